@@ -1,0 +1,2 @@
+//! mkmanifests
+fn main() {}

@@ -1,0 +1,2 @@
+//! ocipush
+fn main() {}

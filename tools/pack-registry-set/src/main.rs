@@ -1,0 +1,2 @@
+//! pack-registry-set
+fn main() {}

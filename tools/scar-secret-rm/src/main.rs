@@ -1,0 +1,2 @@
+//! scar-secret-rm
+fn main() {}

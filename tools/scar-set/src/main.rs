@@ -1,0 +1,2 @@
+//! scar-set
+fn main() {}

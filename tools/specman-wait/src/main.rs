@@ -1,0 +1,2 @@
+//! specman-wait
+fn main() {}

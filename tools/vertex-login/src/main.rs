@@ -1,0 +1,2 @@
+//! vertex-login
+fn main() {}
