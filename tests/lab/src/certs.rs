@@ -1,0 +1,224 @@
+//! Certificates made on the spot: one authority, a good server certificate, and each kind of bad one that sites run into.
+//!
+//! Nothing here is kept between runs, and no process-wide TLS default is read or set: every configuration names its provider.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Eku, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate chain and the key of its first certificate.
+#[derive(Clone)]
+pub struct Pair {
+    /// The chain as PEM, the leaf first.
+    pub cert_pem: String,
+    /// The private key as PKCS#8 PEM.
+    pub key_pem: String,
+}
+
+impl Pair {
+    /// The leaf as DER.
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.cert_pem.as_bytes()).expect("the pair holds PEM")
+    }
+
+    /// A server configuration that presents this pair and asks for no client certificate.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.configure(None, false)
+    }
+
+    /// Like [`Pair::server_config`], and verifies client certificates against `ca_pem`;
+    /// a client without one is refused where `required`.
+    pub fn server_config_with_clients(&self, ca_pem: &str, required: bool) -> Arc<ServerConfig> {
+        self.configure(Some(ca_pem), required)
+    }
+
+    fn configure(&self, clients: Option<&str>, required: bool) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS 1.2 and 1.3");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(ca_pem) => {
+                let mut roots = RootCertStore::empty();
+                for ca in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+                    roots.add(ca.expect("PEM")).expect("a CA certificate");
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = if required {
+                    verifier
+                } else {
+                    verifier.allow_unauthenticated()
+                };
+                builder.with_client_cert_verifier(verifier.build().expect("a client verifier"))
+            }
+        };
+        let chain = CertificateDer::pem_slice_iter(self.cert_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .expect("the pair holds PEM");
+        let key =
+            PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("the pair holds PEM");
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .expect("the key fits its certificate");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// One authority and what it has signed. Cheap enough to make in every test.
+pub struct Certs {
+    authority: Authority,
+    names: Vec<SanType>,
+    server: Pair,
+}
+
+impl Certs {
+    /// Makes an authority and a server certificate for `localhost`, `127.0.0.1`, `::1` and the DNS `names`.
+    pub fn new(names: &[&str]) -> Self {
+        let authority = Authority::new("Lab Root CA");
+        let mut sans = vec![
+            SanType::DnsName("localhost".try_into().expect("a DNS name")),
+            SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ];
+        sans.extend(
+            names
+                .iter()
+                .map(|name| SanType::DnsName((*name).try_into().expect("a DNS name"))),
+        );
+        let server = authority.sign(leaf("localhost", sans.clone(), Eku::ServerAuth));
+        Self {
+            authority,
+            names: sans,
+            server,
+        }
+    }
+
+    /// The authority's certificate, for `--ca-file`.
+    pub fn ca_pem(&self) -> &str {
+        &self.authority.pem
+    }
+
+    /// The good server certificate.
+    pub fn server(&self) -> &Pair {
+        &self.server
+    }
+
+    /// A configuration with the good server certificate.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.server.server_config()
+    }
+
+    /// Right names, right authority, but its last day was 2001-01-01.
+    pub fn expired(&self) -> Pair {
+        self.authority.sign(expired(self.leaf(Eku::ServerAuth)))
+    }
+
+    /// Signed by the authority, but for `other.example` alone.
+    pub fn wrong_name(&self) -> Pair {
+        let other = SanType::DnsName("other.example".try_into().expect("a DNS name"));
+        self.authority
+            .sign(leaf("other.example", vec![other], Eku::ServerAuth))
+    }
+
+    /// Right names, signed by an authority that nobody was given.
+    pub fn unknown_ca(&self) -> Pair {
+        Authority::new("Lab Unknown CA").sign(self.leaf(Eku::ServerAuth))
+    }
+
+    /// Signed by its own key, and marked as no authority.
+    pub fn self_signed(&self) -> Pair {
+        self_sign(self.leaf(Eku::ServerAuth))
+    }
+
+    /// Signed by its own key and marked `CA:TRUE`, as `openssl req -x509` makes them.
+    pub fn self_signed_ca(&self) -> Pair {
+        let mut params = self.leaf(Eku::ServerAuth);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self_sign(params)
+    }
+
+    /// A client certificate with common name `user`.
+    pub fn client(&self, user: &str) -> Pair {
+        self.authority.sign(leaf(user, Vec::new(), Eku::ClientAuth))
+    }
+
+    /// A client certificate whose last day was 2001-01-01.
+    pub fn expired_client(&self, user: &str) -> Pair {
+        self.authority
+            .sign(expired(leaf(user, Vec::new(), Eku::ClientAuth)))
+    }
+
+    fn leaf(&self, usage: Eku) -> CertificateParams {
+        leaf("localhost", self.names.clone(), usage)
+    }
+}
+
+/// A certificate that signs others.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a CA certificate");
+        Self {
+            pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn sign(&self, params: CertificateParams) -> Pair {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("a signed certificate");
+        Pair {
+            cert_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+}
+
+fn self_sign(params: CertificateParams) -> Pair {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a self-signed certificate");
+    Pair {
+        cert_pem: certificate.pem(),
+        key_pem: key.serialize_pem(),
+    }
+}
+
+fn leaf(common_name: &str, names: Vec<SanType>, usage: Eku) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.subject_alt_names = names;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params
+}
+
+fn expired(mut params: CertificateParams) -> CertificateParams {
+    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_after = date_time_ymd(2001, 1, 1);
+    params
+}

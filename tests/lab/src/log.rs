@@ -1,0 +1,205 @@
+//! What a server received, in order: the proof of what a tool did, and of what it left undone.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+
+use crate::faults::Match;
+
+/// How much of each request body is kept for a test to look at, in bytes.
+pub const KEPT_BODY: usize = 64 * 1024;
+
+/// One request, from its head on; the fields fill as the request goes on.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// When its head had arrived.
+    pub at: Timestamp,
+    /// The method.
+    pub method: Method,
+    /// The path, still percent-encoded.
+    pub path: String,
+    /// The query without its question mark.
+    pub query: Option<String>,
+    /// The headers as they came.
+    pub headers: HeaderMap,
+    /// Body bytes that the server has read so far.
+    pub body_bytes: u64,
+    /// The first [`KEPT_BODY`] bytes of the body.
+    pub body: Vec<u8>,
+    /// The status answered; none while the answer is pending and where a fault cut it off.
+    pub status: Option<StatusCode>,
+    /// No route and no fault was there for it.
+    pub unexpected: bool,
+}
+
+impl Request {
+    /// One header as text, where it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The kept body as text, losses marked.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The kept body as JSON; `Null` where it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// `METHOD path[?query] -> status`, the status `-` where nothing was answered.
+    pub fn line(&self) -> String {
+        let query = self.query.as_ref().map(|q| format!("?{q}"));
+        let status = self.status.map(|s| s.as_u16().to_string());
+        format!(
+            "{} {}{} -> {}",
+            self.method,
+            self.path,
+            query.unwrap_or_default(),
+            status.as_deref().unwrap_or("-")
+        )
+    }
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    connections: usize,
+    tls_failures: Vec<String>,
+}
+
+/// The log of one server. Readers get copies, so a test may read while the server works.
+#[derive(Default)]
+pub struct RequestLog {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl RequestLog {
+    /// All requests so far, in the order in which their heads arrived.
+    pub fn requests(&self) -> Vec<Request> {
+        self.lock().requests.clone()
+    }
+
+    /// The requests that `matcher` selects, in order.
+    pub fn matching(&self, matcher: &Match) -> Vec<Request> {
+        let mut found = self.requests();
+        found.retain(|r| matcher.selects(&r.method, &r.path, r.query.as_deref()));
+        found
+    }
+
+    /// How many requests `matcher` selects.
+    pub fn count(&self, matcher: &Match) -> usize {
+        self.matching(matcher).len()
+    }
+
+    /// Every request as [`Request::line`].
+    pub fn lines(&self) -> Vec<String> {
+        self.lock().requests.iter().map(Request::line).collect()
+    }
+
+    /// Body bytes of all requests together.
+    pub fn body_bytes(&self) -> u64 {
+        self.lock().requests.iter().map(|r| r.body_bytes).sum()
+    }
+
+    /// Connections accepted so far, those without any request among them.
+    pub fn connections(&self) -> usize {
+        self.lock().connections
+    }
+
+    /// What became of the TLS handshakes that failed, in order.
+    pub fn tls_failures(&self) -> Vec<String> {
+        self.lock().tls_failures.clone()
+    }
+
+    /// The requests that nobody scripted.
+    pub fn unexpected(&self) -> Vec<Request> {
+        let mut found = self.requests();
+        found.retain(|r| r.unexpected);
+        found
+    }
+
+    /// Forgets what was received so far.
+    pub fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
+    /// Blocks until `ready` holds for the requests; false where `limit` passed first.
+    /// With it a test meets a request in its middle, without a sleep.
+    pub fn wait(&self, limit: Duration, mut ready: impl FnMut(&[Request]) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        let mut state = self.lock();
+        while !ready(&state.requests) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    pub(crate) fn connected(&self) {
+        self.lock().connections += 1;
+    }
+
+    pub(crate) fn tls_failed(&self, cause: String) {
+        self.lock().tls_failures.push(cause);
+    }
+
+    /// Opens an entry and says its place.
+    pub(crate) fn begin(&self, head: &Parts) -> usize {
+        let mut state = self.lock();
+        state.requests.push(Request {
+            at: Timestamp::now(),
+            method: head.method.clone(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers.clone(),
+            body_bytes: 0,
+            body: Vec::new(),
+            status: None,
+            unexpected: false,
+        });
+        self.changed.notify_all();
+        state.requests.len() - 1
+    }
+
+    pub(crate) fn received(&self, place: usize, data: &[u8]) {
+        self.change(place, |request| {
+            request.body_bytes += data.len() as u64;
+            let room = KEPT_BODY - request.body.len();
+            request
+                .body
+                .extend_from_slice(&data[..room.min(data.len())]);
+        });
+    }
+
+    pub(crate) fn answered(&self, place: usize, status: StatusCode, unexpected: bool) {
+        self.change(place, |request| {
+            request.status = Some(status);
+            request.unexpected = unexpected;
+        });
+    }
+
+    /// Does nothing for an entry that [`RequestLog::clear`] took away.
+    fn change(&self, place: usize, change: impl FnOnce(&mut Request)) {
+        if let Some(request) = self.lock().requests.get_mut(place) {
+            change(request);
+        }
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

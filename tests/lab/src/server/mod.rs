@@ -1,0 +1,369 @@
+//! One HTTP/1.1 server on loopback: a thread with a runtime of its own, so that tests need be neither async nor careful.
+//!
+//! Every request is logged and offered to the faults before the router sees it. A request without a route is answered
+//! 501 and fails the test that made it, when the server is dropped. Dropping ends it at once, with all its connections.
+
+mod body;
+mod wire;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use crate::faults::{Action, Faults};
+use crate::log::RequestLog;
+use body::{Cut, Slow, Watched};
+use wire::{Link, Wire};
+
+/// How a server listens, always on 127.0.0.1.
+#[derive(Clone, Default)]
+pub struct Listener {
+    /// TLS with this configuration; none for plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The port; 0 for any free one.
+    pub port: u16,
+}
+
+impl Listener {
+    /// Plain HTTP on a free port.
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// HTTPS on a free port.
+    pub fn tls(config: Arc<rustls::ServerConfig>) -> Self {
+        Self {
+            tls: Some(config),
+            port: 0,
+        }
+    }
+}
+
+/// The client certificates of the connection, the leaf first; a request extension, there only where a client gave one.
+#[derive(Clone, Debug)]
+pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
+
+/// A response extension: no route knew the request.
+#[derive(Clone)]
+struct Unscripted;
+
+/// The answer to a request that nobody scripted; also for a router that takes paths apart by itself.
+pub fn unscripted() -> Response {
+    let mut response = (StatusCode::NOT_IMPLEMENTED, "the lab has no such route\n").into_response();
+    response.extensions_mut().insert(Unscripted);
+    response
+}
+
+struct Shared {
+    log: Arc<RequestLog>,
+    faults: Arc<Faults>,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+}
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    addr: SocketAddr,
+    secure: bool,
+    log: Arc<RequestLog>,
+    faults: Arc<Faults>,
+    tolerant: AtomicBool,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Binds, starts, and returns once connections are accepted. The router's fallbacks are replaced by [`unscripted`].
+    pub fn start(router: Router, listener: Listener) -> Self {
+        let log = Arc::new(RequestLog::default());
+        let faults = Arc::new(Faults::default());
+        let router = router
+            .fallback(async || unscripted())
+            .method_not_allowed_fallback(async || unscripted());
+        let secure = listener.tls.is_some();
+        let shared = Arc::new(Shared {
+            log: log.clone(),
+            faults: faults.clone(),
+            router,
+            tls: listener.tls.map(TlsAcceptor::from),
+        });
+        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, listener.port))
+            .expect("a port on 127.0.0.1");
+        let addr = socket.local_addr().expect("a bound socket has an address");
+        socket.set_nonblocking(true).expect("a socket");
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(accept(socket, shared, stopped));
+            // Requests under way end here, those in blocking calls too.
+            runtime.shutdown_background();
+        });
+        Self {
+            addr,
+            secure,
+            log,
+            faults,
+            tolerant: AtomicBool::new(false),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// The address it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// `127.0.0.1:PORT`, as a registry reference begins.
+    pub fn authority(&self) -> String {
+        self.addr.to_string()
+    }
+
+    /// `http://127.0.0.1:PORT` or `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// What it received.
+    pub fn log(&self) -> &Arc<RequestLog> {
+        &self.log
+    }
+
+    /// What goes wrong on it.
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
+    /// Requests without a route are answered 501 and held against nobody.
+    pub fn tolerate_unexpected(&self) {
+        self.tolerant.store(true, Ordering::SeqCst);
+    }
+
+    /// Panics, naming them, where there were requests that nobody scripted; dropping does the same.
+    pub fn assert_expected(&self) {
+        if self.tolerant.load(Ordering::SeqCst) {
+            return;
+        }
+        let lines: Vec<_> = self.log.unexpected().iter().map(|r| r.line()).collect();
+        assert!(
+            lines.is_empty(),
+            "{} got requests that nobody scripted:\n{}",
+            self.url(),
+            lines.join("\n")
+        );
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The receiver is gone only where the thread has ended.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(!matches!(ended, Some(Err(_))), "the lab server panicked");
+            self.assert_expected();
+        }
+    }
+}
+
+async fn accept(
+    socket: std::net::TcpListener,
+    shared: Arc<Shared>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let socket = TcpListener::from_std(socket).expect("a listening socket");
+    loop {
+        let stream = tokio::select! {
+            _ = &mut stopped => return,
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // The client was gone before it was accepted.
+                Err(_) => continue,
+            },
+        };
+        shared.log.connected();
+        let link = Arc::new(Link::default());
+        if shared.faults.refuses() {
+            link.reset();
+        }
+        tokio::spawn(connection(stream, link, shared.clone()));
+    }
+}
+
+async fn connection(stream: TcpStream, link: Arc<Link>, shared: Arc<Shared>) {
+    // Without it small answers wait for the client's delayed acknowledgement; the server works either way.
+    let _ = stream.set_nodelay(true);
+    let wire = Wire::new(stream, link.clone());
+    tokio::select! {
+        biased;
+        () = link.ended() => {}
+        () = converse(wire, link.clone(), shared) => {}
+    }
+}
+
+async fn converse(wire: Wire, link: Arc<Link>, shared: Arc<Shared>) {
+    let Some(acceptor) = &shared.tls else {
+        return speak(wire, link, None, shared.clone()).await;
+    };
+    match acceptor.accept(wire).await {
+        Err(cause) => shared.log.tls_failed(cause.to_string()),
+        Ok(stream) => {
+            let peer = stream.get_ref().1.peer_certificates().map(|chain| {
+                PeerCertificates(Arc::new(
+                    chain.iter().map(|c| c.clone().into_owned()).collect(),
+                ))
+            });
+            speak(stream, link, peer, shared.clone()).await;
+        }
+    }
+}
+
+async fn speak<S>(stream: S, link: Arc<Link>, peer: Option<PeerCertificates>, shared: Arc<Shared>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        let (link, shared) = (link.clone(), shared.clone());
+        async move { Ok::<_, Infallible>(answer(request, link, shared).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    // How a connection ends is the client's affair; what it asked is in the log.
+    let _ = served;
+}
+
+async fn answer(request: Request<Incoming>, link: Arc<Link>, shared: Arc<Shared>) -> Response {
+    let (head, body) = request.into_parts();
+    let place = shared.log.begin(&head);
+    let action = shared
+        .faults
+        .take(&head.method, head.uri.path(), head.uri.query());
+    let body = match action {
+        Some(Action::SlowRead { bytes, every }) => {
+            Body::new(Slow::new(Body::new(body), bytes, every))
+        }
+        _ => Body::new(body),
+    };
+    let left = match action {
+        Some(Action::ResetAfter(bytes)) => Some(bytes),
+        _ => None,
+    };
+    let body = Body::new(Watched {
+        body,
+        log: shared.log.clone(),
+        place,
+        link: link.clone(),
+        left,
+    });
+    let request = Request::from_parts(head, body);
+    let response = act(action, request, &link, &shared.router).await;
+    let unexpected = response.extensions().get::<Unscripted>().is_some();
+    shared.log.answered(place, response.status(), unexpected);
+    response
+}
+
+async fn act(
+    action: Option<Action>,
+    request: Request<Body>,
+    link: &Arc<Link>,
+    router: &Router,
+) -> Response {
+    match action {
+        Some(Action::Answer(answer)) => {
+            if !answer.is_early() {
+                drain(request).await;
+            }
+            answer.response()
+        }
+        Some(Action::Reset) => {
+            link.reset();
+            std::future::pending().await
+        }
+        Some(Action::LoseReply) => {
+            let response = route(router, request).await;
+            drain_answer(response).await;
+            link.reset();
+            std::future::pending().await
+        }
+        Some(Action::Stall) => {
+            drain(request).await;
+            std::future::pending().await
+        }
+        Some(Action::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            route(router, request).await
+        }
+        Some(Action::CutReply(bytes)) => {
+            let (link, left) = (link.clone(), Some(bytes));
+            route(router, request).await.map(|body| {
+                Body::new(Cut {
+                    body,
+                    link,
+                    left,
+                    flushing: false,
+                })
+            })
+        }
+        Some(Action::TrickleReply { bytes, every }) => route(router, request)
+            .await
+            .map(|body| Body::new(Slow::new(body, bytes, every))),
+        Some(Action::Edit(edit)) => {
+            let mut response = route(router, request).await;
+            edit(&mut response);
+            response
+        }
+        Some(Action::ResetAfter(_) | Action::SlowRead { .. }) | None => {
+            route(router, request).await
+        }
+    }
+}
+
+async fn route(router: &Router, request: Request<Body>) -> Response {
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Reads a request to its end; a client that leaves before is none of our concern.
+async fn drain(request: Request<Body>) {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// Has a handler that works while it answers come to its end.
+async fn drain_answer(response: Response) {
+    let mut body = response.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+}
