@@ -1,1 +1,106 @@
-//! record
+//! The record that travels through the pipe: one JSON object, read whole from standard input, extended by one section,
+//! written once to standard output after success. `scar-record(5)` is its page, `scar-record.schema.json` its schema.
+//!
+//! Invariants: what a tool does not know passes through unchanged and in order, byte for byte; nothing is written after
+//! a failure; the token in `session` is shown to no terminal.
+
+mod digest;
+mod input;
+mod output;
+mod sections;
+mod time;
+
+pub use digest::Digest;
+pub use input::Input;
+pub use sections::{Archive, Artifact, Job, PackRegistry, Previous, Scar, Secret, Section, Session, Specman};
+pub use time::Time;
+
+use scar_tool::Failure;
+use serde_json::value::RawValue;
+
+/// The value of the field `record`: name and version of the format.
+pub const FORMAT: &str = "scar-tools/1";
+
+/// A record: fields in order, each as it was read.
+#[derive(Clone)]
+pub struct Record {
+    fields: Vec<(String, Box<RawValue>)>,
+}
+
+impl Record {
+    /// The record with which a pipe begins.
+    pub fn new() -> Self {
+        let mut record = Self { fields: Vec::new() };
+        record.put("record", &FORMAT);
+        record
+    }
+
+    /// Whether the run only shows what it would do: the record says so, or `--dry-run` does.
+    pub fn is_dry_run(&self) -> bool {
+        self.raw("dry_run").is_some_and(|value| value.get().trim() == "true")
+    }
+
+    /// Marks the record as that of a dry run.
+    pub fn mark_dry_run(&mut self) {
+        self.put("dry_run", &true);
+    }
+
+    /// A section, where the record has it.
+    ///
+    /// # Errors
+    /// Exit 2 where the section is there but not as `scar-record(5)` says, naming the field.
+    pub fn section<S: Section>(&self) -> Result<Option<S>, Failure> {
+        let Some(raw) = self.raw(S::NAME) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|error| {
+            Failure::misuse(format!("read the record: section '{}': {}", S::NAME, input::cause(&error)))
+                .hint(format!("{} writes this section; scar-record(5) describes it", S::WRITER))
+        })
+    }
+
+    /// A section that the step cannot do without.
+    ///
+    /// # Errors
+    /// Exit 2 where it is missing (the hint names the tool that writes it) or malformed.
+    pub fn need<S: Section>(&self) -> Result<S, Failure> {
+        self.section::<S>()?.ok_or_else(|| {
+            Failure::misuse(format!("read the record: it has no section '{}'", S::NAME))
+                .hint(format!("run {} before this step, and pass its record on", S::WRITER))
+        })
+    }
+
+    /// Adds a section, or replaces it where it stands.
+    pub fn set<S: Section>(&mut self, section: &S) {
+        self.put(S::NAME, section);
+    }
+
+    /// Takes a section out.
+    pub fn remove<S: Section>(&mut self) {
+        self.fields.retain(|(name, _)| name != S::NAME);
+    }
+
+    fn raw(&self, name: &str) -> Option<&RawValue> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| &**value)
+    }
+
+    fn put(&mut self, name: &str, value: &impl serde::Serialize) {
+        // Sections are plain structs of strings, numbers and lists: their serialisation has no way to fail.
+        let Ok(raw) = serde_json::value::to_raw_value(value) else { return };
+        match self.fields.iter_mut().find(|(field, _)| field == name) {
+            Some((_, old)) => *old = raw,
+            None => self.fields.push((name.to_owned(), raw)),
+        }
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Shows the names of the fields alone: a session must not reach a log.
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.fields.iter().map(|(name, _)| name)).finish()
+    }
+}

@@ -1,1 +1,75 @@
-//! tool
+//! The process contract that every tool keeps: how options are read, how a failure is told, with which status a
+//! process ends, what goes to a terminal and what to a log.
+//!
+//! Invariants: standard output belongs to the record (or to what the user asked for: help, page, completions); every
+//! other word goes to standard error through [`Console`]; [`main`] is the only place that turns a result into a status.
+//!
+//! ```no_run
+//! #[derive(clap::Parser)]
+//! #[command(name = "example", version, about = "does one step", help_template = scar_tool::HELP)]
+//! struct Options {
+//!     #[command(flatten)]
+//!     common: scar_tool::Common,
+//! }
+//! impl AsRef<scar_tool::Common> for Options {
+//!     fn as_ref(&self) -> &scar_tool::Common {
+//!         &self.common
+//!     }
+//! }
+//! fn main() -> std::process::ExitCode {
+//!     scar_tool::main(".Dd …", |_options: Options, console| {
+//!         console.note("done");
+//!         Ok(())
+//!     })
+//! }
+//! ```
+
+mod console;
+mod duration;
+mod failure;
+mod options;
+mod page;
+pub mod signal;
+mod stdout;
+mod text;
+mod usage;
+
+pub use console::{Console, Progress};
+pub use duration::parse as duration;
+pub use failure::{Exit, Failure};
+pub use options::{Common, HELP};
+pub use signal::Interrupt;
+pub use stdout::Stdout;
+pub use text::{bounded, escape};
+
+use std::process::ExitCode;
+
+/// Runs a tool: reads its options, answers `--help`, `--version`, `--man` and `--completions`, calls `run`, and turns
+/// the result into messages and a status.
+///
+/// `page` is the mdoc source of the tool's manual page.
+pub fn main<O>(page: &'static str, run: impl FnOnce(O, &Console) -> Result<(), Failure>) -> ExitCode
+where
+    O: clap::Parser + AsRef<Common>,
+{
+    // A core file could hold a password; whether the limit could be set changes nothing for the user.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+
+    let mut command = O::command();
+    let name = command.get_name().to_owned();
+    let console = Console::new(&name);
+    let (options, console) = match options::read::<O>(&mut command, page, &name) {
+        Ok(options::Parsed::Run(options)) => {
+            let console = console.with(options.as_ref());
+            (options, console)
+        }
+        Ok(options::Parsed::Answered) => return ExitCode::SUCCESS,
+        Err(failure) => return console.end(&failure),
+    };
+    signal::install(&console);
+    match run(options, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => console.end(&failure),
+    }
+}

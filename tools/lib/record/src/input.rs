@@ -1,0 +1,168 @@
+//! Reading the record from standard input, to its end, before anything is done.
+
+use std::fmt;
+use std::io::{IsTerminal, Read};
+
+use rustix::fs::FileType;
+use scar_tool::{Common, Failure, Stdout};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::{FORMAT, Record};
+
+/// The most bytes that a record may have.
+const LIMIT: u64 = 16 * 1024 * 1024;
+
+/// Where a tool's record comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input, as DESIGN's rules say: a pipe or file is read, a terminal or `/dev/null` starts a new record.
+    Stdin,
+    /// A new record; standard input is for something else (a password, an archive).
+    New,
+}
+
+impl Record {
+    /// Reads the record of this run and checks that the result can be written afterwards.
+    ///
+    /// # Errors
+    /// Exit 2 for an empty, malformed or foreign record; exit 1 where standard output is closed or input fails.
+    pub fn read(common: &Common, input: Input) -> Result<Self, Failure> {
+        Stdout::open()?;
+        let mut record = if common.new_record || input == Input::New || starts_anew() { Self::new() } else { from_stdin()? };
+        if common.dry_run {
+            record.mark_dry_run();
+        }
+        Ok(record)
+    }
+
+    /// Reads a record from its text.
+    ///
+    /// # Errors
+    /// Exit 2, naming the place.
+    pub fn parse(text: &[u8]) -> Result<Self, Failure> {
+        let Fields(fields) = serde_json::from_slice(text).map_err(|error| {
+            Failure::misuse(format!("read the record: {}", cause(&error)))
+                .hint("a record is one JSON object, as scar-record(5) describes it")
+        })?;
+        let record = Self { fields };
+        let format = record.raw("record").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        match format.as_deref() {
+            Some(FORMAT) => Ok(record),
+            Some(other) => Err(Failure::misuse(format!("read the record: its format is '{other}', not '{FORMAT}'"))
+                .hint("use the same version of all tools in one pipe")),
+            None => Err(Failure::misuse(format!("read the record: it has no field \"record\": \"{FORMAT}\""))
+                .hint("standard input must be the record of an earlier step; --new-record starts without one")),
+        }
+    }
+}
+
+/// A person at the prompt, or nobody at all: there is no record to wait for.
+fn starts_anew() -> bool {
+    let stdin = std::io::stdin();
+    let null = rustix::fs::makedev(1, 3);
+    stdin.is_terminal()
+        || rustix::fs::fstat(&stdin)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null)
+}
+
+fn from_stdin() -> Result<Record, Failure> {
+    let mut text = Vec::new();
+    std::io::stdin()
+        .take(LIMIT + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| Failure::io("read the record from standard input", &error))?;
+    if text.len() as u64 > LIMIT {
+        return Err(Failure::misuse(format!("read the record: it is larger than {LIMIT} bytes")));
+    }
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure::misuse("read the record: standard input is empty")
+            .hint("an earlier stage of the pipe may have failed; look at its message (--new-record starts without a record)"));
+    }
+    Record::parse(&text)
+}
+
+/// serde_json's words without their technical edge.
+pub(crate) fn cause(error: &serde_json::Error) -> String {
+    error.to_string()
+}
+
+/// The fields of an object, in order, each left as it is written.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> serde::Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if fields.iter().any(|(known, _)| *known == name) {
+                        return Err(serde::de::Error::custom(format_args!("field '{name}' stands twice")));
+                    }
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Archive, Digest};
+
+    #[test]
+    fn unknown_fields_pass_through_byte_for_byte_and_in_order() {
+        let text = br#"{"zeta":1.50000000000000000000001,"record":"scar-tools/1","a":{"b":[ 1e400 ]},"dry_run":false}"#;
+        let record = Record::parse(text).unwrap();
+        assert_eq!(record.to_line(false), std::str::from_utf8(text).unwrap().to_owned() + "\n");
+        assert!(!record.is_dry_run());
+    }
+
+    #[test]
+    fn refuses_what_is_no_record() {
+        for (text, says) in [
+            ("[]", "a JSON object"),
+            ("{", "EOF"),
+            ("{}", "no field \"record\""),
+            (r#"{"record":"scar-tools/2"}"#, "'scar-tools/2', not"),
+            (r#"{"record":"scar-tools/1","a":1,"a":2}"#, "'a' stands twice"),
+            (r#"{"record":"scar-tools/1"} {}"#, "trailing"),
+        ] {
+            let failure = Record::parse(text.as_bytes()).unwrap_err();
+            assert!(failure.message.contains(says), "{text}: {}", failure.message);
+            assert_eq!(failure.exit, scar_tool::Exit::Misuse);
+        }
+    }
+
+    #[test]
+    fn a_section_is_replaced_where_it_stands() {
+        let mut record = Record::parse(br#"{"record":"scar-tools/1","archive":{"path":7},"later":true}"#).unwrap();
+        let failure = record.section::<Archive>().unwrap_err();
+        assert!(failure.message.contains("section 'archive'"), "{}", failure.message);
+        let digest = Digest::from_sha256(&[0; 32]);
+        let archive = Archive {
+            path: "/m.tgz".into(),
+            title: "manifests.tgz".into(),
+            digest,
+            size: 1,
+            files: 1,
+            directories: 1,
+            links: 0,
+            bytes: 1,
+            source: "/s".into(),
+        };
+        record.set(&archive);
+        assert_eq!(record.need::<Archive>().unwrap(), archive);
+        assert!(record.to_line(false).ends_with(",\"later\":true}\n"));
+    }
+}

@@ -1,0 +1,73 @@
+//! Writing the record: once, at the end, after success.
+
+use scar_tool::{Console, Failure, Stdout};
+
+use crate::{Record, Section, Session};
+
+impl Record {
+    /// Writes the record as one line to standard output.
+    ///
+    /// A session is redacted where a person looks on; where a file that others can read takes it, a warning says so.
+    ///
+    /// # Errors
+    /// Exit 1 where standard output cannot take it.
+    pub fn write(&self, console: &Console) -> Result<(), Failure> {
+        let stdout = Stdout::open()?;
+        let terminal = stdout.is_terminal();
+        if self.raw(Session::NAME).is_some() {
+            if terminal {
+                console.note("the session is not shown on a terminal; pipe this record into the next tool");
+            } else if stdout.is_readable_by_others() {
+                console.warn("the record holds a session and goes to a file that others can read; remove the file after use");
+            }
+        }
+        stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| {
+            failure.hint("what this step did is done, only its record is lost; run it again, it finds its work in place")
+        })
+    }
+
+    /// The record as one line of JSON.
+    pub(crate) fn to_line(&self, redact: bool) -> String {
+        let mut line = String::from("{");
+        for (index, (name, value)) in self.fields.iter().enumerate() {
+            if index > 0 {
+                line.push(',');
+            }
+            line.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            line.push(':');
+            match redact && name == Session::NAME {
+                true => line.push_str(&redacted(value.get())),
+                false => line.push_str(value.get()),
+            }
+        }
+        line.push_str("}\n");
+        line
+    }
+}
+
+/// A session without its token.
+fn redacted(session: &str) -> String {
+    const INSTEAD: &str = "(not shown on a terminal)";
+    match serde_json::from_str::<serde_json::Map<_, _>>(session) {
+        Ok(mut fields) => {
+            fields.insert("authorization".to_owned(), INSTEAD.into());
+            serde_json::Value::from(fields).to_string()
+        }
+        Err(_) => serde_json::Value::from(INSTEAD).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_sees_no_token() {
+        let text =
+            br#"{"record":"scar-tools/1","session":{"endpoint":"https://v.example","authorization":"canary","insecure":false}}"#;
+        let record = Record::parse(text).unwrap();
+        assert!(!record.to_line(true).contains("canary") && record.to_line(true).contains("https://v.example"));
+        assert!(record.to_line(false).contains("canary"));
+        assert!(!format!("{record:?}").contains("canary"));
+    }
+}

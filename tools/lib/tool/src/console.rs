@@ -1,0 +1,264 @@
+//! Everything a tool says beside its result: the one place that writes to standard error.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{Common, Failure, escape};
+
+/// How often progress is told where no terminal shows a bar.
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+/// Standard error as a tool uses it. Cloning is cheap; all clones share the bar, so that a message never tears it.
+#[derive(Clone, Debug)]
+pub struct Console {
+    name: Arc<str>,
+    quiet: bool,
+    verbose: u8,
+    dry_run: bool,
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+impl Console {
+    /// A console that prints under `name`, neither quiet nor verbose.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), quiet: false, verbose: 0, dry_run: false, bar: Arc::default() }
+    }
+
+    /// The console that the common options ask for.
+    pub(crate) fn with(mut self, common: &Common) -> Self {
+        self.quiet = common.quiet;
+        self.verbose = common.verbose;
+        self.dry_run = common.dry_run;
+        self
+    }
+
+    /// The tool's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One line about what happens; silent with `-q`.
+    pub fn note(&self, message: impl Display) {
+        if !self.quiet {
+            self.line("", &message.to_string());
+        }
+    }
+
+    /// Something the user should know although the step goes on; silent with `-q`.
+    pub fn warn(&self, message: impl Display) {
+        if !self.quiet {
+            self.line("\u{1b}[1;33mwarning:\u{1b}[0m ", &message.to_string());
+        }
+    }
+
+    /// The next thing to do, printed after a warning; silent with `-q`.
+    pub fn hint(&self, message: impl Display) {
+        if !self.quiet {
+            self.line("\u{1b}[1;36mhint:\u{1b}[0m ", &message.to_string());
+        }
+    }
+
+    /// A line of the plan under `--dry-run`; printed also with `-q`, since it was asked for.
+    pub fn plan(&self, message: impl Display) {
+        self.line("would ", &message.to_string());
+    }
+
+    /// Detail for `-v`: which file, login, route was used.
+    pub fn verbose(&self, message: impl FnOnce() -> String) {
+        if self.verbose >= 1 {
+            self.line("", &message());
+        }
+    }
+
+    /// Detail for `-vv`: requests and answers, already scrubbed by the caller.
+    pub fn trace(&self, message: impl FnOnce() -> String) {
+        if self.verbose >= 2 {
+            self.line("", &message());
+        }
+    }
+
+    /// A failure's message, details and hint, without ending the process.
+    pub fn failure(&self, failure: &Failure) {
+        self.line("\u{1b}[1;31merror:\u{1b}[0m ", &failure.message);
+        for detail in &failure.details {
+            self.raw(&format!("  {}\n", escape(detail)));
+        }
+        if let Some(hint) = &failure.hint {
+            self.line("\u{1b}[1;36mhint:\u{1b}[0m ", hint);
+        }
+    }
+
+    /// Prints a failure and gives the status for `main` to return.
+    pub(crate) fn end(&self, failure: &Failure) -> ExitCode {
+        self.clear();
+        self.failure(failure);
+        ExitCode::from(failure.exit as u8)
+    }
+
+    /// Progress in bytes: a bar with rate and time left where `total` is known, else a count.
+    pub fn progress_bytes(&self, what: &str, total: Option<u64>) -> Progress {
+        let template = match total {
+            Some(_) => "{prefix} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}",
+            None => "{prefix} {spinner} {bytes} {bytes_per_sec} {wide_msg}",
+        };
+        self.progress(what, total, template, true)
+    }
+
+    /// Progress of waiting: what was last seen, and for how long.
+    pub fn progress_waiting(&self, what: &str) -> Progress {
+        self.progress(what, None, "{prefix} {spinner} {elapsed} {wide_msg}", false)
+    }
+
+    fn progress(&self, what: &str, total: Option<u64>, template: &str, in_bytes: bool) -> Progress {
+        let bar = (!self.quiet && draws()).then(|| {
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
+            }
+            bar.set_prefix(escape(what));
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
+        let begun = Instant::now();
+        let state = Mutex::new(State { position: 0, message: String::new(), told: begun });
+        Progress { console: self.clone(), what: what.to_owned(), total, in_bytes, bar, begun, state }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, label: &str, message: &str) {
+        self.raw(&format!("{}: {label}{}\n", self.name, escape(message)));
+    }
+
+    /// Writes one piece at once; a lost message must not end the work, so an error is dropped.
+    fn raw(&self, text: &str) {
+        let write = || {
+            let _ = anstream::AutoStream::auto(std::io::stderr()).write_all(text.as_bytes());
+        };
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// Whether standard error is a terminal that can move its cursor.
+fn draws() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Progress under way; ends, and leaves nothing on the terminal, when dropped.
+#[derive(Debug)]
+pub struct Progress {
+    console: Console,
+    what: String,
+    total: Option<u64>,
+    in_bytes: bool,
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    position: u64,
+    message: String,
+    told: Instant,
+}
+
+impl Progress {
+    /// Sets how far it is, in bytes.
+    pub fn set(&self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        }
+        self.tell(|state| state.position = position);
+    }
+
+    /// Adds to how far it is, in bytes.
+    pub fn add(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+        }
+        self.tell(|state| state.position += bytes);
+    }
+
+    /// Sets what was last seen.
+    pub fn message(&self, message: impl Display) {
+        let message = escape(&message.to_string());
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.clone());
+        }
+        self.tell(|state| state.message = message);
+    }
+
+    /// Lets time pass: call it in a waiting loop, so that a log gets its line each 15 s.
+    pub fn tick(&self) {
+        self.tell(|_| ());
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        if self.bar.is_some() || state.told.elapsed() < LINE_EVERY {
+            return;
+        }
+        state.told = Instant::now();
+        let line = line(&self.what, &state, self.total, self.in_bytes, self.begun.elapsed());
+        drop(state);
+        self.console.note(line);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.bar.is_some() {
+            self.console.clear();
+        }
+    }
+}
+
+/// The line that a log gets in the place of a bar.
+fn line(what: &str, state: &State, total: Option<u64>, in_bytes: bool, elapsed: Duration) -> String {
+    let mut line = what.to_owned();
+    if in_bytes {
+        let bytes = indicatif::BinaryBytes(state.position);
+        match total {
+            Some(total) if total > 0 => {
+                let percent = u128::from(state.position) * 100 / u128::from(total);
+                line.push_str(&format!(": {bytes} of {} ({percent} %)", indicatif::BinaryBytes(total)));
+            }
+            _ => line.push_str(&format!(": {bytes}")),
+        }
+    }
+    line.push_str(&format!(", {} s", elapsed.as_secs()));
+    if !state.message.is_empty() {
+        line.push_str(&format!(", {}", state.message));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_log_tells_how_far_and_how_long() {
+        let state = State { position: 1 << 20, message: String::new(), told: Instant::now() };
+        let thirty = Duration::from_secs(30);
+        assert_eq!(line("uploading", &state, Some(4 << 20), true, thirty), "uploading: 1.00 MiB of 4.00 MiB (25 %), 30 s");
+        let state = State { position: 0, message: "Downloading 0.0.0".into(), told: Instant::now() };
+        assert_eq!(line("waiting", &state, None, false, thirty), "waiting, 30 s, Downloading 0.0.0");
+    }
+}

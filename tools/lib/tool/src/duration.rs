@@ -1,0 +1,68 @@
+//! Durations as a person types them: a whole number and a unit.
+
+use std::time::Duration;
+
+/// The longest duration an option takes.
+const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Reads `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser for `--timeout` and its like.
+///
+/// # Errors
+/// A text that says which form is accepted: no unit, an unknown unit, zero, or more than seven days.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = match number.parse() {
+        Ok(number) => number,
+        Err(_) if number.is_empty() => {
+            return Err(format!("'{text}' is no duration: write a number and a unit, such as 90s or 15m"));
+        }
+        Err(_) => return Err(format!("'{text}' is out of range: at most 7d")),
+    };
+    let millis = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        "" => return Err(format!("'{text}' has no unit: write {text}s for seconds or {text}m for minutes")),
+        _ => None,
+    };
+    let Some(millis) = millis else {
+        return Err(format!("'{unit}' is no unit of time: use ms, s, m, h or d"));
+    };
+    match number.checked_mul(millis).map(Duration::from_millis) {
+        Some(Duration::ZERO) => Err("a duration of zero would never wait: at least 1ms".to_owned()),
+        Some(duration) if duration <= MOST => Ok(duration),
+        _ => Err(format!("'{text}' is out of range: at most 7d")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_number_and_unit() {
+        assert_eq!(parse("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse("7d"), Ok(MOST));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (text, says) in [
+            ("0s", "zero"),
+            ("-5", "number and a unit"),
+            ("1y", "no unit of time"),
+            ("5", "no unit: write 5s"),
+            ("", "number and a unit"),
+            ("8d", "out of range"),
+            ("99999999999999999999s", "out of range"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

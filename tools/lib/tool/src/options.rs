@@ -1,0 +1,85 @@
+//! The part of every command line that is the same, and the reading of the whole.
+
+use clap::{ArgAction, Args, FromArgMatches};
+
+use crate::{Failure, page, stdout, usage};
+
+/// The layout of `--help`: what it does, how it is called, examples, then the options.
+pub const HELP: &str = "{name} - {about}\n\n{usage-heading} {usage}\n{after-help}\n{all-args}";
+
+/// Options that every tool has.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Print nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say what is done; twice: each request, secrets scrubbed
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Start a new record and never read standard input
+    #[arg(long)]
+    pub new_record: bool,
+
+    /// Show this tool's manual page (into a pipe: its mdoc source)
+    #[arg(long, exclusive = true)]
+    man: bool,
+
+    /// Print a completion script for SHELL
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<clap_complete::Shell>,
+}
+
+/// What the command line asked for.
+pub(crate) enum Parsed<O> {
+    /// The step, with these options.
+    Run(O),
+    /// Something that is answered already: help, version, page, completions.
+    Answered,
+}
+
+/// Reads the process's arguments.
+///
+/// `--man` and `--completions` are looked for before the typed options are made, since these demand operands.
+pub(crate) fn read<O>(command: &mut clap::Command, page: &str, name: &str) -> Result<Parsed<O>, Failure>
+where
+    O: clap::Parser + FromArgMatches,
+{
+    let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            stdout::print(&error.render().ansi().to_string())?;
+            return Ok(Parsed::Answered);
+        }
+        Err(error) => return Err(usage::failure(&error, name)),
+    };
+    if matches.get_flag("man") {
+        page::show(page, name)?;
+        return Ok(Parsed::Answered);
+    }
+    if let Some(shell) = matches.get_one::<clap_complete::Shell>("completions") {
+        let mut script = Vec::new();
+        clap_complete::generate(*shell, command, name, &mut script);
+        stdout::print_bytes(&script)?;
+        return Ok(Parsed::Answered);
+    }
+    O::from_arg_matches(&matches).map(Parsed::Run).map_err(|error| usage::failure(&error, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    #[test]
+    fn completions_know_the_three_shells_of_the_manual() {
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(clap_complete::Shell::from_str(shell, false).is_ok());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Standard output: checked before the work, so that a result is never lost after it.
+
+use std::io::Write;
+
+use rustix::fs::{FileType, OFlags};
+
+use crate::{Failure, text::io_cause};
+
+/// Standard output as a tool's result leaves through it.
+#[derive(Debug)]
+pub struct Stdout(());
+
+impl Stdout {
+    /// Makes sure that standard output is open. Call it before anything is changed.
+    ///
+    /// The language's start-up code opens `/dev/null` for reading and writing in the place of a closed standard
+    /// output; a shell's `>/dev/null` is open for writing alone. That is how the two are told apart. Where standard
+    /// error is such a device too, a parent detached the process on purpose.
+    ///
+    /// # Errors
+    /// Exit 1 where it is closed.
+    pub fn open() -> Result<Self, Failure> {
+        if is_null_for_reading_and_writing(std::io::stdout()) && !is_null_for_reading_and_writing(std::io::stderr()) {
+            return Err(Failure::new(crate::Exit::Failed, "write the result: standard output is closed")
+                .hint("nothing was done; send it to a file or a pipe, or to >/dev/null to do without it"));
+        }
+        Ok(Self(()))
+    }
+
+    /// Whether a person looks at it.
+    pub fn is_terminal(&self) -> bool {
+        std::io::IsTerminal::is_terminal(&std::io::stdout())
+    }
+
+    /// Whether it is a regular file that its group or others can read.
+    pub fn is_readable_by_others(&self) -> bool {
+        rustix::fs::fstat(std::io::stdout())
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o044 != 0)
+    }
+
+    /// Writes all of `bytes` and flushes.
+    ///
+    /// # Errors
+    /// Exit 1 with the system's cause (no space, reader gone).
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        print_bytes(bytes)
+    }
+}
+
+/// Writes text to standard output, without colour where no terminal shows it.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::AutoStream::auto(std::io::stdout());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| failed(&error))
+}
+
+/// Writes bytes to standard output as they are.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failed(&error))
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    Failure::new(crate::Exit::Failed, format_args!("write to standard output: {}", io_cause(error)))
+}
+
+fn is_null_for_reading_and_writing(stream: impl std::os::fd::AsFd) -> bool {
+    let null = rustix::fs::makedev(1, 3);
+    let device = rustix::fs::fstat(&stream)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null);
+    device && rustix::fs::fcntl_getfl(&stream).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+}

@@ -1,0 +1,73 @@
+//! Text from outside, made fit for a terminal and for a message.
+
+use std::fmt::Write;
+
+/// The most of a remote text that is read into a message, in bytes.
+const LIMIT: usize = 64 * 1024;
+
+/// Replaces control characters (C0, DEL, C1, line and paragraph separators, bidirectional overrides) by visible
+/// escapes, so that no text from outside moves the cursor, changes colours or forges a line.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// What of a peer's answer goes into a message: white space folded, invalid UTF-8 replaced, cut at 64 KiB.
+pub fn bounded(bytes: &[u8]) -> String {
+    let cut = bytes.len() > LIMIT;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LIMIT)]);
+    let mut folded = text.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    if cut {
+        folded.push_str(" … (cut at 64 KiB)");
+    }
+    folded
+}
+
+/// The cause of a failed system call in the system's own words, without the number that only a programmer reads.
+pub(crate) fn io_cause(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().collect::<String>() + chars.as_str(),
+        None => "unknown error".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_would_move_a_terminal() {
+        assert_eq!(escape("a\u{1b}[31mb\r\nc\u{9b}d\0"), "a\\x1b[31mb\\r\\nc\\x9bd\\x00");
+        assert_eq!(escape("grüße 日本"), "grüße 日本");
+        assert_eq!(escape("x\u{202e}y"), "x\\u{202e}y");
+    }
+
+    #[test]
+    fn a_long_answer_is_cut() {
+        let text = bounded(&vec![b'x'; 100_000]);
+        assert!(text.len() < 66_000 && text.ends_with("(cut at 64 KiB)"));
+        assert_eq!(bounded(b" a\r\n  b "), "a b");
+    }
+
+    #[test]
+    fn system_errors_lose_their_number() {
+        assert_eq!(io_cause(&std::io::Error::from_raw_os_error(28)), "no space left on device");
+    }
+}
