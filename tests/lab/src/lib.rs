@@ -7,6 +7,7 @@ pub mod certs;
 pub mod faults;
 pub mod log;
 pub mod server;
+pub mod vertex;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
