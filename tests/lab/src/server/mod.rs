@@ -65,7 +65,11 @@ struct Unscripted;
 
 /// The answer to a request that nobody scripted; also for a router that takes paths apart by itself.
 pub fn unscripted() -> Response {
-    let mut response = (StatusCode::NOT_IMPLEMENTED, "the lab has no such route\n").into_response();
+    unexpected((StatusCode::NOT_IMPLEMENTED, "the lab has no such route\n").into_response())
+}
+
+/// Marks the answer to a request that has a route and yet is none that anybody should send.
+pub fn unexpected(mut response: Response) -> Response {
     response.extensions_mut().insert(Unscripted);
     response
 }

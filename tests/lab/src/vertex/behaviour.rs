@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// Which of these a site has depends on its version, and a tool cannot ask; it has to survive all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
+pub enum Masking {
     /// The stored value in clear.
     Shown,
     /// The field is there and empty.
@@ -47,9 +47,9 @@ pub struct Behaviour {
     /// What `/v1/system/version/installed` says.
     pub version: String,
     /// How `GET /v1/system/config/scar` shows the password.
-    pub scar_secrets: Secrets,
+    pub scar_masking: Masking,
     /// How a GET of a pack registry shows its password, token or AWS keys.
-    pub registry_secrets: Secrets,
+    pub registry_masking: Masking,
     /// How many validations fail after each PUT of the SCAR setting, although the endpoint serves.
     pub scar_invalid_for: u32,
     /// The file servers that the site has besides Specman, the old SCAR first of all.
@@ -75,8 +75,8 @@ impl Default for Behaviour {
             lockout_after: 5,
             token_lifetime: Duration::from_secs(4 * 3600),
             version: "4.5.15".into(),
-            scar_secrets: Secrets::Shown,
-            registry_secrets: Secrets::Shown,
+            scar_masking: Masking::Shown,
+            registry_masking: Masking::Shown,
             scar_invalid_for: 0,
             content_servers: Vec::new(),
             validation_fills_secrets: false,

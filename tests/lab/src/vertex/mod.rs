@@ -5,15 +5,18 @@
 //! violation that fails the test. [`Behaviour`] switches between the kinds of sites that exist.
 //!
 //! ```
-//! use scar_lab::vertex::{RegistryKind, Secrets, Vertex, basic_registry};
+//! use std::sync::Arc;
+//!
+//! use scar_lab::server::{Listener, Server};
+//! use scar_lab::vertex::{RegistryKind, Masking, Vertex, basic_registry};
 //!
 //! let vertex = Vertex::start();
-//! vertex.behave(|b| b.registry_secrets = Secrets::Masked);
+//! vertex.behave(|b| b.registry_masking = Masking::Masked);
 //! let object = basic_registry("r1", "harbor", "https://harbor.example", "robot$x", "pw");
 //! vertex.add_registry(RegistryKind::Basic, object);
-//! vertex.on_flag(|on| assert!(on, "the migration never takes the flag off"));
-//! let router = scar_lab::vertex::router(vertex.clone()); // serve it, run a tool against it
-//! # drop(router);
+//! vertex.on_flag(Arc::new(|on| assert!(on, "the migration never takes the flag off")));
+//! let server = Server::start(scar_lab::vertex::router(vertex.clone()), Listener::plain());
+//! // run a tool against server.url(), then:
 //! assert!(vertex.registry_login_works("r1"), "the mask was not written back");
 //! assert_eq!(vertex.violations(), Vec::<String>::new());
 //! ```
@@ -30,6 +33,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
+use crate::OnFlag;
+use crate::server::unexpected;
+
 mod answer;
 mod auth;
 mod behaviour;
@@ -38,7 +44,7 @@ mod registries;
 mod scar;
 mod swagger;
 
-pub use behaviour::{Behaviour, ContentServer, Secrets};
+pub use behaviour::{Behaviour, ContentServer, Masking};
 pub use jobs::NAMES as JOBS;
 pub use registries::{RegistryKind, basic_registry, ecr_registry};
 
@@ -67,7 +73,7 @@ struct Stored {
     persisted: bool,
     served: Option<Served>,
     registries: registries::Registries,
-    on_flag: Option<Arc<dyn Fn(bool) + Send + Sync>>,
+    on_flag: Option<OnFlag>,
     jobs: Vec<String>,
     violations: Vec<String>,
 }
@@ -190,7 +196,8 @@ async fn held_to_the_swagger(
 
 fn violation(vertex: &Vertex, line: &str, wrong: &str) -> Response<Body> {
     vertex.lock().violations.push(format!("{line}: {wrong}"));
-    answer::error(StatusCode::UNPROCESSABLE_ENTITY, "ValidationFailed", wrong)
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    unexpected(answer::error(status, "ValidationFailed", wrong))
 }
 
 /// 24 hex digits that were not given before, the form of the uids of a real site.

@@ -12,7 +12,7 @@ use axum::http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Secrets, Vertex, answer};
+use super::{Masking, Vertex, answer};
 
 /// The two kinds of an OCI pack registry; the API has a path for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,8 +181,8 @@ impl Vertex {
     }
 
     /// Calls back when a PUT turns "Contains Spectro Manifests" on or off in any registry.
-    pub fn on_flag(&self, flag: impl Fn(bool) + Send + Sync + 'static) {
-        self.lock().on_flag = Some(Arc::new(flag));
+    pub fn on_flag(&self, flag: crate::OnFlag) {
+        self.lock().on_flag = Some(flag);
     }
 }
 
@@ -214,7 +214,7 @@ pub(super) async fn entity(
     State(vertex): State<Arc<Vertex>>,
     Path(uid): Path<String>,
 ) -> Response<Body> {
-    let secrets = vertex.behaviour().registry_secrets;
+    let secrets = vertex.behaviour().registry_masking;
     let state = vertex.lock();
     let Some(registry) = state.registries.get(&uid) else {
         return answer::not_found("OCI registry", &uid);
@@ -231,7 +231,7 @@ pub(super) async fn entity(
 
 /// `GET /v1/registries/oci/{uid}/{kind}`.
 pub(super) async fn get(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
-    let secrets = vertex.behaviour().registry_secrets;
+    let secrets = vertex.behaviour().registry_masking;
     match vertex
         .lock()
         .registries
@@ -384,7 +384,7 @@ fn in_summary(registry: &Registry) -> Value {
 }
 
 /// An object as a GET shows it: a secret that is stored is shown as the kind of site has it.
-fn shown(registry: &Registry, secrets: Secrets) -> Value {
+fn shown(registry: &Registry, secrets: Masking) -> Value {
     let mut object = registry.object.clone();
     let Some(login) = object["spec"]
         .get_mut(registry.kind.login())
@@ -397,10 +397,10 @@ fn shown(registry: &Registry, secrets: Secrets) -> Value {
             continue;
         }
         match secrets {
-            Secrets::Shown => {}
-            Secrets::Blank => drop(login.insert(name.into(), json!(""))),
-            Secrets::Masked => drop(login.insert(name.into(), json!("***"))),
-            Secrets::Absent => drop(login.shift_remove(name)),
+            Masking::Shown => {}
+            Masking::Blank => drop(login.insert(name.into(), json!(""))),
+            Masking::Masked => drop(login.insert(name.into(), json!("***"))),
+            Masking::Absent => drop(login.shift_remove(name)),
         }
     }
     object
@@ -475,10 +475,10 @@ mod tests {
                 .get("secretKey")
                 .cloned()
         };
-        assert_eq!(secret(Secrets::Shown), Some(json!("SK")));
-        assert_eq!(secret(Secrets::Blank), Some(json!("")));
-        assert_eq!(secret(Secrets::Masked), Some(json!("***")));
-        assert_eq!(secret(Secrets::Absent), None);
+        assert_eq!(secret(Masking::Shown), Some(json!("SK")));
+        assert_eq!(secret(Masking::Blank), Some(json!("")));
+        assert_eq!(secret(Masking::Masked), Some(json!("***")));
+        assert_eq!(secret(Masking::Absent), None);
         assert_eq!(registry.object, object);
     }
 }

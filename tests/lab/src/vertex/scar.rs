@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Behaviour, SPECMAN, Secrets, Vertex, answer};
+use super::{Behaviour, Masking, SPECMAN, Vertex, answer};
 
 impl Vertex {
     /// The SCAR setting as it is stored, secrets in clear.
@@ -45,7 +45,7 @@ impl Vertex {
 
 /// `GET /v1/system/config/scar`.
 pub(super) async fn get(State(vertex): State<Arc<Vertex>>) -> Response<Body> {
-    answer::ok(&shown(&vertex.scar(), vertex.behaviour().scar_secrets))
+    answer::ok(&shown(&vertex.scar(), vertex.behaviour().scar_masking))
 }
 
 /// `PUT /v1/system/config/scar`.
@@ -118,7 +118,7 @@ fn serves(scar: &Value, persisted: bool, behaviour: &Behaviour) -> Result<String
 }
 
 /// A setting as a GET shows it.
-fn shown(scar: &Value, secrets: Secrets) -> Value {
+fn shown(scar: &Value, secrets: Masking) -> Value {
     let empty = |v: &Value| v == "" || *v == json!(false) || v.is_null();
     let mut out: Map<String, Value> = scar
         .as_object()
@@ -129,10 +129,10 @@ fn shown(scar: &Value, secrets: Secrets) -> Value {
         .collect();
     if out.contains_key("password") {
         match secrets {
-            Secrets::Shown => {}
-            Secrets::Blank => drop(out.insert("password".into(), json!(""))),
-            Secrets::Masked => drop(out.insert("password".into(), json!("***"))),
-            Secrets::Absent => drop(out.remove("password")),
+            Masking::Shown => {}
+            Masking::Blank => drop(out.insert("password".into(), json!(""))),
+            Masking::Masked => drop(out.insert("password".into(), json!("***"))),
+            Masking::Absent => drop(out.remove("password")),
         }
     }
     Value::Object(out)
@@ -148,18 +148,18 @@ mod tests {
         let scar = json!({"endpoint": "https://a", "username": "", "password": "s", "insecureVerify": false});
         let cases = [
             (
-                Secrets::Shown,
+                Masking::Shown,
                 json!({"endpoint": "https://a", "password": "s"}),
             ),
             (
-                Secrets::Blank,
+                Masking::Blank,
                 json!({"endpoint": "https://a", "password": ""}),
             ),
             (
-                Secrets::Masked,
+                Masking::Masked,
                 json!({"endpoint": "https://a", "password": "***"}),
             ),
-            (Secrets::Absent, json!({"endpoint": "https://a"})),
+            (Masking::Absent, json!({"endpoint": "https://a"})),
         ];
         for (secrets, expected) in cases {
             assert_eq!(shown(&scar, secrets), expected, "{secrets:?}");

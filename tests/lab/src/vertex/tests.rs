@@ -158,7 +158,9 @@ async fn a_registry_keeps_what_was_put_and_tells_of_its_flag() {
     vertex.add_registry(RegistryKind::Basic, object.clone());
     let flags = Arc::new(AtomicU32::new(0));
     let seen = flags.clone();
-    vertex.on_flag(move |on| drop(seen.fetch_add(u32::from(on), Ordering::Relaxed)));
+    vertex.on_flag(Arc::new(move |on| {
+        let _ = seen.fetch_add(u32::from(on), Ordering::Relaxed);
+    }));
     let path = "/v1/registries/oci/r1/basic";
     let (_, mut got, _) = send(&vertex, Method::GET, path, &token, None).await;
     assert_eq!(got, object);
@@ -215,7 +217,7 @@ async fn a_registry_keeps_what_was_put_and_tells_of_its_flag() {
 #[tokio::test]
 async fn a_mask_that_is_written_back_breaks_the_login() {
     let vertex = Vertex::start();
-    vertex.behave(|b| b.registry_secrets = Secrets::Masked);
+    vertex.behave(|b| b.registry_masking = Masking::Masked);
     let token = vertex.issue_token();
     let object = basic_registry("r1", "harbor", "https://harbor.example", "u", "pw");
     vertex.add_registry(RegistryKind::Basic, object);
