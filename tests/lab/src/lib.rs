@@ -6,6 +6,7 @@
 pub mod certs;
 pub mod faults;
 pub mod log;
+pub mod registry;
 pub mod server;
 pub mod vertex;
 

@@ -1,0 +1,239 @@
+//! Who may do what: nobody asked, Basic, or Bearer with a token service, on the registry itself or on another server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::reply;
+use super::store::random;
+use super::target::{Target, parameter};
+
+/// A user and a password.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Credentials {
+    /// Both together.
+    pub fn new(user: &str, password: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    /// Whether a request carries exactly these, as Basic.
+    pub(super) fn fit(&self, headers: &HeaderMap) -> bool {
+        let expected = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password));
+        scheme(headers, "basic").is_some_and(|given| given == expected)
+    }
+}
+
+/// How the registry asks who is there.
+#[derive(Clone, Default)]
+pub enum Auth {
+    /// It does not.
+    #[default]
+    None,
+    /// Basic, as `docker-registry` with htpasswd.
+    Basic(Credentials),
+    /// Bearer, as Harbor; tokens come from this service.
+    Bearer(Arc<TokenService>),
+}
+
+impl Auth {
+    /// Ok, or the answer that refuses the request.
+    pub(super) fn check(
+        &self,
+        method: &Method,
+        target: &Target,
+        headers: &HeaderMap,
+        own_url: &str,
+    ) -> Result<(), Box<Response>> {
+        match self {
+            Self::None => Ok(()),
+            Self::Basic(credentials) if credentials.fit(headers) => Ok(()),
+            Self::Basic(_) => Err(Box::new(refuse("Basic realm=\"Registry Realm\""))),
+            Self::Bearer(service) => {
+                let action = match *method {
+                    Method::GET | Method::HEAD => "pull",
+                    Method::DELETE => "delete",
+                    _ => "push",
+                };
+                let wanted = target.name().map(|name| (name, action));
+                let Err(why) = service.admits(scheme(headers, "bearer"), wanted) else {
+                    return Ok(());
+                };
+                let realm = service.realm.clone();
+                let realm = realm.unwrap_or_else(|| format!("{own_url}/service/token"));
+                let mut challenge =
+                    format!("Bearer realm=\"{realm}\",service=\"{}\"", service.service);
+                if let Some((name, action)) = wanted {
+                    let actions = if action == "push" {
+                        "pull,push"
+                    } else {
+                        action
+                    };
+                    challenge.push_str(&format!(",scope=\"repository:{name}:{actions}\""));
+                }
+                if !why.is_empty() {
+                    challenge.push_str(&format!(",error=\"{why}\""));
+                }
+                Err(Box::new(refuse(&challenge)))
+            }
+        }
+    }
+}
+
+/// The credentials of an `Authorization` header of that scheme.
+fn scheme<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let (given, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then_some(value)
+}
+
+fn refuse(challenge: &str) -> Response {
+    let mut response = reply::error(
+        StatusCode::UNAUTHORIZED,
+        "UNAUTHORIZED",
+        "authentication required",
+        Value::Null,
+    );
+    response.headers_mut().insert(
+        "www-authenticate",
+        challenge.parse().expect("a header value"),
+    );
+    response
+}
+
+struct Token {
+    scopes: Vec<String>,
+    until: Instant,
+}
+
+/// A token service as Harbor has one: Basic credentials for a token that holds for a scope and a while.
+pub struct TokenService {
+    realm: Option<String>,
+    service: String,
+    credentials: Credentials,
+    lifetime: Duration,
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+impl TokenService {
+    /// A service on the registry's own server, at `/service/token`. Harbor's tokens live 30 minutes.
+    pub fn new(credentials: Credentials, lifetime: Duration) -> Self {
+        Self {
+            realm: None,
+            service: "lab-registry".to_owned(),
+            credentials,
+            lifetime,
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// The challenge names this realm; serve [`TokenService::router`] there.
+    pub fn at(mut self, realm: &str) -> Self {
+        self.realm = Some(realm.to_owned());
+        self
+    }
+
+    /// The route `GET /service/token`.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/service/token", get(issue))
+            .with_state(self.clone())
+    }
+
+    /// Ends all tokens given so far, as if their time had passed.
+    pub fn expire(&self) {
+        self.lock().clear();
+    }
+
+    /// Ok, or the word for the challenge's `error`, empty where no token was given.
+    fn admits(&self, token: Option<&str>, wanted: Option<(&str, &str)>) -> Result<(), &str> {
+        let tokens = self.lock();
+        let known = tokens.get(token.ok_or("")?).ok_or("invalid_token")?;
+        if known.until <= Instant::now() {
+            return Err("invalid_token");
+        }
+        let Some((name, action)) = wanted else {
+            return Ok(());
+        };
+        let prefix = format!("repository:{name}:");
+        let allowed = known.scopes.iter().any(|scope| {
+            scope
+                .strip_prefix(&prefix)
+                .is_some_and(|actions| actions.split(',').any(|a| a == action || a == "*"))
+        });
+        allowed.then_some(()).ok_or("insufficient_scope")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Token>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn issue(State(service): State<Arc<TokenService>>, request: Request) -> Response {
+    if !service.credentials.fit(request.headers()) {
+        return reply::error(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "unauthorized",
+            Value::Null,
+        );
+    }
+    if parameter(request.uri(), "service").is_none_or(|s| s != service.service) {
+        return reply::error(
+            StatusCode::BAD_REQUEST,
+            "UNSUPPORTED",
+            "unknown service",
+            Value::Null,
+        );
+    }
+    let token = random();
+    let scopes = scopes(request.uri());
+    let until = Instant::now() + service.lifetime;
+    service
+        .lock()
+        .insert(token.clone(), Token { scopes, until });
+    let body = json!({
+        "token": token,
+        "access_token": token,
+        "expires_in": service.lifetime.as_secs(),
+        "issued_at": jiff::Timestamp::now().to_string(),
+    });
+    reply::with_body(
+        StatusCode::OK,
+        &[("content-type", "application/json")],
+        body.to_string(),
+    )
+}
+
+/// Every `scope` parameter; one may hold several, parted by spaces.
+fn scopes(uri: &http::Uri) -> Vec<String> {
+    let query = uri.query().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("scope="))
+        .flat_map(|value| {
+            let value = value.replace('+', " ");
+            let text = percent_encoding::percent_decode_str(&value);
+            let text = text.decode_utf8_lossy().into_owned();
+            text.split(' ').map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}

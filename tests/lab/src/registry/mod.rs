@@ -1,0 +1,231 @@
+//! An OCI distribution registry (specification v1.1) with the habits of Distribution 2.8, for machines without one
+//! and for tests that need one to misbehave.
+//!
+//! Digests are really computed on what arrives. Blobs pass through; none is held in memory.
+
+mod auth;
+mod blob;
+mod manifest;
+mod reply;
+mod store;
+mod target;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::json;
+
+pub use auth::{Auth, Credentials, TokenService};
+pub use store::{Manifest, Storage, Store, digest_of};
+
+use crate::server::{Listener, Server, unscripted};
+use target::{Target, is_name};
+
+/// Whether a tag that is there may be moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Immutable {
+    /// It may.
+    #[default]
+    No,
+    /// Moving it is answered 400 `TAG_INVALID`; the same manifest once more is taken.
+    Ecr,
+    /// Any push to it is answered 412 `PRECONDITION`.
+    Harbor,
+}
+
+/// How a registry differs from the plain one.
+#[derive(Clone, Default)]
+pub struct RegistryOptions {
+    /// Where and how it listens.
+    pub listener: Listener,
+    /// Who may use it.
+    pub auth: Auth,
+    /// Where blobs go.
+    pub storage: Storage,
+    /// `Location` without scheme and host, as the specification allows.
+    pub relative_location: bool,
+    /// The largest request body, in bytes; above it nginx's 413.
+    pub max_body: Option<u64>,
+    /// Whether tags may move.
+    pub immutable: Immutable,
+    /// Says yes to every upload and stores nothing.
+    pub lying: bool,
+}
+
+/// What the handlers see.
+struct Registry {
+    store: Arc<Store>,
+    auth: Auth,
+    scheme: &'static str,
+    relative_location: bool,
+    max_body: Option<u64>,
+    immutable: Immutable,
+    lying: bool,
+}
+
+/// A running registry: a [`Server`], and what it holds.
+pub struct LabRegistry {
+    server: Server,
+    store: Arc<Store>,
+}
+
+impl LabRegistry {
+    /// Starts it.
+    pub fn start(options: RegistryOptions) -> Self {
+        let store = Arc::new(Store::new(options.storage, options.lying));
+        let registry = Arc::new(Registry {
+            store: store.clone(),
+            auth: options.auth.clone(),
+            scheme: if options.listener.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
+            relative_location: options.relative_location,
+            max_body: options.max_body,
+            immutable: options.immutable,
+            lying: options.lying,
+        });
+        let mut router = Router::new()
+            .route("/v2/", any(handle))
+            .route("/v2/{*rest}", any(handle))
+            .with_state(registry);
+        if let Auth::Bearer(service) = &options.auth {
+            router = router.merge(service.router());
+        }
+        Self {
+            server: Server::start(router, options.listener),
+            store,
+        }
+    }
+
+    /// What it holds.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Puts an archive in under a tag, as ORAS v1.0.0 would have pushed it, and gives the manifest's digest.
+    pub fn seed(&self, name: &str, tag: &str, archive: &[u8]) -> String {
+        let config = self.store.put_blob(name, b"{}");
+        let layer = self.store.put_blob(name, archive);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "config": {"mediaType": "application/vnd.unknown.config.v1+json", "digest": config, "size": 2},
+            "layers": [{
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": layer,
+                "size": archive.len(),
+                "annotations": {"org.opencontainers.image.title": "manifests.tgz"},
+            }],
+            "annotations": {"org.opencontainers.image.created": "2024-12-06T12:00:00Z"},
+        });
+        let manifest = Manifest {
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            bytes: manifest.to_string().into_bytes(),
+        };
+        self.store.put_manifest(name, Some(tag), manifest)
+    }
+}
+
+impl Deref for LabRegistry {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Registry {
+    /// This registry's URL as the client knows it.
+    fn own_url(&self, headers: &HeaderMap) -> String {
+        let host = headers.get("host").and_then(|value| value.to_str().ok());
+        format!("{}://{}", self.scheme, host.unwrap_or("127.0.0.1"))
+    }
+
+    fn location(&self, headers: &HeaderMap, path: &str) -> String {
+        if self.relative_location {
+            path.to_owned()
+        } else {
+            self.own_url(headers) + path
+        }
+    }
+}
+
+async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+    let length = request.headers().get("content-length");
+    let length = length.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if let (Some(max), Some(length)) = (registry.max_body, length)
+        && length > max
+    {
+        return reply::too_large();
+    }
+    let mut response = dispatch(&registry, request).await;
+    response.headers_mut().insert(
+        "docker-distribution-api-version",
+        HeaderValue::from_static("registry/2.0"),
+    );
+    response
+}
+
+async fn dispatch(registry: &Registry, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Some(target) = Target::parse(head.uri.path()) else {
+        return unscripted();
+    };
+    let headers = &head.headers;
+    let own_url = registry.own_url(headers);
+    if let Err(refusal) = registry
+        .auth
+        .check(&head.method, &target, headers, &own_url)
+    {
+        return *refusal;
+    }
+    if let Some(name) = target.name().filter(|name| !is_name(name)) {
+        return reply::name_invalid(name);
+    }
+    match (&head.method, &target) {
+        (&Method::GET | &Method::HEAD, Target::Ping) => reply::with_body(
+            StatusCode::OK,
+            &[("content-type", "application/json; charset=utf-8")],
+            "{}",
+        ),
+        (&Method::GET, Target::Tags { name }) => registry.tags_list(name, &head.uri),
+        (&Method::GET | &Method::HEAD, Target::Manifest { name, reference }) => {
+            registry.get_manifest(&head.method, name, reference, headers)
+        }
+        (&Method::PUT, Target::Manifest { name, reference }) => {
+            registry.put_manifest(name, reference, headers, body).await
+        }
+        (&Method::DELETE, Target::Manifest { name, reference }) => {
+            registry.delete_manifest(name, reference)
+        }
+        (&Method::GET | &Method::HEAD, Target::Blob { name, digest }) => {
+            registry.get_blob(&head.method, name, digest, headers).await
+        }
+        (&Method::DELETE, Target::Blob { name, digest }) => registry.delete_blob(name, digest),
+        (&Method::POST, Target::Uploads { name }) => {
+            registry.begin_upload(name, &head.uri, headers, body).await
+        }
+        (&Method::GET, Target::Upload { name, id }) => registry.upload_status(name, id, headers),
+        (&Method::PATCH, Target::Upload { name, id }) => {
+            registry
+                .append_upload(name, id, &head.uri, headers, body)
+                .await
+        }
+        (&Method::PUT, Target::Upload { name, id }) => {
+            registry
+                .finish_upload(name, id, &head.uri, headers, body)
+                .await
+        }
+        (&Method::DELETE, Target::Upload { name, id }) => registry.cancel_upload(name, id),
+        _ => unscripted(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Upload sessions, with the habits of Distribution 2.8 that clients trip over:
+//! `Content-Range` is ignored, a session that was cut is gone, and only the last `Location` continues one.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::Registry;
+use super::reply;
+use super::store::Upload;
+use super::target::{is_digest, parameter};
+
+impl Registry {
+    /// `POST /v2/<name>/blobs/uploads/`: a session; with `digest` the whole blob; with `mount` and `from` a blob from there.
+    pub(super) async fn begin_upload(
+        &self,
+        name: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Response {
+        if let Some(digest) = parameter(uri, "mount")
+            && let Some(from) = parameter(uri, "from")
+            && self.store.mount(name, &from, &digest).is_some()
+        {
+            return self.created(name, &digest, headers);
+        }
+        let Ok(upload) = self.store.begin(name) else {
+            return no_space();
+        };
+        match parameter(uri, "digest") {
+            Some(digest) => self.finish(name, &digest, upload, headers, body).await,
+            None => self.suspend(StatusCode::ACCEPTED, name, upload, headers),
+        }
+    }
+
+    /// `GET /v2/<name>/blobs/uploads/<id>`: how far it is.
+    pub(super) fn upload_status(&self, name: &str, id: &str, headers: &HeaderMap) -> Response {
+        match self.store.resume(name, id) {
+            Some(upload) => self.suspend(StatusCode::NO_CONTENT, name, upload, headers),
+            None => reply::upload_unknown(),
+        }
+    }
+
+    /// `PATCH`: appends the body, whatever `Content-Range` says.
+    pub(super) async fn append_upload(
+        &self,
+        name: &str,
+        id: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Response {
+        let mut upload = match self.resume(name, id, uri) {
+            Ok(upload) => upload,
+            Err(refusal) => return *refusal,
+        };
+        match self.receive(&mut upload, body).await {
+            Ok(()) => self.suspend(StatusCode::ACCEPTED, name, upload, headers),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    /// `PUT …?digest=`: appends the body and ends the session, well or ill.
+    pub(super) async fn finish_upload(
+        &self,
+        name: &str,
+        id: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Response {
+        let upload = match self.resume(name, id, uri) {
+            Ok(upload) => upload,
+            Err(refusal) => return *refusal,
+        };
+        match parameter(uri, "digest") {
+            Some(digest) => self.finish(name, &digest, upload, headers, body).await,
+            None => reply::digest_invalid("digest missing"),
+        }
+    }
+
+    /// `DELETE`: ends the session.
+    pub(super) fn cancel_upload(&self, name: &str, id: &str) -> Response {
+        match self.store.resume(name, id) {
+            Some(_) => reply::bare(StatusCode::NO_CONTENT, &[("docker-upload-uuid", id)]),
+            None => reply::upload_unknown(),
+        }
+    }
+
+    /// Takes the session out where the `Location` used is its last one; else the session ends.
+    fn resume(&self, name: &str, id: &str, uri: &Uri) -> Result<Upload, Box<Response>> {
+        let upload = self.store.resume(name, id);
+        let upload = upload.ok_or_else(|| Box::new(reply::upload_unknown()))?;
+        let state = parameter(uri, "_state");
+        if state.is_some_and(|state| state == upload.size.to_string()) {
+            Ok(upload)
+        } else {
+            Err(Box::new(reply::upload_invalid()))
+        }
+    }
+
+    async fn finish(
+        &self,
+        name: &str,
+        digest: &str,
+        mut upload: Upload,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Response {
+        if !is_digest(digest) {
+            return reply::digest_invalid("digest parsing failed");
+        }
+        if let Err(refusal) = self.receive(&mut upload, body).await {
+            return *refusal;
+        }
+        if upload.digest() != digest {
+            return reply::digest_invalid("provided digest did not match uploaded content");
+        }
+        match self.store.commit(upload) {
+            Ok(()) => self.created(name, digest, headers),
+            Err(_) => no_space(),
+        }
+    }
+
+    async fn receive(&self, upload: &mut Upload, body: Body) -> Result<(), Box<Response>> {
+        let limit = self.max_body.and_then(|max| usize::try_from(max).ok());
+        let mut body = Limited::new(body, limit.unwrap_or(usize::MAX));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|cause| {
+                Box::new(if cause.is::<LengthLimitError>() {
+                    reply::too_large()
+                } else {
+                    reply::upload_invalid()
+                })
+            })?;
+            if let Some(data) = frame.data_ref() {
+                upload.write(data).map_err(|_| Box::new(no_space()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn suspend(
+        &self,
+        status: StatusCode,
+        name: &str,
+        upload: Upload,
+        headers: &HeaderMap,
+    ) -> Response {
+        let path = format!(
+            "/v2/{name}/blobs/uploads/{}?_state={}",
+            upload.id, upload.size
+        );
+        let location = self.location(headers, &path);
+        let range = format!("0-{}", upload.size.saturating_sub(1));
+        let id = upload.id.clone();
+        self.store.suspend(upload);
+        reply::bare(
+            status,
+            &[
+                ("location", &location),
+                ("range", &range),
+                ("docker-upload-uuid", &id),
+            ],
+        )
+    }
+
+    fn created(&self, name: &str, digest: &str, headers: &HeaderMap) -> Response {
+        let location = self.location(headers, &format!("/v2/{name}/blobs/{digest}"));
+        reply::bare(
+            StatusCode::CREATED,
+            &[("location", &location), ("docker-content-digest", digest)],
+        )
+    }
+}
+
+/// What Distribution answers where its disk is full.
+pub(super) fn no_space() -> Response {
+    reply::error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "UNKNOWN",
+        "unknown error",
+        serde_json::json!({"Op": "write", "Err": 28}),
+    )
+}
