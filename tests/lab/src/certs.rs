@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Eku, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Eku, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::ServerConfig;
@@ -53,24 +53,15 @@ impl Pair {
                 for ca in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
                     roots.add(ca.expect("PEM")).expect("a CA certificate");
                 }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = if required {
-                    verifier
-                } else {
-                    verifier.allow_unauthenticated()
-                };
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
                 builder.with_client_cert_verifier(verifier.build().expect("a client verifier"))
             }
         };
-        let chain = CertificateDer::pem_slice_iter(self.cert_pem.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .expect("the pair holds PEM");
-        let key =
-            PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("the pair holds PEM");
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .expect("the key fits its certificate");
+        let chain =
+            CertificateDer::pem_slice_iter(self.cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>().expect("the pair holds PEM");
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("the pair holds PEM");
+        let mut config = builder.with_single_cert(chain, key).expect("the key fits its certificate");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
@@ -92,17 +83,9 @@ impl Certs {
             SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
         ];
-        sans.extend(
-            names
-                .iter()
-                .map(|name| SanType::DnsName((*name).try_into().expect("a DNS name"))),
-        );
+        sans.extend(names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a DNS name"))));
         let server = authority.sign(leaf("localhost", sans.clone(), Eku::ServerAuth));
-        Self {
-            authority,
-            names: sans,
-            server,
-        }
+        Self { authority, names: sans, server }
     }
 
     /// The authority's certificate, for `--ca-file`.
@@ -128,8 +111,7 @@ impl Certs {
     /// Signed by the authority, but for `other.example` alone.
     pub fn wrong_name(&self) -> Pair {
         let other = SanType::DnsName("other.example".try_into().expect("a DNS name"));
-        self.authority
-            .sign(leaf("other.example", vec![other], Eku::ServerAuth))
+        self.authority.sign(leaf("other.example", vec![other], Eku::ServerAuth))
     }
 
     /// Right names, signed by an authority that nobody was given.
@@ -156,8 +138,7 @@ impl Certs {
 
     /// A client certificate whose last day was 2001-01-01.
     pub fn expired_client(&self, user: &str) -> Pair {
-        self.authority
-            .sign(expired(leaf(user, Vec::new(), Eku::ClientAuth)))
+        self.authority.sign(expired(leaf(user, Vec::new(), Eku::ClientAuth)))
     }
 
     fn leaf(&self, usage: Eku) -> CertificateParams {
@@ -179,38 +160,25 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a CA certificate");
-        Self {
-            pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
     }
 
     fn sign(&self, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().expect("a key");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("a signed certificate");
-        Pair {
-            cert_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-        }
+        let certificate = params.signed_by(&key, &self.issuer).expect("a signed certificate");
+        Pair { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
     }
 }
 
 fn self_sign(params: CertificateParams) -> Pair {
     let key = KeyPair::generate().expect("a key");
     let certificate = params.self_signed(&key).expect("a self-signed certificate");
-    Pair {
-        cert_pem: certificate.pem(),
-        key_pem: key.serialize_pem(),
-    }
+    Pair { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
 }
 
 fn leaf(common_name: &str, names: Vec<SanType>, usage: Eku) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.subject_alt_names = names;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];

@@ -23,19 +23,12 @@ pub struct Match {
 impl Match {
     /// Any method. In `path`, `*` stands for any text without a slash and `**` for any text: `/v2/**` is a prefix.
     pub fn any(path: &str) -> Self {
-        Self {
-            method: None,
-            path: path.to_owned(),
-            query: None,
-        }
+        Self { method: None, path: path.to_owned(), query: None }
     }
 
     /// One method; `path` as in [`Match::any`].
     pub fn method(method: Method, path: &str) -> Self {
-        Self {
-            method: Some(method),
-            ..Self::any(path)
-        }
+        Self { method: Some(method), ..Self::any(path) }
     }
 
     /// `GET`.
@@ -77,10 +70,7 @@ impl Match {
     /// Whether it selects this request.
     pub fn selects(&self, method: &Method, path: &str, query: Option<&str>) -> bool {
         self.method.as_ref().is_none_or(|m| m == method)
-            && self
-                .query
-                .as_ref()
-                .is_none_or(|part| query.is_some_and(|q| q.contains(part.as_str())))
+            && self.query.as_ref().is_none_or(|part| query.is_some_and(|q| q.contains(part.as_str())))
             && glob(self.path.as_bytes(), path.as_bytes())
     }
 }
@@ -90,9 +80,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     match pattern {
         [] => text.is_empty(),
         [b'*', b'*', rest @ ..] => (0..=text.len()).any(|at| glob(rest, &text[at..])),
-        [b'*', rest @ ..] => (0..=text.len())
-            .take_while(|&at| at == 0 || text[at - 1] != b'/')
-            .any(|at| glob(rest, &text[at..])),
+        [b'*', rest @ ..] => (0..=text.len()).take_while(|&at| at == 0 || text[at - 1] != b'/').any(|at| glob(rest, &text[at..])),
         [first, rest @ ..] => text.first() == Some(first) && glob(rest, &text[1..]),
     }
 }
@@ -141,24 +129,17 @@ impl Answer {
 
     /// A status with a JSON body.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self::status(status)
-            .header("content-type", "application/json")
-            .body(body.to_string())
+        Self::status(status).header("content-type", "application/json").body(body.to_string())
     }
 
     /// A status with an HTML body, as proxies answer.
     pub fn html(status: u16, body: &str) -> Self {
-        Self::status(status)
-            .header("content-type", "text/html")
-            .body(body.to_owned())
+        Self::status(status).header("content-type", "text/html").body(body.to_owned())
     }
 
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((
-            name.parse().expect("a header name"),
-            value.parse().expect("a header value"),
-        ));
+        self.headers.push((name.parse().expect("a header name"), value.parse().expect("a header value")));
         self
     }
 
@@ -285,13 +266,7 @@ pub struct Faults {
 impl Faults {
     /// Adds a fault.
     pub fn on(&self, matcher: Match, times: Times, action: Action) -> Fault {
-        let fault = Fault(Arc::new(Rule {
-            matcher,
-            times,
-            action,
-            offered: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-        }));
+        let fault = Fault(Arc::new(Rule { matcher, times, action, offered: AtomicUsize::new(0), taken: AtomicUsize::new(0) }));
         self.lock().push(fault.clone());
         fault
     }
@@ -308,20 +283,13 @@ impl Faults {
     }
 
     pub(crate) fn refuses(&self) -> bool {
-        self.refusals
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            })
-            .is_ok()
+        self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
     pub(crate) fn take(&self, method: &Method, path: &str, query: Option<&str>) -> Option<Action> {
         let rules = self.lock();
         let fault = rules.iter().find(|Fault(rule)| {
-            rule.matcher.selects(method, path, query)
-                && rule
-                    .times
-                    .take(rule.offered.fetch_add(1, Ordering::SeqCst) + 1)
+            rule.matcher.selects(method, path, query) && rule.times.take(rule.offered.fetch_add(1, Ordering::SeqCst) + 1)
         })?;
         fault.0.taken.fetch_add(1, Ordering::SeqCst);
         Some(fault.0.action.clone())
@@ -350,11 +318,7 @@ mod tests {
             ("/a*c", "/abc", true),
             ("/a*c", "/ab", false),
         ] {
-            assert_eq!(
-                Match::any(pattern).selects(&Method::GET, path, None),
-                selected,
-                "{pattern} on {path}"
-            );
+            assert_eq!(Match::any(pattern).selects(&Method::GET, path, None), selected, "{pattern} on {path}");
         }
     }
 

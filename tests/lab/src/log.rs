@@ -55,13 +55,7 @@ impl Request {
     pub fn line(&self) -> String {
         let query = self.query.as_ref().map(|q| format!("?{q}"));
         let status = self.status.map(|s| s.as_u16().to_string());
-        format!(
-            "{} {}{} -> {}",
-            self.method,
-            self.path,
-            query.unwrap_or_default(),
-            status.as_deref().unwrap_or("-")
-        )
+        format!("{} {}{} -> {}", self.method, self.path, query.unwrap_or_default(), status.as_deref().unwrap_or("-"))
     }
 }
 
@@ -139,11 +133,7 @@ impl RequestLog {
             if left.is_zero() {
                 return false;
             }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -178,9 +168,7 @@ impl RequestLog {
         self.change(place, |request| {
             request.body_bytes += data.len() as u64;
             let room = KEPT_BODY - request.body.len();
-            request
-                .body
-                .extend_from_slice(&data[..room.min(data.len())]);
+            request.body.extend_from_slice(&data[..room.min(data.len())]);
         });
     }
 

@@ -26,10 +26,7 @@ impl HttpBody for Watched {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.left == Some(0) {
             self.link.reset();
             return Poll::Pending;
@@ -68,10 +65,7 @@ impl HttpBody for Cut {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.left == Some(0) {
             // hyper flushes after a pending body, and polls again when it is woken or the socket can take more.
             if !self.flushing {
@@ -117,13 +111,7 @@ pub(crate) struct Slow {
 
 impl Slow {
     pub(crate) fn new(body: Body, bytes: usize, every: Duration) -> Self {
-        Self {
-            body,
-            bytes: bytes.max(1),
-            every,
-            ready: Bytes::new(),
-            pause: None,
-        }
+        Self { body, bytes: bytes.max(1), every, ready: Bytes::new(), pause: None }
     }
 }
 
@@ -131,10 +119,7 @@ impl HttpBody for Slow {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;

@@ -48,10 +48,7 @@ impl Listener {
 
     /// HTTPS on a free port.
     pub fn tls(config: Arc<rustls::ServerConfig>) -> Self {
-        Self {
-            tls: Some(config),
-            port: 0,
-        }
+        Self { tls: Some(config), port: 0 }
     }
 }
 
@@ -97,39 +94,21 @@ impl Server {
     pub fn start(router: Router, listener: Listener) -> Self {
         let log = Arc::new(RequestLog::default());
         let faults = Arc::new(Faults::default());
-        let router = router
-            .fallback(async || unscripted())
-            .method_not_allowed_fallback(async || unscripted());
+        let router = router.fallback(async || unscripted()).method_not_allowed_fallback(async || unscripted());
         let secure = listener.tls.is_some();
-        let shared = Arc::new(Shared {
-            log: log.clone(),
-            faults: faults.clone(),
-            router,
-            tls: listener.tls.map(TlsAcceptor::from),
-        });
-        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, listener.port))
-            .expect("a port on 127.0.0.1");
+        let shared =
+            Arc::new(Shared { log: log.clone(), faults: faults.clone(), router, tls: listener.tls.map(TlsAcceptor::from) });
+        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, listener.port)).expect("a port on 127.0.0.1");
         let addr = socket.local_addr().expect("a bound socket has an address");
         socket.set_nonblocking(true).expect("a socket");
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(accept(socket, shared, stopped));
             // Requests under way end here, those in blocking calls too.
             runtime.shutdown_background();
         });
-        Self {
-            addr,
-            secure,
-            log,
-            faults,
-            tolerant: AtomicBool::new(false),
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { addr, secure, log, faults, tolerant: AtomicBool::new(false), stop: Some(stop), thread: Some(thread) }
     }
 
     /// The address it listens on.
@@ -174,12 +153,7 @@ impl Server {
             return;
         }
         let lines: Vec<_> = self.log.unexpected().iter().map(|r| r.line()).collect();
-        assert!(
-            lines.is_empty(),
-            "{} got requests that nobody scripted:\n{}",
-            self.url(),
-            lines.join("\n")
-        );
+        assert!(lines.is_empty(), "{} got requests that nobody scripted:\n{}", self.url(), lines.join("\n"));
     }
 }
 
@@ -195,11 +169,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(
-    socket: std::net::TcpListener,
-    shared: Arc<Shared>,
-    mut stopped: oneshot::Receiver<()>,
-) {
+async fn accept(socket: std::net::TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
     let socket = TcpListener::from_std(socket).expect("a listening socket");
     loop {
         let stream = tokio::select! {
@@ -237,11 +207,11 @@ async fn converse(wire: Wire, link: Arc<Link>, shared: Arc<Shared>) {
     match acceptor.accept(wire).await {
         Err(cause) => shared.log.tls_failed(cause.to_string()),
         Ok(stream) => {
-            let peer = stream.get_ref().1.peer_certificates().map(|chain| {
-                PeerCertificates(Arc::new(
-                    chain.iter().map(|c| c.clone().into_owned()).collect(),
-                ))
-            });
+            let peer = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .map(|chain| PeerCertificates(Arc::new(chain.iter().map(|c| c.clone().into_owned()).collect())));
             speak(stream, link, peer, shared.clone()).await;
         }
     }
@@ -270,26 +240,16 @@ where
 async fn answer(request: Request<Incoming>, link: Arc<Link>, shared: Arc<Shared>) -> Response {
     let (head, body) = request.into_parts();
     let place = shared.log.begin(&head);
-    let action = shared
-        .faults
-        .take(&head.method, head.uri.path(), head.uri.query());
+    let action = shared.faults.take(&head.method, head.uri.path(), head.uri.query());
     let body = match action {
-        Some(Action::SlowRead { bytes, every }) => {
-            Body::new(Slow::new(Body::new(body), bytes, every))
-        }
+        Some(Action::SlowRead { bytes, every }) => Body::new(Slow::new(Body::new(body), bytes, every)),
         _ => Body::new(body),
     };
     let left = match action {
         Some(Action::ResetAfter(bytes)) => Some(bytes),
         _ => None,
     };
-    let body = Body::new(Watched {
-        body,
-        log: shared.log.clone(),
-        place,
-        link: link.clone(),
-        left,
-    });
+    let body = Body::new(Watched { body, log: shared.log.clone(), place, link: link.clone(), left });
     let request = Request::from_parts(head, body);
     let response = act(action, request, &link, &shared.router).await;
     let unexpected = response.extensions().get::<Unscripted>().is_some();
@@ -297,12 +257,7 @@ async fn answer(request: Request<Incoming>, link: Arc<Link>, shared: Arc<Shared>
     response
 }
 
-async fn act(
-    action: Option<Action>,
-    request: Request<Body>,
-    link: &Arc<Link>,
-    router: &Router,
-) -> Response {
+async fn act(action: Option<Action>, request: Request<Body>, link: &Arc<Link>, router: &Router) -> Response {
     match action {
         Some(Action::Answer(answer)) => {
             if !answer.is_early() {
@@ -330,26 +285,17 @@ async fn act(
         }
         Some(Action::CutReply(bytes)) => {
             let (link, left) = (link.clone(), Some(bytes));
-            route(router, request).await.map(|body| {
-                Body::new(Cut {
-                    body,
-                    link,
-                    left,
-                    flushing: false,
-                })
-            })
+            route(router, request).await.map(|body| Body::new(Cut { body, link, left, flushing: false }))
         }
-        Some(Action::TrickleReply { bytes, every }) => route(router, request)
-            .await
-            .map(|body| Body::new(Slow::new(body, bytes, every))),
+        Some(Action::TrickleReply { bytes, every }) => {
+            route(router, request).await.map(|body| Body::new(Slow::new(body, bytes, every)))
+        }
         Some(Action::Edit(edit)) => {
             let mut response = route(router, request).await;
             edit(&mut response);
             response
         }
-        Some(Action::ResetAfter(_) | Action::SlowRead { .. }) | None => {
-            route(router, request).await
-        }
+        Some(Action::ResetAfter(_) | Action::SlowRead { .. }) | None => route(router, request).await,
     }
 }
 

@@ -1,12 +1,14 @@
 //! SIGINT and SIGTERM: before a step has anything to clean up they end the process at once; a step that has, catches
 //! them with [`catch`], is told once, cleans up and returns; a second signal ends it at once.
 
+use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Console, Exit, Failure};
@@ -14,6 +16,9 @@ use crate::{Console, Exit, Failure};
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 static CATCHERS: AtomicUsize = AtomicUsize::new(0);
 static WAKERS: Mutex<Vec<Waker>> = Mutex::new(Vec::new());
+
+/// A terminal and how it was before a prompt changed it.
+static TERMINAL: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// Starts the thread that hears the signals.
 pub(crate) fn install(console: &Console) {
@@ -23,6 +28,7 @@ pub(crate) fn install(console: &Console) {
         for signal in signals.forever() {
             let again = RECEIVED.swap(signal, Ordering::SeqCst) != 0;
             if again || CATCHERS.load(Ordering::SeqCst) == 0 {
+                restore_terminal();
                 console.end(&failure(signal));
                 signal_hook::low_level::exit(128 + signal);
             }
@@ -37,6 +43,30 @@ pub(crate) fn install(console: &Console) {
 pub fn catch() -> Interrupt {
     CATCHERS.fetch_add(1, Ordering::SeqCst);
     Interrupt(())
+}
+
+/// Keeps a terminal's settings, so that they are restored when the guard is dropped or a signal ends the process.
+pub fn keep_terminal(terminal: &File) -> KeptTerminal {
+    let kept = terminal.try_clone().ok().zip(tcgetattr(terminal).ok());
+    *TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    KeptTerminal(())
+}
+
+/// See [`keep_terminal`].
+#[derive(Debug)]
+pub struct KeptTerminal(());
+
+impl Drop for KeptTerminal {
+    fn drop(&mut self) {
+        restore_terminal();
+    }
+}
+
+fn restore_terminal() {
+    if let Some((terminal, settings)) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Nothing is left to do for a terminal that has gone.
+        let _ = tcsetattr(terminal, OptionalActions::Now, &settings);
+    }
 }
 
 /// A step's view of the signals; see [`catch`].

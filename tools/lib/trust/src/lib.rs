@@ -1,1 +1,132 @@
-//! trust
+//! Whom a tool trusts: the certificates it was given, the system's, and what it says of one that it does not trust.
+//!
+//! Invariants: TLS 1.2 or later; the one crypto provider is aws-lc-rs, given explicitly; a server certificate that is
+//! itself among the configured ones is trusted, also where it is marked as a CA, with its dates, its name and its
+//! handshake signature still checked; a host without any CA bundle works with `--ca-file`.
+
+mod files;
+mod options;
+mod untrusted;
+mod verify;
+
+pub use options::TlsOptions;
+pub use untrusted::{Reason, Untrusted, untrusted};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use scar_tool::Failure;
+
+/// The certificates that count for a peer, and what we show of ourselves.
+#[derive(Debug)]
+pub struct Trust {
+    anchors: Vec<CertificateDer<'static>>,
+    identity: Option<Identity>,
+    insecure: bool,
+    ca_file: Option<PathBuf>,
+}
+
+/// A client certificate with its key.
+#[derive(Debug)]
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Trust {
+    /// The system's certificates (or those of `SSL_CERT_FILE`) and the ones that the options name.
+    ///
+    /// # Errors
+    /// Exit 2 for a file that does not hold what its option needs; exit 1 where it cannot be read.
+    pub fn load(options: &TlsOptions) -> Result<Self, Failure> {
+        let mut anchors = files::system()?;
+        let mut ca_file = None;
+        if let Some(path) = &options.ca_file {
+            anchors.extend(files::certificates(path, "--ca-file")?);
+            ca_file =
+                Some(std::path::absolute(path).map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
+        }
+        let identity = match (&options.cert_file, &options.key_file) {
+            (Some(cert), Some(key)) => Some(Identity { chain: files::certificates(cert, "--cert-file")?, key: files::key(key)? }),
+            _ => None,
+        };
+        let trust = Self { anchors, identity, insecure: options.insecure, ca_file };
+        trust.client_config(true)?;
+        Ok(trust)
+    }
+
+    /// These certificates (DER) and no others, as a kubeconfig's `certificate-authority` means it.
+    pub fn only(certificates: Vec<Vec<u8>>) -> Self {
+        let anchors = certificates.into_iter().map(CertificateDer::from).collect();
+        Self { anchors, identity: None, insecure: false, ca_file: None }
+    }
+
+    /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
+    ///
+    /// # Errors
+    /// Exit 2 where `SSL_CERT_FILE` names a file that cannot be used.
+    pub fn system() -> Result<Self, Failure> {
+        Ok(Self { anchors: files::system()?, identity: None, insecure: false, ca_file: None })
+    }
+
+    /// The same without any check of the peer: only by the user's explicit word.
+    #[must_use]
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.insecure = insecure;
+        self
+    }
+
+    /// Adds a client certificate and its key, both PEM (one text may hold both).
+    ///
+    /// # Errors
+    /// Exit 2 where the text holds no certificate, no key, or an encrypted one.
+    pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
+        let identity = Identity { chain: files::certificates_in(certificate, what)?, key: files::key_in(key, what)? };
+        self.identity = Some(identity);
+        self.client_config(true)?;
+        Ok(self)
+    }
+
+    /// Whether certificates are not checked.
+    pub fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
+    /// Absolute path of `--ca-file`.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// Whether a client certificate is configured.
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The TLS configuration; `with_identity` only towards the origin that the client certificate is meant for.
+    ///
+    /// # Errors
+    /// Exit 2 where certificate and key do not belong together.
+    pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
+        let provider = provider();
+        let verifier = verify::Verifier::new(&self.anchors, self.insecure, &provider);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        match self.identity.as_ref().filter(|_| with_identity) {
+            None => Ok(builder.with_no_client_auth()),
+            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| {
+                Failure::misuse(format!("use the client certificate: {error}")).hint("certificate and key must be of one pair")
+            }),
+        }
+    }
+}
+
+/// The one crypto provider of all tools.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

@@ -1,0 +1,333 @@
+//! The one client: requests to one origin with its credential, and to others without.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::StreamExt;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Body, Method, StatusCode};
+use scar_tool::{Console, Failure};
+use scar_trust::Trust;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::{Error, Origin, redacted, retry, words};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer, or the next piece of one, may take.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The most of an error's body that is read, in bytes.
+const ERROR: usize = 64 * 1024;
+
+/// What proves to an origin who we are.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// User and password (RFC 7617).
+    Basic {
+        /// The user.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// A token (RFC 6750).
+    Bearer(SecretString),
+    /// A cookie, as VerteX takes its token.
+    Cookie {
+        /// The cookie's name.
+        name: &'static str,
+        /// Its value.
+        value: SecretString,
+    },
+}
+
+impl Credential {
+    fn header(&self) -> Result<(HeaderName, HeaderValue), Failure> {
+        let (name, text) = match self {
+            Self::Basic { username, password } => {
+                (AUTHORIZATION, format!("Basic {}", BASE64.encode(format!("{username}:{}", password.expose_secret()))))
+            }
+            Self::Bearer(token) => (AUTHORIZATION, format!("Bearer {}", token.expose_secret())),
+            Self::Cookie { name, value } => (COOKIE, format!("{name}={}", value.expose_secret())),
+        };
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|_| Failure::misuse("use the credential: it holds characters that no HTTP header can carry"))?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    }
+}
+
+/// A client for one origin.
+#[derive(Debug, Clone)]
+pub struct Client {
+    origin: Origin,
+    /// Shows the client certificate, where there is one.
+    home: reqwest::Client,
+    /// Shows none.
+    away: reqwest::Client,
+    credential: Option<(HeaderName, HeaderValue)>,
+    console: Console,
+}
+
+impl Client {
+    /// A client for `origin`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Exit 2 where the TLS options make no configuration; exit 5 for plain HTTP to another host without
+    /// `plain_http`, the user's word for it.
+    pub fn new(origin: Origin, trust: &Trust, plain_http: bool, console: &Console) -> Result<Self, Failure> {
+        if origin.is_plain() && !origin.is_loopback() {
+            if !plain_http {
+                return Err(Failure::new(
+                    scar_tool::Exit::Unsafe,
+                    format!("connect to '{origin}': plain HTTP would show credentials to the network"),
+                )
+                .hint("use https://, or --plain-http where the tool offers it and the network is trusted"));
+            }
+            console.warn(format!("credentials and content go to '{origin}' in clear"));
+        }
+        if trust.is_insecure() && !origin.is_plain() {
+            console.warn(format!("the certificate of '{origin}' is not checked (--insecure)"));
+        }
+        let home = build(trust, true)?;
+        let away = if trust.has_identity() { build(trust, false)? } else { home.clone() };
+        Ok(Self { origin, home, away, credential: None, console: console.clone() })
+    }
+
+    /// The same client with a credential for its origin (or none).
+    ///
+    /// # Errors
+    /// Exit 2 where the credential cannot stand in a header.
+    pub fn with_credential(mut self, credential: Option<&Credential>) -> Result<Self, Failure> {
+        self.credential = credential.map(Credential::header).transpose()?;
+        Ok(self)
+    }
+
+    /// The origin that the credential is for.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// A request to any URL: with credential and client certificate to the client's own origin, bare to every other.
+    pub fn request(&self, method: Method, url: Url) -> Request<'_> {
+        let at_home = Origin::of(&url).as_ref() == Some(&self.origin);
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = self.credential.as_ref().filter(|_| at_home) {
+            headers.insert(name.clone(), value.clone());
+        }
+        let client = if at_home { &self.home } else { &self.away };
+        Request { client: self, inner: client.request(method.clone(), url.clone()), headers, method, url, at_home }
+    }
+
+    /// A request to a path (beginning with `/`) at the client's own origin.
+    ///
+    /// # Errors
+    /// Exit 2 where the path makes no URL.
+    pub fn at(&self, method: Method, path: &str) -> Result<Request<'_>, Failure> {
+        Ok(self.request(method, self.origin.url(path)?))
+    }
+}
+
+fn build(trust: &Trust, with_identity: bool) -> Result<reqwest::Client, Failure> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(trust.client_config(with_identity)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT)
+        .user_agent(concat!("scar-tools/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Failure::misuse(format!("set up the HTTP client: {error}")).hint("check HTTPS_PROXY and NO_PROXY"))
+}
+
+/// A request on its way to being sent.
+#[derive(Debug)]
+pub struct Request<'c> {
+    client: &'c Client,
+    inner: reqwest::RequestBuilder,
+    headers: HeaderMap,
+    method: Method,
+    url: Url,
+    at_home: bool,
+}
+
+impl Request<'_> {
+    /// Sets a header that holds no secret.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// Sends this credential in the place of the client's own; to another origin it is left out.
+    ///
+    /// # Errors
+    /// Exit 2 where the credential cannot stand in a header.
+    pub fn credential(mut self, credential: &Credential) -> Result<Self, Failure> {
+        if self.at_home {
+            let (name, value) = credential.header()?;
+            self.headers.insert(name, value);
+        }
+        Ok(self)
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.inner = self.inner.body(body);
+        self
+    }
+
+    /// Sets a JSON body.
+    #[must_use]
+    pub fn json(self, value: &serde_json::Value) -> Self {
+        let body = value.to_string();
+        self.header(reqwest::header::CONTENT_TYPE, "application/json").body(body)
+    }
+
+    /// Bounds the whole exchange, body included. Without it only connecting is bounded here: a caller that streams
+    /// watches progress itself.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.inner = self.inner.timeout(timeout);
+        self
+    }
+
+    /// Sends it, once. Any status is an answer; see [`Response::success`].
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], [`Error::Connect`] or [`Error::Broken`].
+    pub async fn send(self) -> Result<Response, Error> {
+        let Self { client, inner, headers, method, url, .. } = self;
+        let request = format!("{method} {}", redacted(&url));
+        client.console.trace(|| format!("> {request}{}", shown(&headers)));
+        match inner.headers(headers).send().await {
+            Ok(inner) => {
+                client.console.trace(|| format!("< {} for {request}", inner.status()));
+                Ok(Response { inner, method, url })
+            }
+            Err(error) => Err(Error::from_reqwest(&method, &url, &error)),
+        }
+    }
+}
+
+/// The headers of a request as a log may show them.
+fn shown(headers: &HeaderMap) -> String {
+    let value = |value: &HeaderValue| {
+        if value.is_sensitive() { "(not shown)".to_owned() } else { value.to_str().unwrap_or("?").to_owned() }
+    };
+    headers.iter().map(|(name, text)| format!(", {name}: {}", value(text))).collect()
+}
+
+/// An answer whose body is not read yet.
+#[derive(Debug)]
+pub struct Response {
+    inner: reqwest::Response,
+    method: Method,
+    url: Url,
+}
+
+impl Response {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    /// A header's text, where it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.inner.headers().get(name)?.to_str().ok()
+    }
+
+    /// The URL that was asked.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Where `Location` points, resolved against the request's URL.
+    pub fn location(&self) -> Option<Url> {
+        self.url.join(self.header(LOCATION.as_str())?).ok()
+    }
+
+    /// Lets a 2xx through.
+    ///
+    /// # Errors
+    /// [`Error::Status`] with the server's words for every other.
+    pub async fn success(self) -> Result<Self, Error> {
+        if self.status().is_success() { Ok(self) } else { Err(self.into_error().await) }
+    }
+
+    /// The error that this answer is, whatever its status; reads at most 64 KiB of its body.
+    pub async fn into_error(self) -> Error {
+        let request = self.request();
+        let status = self.status();
+        let retry_after = self.header(RETRY_AFTER.as_str()).and_then(|value| retry::after(value, SystemTime::now()));
+        let location = self.location().map(|url| redacted(&url));
+        let (body, _) = self.read(ERROR).await.unwrap_or_default();
+        Error::Status { request, status, words: words::of(&body), retry_after, location }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where it is longer than `limit` bytes; [`Error::Broken`] where it is cut or stalls.
+    pub async fn bytes(self, limit: usize) -> Result<Vec<u8>, Error> {
+        let request = self.request();
+        match self.read(limit).await? {
+            (body, false) => Ok(body),
+            (_, true) => Err(Error::Malformed { request, cause: format!("the answer is longer than {limit} bytes") }),
+        }
+    }
+
+    /// The body as a JSON document of at most [`crate::DOCUMENT`] bytes.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`]; [`Error::Malformed`] where it is no such document, saying what it is.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let request = self.request();
+        let body = self.bytes(crate::DOCUMENT).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let is = match words::of(&body) {
+                _ if body.iter().all(u8::is_ascii_whitespace) => "empty".to_owned(),
+                page if page.starts_with("an HTML page") => page,
+                _ => format!("not the expected JSON ({error})"),
+            };
+            Error::Malformed { request, cause: format!("the answer is {is}") }
+        })
+    }
+
+    /// The body piece by piece, for a caller that bounds and watches it.
+    pub fn stream(self) -> impl futures::Stream<Item = Result<bytes::Bytes, Error>> + Send + Unpin {
+        let Self { inner, method, url } = self;
+        inner.bytes_stream().map(move |piece| piece.map_err(|error| Error::from_reqwest(&method, &url, &error)))
+    }
+
+    fn request(&self) -> String {
+        format!("{} {}", self.method, redacted(&self.url))
+    }
+
+    /// Up to `limit` bytes, and whether there was more.
+    async fn read(self, limit: usize) -> Result<(Vec<u8>, bool), Error> {
+        let request = self.request();
+        let mut stream = self.stream();
+        let mut body = Vec::new();
+        loop {
+            let Ok(piece) = tokio::time::timeout(SILENCE, stream.next()).await else {
+                return Err(Error::Broken { request, cause: "the answer stalled".to_owned(), silent: true });
+            };
+            let Some(piece) = piece.transpose()? else { return Ok((body, false)) };
+            let room = limit - body.len();
+            body.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.len() > room {
+                return Ok((body, true));
+            }
+        }
+    }
+}

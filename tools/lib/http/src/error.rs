@@ -1,0 +1,155 @@
+//! What can go wrong with a request, and the class of each.
+
+use std::error::Error as StdError;
+
+use reqwest::{Method, StatusCode};
+use scar_tool::{Exit, Failure};
+use scar_trust::Untrusted;
+use url::Url;
+
+use crate::{Origin, redacted};
+
+/// A request that did not bring what it was sent for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server's certificate is not trusted; nothing was sent.
+    #[error("{untrusted}")]
+    Untrusted {
+        /// `METHOD URL`.
+        request: String,
+        /// `HOST:PORT`.
+        address: String,
+        /// The certificate.
+        untrusted: Box<Untrusted>,
+    },
+    /// No connection came about; nothing was sent.
+    #[error("{request}: {cause}")]
+    Connect {
+        /// `METHOD URL`.
+        request: String,
+        /// The deepest cause.
+        cause: String,
+    },
+    /// The connection ended, or fell silent, after the request may have been received.
+    #[error("{request}: {cause}")]
+    Broken {
+        /// `METHOD URL`.
+        request: String,
+        /// The deepest cause.
+        cause: String,
+        /// Whether it was silence, not an end.
+        silent: bool,
+    },
+    /// The server answered with a status that the step cannot use.
+    #[error("{request}: {status}{}", said(words))]
+    Status {
+        /// `METHOD URL`.
+        request: String,
+        /// The status.
+        status: StatusCode,
+        /// The server's own words.
+        words: String,
+        /// `Retry-After`, where it could be read.
+        retry_after: Option<std::time::Duration>,
+        /// Where a redirect points, redacted.
+        location: Option<String>,
+    },
+    /// The answer is not the document that was asked for.
+    #[error("{request}: {cause}")]
+    Malformed {
+        /// `METHOD URL`.
+        request: String,
+        /// What it is instead.
+        cause: String,
+    },
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+impl Error {
+    pub(crate) fn from_reqwest(method: &Method, url: &Url, error: &reqwest::Error) -> Self {
+        let request = format!("{method} {}", redacted(url));
+        if let Some(untrusted) = scar_trust::untrusted(error) {
+            let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
+            return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
+        }
+        let cause = cause(error);
+        if error.is_connect() {
+            let cause = if error.is_timeout() { "no connection in time".to_owned() } else { cause };
+            return Self::Connect { request, cause };
+        }
+        let silent = error.is_timeout();
+        let cause = if silent { "no answer in time".to_owned() } else { cause };
+        Self::Broken { request, cause, silent }
+    }
+
+    /// Whether the same request may bring another result a moment later. A caller decides whether the request may be
+    /// repeated at all.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } => {
+                status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
+                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+                    || status.as_u16() == 499
+            }
+            Self::Untrusted { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
+    /// Whether it is certain that the server did not act on the request.
+    pub fn is_before_send(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Untrusted { .. })
+    }
+
+    /// The status that the server answered with.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The exit status of its class.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Untrusted { .. } => Exit::Unsafe,
+            Self::Malformed { .. } => Exit::Mismatch,
+            Self::Status { status, .. } => match status.as_u16() {
+                401 | 403 => Exit::Refused,
+                404 => Exit::Absent,
+                300..=399 => Exit::Unsafe,
+                _ if self.is_transient() => Exit::Unreachable,
+                _ => Exit::Failed,
+            },
+            Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
+        }
+    }
+
+    /// The failure to show for it: `act` (lower case, with its operand) and the cause; the hint is that of its class.
+    pub fn failure(&self, act: &str) -> Failure {
+        if let Self::Untrusted { address, untrusted, .. } = self {
+            return untrusted.failure(act, address);
+        }
+        let failure = Failure::new(self.exit(), format!("{act}: {self}"));
+        match self {
+            Self::Status { location: Some(location), status, .. } if status.is_redirection() => failure
+                .detail(format!("it redirects to {location}"))
+                .hint("redirects are not followed, since credentials would go along: give the address that it redirects to, if it is the right one"),
+            Self::Connect { .. } | Self::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY); it is safe to run this step again"),
+            Self::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),
+            _ => failure,
+        }
+    }
+}
+
+/// The innermost cause: the outer layers only say that something failed.
+fn cause(error: &dyn StdError) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string().split(" (os error ").next().unwrap_or_default().to_lowercase()
+}

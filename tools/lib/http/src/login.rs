@@ -1,0 +1,151 @@
+//! User and password as a person or a script gives them: file, standard input, or a prompt; never an argument.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+
+use scar_tool::{Console, Failure, signal};
+use secrecy::SecretString;
+
+use crate::Origin;
+
+/// The longest password that is taken, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// Who logs in, and where the password is.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Login options")]
+pub struct LoginOptions {
+    /// Log in as USER
+    #[arg(short, long, value_name = "USER")]
+    pub username: Option<String>,
+
+    /// Read the password from FILE (also /dev/fd/N)
+    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    pub password_file: Option<PathBuf>,
+
+    /// Read the password from standard input (then no record is read)
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// A login whose password is at hand, or will be asked for.
+#[derive(Debug, Clone)]
+pub struct Login {
+    password: Option<SecretString>,
+}
+
+impl LoginOptions {
+    /// Reads the password where it stands already. Call it before the record is read.
+    ///
+    /// # Errors
+    /// Exit 2 for a missing, empty or many-lined password.
+    pub fn open(&self, console: &Console) -> Result<Login, Failure> {
+        let password = if let Some(path) = &self.password_file {
+            let what = format!("the password file '{}'", path.display());
+            let open = File::open(path).and_then(|file| file.metadata().map(|data| (file, data)));
+            let (file, data) = open.map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
+            if data.is_dir() {
+                return Err(Failure::misuse(format!("read {what}: it is a directory")));
+            }
+            if data.is_file() && data.permissions().mode() & 0o044 != 0 {
+                let mode = data.mode() & 0o777;
+                console.warn(format!("{what} can be read by others (mode {mode:04o})"));
+                console.hint(format!("chmod 600 '{}'", path.display()));
+            }
+            Some(read(file, &what, console)?)
+        } else if self.password_stdin {
+            Some(read(std::io::stdin(), "the password from standard input", console)?)
+        } else {
+            None
+        };
+        Ok(Login { password })
+    }
+}
+
+impl Login {
+    /// Whether a password was given.
+    pub fn is_given(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// The password: the given one, else what a person types at the terminal, asked with user and origin.
+    ///
+    /// # Errors
+    /// Exit 2 where there is neither a password nor a terminal.
+    pub fn password(&self, username: &str, origin: &Origin) -> Result<SecretString, Failure> {
+        match &self.password {
+            Some(password) => Ok(password.clone()),
+            None => prompt(username, origin),
+        }
+    }
+}
+
+/// Reads one secret line: one line ending is stripped, a second one is a mistake.
+fn read(source: impl Read, what: &str, console: &Console) -> Result<SecretString, Failure> {
+    let mut bytes = Vec::new();
+    source.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
+    secret_line(bytes, what, console).map(SecretString::from)
+}
+
+fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<String, Failure> {
+    if bytes.len() as u64 > LONGEST {
+        return Err(Failure::misuse(format!("read {what}: it is longer than {LONGEST} bytes")).hint("is this the right file?"));
+    }
+    let before = bytes.len();
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    if bytes.len() != before {
+        console.verbose(|| format!("one line ending was stripped from {what}"));
+    }
+    if bytes.is_empty() {
+        return Err(Failure::misuse(format!("read {what}: nothing is there")).hint("it must hold the password, on one line"));
+    }
+    if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        return Err(Failure::misuse(format!("read {what}: it has more than one line"))
+            .hint("it must hold the password alone, on one line"));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::misuse(format!("read {what}: it is not UTF-8")))
+}
+
+fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
+    let none = |_| {
+        Failure::misuse(format!("log in to '{origin}': no password is given and there is no terminal to ask at"))
+            .hint("use --password-file FILE or --password-stdin")
+    };
+    let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
+    // A signal during the prompt ends the process; the terminal must not stay without echo.
+    let _echo = signal::keep_terminal(&terminal);
+    let asked = format!("Password for {} at {origin}: ", scar_tool::escape(username));
+    let typed = rpassword::prompt_password(asked).map_err(none)?;
+    if typed.is_empty() {
+        return Err(Failure::misuse(format!("log in to '{origin}': the password is empty")));
+    }
+    Ok(typed.into())
+}
+
+fn misuse(failure: Failure) -> Failure {
+    Failure { exit: scar_tool::Exit::Misuse, ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_ending_is_stripped_and_no_more() {
+        let console = Console::new("test");
+        let line = |text: &str| secret_line(text.as_bytes().to_vec(), "it", &console);
+        assert_eq!(line("pw\n").unwrap(), "pw");
+        assert_eq!(line("pw\r\n").unwrap(), "pw");
+        assert_eq!(line(" pw ").unwrap(), " pw ");
+        for bad in ["", "\n", "\r\n", "a\nb", "a\n\n", "a\rb"] {
+            assert!(line(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The origin of a server: scheme, host and port (RFC 6454).
+
+use std::fmt;
+
+use scar_tool::Failure;
+use url::{Host, Url};
+
+/// Where credentials may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a URL; `None` for a URL that has none (no host, or not HTTP).
+    pub fn of(url: &Url) -> Option<Self> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return None;
+        }
+        Some(Self { scheme: url.scheme().to_owned(), host: url.host()?.to_owned(), port: url.port_or_known_default()? })
+    }
+
+    /// Reads the address of a server as a person types it: `https://HOST[:PORT]`, or `HOST[:PORT]` for HTTPS.
+    ///
+    /// A trailing slash is ignored. What follows the host is given back, so that a caller may explain or refuse it.
+    ///
+    /// # Errors
+    /// Exit 2 for anything that is no such address; user information is refused, since it would be logged.
+    pub fn parse(text: &str) -> Result<(Self, String), Failure> {
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        let refuse = |cause: &str| Failure::misuse(format!("read the address '{}': {cause}", without_userinfo(text)));
+        let url = Url::parse(&with_scheme)
+            .map_err(|error| refuse(&error.to_string()).hint("write https://HOST or https://HOST:PORT"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("it holds credentials, which would be logged").hint("use --username and --password-file"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("it has a query or a fragment").hint("write https://HOST or https://HOST:PORT"));
+        }
+        let origin = Self::of(&url).ok_or_else(|| refuse("only https:// and http:// are known"))?;
+        Ok((origin, url.path().trim_matches('/').to_owned()))
+    }
+
+    /// The origin with this scheme (`http` or `https`) at `HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// Exit 2 where the authority is malformed.
+    pub fn at(scheme: &str, authority: &str) -> Result<Self, Failure> {
+        Self::parse(&format!("{scheme}://{authority}")).map(|(origin, _)| origin)
+    }
+
+    /// Whether requests to it are readable on the way.
+    pub fn is_plain(&self) -> bool {
+        self.scheme == "http"
+    }
+
+    /// Whether it is this host: `localhost`, 127.0.0.0/8 or ::1.
+    pub fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+            Host::Ipv4(address) => address.is_loopback(),
+            Host::Ipv6(address) => address.is_loopback(),
+        }
+    }
+
+    /// `HOST:PORT`, the port always written.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// `HOST[:PORT]`, the port only where it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        let default = if self.is_plain() { 80 } else { 443 };
+        if self.port == default { self.host.to_string() } else { self.address() }
+    }
+
+    /// The URL of a path (beginning with `/`, query allowed) at this origin.
+    ///
+    /// # Errors
+    /// Exit 2 where the path makes no URL.
+    pub fn url(&self, path: &str) -> Result<Url, Failure> {
+        let text = format!("{self}{path}");
+        Url::parse(&text).map_err(|error| Failure::misuse(format!("make the URL '{text}': {error}")))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority())
+    }
+}
+
+/// The text up to the host, for a message about an address that holds a password.
+fn without_userinfo(text: &str) -> String {
+    match text.rfind('@') {
+        Some(at) => format!("…{}", &text[at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses_as_people_type_them() {
+        for (text, origin, rest) in [
+            ("https://vertex.example", "https://vertex.example", ""),
+            ("vertex.example/", "https://vertex.example", ""),
+            ("https://VerteX.example:443/v1/", "https://vertex.example", "v1"),
+            ("http://[::1]:8080", "http://[::1]:8080", ""),
+        ] {
+            let (found, path) = Origin::parse(text).unwrap();
+            assert_eq!((found.to_string().as_str(), path.as_str()), (origin, rest), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_credentials_and_never_quotes_them() {
+        let failure = Origin::parse("https://user:canary@host.example").unwrap_err();
+        assert!(!failure.message.contains("canary"), "{}", failure.message);
+        assert!(Origin::parse("ftp://host.example").is_err());
+        assert!(Origin::parse("https://host.example?x=1").is_err());
+    }
+
+    #[test]
+    fn scheme_host_and_port_all_count() {
+        let origin = |text: &str| Origin::parse(text).unwrap().0;
+        assert_eq!(origin("https://a.example"), origin("https://a.example:443"));
+        for other in ["http://a.example", "https://a.example:444", "https://b.example", "https://a.example.b.example"] {
+            assert_ne!(origin("https://a.example"), origin(other));
+        }
+        assert!(origin("https://127.0.0.2:1").is_loopback() && !origin("https://10.0.0.1").is_loopback());
+    }
+}

@@ -1,0 +1,86 @@
+//! Trying again: how often, how long, and never sooner than the server asked.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use scar_tool::Console;
+
+use crate::Error;
+
+/// How a request that may be repeated is repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// How many tries in all.
+    pub tries: usize,
+    /// The wait after the first try; doubled after each, with jitter.
+    pub first_wait: Duration,
+    /// The longest wait, also where the server asks for more.
+    pub longest_wait: Duration,
+    /// No try begins after this.
+    pub deadline: Instant,
+}
+
+impl Retry {
+    /// Five tries from half a second up to two minutes apart, until `deadline`.
+    pub fn until(deadline: Instant) -> Self {
+        Self { tries: 5, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(120), deadline }
+    }
+
+    /// Runs `work` until it succeeds, fails for good, or tries or time are spent; the last error is the result.
+    ///
+    /// # Errors
+    /// The last try's error.
+    pub async fn run<T, F, W>(&self, console: &Console, mut work: F) -> Result<T, Error>
+    where
+        F: FnMut() -> W,
+        W: Future<Output = Result<T, Error>>,
+    {
+        let mut waits = ExponentialBuilder::default()
+            .with_min_delay(self.first_wait)
+            .with_max_delay(self.longest_wait)
+            .with_max_times(self.tries.saturating_sub(1))
+            .with_jitter()
+            .build();
+        loop {
+            let error = match work().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let asked = match &error {
+                Error::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            let Some(wait) = waits.next().filter(|_| error.is_transient()) else { return Err(error) };
+            let wait = wait.max(asked.unwrap_or_default());
+            if wait > self.longest_wait || Instant::now() + wait > self.deadline {
+                return Err(error);
+            }
+            console.verbose(|| format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+pub(crate) fn after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    match value.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn reads_retry_after_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(after("soon", now), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! What a message shows of a URL and of a server's answer.
+
+use url::Url;
+
+/// A URL without its query's values, its user information and its fragment: upload locations and signed URLs carry
+/// secrets there.
+pub fn redacted(url: &Url) -> String {
+    let mut shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
+    let names: Vec<_> = url.query_pairs().map(|(name, _)| format!("{name}=…")).collect();
+    if !names.is_empty() {
+        shown.push('?');
+        shown.push_str(&names.join("&"));
+    }
+    shown
+}
+
+/// The server's own words: the messages of a known JSON error (OCI distribution specification "Error Codes", VerteX
+/// `v1Error`, OAuth), the title of an HTML page, else the text as it is.
+pub(crate) fn of(body: &[u8]) -> String {
+    if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
+        let said = of_json(&json);
+        if !said.is_empty() {
+            return scar_tool::bounded(said.as_bytes());
+        }
+    }
+    let text = scar_tool::bounded(body);
+    let lower = text.to_ascii_lowercase();
+    if !lower.starts_with('<') {
+        return text;
+    }
+    // ASCII lower case keeps every offset.
+    let title = lower.find("<title>").zip(lower.find("</title>")).and_then(|(from, to)| text.get(from + 7..to));
+    match title.map(str::trim).filter(|title| !title.is_empty()) {
+        Some(title) => format!("an HTML page titled '{title}'"),
+        None => "an HTML page".to_owned(),
+    }
+}
+
+fn of_json(json: &serde_json::Value) -> String {
+    let text =
+        |value: &serde_json::Value, key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or("").trim().to_owned();
+    let one = |value: &serde_json::Value| {
+        let (code, message) = (text(value, "code"), text(value, "message"));
+        match (code.is_empty(), message.is_empty()) {
+            (false, false) => format!("{code}: {message}"),
+            _ => code + &message,
+        }
+    };
+    if let Some(errors) = json.get("errors").and_then(serde_json::Value::as_array) {
+        return errors.iter().map(one).filter(|said| !said.is_empty()).collect::<Vec<_>>().join("; ");
+    }
+    let said = one(json);
+    if said.is_empty() { text(json, "error_description") + &text(json, "details") } else { said }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_message_out_of_each_kind_of_answer() {
+        for (body, said) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no","detail":{}},{"code":"X"}]}"#, "DENIED: no; X"),
+            (r#"{"code":"UserNotFound","message":"wrong credentials","ref":"1"}"#, "UserNotFound: wrong credentials"),
+            ("<html><head><TITLE>413 Request Entity Too Large</TITLE>", "an HTML page titled '413 Request Entity Too Large'"),
+            ("<html></html>", "an HTML page"),
+            ("plain\n text", "plain text"),
+            ("{\"other\":1}", "{\"other\":1}"),
+            ("", ""),
+        ] {
+            assert_eq!(of(body.as_bytes()), said);
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_secret() {
+        let url = Url::parse("https://u:p@h.example:5000/v2/x/blobs/uploads/1?_state=canary&digest=sha256:0#f").unwrap();
+        assert_eq!(redacted(&url), "https://h.example:5000/v2/x/blobs/uploads/1?_state=…&digest=…");
+    }
+}

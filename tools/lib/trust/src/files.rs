@@ -1,0 +1,94 @@
+//! Certificates and keys from files, with an answer for each wrong kind of file.
+
+use std::path::Path;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use scar_tool::Failure;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The host's own trust: `SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's bundle. None at all is no error here.
+pub(crate) fn system() -> Result<Vec<CertificateDer<'static>>, Failure> {
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+        return certificates(Path::new(&path), "SSL_CERT_FILE");
+    }
+    Ok(rustls_native_certs::load_native_certs().certs)
+}
+
+/// All certificates in a PEM file.
+pub(crate) fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let text = read(path, option)?;
+    certificates_in(&text, &format!("{option} '{}'", path.display()))
+}
+
+/// All certificates in a PEM text; `what` names where it is from.
+pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let refuse = |holds: &str| Failure::misuse(format!("read {what}: it holds {holds}, not a PEM certificate"));
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let found = found.map_err(|error| Failure::misuse(format!("read {what}: damaged PEM: {error:?}")))?;
+    if found.is_empty() {
+        return Err(if text.iter().all(u8::is_ascii_whitespace) {
+            refuse("nothing")
+        } else if X509Certificate::from_der(text).is_ok() {
+            refuse("a DER certificate").hint("convert it: openssl x509 -inform DER -in FILE -out FILE.pem")
+        } else if contains(text, b"PRIVATE KEY-----") {
+            refuse("a private key")
+        } else if contains(text, b"CERTIFICATE REQUEST-----") {
+            refuse("a certificate request")
+        } else {
+            refuse("something else")
+        });
+    }
+    for certificate in &found {
+        if let Err(error) = X509Certificate::from_der(certificate) {
+            return Err(Failure::misuse(format!("read {what}: a certificate in it is damaged: {error}")));
+        }
+    }
+    Ok(found)
+}
+
+/// The private key in a PEM file.
+pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
+    key_in(&read(path, "--key-file")?, &format!("--key-file '{}'", path.display()))
+}
+
+/// The private key in a PEM text.
+pub(crate) fn key_in(text: &[u8], what: &str) -> Result<PrivateKeyDer<'static>, Failure> {
+    if contains(text, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(text, b"Proc-Type: 4,ENCRYPTED") {
+        return Err(Failure::misuse(format!("read {what}: the key is encrypted"))
+            .hint("decrypt it into a file of mode 0600: openssl pkey -in FILE -out FILE.key"));
+    }
+    PrivateKeyDer::from_pem_slice(text).map_err(|_| Failure::misuse(format!("read {what}: it holds no PEM private key")))
+}
+
+fn read(path: &Path, option: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        let failure = Failure::io(format!("read {option} '{}'", path.display()), &error);
+        Failure { exit: scar_tool::Exit::Misuse, ..failure }
+    })
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_a_wrong_file_holds() {
+        for (text, says) in [
+            (&b" \n"[..], "holds nothing"),
+            (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds a private key"),
+            (b"hello", "holds something else"),
+        ] {
+            let failure = certificates_in(text, "--ca-file 'x'").unwrap_err();
+            assert!(failure.message.contains(says), "{}", failure.message);
+            assert_eq!(failure.exit, scar_tool::Exit::Misuse);
+        }
+        let failure =
+            key_in(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "k").unwrap_err();
+        assert!(failure.message.contains("encrypted"), "{}", failure.message);
+    }
+}

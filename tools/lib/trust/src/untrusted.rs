@@ -1,0 +1,170 @@
+//! What an untrusted certificate says of itself, so that an administrator can decide about it.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, Error};
+use scar_tool::{Exit, Failure};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// Why a certificate was not trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// No configured certificate signed it.
+    UnknownIssuer,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is for other names.
+    WrongName,
+    /// It is a CA certificate used as a server's, and not configured itself.
+    CaAsServer,
+    /// Anything else, in the words of the library.
+    Other(String),
+}
+
+impl Reason {
+    pub(crate) fn of(error: &Error) -> Self {
+        let Error::InvalidCertificate(error) = error else { return Self::Other(error.to_string()) };
+        match error {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
+            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => Self::CaAsServer,
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownIssuer => "its issuer is not known here",
+            Self::Expired => "it has expired",
+            Self::NotYetValid => "it is not valid yet",
+            Self::WrongName => "it is for other names",
+            Self::CaAsServer => "it is a CA certificate and not among the configured ones",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+/// An untrusted server certificate.
+#[derive(Debug, Clone)]
+pub struct Untrusted {
+    /// Why.
+    pub reason: Reason,
+    /// The name under which the server was asked for.
+    pub asked: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// The names and addresses that it is for.
+    pub names: Vec<String>,
+    /// From when, RFC 2822 style.
+    pub not_before: String,
+    /// Until when.
+    pub not_after: String,
+    /// SHA-256 of its DER form, in hex pairs with colons.
+    pub sha256: String,
+}
+
+impl Untrusted {
+    pub(crate) fn new(reason: Reason, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Self {
+        let sha256 = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+        let asked = name.to_str().into_owned();
+        let unknown = || "(unreadable)".to_owned();
+        let mut untrusted = Self {
+            reason,
+            asked,
+            subject: unknown(),
+            issuer: unknown(),
+            names: Vec::new(),
+            not_before: unknown(),
+            not_after: unknown(),
+            sha256,
+        };
+        if let Ok((_, parsed)) = X509Certificate::from_der(certificate) {
+            untrusted.subject = parsed.subject().to_string();
+            untrusted.issuer = parsed.issuer().to_string();
+            untrusted.not_before = parsed.validity().not_before.to_string();
+            untrusted.not_after = parsed.validity().not_after.to_string();
+            untrusted.names = names(&parsed);
+        }
+        untrusted
+    }
+
+    /// From when and until when a certificate holds, in seconds since 1970.
+    pub(crate) fn dates(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let second = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        Some((second(parsed.validity().not_before), second(parsed.validity().not_after)))
+    }
+
+    /// The failure that shows it; `act` is what was being done, `address` the server's `HOST:PORT`.
+    pub fn failure(&self, act: &str, address: &str) -> Failure {
+        let names = if self.names.is_empty() { "(none)".to_owned() } else { self.names.join(", ") };
+        let failure =
+            Failure::new(Exit::Unsafe, format!("{act}: the certificate of '{}' is not trusted: {}", self.asked, self.reason))
+                .detail(format!("subject: {}", self.subject))
+                .detail(format!("issuer:  {}", self.issuer))
+                .detail(format!("names:   {names}"))
+                .detail(format!("valid:   {} to {}", self.not_before, self.not_after))
+                .detail(format!("SHA-256: {}", self.sha256));
+        match self.reason {
+            Reason::Expired | Reason::NotYetValid => failure.hint("the server needs a new certificate, or a clock is wrong: compare 'date' on both"),
+            Reason::WrongName => failure.hint(format!("use one of its names, or have '{}' added to the certificate", self.asked)),
+            _ => failure.hint(format!(
+                "compare the SHA-256 with the server's administrator; then trust it: openssl s_client -connect {address} </dev/null | \
+                 openssl x509 >server.pem, and --ca-file server.pem (or the issuer's certificate)"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the certificate of '{}' is not trusted: {}", self.asked, self.reason)
+    }
+}
+
+impl StdError for Untrusted {}
+
+/// Finds the untrusted certificate behind a client's error, however deep it is wrapped.
+pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untrusted> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(Error::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref::<Error>() {
+            return other.0.downcast_ref();
+        }
+        // An I/O error does not name what it wraps as its source, but gives it out.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
+                16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect()
+}

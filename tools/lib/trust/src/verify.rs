@@ -1,0 +1,97 @@
+//! The decision about a server's certificate.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+
+use crate::untrusted::{Reason, Untrusted};
+
+/// The usual path check; beside it the rule for a server certificate that is itself configured; and a full account of
+/// what was wrong, since a bare alert tells an administrator nothing.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    anchors: Vec<CertificateDer<'static>>,
+    insecure: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    pub(crate) fn new(anchors: &[CertificateDer<'static>], insecure: bool, provider: &Arc<CryptoProvider>) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(anchors.iter().cloned());
+        // A store without a single root is refused by the builder: then only the configured certificates count.
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
+        Self { chain, anchors: anchors.to_vec(), insecure, provider: Arc::clone(provider) }
+    }
+
+    /// A certificate that is itself configured needs no issuer; its name and its dates still count.
+    fn configured(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+        if !self.anchors.iter().any(|anchor| anchor.as_ref() == certificate.as_ref()) {
+            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        }
+        rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+        match Untrusted::dates(certificate) {
+            Some((from, _)) if now.as_secs() < from => Err(Error::InvalidCertificate(CertificateError::NotValidYet)),
+            Some((_, to)) if now.as_secs() > to => Err(Error::InvalidCertificate(CertificateError::Expired)),
+            Some(_) => Ok(()),
+            None => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.insecure {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let error = match &self.chain {
+            Some(chain) => match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+                Ok(verified) => return Ok(verified),
+                Err(error) => error,
+            },
+            None => Error::InvalidCertificate(CertificateError::UnknownIssuer),
+        };
+        let error = match self.configured(certificate, name, now) {
+            Ok(()) => return Ok(ServerCertVerified::assertion()),
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => error,
+            Err(more_exact) => more_exact,
+        };
+        let untrusted = Untrusted::new(Reason::of(&error), certificate, name);
+        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted)))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
