@@ -6,6 +6,8 @@
 pub mod certs;
 pub mod faults;
 pub mod log;
+#[cfg(test)]
+mod probe;
 pub mod registry;
 pub mod server;
 pub mod vertex;

@@ -126,9 +126,18 @@ impl RequestLog {
     /// Blocks until `ready` holds for the requests; false where `limit` passed first.
     /// With it a test meets a request in its middle, without a sleep.
     pub fn wait(&self, limit: Duration, mut ready: impl FnMut(&[Request]) -> bool) -> bool {
+        self.wait_state(limit, |state| ready(&state.requests))
+    }
+
+    /// Blocks until a TLS handshake has failed, for the server hears of it after the client; false as in [`RequestLog::wait`].
+    pub fn wait_tls_failure(&self, limit: Duration) -> bool {
+        self.wait_state(limit, |state| !state.tls_failures.is_empty())
+    }
+
+    fn wait_state(&self, limit: Duration, mut ready: impl FnMut(&State) -> bool) -> bool {
         let end = Instant::now() + limit;
         let mut state = self.lock();
-        while !ready(&state.requests) {
+        while !ready(&state) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -140,10 +149,12 @@ impl RequestLog {
 
     pub(crate) fn connected(&self) {
         self.lock().connections += 1;
+        self.changed.notify_all();
     }
 
     pub(crate) fn tls_failed(&self, cause: String) {
         self.lock().tls_failures.push(cause);
+        self.changed.notify_all();
     }
 
     /// Opens an entry and says its place.

@@ -30,10 +30,7 @@ pub struct Credentials {
 impl Credentials {
     /// Both together.
     pub fn new(user: &str, password: &str) -> Self {
-        Self {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        }
+        Self { user: user.to_owned(), password: password.to_owned() }
     }
 
     /// Whether a request carries exactly these, as Basic.
@@ -80,14 +77,9 @@ impl Auth {
                 };
                 let realm = service.realm.clone();
                 let realm = realm.unwrap_or_else(|| format!("{own_url}/service/token"));
-                let mut challenge =
-                    format!("Bearer realm=\"{realm}\",service=\"{}\"", service.service);
+                let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{}\"", service.service);
                 if let Some((name, action)) = wanted {
-                    let actions = if action == "push" {
-                        "pull,push"
-                    } else {
-                        action
-                    };
+                    let actions = if action == "push" { "pull,push" } else { action };
                     challenge.push_str(&format!(",scope=\"repository:{name}:{actions}\""));
                 }
                 if !why.is_empty() {
@@ -106,16 +98,8 @@ fn scheme<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
 }
 
 fn refuse(challenge: &str) -> Response {
-    let mut response = reply::error(
-        StatusCode::UNAUTHORIZED,
-        "UNAUTHORIZED",
-        "authentication required",
-        Value::Null,
-    );
-    response.headers_mut().insert(
-        "www-authenticate",
-        challenge.parse().expect("a header value"),
-    );
+    let mut response = reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required", Value::Null);
+    response.headers_mut().insert("www-authenticate", challenge.parse().expect("a header value"));
     response
 }
 
@@ -136,13 +120,7 @@ pub struct TokenService {
 impl TokenService {
     /// A service on the registry's own server, at `/service/token`. Harbor's tokens live 30 minutes.
     pub fn new(credentials: Credentials, lifetime: Duration) -> Self {
-        Self {
-            realm: None,
-            service: "lab-registry".to_owned(),
-            credentials,
-            lifetime,
-            tokens: Mutex::default(),
-        }
+        Self { realm: None, service: "lab-registry".to_owned(), credentials, lifetime, tokens: Mutex::default() }
     }
 
     /// The challenge names this realm; serve [`TokenService::router`] there.
@@ -153,9 +131,7 @@ impl TokenService {
 
     /// The route `GET /service/token`.
     pub fn router(self: &Arc<Self>) -> Router {
-        Router::new()
-            .route("/service/token", get(issue))
-            .with_state(self.clone())
+        Router::new().route("/service/token", get(issue)).with_state(self.clone())
     }
 
     /// Ends all tokens given so far, as if their time had passed.
@@ -174,11 +150,10 @@ impl TokenService {
             return Ok(());
         };
         let prefix = format!("repository:{name}:");
-        let allowed = known.scopes.iter().any(|scope| {
-            scope
-                .strip_prefix(&prefix)
-                .is_some_and(|actions| actions.split(',').any(|a| a == action || a == "*"))
-        });
+        let allowed = known
+            .scopes
+            .iter()
+            .any(|scope| scope.strip_prefix(&prefix).is_some_and(|actions| actions.split(',').any(|a| a == action || a == "*")));
         allowed.then_some(()).ok_or("insufficient_scope")
     }
 
@@ -189,38 +164,22 @@ impl TokenService {
 
 async fn issue(State(service): State<Arc<TokenService>>, request: Request) -> Response {
     if !service.credentials.fit(request.headers()) {
-        return reply::error(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "unauthorized",
-            Value::Null,
-        );
+        return reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "unauthorized", Value::Null);
     }
     if parameter(request.uri(), "service").is_none_or(|s| s != service.service) {
-        return reply::error(
-            StatusCode::BAD_REQUEST,
-            "UNSUPPORTED",
-            "unknown service",
-            Value::Null,
-        );
+        return reply::error(StatusCode::BAD_REQUEST, "UNSUPPORTED", "unknown service", Value::Null);
     }
     let token = random();
     let scopes = scopes(request.uri());
     let until = Instant::now() + service.lifetime;
-    service
-        .lock()
-        .insert(token.clone(), Token { scopes, until });
+    service.lock().insert(token.clone(), Token { scopes, until });
     let body = json!({
         "token": token,
         "access_token": token,
         "expires_in": service.lifetime.as_secs(),
         "issued_at": jiff::Timestamp::now().to_string(),
     });
-    reply::with_body(
-        StatusCode::OK,
-        &[("content-type", "application/json")],
-        body.to_string(),
-    )
+    reply::with_body(StatusCode::OK, &[("content-type", "application/json")], body.to_string())
 }
 
 /// Every `scope` parameter; one may hold several, parted by spaces.

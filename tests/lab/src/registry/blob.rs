@@ -15,13 +15,7 @@ use super::target::is_digest;
 
 impl Registry {
     /// `GET` and `HEAD`, with `Range: bytes=FROM-[TO]`.
-    pub(super) async fn get_blob(
-        &self,
-        method: &Method,
-        name: &str,
-        digest: &str,
-        headers: &HeaderMap,
-    ) -> Response {
+    pub(super) async fn get_blob(&self, method: &Method, name: &str, digest: &str, headers: &HeaderMap) -> Response {
         if !is_digest(digest) {
             return reply::digest_invalid("digest parsing failed");
         }
@@ -35,10 +29,7 @@ impl Registry {
             Some(Some(part)) => part,
             Some(None) => {
                 let whole = format!("bytes */{size}");
-                return reply::bare(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    &[("content-range", &whole)],
-                );
+                return reply::bare(StatusCode::RANGE_NOT_SATISFIABLE, &[("content-range", &whole)]);
             }
         };
         let body = match *method {
@@ -46,12 +37,7 @@ impl Registry {
             _ => match self.part(digest, from, to).await {
                 Ok(body) => body,
                 Err(cause) => {
-                    return reply::error(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        "UNKNOWN",
-                        "unknown error",
-                        cause.to_string().into(),
-                    );
+                    return reply::error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "unknown error", cause.to_string().into());
                 }
             },
         };

@@ -16,21 +16,14 @@ const MAX_MANIFEST: usize = 4 << 20;
 
 impl Registry {
     /// `GET` and `HEAD`. As in Distribution 2.8 an OCI manifest is unknown to a client that does not accept its type by name.
-    pub(super) fn get_manifest(
-        &self,
-        method: &Method,
-        name: &str,
-        reference: &str,
-        headers: &HeaderMap,
-    ) -> Response {
+    pub(super) fn get_manifest(&self, method: &Method, name: &str, reference: &str, headers: &HeaderMap) -> Response {
         let Some((digest, manifest)) = self.store.manifest(name, reference) else {
             return reply::manifest_unknown(reference);
         };
         let accepted = headers.get_all("accept").iter().any(|value| {
-            value.to_str().is_ok_and(|text| {
-                text.split(',')
-                    .any(|one| one.split(';').next().map(str::trim) == Some(&manifest.media_type))
-            })
+            value
+                .to_str()
+                .is_ok_and(|text| text.split(',').any(|one| one.split(';').next().map(str::trim) == Some(&manifest.media_type)))
         });
         if manifest.media_type.starts_with("application/vnd.oci.") && !accepted {
             return reply::error(
@@ -59,13 +52,7 @@ impl Registry {
     }
 
     /// `PUT` by tag or digest.
-    pub(super) async fn put_manifest(
-        &self,
-        name: &str,
-        reference: &str,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Response {
+    pub(super) async fn put_manifest(&self, name: &str, reference: &str, headers: &HeaderMap, body: Body) -> Response {
         let Ok(bytes) = Limited::new(body, MAX_MANIFEST).collect().await else {
             return reply::manifest_invalid("manifest too large, or cut");
         };
@@ -83,11 +70,7 @@ impl Registry {
                 json!({"tag": reference}),
             );
         }
-        let media_type = headers
-            .get("content-type")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
+        let media_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         if let Err(refusal) = self.check(name, &media_type, &bytes) {
             return *refusal;
         }
@@ -96,13 +79,9 @@ impl Registry {
         {
             return refusal;
         }
-        self.store
-            .put_manifest(name, tag, Manifest { media_type, bytes });
+        self.store.put_manifest(name, tag, Manifest { media_type, bytes });
         let location = self.location(headers, &format!("/v2/{name}/manifests/{digest}"));
-        reply::bare(
-            StatusCode::CREATED,
-            &[("location", &location), ("docker-content-digest", &digest)],
-        )
+        reply::bare(StatusCode::CREATED, &[("location", &location), ("docker-content-digest", &digest)])
     }
 
     /// `DELETE` by tag or digest.
@@ -128,10 +107,7 @@ impl Registry {
         let more = page < tags.len();
         tags.truncate(page);
         let body = json!({"name": name, "tags": tags}).to_string();
-        let link = tags
-            .last()
-            .filter(|_| more)
-            .map(|last| format!("</v2/{name}/tags/list?last={last}&n={page}>; rel=\"next\""));
+        let link = tags.last().filter(|_| more).map(|last| format!("</v2/{name}/tags/list?last={last}&n={page}>; rel=\"next\""));
         let mut headers = vec![("content-type", "application/json; charset=utf-8")];
         headers.extend(link.as_deref().map(|link| ("link", link)));
         reply::with_body(StatusCode::OK, &headers, body)
@@ -146,10 +122,7 @@ impl Registry {
         if manifest["schemaVersion"] != 2 {
             return invalid("unrecognized manifest schema version");
         }
-        if manifest["mediaType"]
-            .as_str()
-            .is_some_and(|t| t != media_type)
-        {
+        if manifest["mediaType"].as_str().is_some_and(|t| t != media_type) {
             return invalid("mediaType is not the Content-Type");
         }
         if self.lying {
@@ -183,33 +156,16 @@ impl Registry {
                     "The image tag '{tag}' already exists in the '{name}' repository \
                      and cannot be overwritten because the tag is immutable."
                 );
-                reply::error(
-                    StatusCode::BAD_REQUEST,
-                    "TAG_INVALID",
-                    &message,
-                    Value::Null,
-                )
+                reply::error(StatusCode::BAD_REQUEST, "TAG_INVALID", &message, Value::Null)
             }),
             Immutable::Harbor => {
-                let message = format!(
-                    "Failed to process request due to '{name}:{tag}' configured as immutable."
-                );
-                Some(reply::error(
-                    StatusCode::PRECONDITION_FAILED,
-                    "PRECONDITION",
-                    &message,
-                    Value::Null,
-                ))
+                let message = format!("Failed to process request due to '{name}:{tag}' configured as immutable.");
+                Some(reply::error(StatusCode::PRECONDITION_FAILED, "PRECONDITION", &message, Value::Null))
             }
         }
     }
 }
 
 fn missing(digest: &str) -> Response {
-    reply::error(
-        StatusCode::BAD_REQUEST,
-        "MANIFEST_BLOB_UNKNOWN",
-        "blob unknown to registry",
-        json!({"digest": digest}),
-    )
+    reply::error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", json!({"digest": digest}))
 }

@@ -84,27 +84,17 @@ impl LabRegistry {
         let registry = Arc::new(Registry {
             store: store.clone(),
             auth: options.auth.clone(),
-            scheme: if options.listener.tls.is_some() {
-                "https"
-            } else {
-                "http"
-            },
+            scheme: if options.listener.tls.is_some() { "https" } else { "http" },
             relative_location: options.relative_location,
             max_body: options.max_body,
             immutable: options.immutable,
             lying: options.lying,
         });
-        let mut router = Router::new()
-            .route("/v2/", any(handle))
-            .route("/v2/{*rest}", any(handle))
-            .with_state(registry);
+        let mut router = Router::new().route("/v2/", any(handle)).route("/v2/{*rest}", any(handle)).with_state(registry);
         if let Auth::Bearer(service) = &options.auth {
             router = router.merge(service.router());
         }
-        Self {
-            server: Server::start(router, options.listener),
-            store,
-        }
+        Self { server: Server::start(router, options.listener), store }
     }
 
     /// What it holds.
@@ -151,11 +141,7 @@ impl Registry {
     }
 
     fn location(&self, headers: &HeaderMap, path: &str) -> String {
-        if self.relative_location {
-            path.to_owned()
-        } else {
-            self.own_url(headers) + path
-        }
+        if self.relative_location { path.to_owned() } else { self.own_url(headers) + path }
     }
 }
 
@@ -168,10 +154,7 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
         return reply::too_large();
     }
     let mut response = dispatch(&registry, request).await;
-    response.headers_mut().insert(
-        "docker-distribution-api-version",
-        HeaderValue::from_static("registry/2.0"),
-    );
+    response.headers_mut().insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
     response
 }
 
@@ -182,49 +165,30 @@ async fn dispatch(registry: &Registry, request: Request) -> Response {
     };
     let headers = &head.headers;
     let own_url = registry.own_url(headers);
-    if let Err(refusal) = registry
-        .auth
-        .check(&head.method, &target, headers, &own_url)
-    {
+    if let Err(refusal) = registry.auth.check(&head.method, &target, headers, &own_url) {
         return *refusal;
     }
     if let Some(name) = target.name().filter(|name| !is_name(name)) {
         return reply::name_invalid(name);
     }
     match (&head.method, &target) {
-        (&Method::GET | &Method::HEAD, Target::Ping) => reply::with_body(
-            StatusCode::OK,
-            &[("content-type", "application/json; charset=utf-8")],
-            "{}",
-        ),
+        (&Method::GET | &Method::HEAD, Target::Ping) => {
+            reply::with_body(StatusCode::OK, &[("content-type", "application/json; charset=utf-8")], "{}")
+        }
         (&Method::GET, Target::Tags { name }) => registry.tags_list(name, &head.uri),
         (&Method::GET | &Method::HEAD, Target::Manifest { name, reference }) => {
             registry.get_manifest(&head.method, name, reference, headers)
         }
-        (&Method::PUT, Target::Manifest { name, reference }) => {
-            registry.put_manifest(name, reference, headers, body).await
-        }
-        (&Method::DELETE, Target::Manifest { name, reference }) => {
-            registry.delete_manifest(name, reference)
-        }
+        (&Method::PUT, Target::Manifest { name, reference }) => registry.put_manifest(name, reference, headers, body).await,
+        (&Method::DELETE, Target::Manifest { name, reference }) => registry.delete_manifest(name, reference),
         (&Method::GET | &Method::HEAD, Target::Blob { name, digest }) => {
             registry.get_blob(&head.method, name, digest, headers).await
         }
         (&Method::DELETE, Target::Blob { name, digest }) => registry.delete_blob(name, digest),
-        (&Method::POST, Target::Uploads { name }) => {
-            registry.begin_upload(name, &head.uri, headers, body).await
-        }
+        (&Method::POST, Target::Uploads { name }) => registry.begin_upload(name, &head.uri, headers, body).await,
         (&Method::GET, Target::Upload { name, id }) => registry.upload_status(name, id, headers),
-        (&Method::PATCH, Target::Upload { name, id }) => {
-            registry
-                .append_upload(name, id, &head.uri, headers, body)
-                .await
-        }
-        (&Method::PUT, Target::Upload { name, id }) => {
-            registry
-                .finish_upload(name, id, &head.uri, headers, body)
-                .await
-        }
+        (&Method::PATCH, Target::Upload { name, id }) => registry.append_upload(name, id, &head.uri, headers, body).await,
+        (&Method::PUT, Target::Upload { name, id }) => registry.finish_upload(name, id, &head.uri, headers, body).await,
         (&Method::DELETE, Target::Upload { name, id }) => registry.cancel_upload(name, id),
         _ => unscripted(),
     }

@@ -11,11 +11,7 @@ pub(super) fn bare(status: StatusCode, headers: &[(&'static str, &str)]) -> Resp
 }
 
 /// A status with headers and a body.
-pub(super) fn with_body(
-    status: StatusCode,
-    headers: &[(&'static str, &str)],
-    body: impl Into<Body>,
-) -> Response {
+pub(super) fn with_body(status: StatusCode, headers: &[(&'static str, &str)], body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     for (name, value) in headers {
@@ -28,83 +24,39 @@ pub(super) fn with_body(
 /// An error in the specification's form.
 pub(super) fn error(status: StatusCode, code: &str, message: &str, detail: Value) -> Response {
     let body = json!({"errors": [{"code": code, "message": message, "detail": detail}]});
-    with_body(
-        status,
-        &[("content-type", "application/json; charset=utf-8")],
-        format!("{body}\n"),
-    )
+    with_body(status, &[("content-type", "application/json; charset=utf-8")], format!("{body}\n"))
 }
 
 pub(super) fn name_invalid(name: &str) -> Response {
-    error(
-        StatusCode::BAD_REQUEST,
-        "NAME_INVALID",
-        "invalid repository name",
-        json!({"name": name}),
-    )
+    error(StatusCode::BAD_REQUEST, "NAME_INVALID", "invalid repository name", json!({"name": name}))
 }
 
 pub(super) fn name_unknown(name: &str) -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        "NAME_UNKNOWN",
-        "repository name not known to registry",
-        json!({"name": name}),
-    )
+    error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "repository name not known to registry", json!({"name": name}))
 }
 
 pub(super) fn blob_unknown(digest: &str) -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        "BLOB_UNKNOWN",
-        "blob unknown to registry",
-        json!(digest),
-    )
+    error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to registry", json!(digest))
 }
 
 pub(super) fn upload_unknown() -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        "BLOB_UPLOAD_UNKNOWN",
-        "blob upload unknown to registry",
-        Value::Null,
-    )
+    error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", Value::Null)
 }
 
 pub(super) fn upload_invalid() -> Response {
-    error(
-        StatusCode::BAD_REQUEST,
-        "BLOB_UPLOAD_INVALID",
-        "blob upload invalid",
-        Value::Null,
-    )
+    error(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", "blob upload invalid", Value::Null)
 }
 
 pub(super) fn digest_invalid(detail: &str) -> Response {
-    error(
-        StatusCode::BAD_REQUEST,
-        "DIGEST_INVALID",
-        "provided digest did not match uploaded content",
-        json!(detail),
-    )
+    error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "provided digest did not match uploaded content", json!(detail))
 }
 
 pub(super) fn manifest_unknown(reference: &str) -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        "MANIFEST_UNKNOWN",
-        "manifest unknown",
-        json!(format!("unknown manifest {reference}")),
-    )
+    error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown", json!(format!("unknown manifest {reference}")))
 }
 
 pub(super) fn manifest_invalid(detail: &str) -> Response {
-    error(
-        StatusCode::BAD_REQUEST,
-        "MANIFEST_INVALID",
-        "manifest invalid",
-        json!(detail),
-    )
+    error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid", json!(detail))
 }
 
 /// What nginx answers where `client_max_body_size` is smaller than the request.

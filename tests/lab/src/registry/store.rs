@@ -69,13 +69,7 @@ impl Store {
             }
         };
         std::fs::create_dir_all(&directory).expect("the directory of the registry");
-        Self {
-            state: Mutex::default(),
-            directory,
-            discard: matches!(storage, Storage::Discard),
-            lying,
-            _temporary: temporary,
-        }
+        Self { state: Mutex::default(), directory, discard: matches!(storage, Storage::Discard), lying, _temporary: temporary }
     }
 
     /// The tags of a repository, sorted; empty for one that is unknown.
@@ -94,10 +88,7 @@ impl Store {
     pub fn manifest(&self, name: &str, reference: &str) -> Option<(String, Manifest)> {
         let state = self.lock();
         let repository = state.repositories.get(name)?;
-        let digest = repository
-            .tags
-            .get(reference)
-            .map_or(reference, String::as_str);
+        let digest = repository.tags.get(reference).map_or(reference, String::as_str);
         let manifest = repository.manifests.get(digest)?;
         Some((digest.to_owned(), manifest.clone()))
     }

@@ -22,31 +22,23 @@ impl Target {
         if rest.is_empty() {
             return Some(Self::Ping);
         }
-        let owned = str::to_owned;
-        if let Some(name) = rest.strip_suffix("/tags/list") {
+        let (before, last) = rest.rsplit_once('/')?;
+        let last = last.to_owned();
+        if let Some(name) = before.strip_suffix("/blobs/uploads") {
             let name = name.to_owned();
-            return Some(Self::Tags { name });
+            return Some(if last.is_empty() { Self::Uploads { name } } else { Self::Upload { name, id: last } });
         }
-        if let Some((name, id)) = rest.rsplit_once("/blobs/uploads/") {
+        if let Some(name) = before.strip_suffix("/blobs") {
             let name = name.to_owned();
-            return Some(if id.is_empty() {
-                Self::Uploads { name }
-            } else {
-                let id = owned(id);
-                Self::Upload { name, id }
-            });
+            return Some(if last == "uploads" { Self::Uploads { name } } else { Self::Blob { name, digest: last } });
         }
-        if let Some(name) = rest.strip_suffix("/blobs/uploads") {
-            let name = name.to_owned();
-            return Some(Self::Uploads { name });
+        if let Some(name) = before.strip_suffix("/manifests") {
+            let (name, reference) = (name.to_owned(), last);
+            return Some(Self::Manifest { name, reference });
         }
-        if let Some((name, digest)) = rest.rsplit_once("/blobs/") {
-            let (name, digest) = (owned(name), owned(digest));
-            return Some(Self::Blob { name, digest });
-        }
-        let (name, reference) = rest.rsplit_once("/manifests/")?;
-        let (name, reference) = (owned(name), owned(reference));
-        Some(Self::Manifest { name, reference })
+        let name = before.strip_suffix("/tags").filter(|_| last == "list")?;
+        let name = name.to_owned();
+        Some(Self::Tags { name })
     }
 
     /// The repository.
@@ -65,39 +57,26 @@ impl Target {
 /// Whether the specification allows the repository name.
 pub(super) fn is_name(name: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.split('/').all(|part| {
-        part.starts_with(word)
-            && part.ends_with(word)
-            && part.chars().all(|c| word(c) || "._-".contains(c))
-    })
+    name.split('/')
+        .all(|part| part.starts_with(word) && part.ends_with(word) && part.chars().all(|c| word(c) || "._-".contains(c)))
 }
 
 /// Whether the specification allows the tag.
 pub(super) fn is_tag(tag: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    tag.len() <= 128
-        && tag.starts_with(word)
-        && tag.chars().all(|c| word(c) || c == '.' || c == '-')
+    tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || c == '.' || c == '-')
 }
 
 /// Whether it is a digest of the one algorithm that this registry knows.
 pub(super) fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64
-            && hex
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
 }
 
 /// One parameter of the query, decoded.
 pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let text = uri.query()?;
-    let value = text
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)?
-        .1;
+    let value = text.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
@@ -110,35 +89,11 @@ mod tests {
         let name = "a/blobs/b".to_owned();
         for (path, target) in [
             ("/v2/", Some(Target::Ping)),
-            (
-                "/v2/a/blobs/b/tags/list",
-                Some(Target::Tags { name: name.clone() }),
-            ),
-            (
-                "/v2/a/blobs/b/blobs/sha256%3Aff",
-                Some(Target::Blob {
-                    name: name.clone(),
-                    digest: "sha256:ff".into(),
-                }),
-            ),
-            (
-                "/v2/a/blobs/b/blobs/uploads/",
-                Some(Target::Uploads { name: name.clone() }),
-            ),
-            (
-                "/v2/a/blobs/b/blobs/uploads/7",
-                Some(Target::Upload {
-                    name: name.clone(),
-                    id: "7".into(),
-                }),
-            ),
-            (
-                "/v2/a/blobs/b/manifests/0.0.0",
-                Some(Target::Manifest {
-                    name,
-                    reference: "0.0.0".into(),
-                }),
-            ),
+            ("/v2/a/blobs/b/tags/list", Some(Target::Tags { name: name.clone() })),
+            ("/v2/a/blobs/b/blobs/sha256%3Aff", Some(Target::Blob { name: name.clone(), digest: "sha256:ff".into() })),
+            ("/v2/a/blobs/b/blobs/uploads/", Some(Target::Uploads { name: name.clone() })),
+            ("/v2/a/blobs/b/blobs/uploads/7", Some(Target::Upload { name: name.clone(), id: "7".into() })),
+            ("/v2/a/blobs/b/manifests/0.0.0", Some(Target::Manifest { name, reference: "0.0.0".into() })),
             ("/v2/a", None),
             ("/x", None),
         ] {

@@ -13,13 +13,7 @@ use super::target::{is_digest, parameter};
 
 impl Registry {
     /// `POST /v2/<name>/blobs/uploads/`: a session; with `digest` the whole blob; with `mount` and `from` a blob from there.
-    pub(super) async fn begin_upload(
-        &self,
-        name: &str,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Response {
+    pub(super) async fn begin_upload(&self, name: &str, uri: &Uri, headers: &HeaderMap, body: Body) -> Response {
         if let Some(digest) = parameter(uri, "mount")
             && let Some(from) = parameter(uri, "from")
             && self.store.mount(name, &from, &digest).is_some()
@@ -44,14 +38,7 @@ impl Registry {
     }
 
     /// `PATCH`: appends the body, whatever `Content-Range` says.
-    pub(super) async fn append_upload(
-        &self,
-        name: &str,
-        id: &str,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Response {
+    pub(super) async fn append_upload(&self, name: &str, id: &str, uri: &Uri, headers: &HeaderMap, body: Body) -> Response {
         let mut upload = match self.resume(name, id, uri) {
             Ok(upload) => upload,
             Err(refusal) => return *refusal,
@@ -63,14 +50,7 @@ impl Registry {
     }
 
     /// `PUT …?digest=`: appends the body and ends the session, well or ill.
-    pub(super) async fn finish_upload(
-        &self,
-        name: &str,
-        id: &str,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Response {
+    pub(super) async fn finish_upload(&self, name: &str, id: &str, uri: &Uri, headers: &HeaderMap, body: Body) -> Response {
         let upload = match self.resume(name, id, uri) {
             Ok(upload) => upload,
             Err(refusal) => return *refusal,
@@ -101,14 +81,7 @@ impl Registry {
         }
     }
 
-    async fn finish(
-        &self,
-        name: &str,
-        digest: &str,
-        mut upload: Upload,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Response {
+    async fn finish(&self, name: &str, digest: &str, mut upload: Upload, headers: &HeaderMap, body: Body) -> Response {
         if !is_digest(digest) {
             return reply::digest_invalid("digest parsing failed");
         }
@@ -129,11 +102,7 @@ impl Registry {
         let mut body = Limited::new(body, limit.unwrap_or(usize::MAX));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|cause| {
-                Box::new(if cause.is::<LengthLimitError>() {
-                    reply::too_large()
-                } else {
-                    reply::upload_invalid()
-                })
+                Box::new(if cause.is::<LengthLimitError>() { reply::too_large() } else { reply::upload_invalid() })
             })?;
             if let Some(data) = frame.data_ref() {
                 upload.write(data).map_err(|_| Box::new(no_space()))?;
@@ -142,46 +111,22 @@ impl Registry {
         Ok(())
     }
 
-    fn suspend(
-        &self,
-        status: StatusCode,
-        name: &str,
-        upload: Upload,
-        headers: &HeaderMap,
-    ) -> Response {
-        let path = format!(
-            "/v2/{name}/blobs/uploads/{}?_state={}",
-            upload.id, upload.size
-        );
+    fn suspend(&self, status: StatusCode, name: &str, upload: Upload, headers: &HeaderMap) -> Response {
+        let path = format!("/v2/{name}/blobs/uploads/{}?_state={}", upload.id, upload.size);
         let location = self.location(headers, &path);
         let range = format!("0-{}", upload.size.saturating_sub(1));
         let id = upload.id.clone();
         self.store.suspend(upload);
-        reply::bare(
-            status,
-            &[
-                ("location", &location),
-                ("range", &range),
-                ("docker-upload-uuid", &id),
-            ],
-        )
+        reply::bare(status, &[("location", &location), ("range", &range), ("docker-upload-uuid", &id)])
     }
 
     fn created(&self, name: &str, digest: &str, headers: &HeaderMap) -> Response {
         let location = self.location(headers, &format!("/v2/{name}/blobs/{digest}"));
-        reply::bare(
-            StatusCode::CREATED,
-            &[("location", &location), ("docker-content-digest", digest)],
-        )
+        reply::bare(StatusCode::CREATED, &[("location", &location), ("docker-content-digest", digest)])
     }
 }
 
 /// What Distribution answers where its disk is full.
 pub(super) fn no_space() -> Response {
-    reply::error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "UNKNOWN",
-        "unknown error",
-        serde_json::json!({"Op": "write", "Err": 28}),
-    )
+    reply::error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "unknown error", serde_json::json!({"Op": "write", "Err": 28}))
 }

@@ -4,6 +4,8 @@
 //! 501 and fails the test that made it, when the server is dropped. Dropping ends it at once, with all its connections.
 
 mod body;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::convert::Infallible;
@@ -14,6 +16,7 @@ use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -94,7 +97,10 @@ impl Server {
     pub fn start(router: Router, listener: Listener) -> Self {
         let log = Arc::new(RequestLog::default());
         let faults = Arc::new(Faults::default());
-        let router = router.fallback(async || unscripted()).method_not_allowed_fallback(async || unscripted());
+        let router = router
+            .fallback(async || unscripted())
+            .method_not_allowed_fallback(async || unscripted())
+            .layer(DefaultBodyLimit::disable());
         let secure = listener.tls.is_some();
         let shared =
             Arc::new(Shared { log: log.clone(), faults: faults.clone(), router, tls: listener.tls.map(TlsAcceptor::from) });

@@ -33,18 +33,12 @@ pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
 
 /// The `404` of an object that is not there.
 pub(super) fn not_found(what: &str, uid: &str) -> Response<Body> {
-    error(
-        StatusCode::NOT_FOUND,
-        "ResourceNotFound",
-        &format!("Requested {what} '{uid}' is not found"),
-    )
+    error(StatusCode::NOT_FOUND, "ResourceNotFound", &format!("Requested {what} '{uid}' is not found"))
 }
 
 fn with_json(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

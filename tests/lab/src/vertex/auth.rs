@@ -90,8 +90,7 @@ pub(super) async fn syslogin(
         false => answer::ok(&json!({"Authorization": token, "isMfa": behaviour.mfa})),
     };
     if query.get("setCookie").is_some_and(|v| v == "true")
-        && let Ok(cookie) =
-            HeaderValue::from_str(&format!("Authorization={token}; Path=/; HttpOnly; Secure"))
+        && let Ok(cookie) = HeaderValue::from_str(&format!("Authorization={token}; Path=/; HttpOnly; Secure"))
     {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -99,26 +98,13 @@ pub(super) async fn syslogin(
 }
 
 /// Lets a request pass that carries a good token.
-pub(super) async fn required(
-    State(vertex): State<Arc<Vertex>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
+pub(super) async fn required(State(vertex): State<Arc<Vertex>>, request: Request, next: Next) -> Response<Body> {
     let now = Timestamp::now().as_second();
-    let known = token_of(request.headers())
-        .and_then(|token| vertex.lock().logins.tokens.get(&token).copied());
+    let known = token_of(request.headers()).and_then(|token| vertex.lock().logins.tokens.get(&token).copied());
     match known {
         Some(end) if now < end => next.run(request).await,
-        Some(_) => answer::error(
-            StatusCode::UNAUTHORIZED,
-            "TokenExpired",
-            "Authorization token is expired",
-        ),
-        None => answer::error(
-            StatusCode::UNAUTHORIZED,
-            "InvalidToken",
-            "Authorization token is missing or invalid",
-        ),
+        Some(_) => answer::error(StatusCode::UNAUTHORIZED, "TokenExpired", "Authorization token is expired"),
+        None => answer::error(StatusCode::UNAUTHORIZED, "InvalidToken", "Authorization token is missing or invalid"),
     }
 }
 
@@ -143,8 +129,7 @@ fn token_of(headers: &HeaderMap) -> Option<String> {
 /// Header, claims and signature, base64url each.
 fn jwt(user: &str, expires: i64) -> String {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims =
-        json!({"sub": user, "jti": unique(), "iat": Timestamp::now().as_second(), "exp": expires});
+    let claims = json!({"sub": user, "jti": unique(), "iat": Timestamp::now().as_second(), "exp": expires});
     let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
     let signature = URL_SAFE_NO_PAD.encode(Sha256::digest(unique()));
     format!("{header}.{claims}.{signature}")

@@ -21,10 +21,7 @@ impl Vertex {
 }
 
 /// `GET /v1/jobs/internal/{name}/run`.
-pub(super) async fn run(
-    State(vertex): State<Arc<Vertex>>,
-    Path(name): Path<String>,
-) -> Response<Body> {
+pub(super) async fn run(State(vertex): State<Arc<Vertex>>, Path(name): Path<String>) -> Response<Body> {
     if !NAMES.contains(&name.as_str()) {
         return answer::not_found("job", &name);
     }

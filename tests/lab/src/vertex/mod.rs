@@ -81,25 +81,13 @@ struct Stored {
 impl Vertex {
     /// A VerteX with an empty SCAR setting and no pack registry.
     pub fn start() -> Arc<Self> {
-        let stored = Stored {
-            scar: json!({"endpoint": ""}),
-            ..Stored::default()
-        };
-        Arc::new(Self {
-            swagger: swagger::Swagger::load(),
-            behaviour: Mutex::default(),
-            stored: Mutex::new(stored),
-        })
+        let stored = Stored { scar: json!({"endpoint": ""}), ..Stored::default() };
+        Arc::new(Self { swagger: swagger::Swagger::load(), behaviour: Mutex::default(), stored: Mutex::new(stored) })
     }
 
     /// Changes how it behaves, also while it runs.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(
-            &mut self
-                .behaviour
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        change(&mut self.behaviour.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// How it behaves now.
@@ -129,9 +117,7 @@ pub fn router(vertex: Arc<Vertex>) -> Router {
         .route("/v1/jobs/internal/{name}/run", get(jobs::run))
         .merge(registries::routes())
         .route_layer(from_fn_with_state(vertex.clone(), auth::required));
-    open.merge(closed)
-        .route_layer(from_fn_with_state(vertex.clone(), held_to_the_swagger))
-        .with_state(vertex)
+    open.merge(closed).route_layer(from_fn_with_state(vertex.clone(), held_to_the_swagger)).with_state(vertex)
 }
 
 /// `GET /v1/system/users/me`.
@@ -157,11 +143,7 @@ async fn version(State(vertex): State<Arc<Vertex>>) -> Response<Body> {
 }
 
 /// Refuses a request that the swagger would not have, and notes an answer that it would not have.
-async fn held_to_the_swagger(
-    State(vertex): State<Arc<Vertex>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
+async fn held_to_the_swagger(State(vertex): State<Arc<Vertex>>, request: Request, next: Next) -> Response<Body> {
     let line = format!("{} {}", request.method(), request.uri().path());
     let swagger = match &vertex.swagger {
         Ok(swagger) => swagger,
@@ -176,11 +158,7 @@ async fn held_to_the_swagger(
     };
     let typed = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     if operation.takes_a_body() && !typed.is_some_and(|t| t.starts_with("application/json")) {
-        return violation(
-            &vertex,
-            &line,
-            "request: the content type is not application/json",
-        );
+        return violation(&vertex, &line, "request: the content type is not application/json");
     }
     if let Some(wrong) = operation.judge_request(&body) {
         return violation(&vertex, &line, &wrong);
@@ -204,12 +182,8 @@ fn violation(vertex: &Vertex, line: &str, wrong: &str) -> Response<Body> {
 fn unique() -> String {
     use sha2::{Digest as _, Sha256};
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let seed = format!(
-        "{}/{}/{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed),
-        jiff::Timestamp::now().as_nanosecond()
-    );
+    let seed =
+        format!("{}/{}/{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), jiff::Timestamp::now().as_nanosecond());
     hex::encode(Sha256::digest(seed))[..24].to_owned()
 }
 

@@ -132,20 +132,10 @@ fn synced() -> Value {
 impl Vertex {
     /// Adds a pack registry; its login is taken as the one that the registry accepts. Gives its uid.
     pub fn add_registry(&self, kind: RegistryKind, object: Value) -> String {
-        let uid = object["metadata"]["uid"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let login = object["spec"][kind.login()].clone();
         let (polls_left, syncs, writes) = (0, 0, 0);
-        let registry = Registry {
-            kind,
-            object,
-            login,
-            polls_left,
-            syncs,
-            writes,
-        };
+        let registry = Registry { kind, object, login, polls_left, syncs, writes };
         self.lock().registries.insert(uid.clone(), registry);
         uid
     }
@@ -158,10 +148,7 @@ impl Vertex {
     /// How many times a registry was written, and how many syncs were started.
     pub fn registry_writes(&self, uid: &str) -> (u32, u32) {
         let state = self.lock();
-        state
-            .registries
-            .get(uid)
-            .map_or((0, 0), |r| (r.writes, r.syncs))
+        state.registries.get(uid).map_or((0, 0), |r| (r.writes, r.syncs))
     }
 
     /// Changes a registry behind the back of whoever is about to write it.
@@ -174,10 +161,7 @@ impl Vertex {
     /// Whether the login stored in a registry is still the one that it accepts.
     pub fn registry_login_works(&self, uid: &str) -> bool {
         let state = self.lock();
-        state
-            .registries
-            .get(uid)
-            .is_some_and(|r| same_login(&r.object["spec"][r.kind.login()], &r.login))
+        state.registries.get(uid).is_some_and(|r| same_login(&r.object["spec"][r.kind.login()], &r.login))
     }
 
     /// Calls back when a PUT turns "Contains Spectro Manifests" on or off in any registry.
@@ -210,10 +194,7 @@ pub(super) async fn metadata_list(State(vertex): State<Arc<Vertex>>) -> Response
 }
 
 /// `GET /v1/registries/oci/{uid}`.
-pub(super) async fn entity(
-    State(vertex): State<Arc<Vertex>>,
-    Path(uid): Path<String>,
-) -> Response<Body> {
+pub(super) async fn entity(State(vertex): State<Arc<Vertex>>, Path(uid): Path<String>) -> Response<Body> {
     let secrets = vertex.behaviour().registry_masking;
     let state = vertex.lock();
     let Some(registry) = state.registries.get(&uid) else {
@@ -232,24 +213,14 @@ pub(super) async fn entity(
 /// `GET /v1/registries/oci/{uid}/{kind}`.
 pub(super) async fn get(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
     let secrets = vertex.behaviour().registry_masking;
-    match vertex
-        .lock()
-        .registries
-        .get(&uid)
-        .filter(|r| r.kind == kind)
-    {
+    match vertex.lock().registries.get(&uid).filter(|r| r.kind == kind) {
         Some(registry) => answer::ok(&shown(registry, secrets)),
         None => answer::not_found("OCI registry", &uid),
     }
 }
 
 /// `PUT /v1/registries/oci/{uid}/{kind}`.
-pub(super) async fn put(
-    vertex: Arc<Vertex>,
-    kind: RegistryKind,
-    uid: String,
-    body: Bytes,
-) -> Response<Body> {
+pub(super) async fn put(vertex: Arc<Vertex>, kind: RegistryKind, uid: String, body: Bytes) -> Response<Body> {
     let mut object: Value = serde_json::from_slice(&body).unwrap_or_default();
     if vertex.behaviour().stamps_changes {
         object["metadata"]["lastModifiedTimestamp"] = json!(format!("{:.3}", Timestamp::now()));
@@ -273,17 +244,12 @@ pub(super) async fn put(
 }
 
 /// `POST /v1/registries/oci/{kind}/validate`: the login of a spec, tried at its endpoint.
-pub(super) async fn validate(
-    vertex: Arc<Vertex>,
-    kind: RegistryKind,
-    body: Bytes,
-) -> Response<Body> {
+pub(super) async fn validate(vertex: Arc<Vertex>, kind: RegistryKind, body: Bytes) -> Response<Body> {
     let spec: Value = serde_json::from_slice(&body).unwrap_or_default();
     let fills = vertex.behaviour().validation_fills_secrets;
     let state = vertex.lock();
     let mut registries = state.registries.values().filter(|r| r.kind == kind);
-    let Some(registry) = registries.find(|r| r.object["spec"]["endpoint"] == spec["endpoint"])
-    else {
+    let Some(registry) = registries.find(|r| r.object["spec"]["endpoint"] == spec["endpoint"]) else {
         let words = "Failed to reach the OCI registry: no such host";
         return answer::error(StatusCode::BAD_REQUEST, "OciRegistryNotReachable", words);
     };
@@ -301,11 +267,7 @@ pub(super) async fn validate(
         return answer::empty(StatusCode::NO_CONTENT);
     }
     let words = "Failed to validate the OCI registry: 401 Unauthorized: authentication required";
-    answer::error(
-        StatusCode::BAD_REQUEST,
-        "OciRegistryInvalidCredentials",
-        words,
-    )
+    answer::error(StatusCode::BAD_REQUEST, "OciRegistryInvalidCredentials", words)
 }
 
 /// `POST /v1/registries/oci/{uid}/{kind}/sync`.
@@ -321,11 +283,7 @@ pub(super) async fn sync(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -
 }
 
 /// `GET /v1/registries/oci/{uid}/{kind}/sync/status`.
-pub(super) async fn sync_status(
-    vertex: Arc<Vertex>,
-    kind: RegistryKind,
-    uid: String,
-) -> Response<Body> {
+pub(super) async fn sync_status(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
     let mut state = vertex.lock();
     let Some(registry) = state.registries.get_mut(&uid).filter(|r| r.kind == kind) else {
         return answer::not_found("OCI registry", &uid);
@@ -349,14 +307,7 @@ fn flag(object: &Value) -> bool {
 }
 
 fn same_login(given: &Value, real: &Value) -> bool {
-    let names = [
-        "type",
-        "username",
-        "credentialType",
-        "accessKey",
-        "sts",
-        "podIdentity",
-    ];
+    let names = ["type", "username", "credentialType", "accessKey", "sts", "podIdentity"];
     let empty = |v: &Value| v.is_null() || v == "" || *v == json!({});
     names.iter().chain(&SECRETS).all(|name| {
         let (given, real) = (&given[*name], &real[*name]);
@@ -376,20 +327,14 @@ fn in_summary(registry: &Registry) -> Value {
             spec[field] = value.clone();
         }
     }
-    let sync = object["status"]
-        .get("syncStatus")
-        .cloned()
-        .unwrap_or_else(synced);
+    let sync = object["status"].get("syncStatus").cloned().unwrap_or_else(synced);
     json!({"metadata": object["metadata"], "spec": spec, "status": {"sync": sync}})
 }
 
 /// An object as a GET shows it: a secret that is stored is shown as the kind of site has it.
 fn shown(registry: &Registry, secrets: Masking) -> Value {
     let mut object = registry.object.clone();
-    let Some(login) = object["spec"]
-        .get_mut(registry.kind.login())
-        .and_then(Value::as_object_mut)
-    else {
+    let Some(login) = object["spec"].get_mut(registry.kind.login()).and_then(Value::as_object_mut) else {
         return object;
     };
     for name in SECRETS {
@@ -449,8 +394,7 @@ mod tests {
 
     #[test]
     fn a_login_that_is_blank_or_masked_is_another_login() {
-        let real =
-            json!({"type": "basic", "username": "u", "password": "p", "tls": {"enabled": true}});
+        let real = json!({"type": "basic", "username": "u", "password": "p", "tls": {"enabled": true}});
         let with = |password: &str| json!({"type": "basic", "username": "u", "password": password});
         assert!(same_login(&with("p"), &real));
         assert!(!same_login(&with(""), &real));
@@ -460,21 +404,11 @@ mod tests {
     #[test]
     fn every_kind_of_hiding_leaves_the_stored_object_alone() {
         let vertex = Vertex::start();
-        let object = ecr_registry(
-            "e1",
-            "ecr",
-            "1.dkr.ecr.us-gov-west-1.amazonaws.com",
-            "AK",
-            "SK",
-        );
+        let object = ecr_registry("e1", "ecr", "1.dkr.ecr.us-gov-west-1.amazonaws.com", "AK", "SK");
         vertex.add_registry(RegistryKind::Ecr, object.clone());
         let state = vertex.lock();
         let registry = &state.registries["e1"];
-        let secret = |secrets| {
-            shown(registry, secrets)["spec"]["credentials"]
-                .get("secretKey")
-                .cloned()
-        };
+        let secret = |secrets| shown(registry, secrets)["spec"]["credentials"].get("secretKey").cloned();
         assert_eq!(secret(Masking::Shown), Some(json!("SK")));
         assert_eq!(secret(Masking::Blank), Some(json!("")));
         assert_eq!(secret(Masking::Masked), Some(json!("***")));

@@ -35,10 +35,7 @@ impl Vertex {
 
     /// Asks `served` instead of the lab's own list whether a setting serves: the version it serves,
     /// or why not.
-    pub fn on_validate(
-        &self,
-        served: impl Fn(&Value) -> Result<String, String> + Send + Sync + 'static,
-    ) {
+    pub fn on_validate(&self, served: impl Fn(&Value) -> Result<String, String> + Send + Sync + 'static) {
         self.lock().served = Some(Arc::new(served));
     }
 }
@@ -70,12 +67,7 @@ pub(super) async fn validate(State(vertex): State<Arc<Vertex>>) -> Response<Body
         let mut state = vertex.lock();
         let early = state.invalid_for > 0;
         state.invalid_for = state.invalid_for.saturating_sub(1);
-        (
-            state.scar.clone(),
-            state.persisted,
-            state.served.clone(),
-            early,
-        )
+        (state.scar.clone(), state.persisted, state.served.clone(), early)
     };
     let verdict = match served {
         _ if early => Err("connection refused".to_owned()),
@@ -87,11 +79,7 @@ pub(super) async fn validate(State(vertex): State<Arc<Vertex>>) -> Response<Body
         Err(cause) => {
             let endpoint = scar["endpoint"].as_str().unwrap_or_default();
             let words = format!("Failed to validate SCAR endpoint '{endpoint}': {cause}");
-            answer::error(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "ScarValidationFailed",
-                &words,
-            )
+            answer::error(StatusCode::UNPROCESSABLE_ENTITY, "ScarValidationFailed", &words)
         }
     }
 }
@@ -106,13 +94,9 @@ fn serves(scar: &Value, persisted: bool, behaviour: &Behaviour) -> Result<String
         };
     }
     let mut servers = behaviour.content_servers.iter();
-    let server = servers
-        .find(|s| s.endpoint == endpoint)
-        .ok_or("no such host")?;
+    let server = servers.find(|s| s.endpoint == endpoint).ok_or("no such host")?;
     match &server.login {
-        Some((user, password)) if scar["username"] != **user || scar["password"] != **password => {
-            Err("401 Unauthorized".into())
-        }
+        Some((user, password)) if scar["username"] != **user || scar["password"] != **password => Err("401 Unauthorized".into()),
         _ => Ok(behaviour.version.clone()),
     }
 }
@@ -147,18 +131,9 @@ mod tests {
     fn a_get_shows_the_password_as_the_kind_of_site_has_it() {
         let scar = json!({"endpoint": "https://a", "username": "", "password": "s", "insecureVerify": false});
         let cases = [
-            (
-                Masking::Shown,
-                json!({"endpoint": "https://a", "password": "s"}),
-            ),
-            (
-                Masking::Blank,
-                json!({"endpoint": "https://a", "password": ""}),
-            ),
-            (
-                Masking::Masked,
-                json!({"endpoint": "https://a", "password": "***"}),
-            ),
+            (Masking::Shown, json!({"endpoint": "https://a", "password": "s"})),
+            (Masking::Blank, json!({"endpoint": "https://a", "password": ""})),
+            (Masking::Masked, json!({"endpoint": "https://a", "password": "***"})),
             (Masking::Absent, json!({"endpoint": "https://a"})),
         ];
         for (secrets, expected) in cases {

@@ -38,10 +38,7 @@ impl Swagger {
         let schema = |schema: &Value| {
             let mut whole = to_defs(schema.clone());
             whole["$defs"] = definitions.clone();
-            jsonschema::options()
-                .should_validate_formats(true)
-                .build(&whole)
-                .map_err(|e| e.to_string())
+            jsonschema::options().should_validate_formats(true).build(&whole).map_err(|e| e.to_string())
         };
         let mut operations = Vec::new();
         for (path, methods) in swagger["paths"].as_object().into_iter().flatten() {
@@ -57,10 +54,7 @@ impl Swagger {
                     answers.insert(status, answer.get("schema").map(schema).transpose()?);
                 }
                 operations.push(Operation {
-                    method: method
-                        .to_uppercase()
-                        .parse()
-                        .map_err(|_| format!("no method: {method}"))?,
+                    method: method.to_uppercase().parse().map_err(|_| format!("no method: {method}"))?,
                     path: segments(path),
                     request: body.map(schema).next().transpose()?,
                     answers,
@@ -85,12 +79,7 @@ impl Swagger {
     }
 
     /// What is wrong with an answer of the lab itself, if anything is.
-    pub(super) fn judge_answer(
-        &self,
-        operation: &Operation,
-        status: u16,
-        body: &[u8],
-    ) -> Option<String> {
+    pub(super) fn judge_answer(&self, operation: &Operation, status: u16, body: &[u8]) -> Option<String> {
         let schema = match operation.answers.get(&status) {
             // The swagger names a schema for a 204 in one place; there is no body all the same.
             Some(_) if status == 204 => None,
@@ -101,10 +90,7 @@ impl Swagger {
         match schema {
             Some(schema) => judge(schema, body).map(|e| format!("answer {status}: {e}")),
             None if body.is_empty() => None,
-            None => Some(format!(
-                "answer {status}: has a body of {} bytes",
-                body.len()
-            )),
+            None => Some(format!("answer {status}: has a body of {} bytes", body.len())),
         }
     }
 }
@@ -131,18 +117,12 @@ fn judge(schema: &Validator, body: &[u8]) -> Option<String> {
         Ok(value) => value,
         Err(error) => return Some(format!("no JSON: {error}")),
     };
-    let wrong: Vec<String> = schema
-        .iter_errors(&value)
-        .map(|e| format!("{} at '{}'", e.masked(), e.instance_path()))
-        .collect();
+    let wrong: Vec<String> = schema.iter_errors(&value).map(|e| format!("{} at '{}'", e.masked(), e.instance_path())).collect();
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 fn segments(path: &str) -> Vec<String> {
-    path.split('/')
-        .filter(|s| !s.is_empty())
-        .map(str::to_owned)
-        .collect()
+    path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect()
 }
 
 /// Swagger 2 keeps its schemas under `definitions`, JSON Schema 2020-12 under `$defs`.
@@ -191,36 +171,16 @@ mod tests {
         let swagger = Swagger::load().unwrap();
         let validate = swagger.find(&Method::POST, "/v1/registries/oci/basic/validate");
         assert!(validate.unwrap().takes_a_body());
-        assert!(
-            swagger
-                .find(&Method::GET, "/v1/registries/oci/abc/basic")
-                .is_some()
-        );
-        assert!(
-            swagger
-                .find(&Method::GET, "/v1/registries/oci/abc/helm")
-                .is_none()
-        );
-        assert!(
-            swagger
-                .find(
-                    &Method::POST,
-                    "/v1/jobs/internal/syncCloudStorageTypesData/run"
-                )
-                .is_none()
-        );
+        assert!(swagger.find(&Method::GET, "/v1/registries/oci/abc/basic").is_some());
+        assert!(swagger.find(&Method::GET, "/v1/registries/oci/abc/helm").is_none());
+        assert!(swagger.find(&Method::POST, "/v1/jobs/internal/syncCloudStorageTypesData/run").is_none());
     }
 
     #[test]
     fn a_request_is_held_against_the_definition_and_its_values_are_not_told() {
         let swagger = Swagger::load().unwrap();
-        let put = swagger
-            .find(&Method::PUT, "/v1/system/config/scar")
-            .unwrap();
-        assert_eq!(
-            put.judge_request(br#"{"endpoint":"https://a","extra":1}"#),
-            None
-        );
+        let put = swagger.find(&Method::PUT, "/v1/system/config/scar").unwrap();
+        assert_eq!(put.judge_request(br#"{"endpoint":"https://a","extra":1}"#), None);
         let wrong = put.judge_request(br#"{"endpoint":["canary"]}"#).unwrap();
         assert!(wrong.contains("/endpoint"), "{wrong}");
         assert!(!wrong.contains("canary"), "{wrong}");
@@ -230,18 +190,9 @@ mod tests {
     #[test]
     fn an_answer_outside_the_swagger_is_told() {
         let swagger = Swagger::load().unwrap();
-        let get = swagger
-            .find(&Method::GET, "/v1/system/version/installed")
-            .unwrap();
-        assert_eq!(
-            swagger.judge_answer(get, 200, br#"{"version":"4.5.15"}"#),
-            None
-        );
-        assert!(
-            swagger
-                .judge_answer(get, 200, br#"{"version":4}"#)
-                .is_some()
-        );
+        let get = swagger.find(&Method::GET, "/v1/system/version/installed").unwrap();
+        assert_eq!(swagger.judge_answer(get, 200, br#"{"version":"4.5.15"}"#), None);
+        assert!(swagger.judge_answer(get, 200, br#"{"version":4}"#).is_some());
         assert!(swagger.judge_answer(get, 202, b"").is_some());
         assert_eq!(swagger.judge_answer(get, 404, br#"{"code":"x"}"#), None);
         assert!(swagger.judge_answer(get, 404, br#"{"code":1}"#).is_some());

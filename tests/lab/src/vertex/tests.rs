@@ -17,23 +17,14 @@ async fn send(
         request = request.header(COOKIE, format!("Authorization={token}"));
     }
     let request = match body {
-        Some(body) => request
-            .header(CONTENT_TYPE, "application/json")
-            .body(Body::from(body.to_string())),
+        Some(body) => request.header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
         None => request.body(Body::empty()),
     };
-    let response = router(vertex.clone())
-        .oneshot(request.unwrap())
-        .await
-        .unwrap();
+    let response = router(vertex.clone()).oneshot(request.unwrap()).await.unwrap();
     let (head, body) = response.into_parts();
     let body = to_bytes(body, LARGEST_BODY).await.unwrap();
     let value = serde_json::from_slice(&body).unwrap_or_default();
-    (
-        head.status.as_u16(),
-        value,
-        Response::from_parts(head, Body::empty()),
-    )
+    (head.status.as_u16(), value, Response::from_parts(head, Body::empty()))
 }
 
 async fn login(vertex: &Arc<Vertex>, password: &str) -> (u16, Value, Response<Body>) {
@@ -47,31 +38,18 @@ const RIGHT: &str = "Spectro-2024!";
 #[tokio::test]
 async fn a_login_gives_a_token_that_opens_the_rest_until_it_expires() {
     let vertex = Vertex::start();
-    assert_eq!(
-        send(&vertex, Method::GET, "/v1/system/users/me", "", None)
-            .await
-            .0,
-        401
-    );
+    assert_eq!(send(&vertex, Method::GET, "/v1/system/users/me", "", None).await.0, 401);
     let (status, body, response) = login(&vertex, RIGHT).await;
     assert_eq!((status, &body["isMfa"]), (200, &json!(false)));
     let token = body["Authorization"].as_str().unwrap().to_owned();
-    assert!(
-        response.headers()[SET_COOKIE]
-            .to_str()
-            .unwrap()
-            .contains(&token)
-    );
+    assert!(response.headers()[SET_COOKIE].to_str().unwrap().contains(&token));
     for shape in [token.clone(), format!("\"{token}\"")] {
         let path = "/v1/system/users/me";
         assert_eq!(send(&vertex, Method::GET, path, &shape, None).await.0, 200);
     }
     vertex.expire_tokens();
     let version = "/v1/system/version/installed";
-    assert_eq!(
-        send(&vertex, Method::GET, version, &token, None).await.0,
-        401
-    );
+    assert_eq!(send(&vertex, Method::GET, version, &token, None).await.0, 401);
     vertex.behave(|b| b.token_lifetime = std::time::Duration::ZERO);
     let token = vertex.issue_token();
     let (status, body, _) = send(&vertex, Method::GET, version, &token, None).await;
@@ -98,19 +76,9 @@ async fn the_token_of_an_mfa_account_opens_nothing() {
     let (status, body, _) = login(&vertex, RIGHT).await;
     assert_eq!((status, &body["isMfa"]), (200, &json!(true)));
     let token = body["Authorization"].as_str().unwrap();
-    assert_eq!(
-        send(&vertex, Method::GET, "/v1/system/users/me", token, None)
-            .await
-            .0,
-        401
-    );
+    assert_eq!(send(&vertex, Method::GET, "/v1/system/users/me", token, None).await.0, 401);
     let browser = vertex.issue_token();
-    assert_eq!(
-        send(&vertex, Method::GET, "/v1/system/users/me", &browser, None)
-            .await
-            .0,
-        200
-    );
+    assert_eq!(send(&vertex, Method::GET, "/v1/system/users/me", &browser, None).await.0, 200);
 }
 
 #[tokio::test]
@@ -121,32 +89,18 @@ async fn a_put_replaces_the_whole_scar_setting_and_validation_follows_the_conten
     let validate = "/v1/system/config/scar/validate";
     vertex.set_scar(json!({"endpoint": "https://old.example", "caCert": "PEM", "password": "pw"}));
     let body = json!({"endpoint": SPECMAN, "username": "", "password": ""});
-    assert_eq!(
-        send(&vertex, Method::PUT, path, &token, Some(body.clone()))
-            .await
-            .0,
-        204
-    );
+    assert_eq!(send(&vertex, Method::PUT, path, &token, Some(body.clone())).await.0, 204);
     assert_eq!(vertex.scar(), body);
     let (_, seen, _) = send(&vertex, Method::GET, path, &token, None).await;
     assert_eq!(seen, json!({"endpoint": SPECMAN}));
-    assert_eq!(
-        send(&vertex, Method::GET, validate, &token, None).await.0,
-        422
-    );
+    assert_eq!(send(&vertex, Method::GET, validate, &token, None).await.0, 422);
     vertex.set_persisted(true);
     let (status, seen, _) = send(&vertex, Method::GET, validate, &token, None).await;
     assert_eq!((status, seen), (200, json!({"spectroVersion": "4.5.15"})));
     vertex.behave(|b| b.scar_invalid_for = 1);
     send(&vertex, Method::PUT, path, &token, Some(body)).await;
-    assert_eq!(
-        send(&vertex, Method::GET, validate, &token, None).await.0,
-        422
-    );
-    assert_eq!(
-        send(&vertex, Method::GET, validate, &token, None).await.0,
-        200
-    );
+    assert_eq!(send(&vertex, Method::GET, validate, &token, None).await.0, 422);
+    assert_eq!(send(&vertex, Method::GET, validate, &token, None).await.0, 200);
     assert_eq!(vertex.violations(), Vec::<String>::new());
 }
 
@@ -167,50 +121,18 @@ async fn a_registry_keeps_what_was_put_and_tells_of_its_flag() {
     got["spec"]["containsSpectroManifest"] = json!(true);
     let validate = "/v1/registries/oci/basic/validate";
     let spec = got["spec"].clone();
-    assert_eq!(
-        send(&vertex, Method::POST, validate, &token, Some(spec))
-            .await
-            .0,
-        204
-    );
+    assert_eq!(send(&vertex, Method::POST, validate, &token, Some(spec)).await.0, 204);
     for _ in 0..2 {
-        assert_eq!(
-            send(&vertex, Method::PUT, path, &token, Some(got.clone()))
-                .await
-                .0,
-            204
-        );
+        assert_eq!(send(&vertex, Method::PUT, path, &token, Some(got.clone())).await.0, 204);
     }
     assert_eq!(vertex.registry("r1").unwrap(), got);
     assert_eq!(flags.load(Ordering::Relaxed), 1);
-    let (_, list, _) = send(
-        &vertex,
-        Method::GET,
-        "/v1/registries/oci/summary",
-        &token,
-        None,
-    )
-    .await;
+    let (_, list, _) = send(&vertex, Method::GET, "/v1/registries/oci/summary", &token, None).await;
     assert_eq!(list["items"][0]["spec"]["containsSpectroManifest"], true);
     for path in ["/v1/registries/oci/r1", "/v1/registries/metadata?scope=all"] {
-        assert_eq!(
-            send(&vertex, Method::GET, path, &token, None).await.0,
-            200,
-            "{path}"
-        );
+        assert_eq!(send(&vertex, Method::GET, path, &token, None).await.0, 200, "{path}");
     }
-    assert_eq!(
-        send(
-            &vertex,
-            Method::GET,
-            "/v1/registries/oci/r1/ecr",
-            &token,
-            None
-        )
-        .await
-        .0,
-        404
-    );
+    assert_eq!(send(&vertex, Method::GET, "/v1/registries/oci/r1/ecr", &token, None).await.0, 404);
     assert_eq!(vertex.violations(), Vec::<String>::new());
 }
 
@@ -228,12 +150,7 @@ async fn a_mask_that_is_written_back_breaks_the_login() {
     assert!(!vertex.registry_login_works("r1"));
     let validate = "/v1/registries/oci/basic/validate";
     let spec = got["spec"].clone();
-    assert_eq!(
-        send(&vertex, Method::POST, validate, &token, Some(spec))
-            .await
-            .0,
-        400
-    );
+    assert_eq!(send(&vertex, Method::POST, validate, &token, Some(spec)).await.0, 400);
     let sync = "/v1/registries/oci/r1/basic/sync";
     assert_eq!(send(&vertex, Method::POST, sync, &token, None).await.0, 202);
     let status = "/v1/registries/oci/r1/basic/sync/status";
@@ -251,18 +168,8 @@ async fn jobs_are_counted_and_one_that_runs_already_is_a_conflict() {
     let token = vertex.issue_token();
     let path = |job: &str| format!("/v1/jobs/internal/{job}/run");
     vertex.behave(|b| b.jobs_in_progress.push(JOBS[1].into()));
-    assert_eq!(
-        send(&vertex, Method::GET, &path(JOBS[0]), &token, None)
-            .await
-            .0,
-        204
-    );
-    assert_eq!(
-        send(&vertex, Method::GET, &path(JOBS[1]), &token, None)
-            .await
-            .0,
-        409
-    );
+    assert_eq!(send(&vertex, Method::GET, &path(JOBS[0]), &token, None).await.0, 204);
+    assert_eq!(send(&vertex, Method::GET, &path(JOBS[1]), &token, None).await.0, 409);
     assert_eq!(vertex.jobs(), [JOBS[0]]);
 }
 
@@ -272,20 +179,9 @@ async fn a_request_that_the_swagger_does_not_have_is_a_violation() {
     let token = vertex.issue_token();
     let path = "/v1/system/config/scar";
     let body = json!({"endpoint": 1});
-    assert_eq!(
-        send(&vertex, Method::PUT, path, &token, Some(body)).await.0,
-        422
-    );
-    assert_eq!(
-        send(&vertex, Method::GET, path, &token, Some(json!({})))
-            .await
-            .0,
-        422
-    );
+    assert_eq!(send(&vertex, Method::PUT, path, &token, Some(body)).await.0, 422);
+    assert_eq!(send(&vertex, Method::GET, path, &token, Some(json!({}))).await.0, 422);
     let violations = vertex.violations();
-    assert!(
-        violations[0].starts_with("PUT /v1/system/config/scar: request:"),
-        "{violations:?}"
-    );
+    assert!(violations[0].starts_with("PUT /v1/system/config/scar: request:"), "{violations:?}");
     assert_eq!(violations.len(), 2);
 }
