@@ -75,7 +75,7 @@ impl Error {
             let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
             return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
         }
-        let cause = cause(error);
+        let cause = scar_trust::explained(error).unwrap_or_else(|| cause(error));
         if error.is_connect() {
             let cause = if error.is_timeout() { "no connection in time".to_owned() } else { cause };
             return Self::Connect { request, cause };

@@ -10,7 +10,7 @@ mod untrusted;
 mod verify;
 
 pub use options::TlsOptions;
-pub use untrusted::{Reason, Untrusted, untrusted};
+pub use untrusted::{Reason, Untrusted, explained, untrusted};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

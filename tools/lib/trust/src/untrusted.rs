@@ -137,10 +137,43 @@ impl StdError for Untrusted {}
 
 /// Finds the untrusted certificate behind a client's error, however deep it is wrapped.
 pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untrusted> {
+    match in_chain(error)? {
+        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Says in an administrator's words what ended a TLS handshake, where a client's error is about one.
+pub fn explained(error: &(dyn StdError + 'static)) -> Option<String> {
+    use rustls::AlertDescription as Alert;
+    let error = in_chain(error)?;
+    Some(match error {
+        Error::InvalidMessage(_) => "it does not speak TLS there (plain HTTP, or another service?)".to_owned(),
+        Error::PeerIncompatible(_) | Error::AlertReceived(Alert::ProtocolVersion) => {
+            "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use".to_owned()
+        }
+        Error::AlertReceived(Alert::CertificateRequired) => {
+            "it demands a client certificate (--cert-file, --key-file)".to_owned()
+        }
+        Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::AccessDenied,
+        ) => format!("it refused the client certificate ({error})"),
+        error => format!("TLS: {error}"),
+    })
+}
+
+/// The TLS library's error in a chain of wrapped ones.
+fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(Error::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref::<Error>() {
-            return other.0.downcast_ref();
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return Some(error);
         }
         // An I/O error does not name what it wraps as its source, but gives it out.
         next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
