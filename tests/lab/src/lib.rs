@@ -10,6 +10,7 @@ pub mod log;
 mod probe;
 pub mod registry;
 pub mod server;
+pub mod specman;
 pub mod vertex;
 
 use std::collections::BTreeMap;

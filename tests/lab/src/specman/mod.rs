@@ -1,0 +1,215 @@
+//! A Specman that does what the cluster's does: lists the tags, pulls each, verifies, unpacks, logs the guide's lines
+//! (step 8 of the guide), and serves the files over HTTPS.
+//!
+//! Each replica works by itself, into a folder of its own. A tag whose manifest was persisted before is not pulled again.
+//! Among tags that are new at once the one created last comes last; the tag persisted last is the one served.
+
+mod pull;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use pull::RegistryAccess;
+use pull::{Artifact, Repository, words};
+use serve::Root;
+
+use crate::PodLog;
+use crate::server::{Listener, Server};
+
+/// How a Specman is set up.
+pub struct SpecmanOptions {
+    /// The registry that it pulls from.
+    pub registry: RegistryAccess,
+    /// The repository in it.
+    pub repository: String,
+    /// Where it keeps what it pulled: a folder for each replica, in it one for each tag.
+    pub directory: PathBuf,
+    /// How many pods, `specman-0` and on.
+    pub replicas: usize,
+    /// How it serves.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Where its pods log.
+    pub log: Arc<dyn PodLog>,
+}
+
+/// A tag as it is persisted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The tag.
+    pub tag: String,
+    /// The manifest's digest.
+    pub digest: String,
+}
+
+/// A running Specman. Dropping it ends its servers and waits for a sync under way.
+pub struct Specman {
+    replicas: Vec<(Server, Arc<RwLock<Option<Served>>>)>,
+    orders: Option<Sender<Sender<()>>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Specman {
+    /// Starts all replicas; none has anything to serve yet.
+    pub fn start(options: SpecmanOptions) -> Self {
+        let mut replicas = Vec::new();
+        let mut pods = Vec::new();
+        for number in 0..options.replicas {
+            let root = Root::default();
+            let served = Arc::new(RwLock::default());
+            let listener = Listener { tls: options.tls.clone(), port: 0 };
+            replicas.push((Server::start(serve::router(root.clone()), listener), served.clone()));
+            let name = format!("specman-{number}");
+            let directory = options.directory.join(&name);
+            fs::create_dir_all(&directory).expect("the folder of a replica");
+            let log = options.log.clone();
+            pods.push(Pod { name, directory, log, persisted: BTreeMap::new(), root, served });
+        }
+        let (orders, received) = mpsc::channel();
+        let worker = std::thread::spawn(move || work(&options.registry, &options.repository, pods, &received));
+        Self { replicas, orders: Some(orders), worker: Some(worker) }
+    }
+
+    /// Has all replicas sync, and returns at once: the platform waits for none of them. The receiver hears of the end.
+    pub fn sync(&self) -> Receiver<()> {
+        let (done, ended) = mpsc::channel();
+        if let Some(orders) = &self.orders {
+            // A worker that is gone is seen by the receiver.
+            let _ = orders.send(done);
+        }
+        ended
+    }
+
+    /// Has all replicas sync and waits for the end; false where `limit` passed first.
+    pub fn sync_and_wait(&self, limit: Duration) -> bool {
+        self.sync().recv_timeout(limit).is_ok()
+    }
+
+    /// The URL of one replica.
+    pub fn url(&self, replica: usize) -> String {
+        self.replicas[replica].0.url()
+    }
+
+    /// The server of one replica, with its log and faults.
+    pub fn server(&self, replica: usize) -> &Server {
+        &self.replicas[replica].0
+    }
+
+    /// What one replica serves.
+    pub fn served(&self, replica: usize) -> Option<Served> {
+        self.replicas[replica].1.read().expect("nobody panics with the lock").clone()
+    }
+
+    /// The names of the pods.
+    pub fn pods(&self) -> Vec<String> {
+        (0..self.replicas.len()).map(|number| format!("specman-{number}")).collect()
+    }
+}
+
+impl Drop for Specman {
+    fn drop(&mut self) {
+        self.orders = None;
+        let ended = self.worker.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "specman panicked");
+    }
+}
+
+/// One replica.
+struct Pod {
+    name: String,
+    directory: PathBuf,
+    log: Arc<dyn PodLog>,
+    /// Manifest digests by tag.
+    persisted: BTreeMap<String, String>,
+    root: Root,
+    served: Arc<RwLock<Option<Served>>>,
+}
+
+fn work(access: &RegistryAccess, repository: &str, mut pods: Vec<Pod>, orders: &Receiver<Sender<()>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for done in orders {
+        for pod in &mut pods {
+            if let Err(cause) = runtime.block_on(pod.sync(access, repository)) {
+                pod.say("error", &cause);
+            }
+        }
+        // Nobody need wait for it.
+        let _ = done.send(());
+    }
+}
+
+impl Pod {
+    async fn sync(&mut self, access: &RegistryAccess, name: &str) -> Result<(), String> {
+        self.say("info", "Syncing with OCI repo");
+        let mut repository = Repository::open(access, name)?;
+        let tags = repository.tags().await?;
+        self.say("info", &format!("tags[{}]", tags.join(" ")));
+        let mut new = Vec::new();
+        for tag in tags {
+            match repository.artifact(&tag).await {
+                Ok(artifact) if self.persisted.get(&tag) == Some(&artifact.digest) => {}
+                Ok(artifact) => new.push((artifact.created.clone(), tag, artifact)),
+                Err(cause) => self.say("error", &cause),
+            }
+        }
+        new.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        for (_, tag, artifact) in new {
+            if let Err(cause) = self.take(&mut repository, &tag, &artifact).await {
+                self.say("error", &cause);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pulls one tag and serves it from then on.
+    async fn take(&mut self, repository: &mut Repository, tag: &str, artifact: &Artifact) -> Result<(), String> {
+        self.say("info", &format!("Downloading {tag}"));
+        let scratch = tempfile::Builder::new().prefix(tag).tempdir_in(&self.directory).map_err(words)?;
+        let title = repository.download(artifact, scratch.path()).await?;
+        self.say("info", &format!("listing dir /tmp/{tag}{}", Timestamp::now().subsec_nanosecond()));
+        self.say("info", &format!("filename: {title}, isDir: false"));
+        if title != "manifests.tgz" {
+            return Err(format!("manifests.tgz not found in {tag}"));
+        }
+        let target = self.persist(tag, artifact, &scratch.path().join(title))?;
+        self.persisted.insert(tag.to_owned(), artifact.digest.clone());
+        *self.root.write().expect("nobody panics with the lock") = Some(target);
+        *self.served.write().expect("nobody panics with the lock") =
+            Some(Served { tag: tag.to_owned(), digest: artifact.digest.clone() });
+        // The cluster's Specman says it before the work; here it is true when it is read.
+        self.say("info", &format!("Persisting {tag}"));
+        Ok(())
+    }
+
+    /// Unpacks beside the folder that may be served at this moment; the folder is named by tag and digest.
+    fn persist(&self, tag: &str, artifact: &Artifact, archive: &Path) -> Result<PathBuf, String> {
+        let target = self.directory.join(format!("{tag}@{}", artifact.digest.replace(':', "-")));
+        let file = File::open(archive).map_err(words)?;
+        let fresh = tempfile::Builder::new().prefix("unpack").tempdir_in(&self.directory).map_err(words)?;
+        unpack::unpack(file, fresh.path())?;
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(words)?;
+        }
+        fs::rename(fresh.path(), &target).map_err(words)?;
+        // The folder has another name now; there is nothing left to take away.
+        let _ = fresh.keep();
+        Ok(target)
+    }
+
+    /// A line as logrus writes it.
+    fn say(&self, level: &str, message: &str) {
+        let now = Timestamp::now();
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        self.log.line(&self.name, &format!("time=\"{now}\" level={level} msg={message:?}"));
+    }
+}
