@@ -8,7 +8,7 @@ use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Method, StatusCode};
 use scar_tool::{Console, Failure};
-use scar_trust::Trust;
+use scar_trust::{Proxy, Trust};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -68,6 +68,7 @@ pub struct Client {
     /// Shows none.
     away: reqwest::Client,
     credential: Option<(HeaderName, HeaderValue)>,
+    proxy: Option<Proxy>,
     console: Console,
 }
 
@@ -91,9 +92,14 @@ impl Client {
         if trust.is_insecure() && !origin.is_plain() {
             console.warn(format!("the certificate of '{origin}' is not checked (--insecure)"));
         }
-        let home = build(trust, true)?;
-        let away = if trust.has_identity() { build(trust, false)? } else { home.clone() };
-        Ok(Self { origin, home, away, credential: None, console: console.clone() })
+        let proxy = Proxy::from_environment()?;
+        console.verbose(|| match proxy.as_ref().filter(|proxy| proxy.covers(&format!("{origin}/"))) {
+            Some(proxy) => format!("'{origin}' is reached through the proxy '{}'", proxy.address()),
+            None => format!("'{origin}' is reached directly"),
+        });
+        let home = build(trust, true, proxy.as_ref())?;
+        let away = if trust.has_identity() { build(trust, false, proxy.as_ref())? } else { home.clone() };
+        Ok(Self { origin, home, away, credential: None, proxy, console: console.clone() })
     }
 
     /// The same client with a credential for its origin (or none).
@@ -130,15 +136,18 @@ impl Client {
     }
 }
 
-fn build(trust: &Trust, with_identity: bool) -> Result<reqwest::Client, Failure> {
-    reqwest::Client::builder()
+fn build(trust: &Trust, with_identity: bool, proxy: Option<&Proxy>) -> Result<reqwest::Client, Failure> {
+    let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(trust.client_config(with_identity)?)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT)
         .user_agent(concat!("scar-tools/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| Failure::misuse(format!("set up the HTTP client: {error}")).hint("check HTTPS_PROXY and NO_PROXY"))
+        .no_proxy();
+    if let Some(proxy) = proxy.cloned() {
+        builder = builder.proxy(reqwest::Proxy::custom(move |url| proxy.covers(url.as_str()).then(|| proxy.url().to_owned())));
+    }
+    builder.build().map_err(|error| Failure::misuse(format!("set up the HTTP client: {error}")))
 }
 
 /// A request on its way to being sent.
@@ -209,7 +218,7 @@ impl Request<'_> {
                 client.console.trace(|| format!("< {} for {request}", inner.status()));
                 Ok(Response { inner, method, url })
             }
-            Err(error) => Err(Error::from_reqwest(&method, &url, &error)),
+            Err(error) => Err(Error::from_reqwest(&method, &url, &error, client.proxy.as_ref())),
         }
     }
 }
@@ -306,7 +315,7 @@ impl Response {
     /// The body piece by piece, for a caller that bounds and watches it.
     pub fn stream(self) -> impl futures::Stream<Item = Result<bytes::Bytes, Error>> + Send + Unpin {
         let Self { inner, method, url } = self;
-        inner.bytes_stream().map(move |piece| piece.map_err(|error| Error::from_reqwest(&method, &url, &error)))
+        inner.bytes_stream().map(move |piece| piece.map_err(|error| Error::from_reqwest(&method, &url, &error, None)))
     }
 
     fn request(&self) -> String {

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use reqwest::{Method, StatusCode};
 use scar_tool::{Exit, Failure};
-use scar_trust::Untrusted;
+use scar_trust::{Proxy, Untrusted};
 use url::Url;
 
 use crate::{Origin, redacted};
@@ -29,6 +29,18 @@ pub enum Error {
         request: String,
         /// The deepest cause.
         cause: String,
+    },
+    /// The proxy on the way let nothing through; nothing was sent to the server.
+    #[error("{request}: from the proxy '{proxy}': {cause}")]
+    Proxy {
+        /// `METHOD URL`.
+        request: String,
+        /// The proxy's address.
+        proxy: String,
+        /// What it answered.
+        cause: String,
+        /// Whether it wants a login.
+        refused: bool,
     },
     /// The connection ended, or fell silent, after the request may have been received.
     #[error("{request}: {cause}")]
@@ -69,13 +81,16 @@ fn said(words: &str) -> String {
 }
 
 impl Error {
-    pub(crate) fn from_reqwest(method: &Method, url: &Url, error: &reqwest::Error) -> Self {
+    pub(crate) fn from_reqwest(method: &Method, url: &Url, error: &reqwest::Error, proxy: Option<&Proxy>) -> Self {
         let request = format!("{method} {}", redacted(url));
         if let Some(untrusted) = scar_trust::untrusted(error) {
             let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
             return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
         }
         let cause = scar_trust::explained(error).unwrap_or_else(|| cause(error));
+        if let Some((proxy, (cause, refused))) = proxy.zip(tunnel(error)) {
+            return Self::Proxy { request, proxy: proxy.address().to_owned(), cause, refused };
+        }
         if error.is_connect() {
             let cause = if error.is_timeout() { "no connection in time".to_owned() } else { cause };
             return Self::Connect { request, cause };
@@ -90,6 +105,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Proxy { refused, .. } => !refused,
             Self::Status { status, .. } => {
                 status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
                     || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
@@ -101,7 +117,7 @@ impl Error {
 
     /// Whether it is certain that the server did not act on the request.
     pub fn is_before_send(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Untrusted { .. })
+        matches!(self, Self::Connect { .. } | Self::Proxy { .. } | Self::Untrusted { .. })
     }
 
     /// The status that the server answered with.
@@ -124,7 +140,8 @@ impl Error {
                 _ if self.is_transient() => Exit::Unreachable,
                 _ => Exit::Failed,
             },
-            Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
+            Self::Proxy { refused: true, .. } => Exit::Refused,
+            Self::Connect { .. } | Self::Broken { .. } | Self::Proxy { .. } => Exit::Unreachable,
         }
     }
 
@@ -138,6 +155,8 @@ impl Error {
             Self::Status { location: Some(location), status, .. } if status.is_redirection() => failure
                 .detail(format!("it redirects to {location}"))
                 .hint("redirects are not followed, since credentials would go along: give the address that it redirects to, if it is the right one"),
+            Self::Proxy { refused: true, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or name the server in NO_PROXY"),
+            Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or NO_PROXY must name the server"),
             Self::Connect { .. } | Self::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY); it is safe to run this step again"),
             Self::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),
             _ => failure,
@@ -152,4 +171,21 @@ fn cause(error: &dyn StdError) -> String {
         inner = source;
     }
     inner.to_string().split(" (os error ").next().unwrap_or_default().to_lowercase()
+}
+
+/// What a proxy answered to CONNECT, where that is what went wrong, and whether it wants a login.
+fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
+            return Some(match said {
+                "proxy authorization required" => ("it wants a login (407)".to_owned(), true),
+                "unsuccessful" => ("it refused the connection to the server".to_owned(), false),
+                "unexpected end of file" => ("it closed the connection".to_owned(), false),
+                _ => (cause(error), false),
+            });
+        }
+        next = error.source();
+    }
+    None
 }

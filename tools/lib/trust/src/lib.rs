@@ -1,4 +1,5 @@
-//! Whom a tool trusts: the certificates it was given, the system's, and what it says of one that it does not trust.
+//! Whom a tool trusts: the certificates it was given, the system's, what it says of one that it does not trust, and the
+//! way to a server.
 //!
 //! Invariants: TLS 1.2 or later; the one crypto provider is aws-lc-rs, given explicitly; a server certificate that is
 //! itself among the configured ones is trusted, also where it is marked as a CA, with its dates, its name and its
@@ -6,10 +7,12 @@
 
 mod files;
 mod options;
+mod route;
 mod untrusted;
 mod verify;
 
 pub use options::TlsOptions;
+pub use route::Proxy;
 pub use untrusted::{Reason, Untrusted, explained, untrusted};
 
 use std::path::{Path, PathBuf};

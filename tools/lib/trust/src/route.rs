@@ -1,0 +1,113 @@
+//! The way to a server: directly, or through the proxy of `HTTPS_PROXY`, but for what `NO_PROXY` names.
+//!
+//! Only HTTPS goes through a proxy, in a tunnel that the proxy cannot look into; plain HTTP would show it credentials.
+
+use std::sync::Arc;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use scar_tool::Failure;
+
+/// The proxy of this run.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    url: Arc<str>,
+    address: Arc<str>,
+    matcher: Arc<Matcher>,
+}
+
+impl Proxy {
+    /// The proxy that the environment names, in upper or lower case; `None` where it names none.
+    ///
+    /// # Errors
+    /// Exit 2 for an address without a scheme, or with one that is not supported.
+    pub fn from_environment() -> Result<Option<Self>, Failure> {
+        let first = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|name| Some((name, std::env::var_os(name)?.into_string().ok()?)))
+        };
+        let Some((name, url)) = first(["HTTPS_PROXY", "https_proxy"]).filter(|(_, url)| !url.is_empty()) else { return Ok(None) };
+        let no = first(["NO_PROXY", "no_proxy"]).map(|(_, list)| list).unwrap_or_default();
+        Self::new(name, &url, &no).map(Some)
+    }
+
+    /// A proxy by its address; `name` says where the address is from, `no` lists what does not go through it: names
+    /// (and all below them), addresses, networks (`10.0.0.0/8`), `*`.
+    ///
+    /// # Errors
+    /// As [`Self::from_environment`].
+    pub fn new(name: &str, url: &str, no: &str) -> Result<Self, Failure> {
+        let address = without_userinfo(url);
+        let refuse = |cause: &str| {
+            Failure::misuse(format!("read {name} '{address}': {cause}")).hint("write http://HOST:PORT or https://HOST:PORT")
+        };
+        match url.split_once("://") {
+            None => return Err(refuse("it has no scheme")),
+            Some(("http" | "https", _)) => {}
+            Some((scheme, _)) => return Err(refuse(&format!("proxies of the kind '{scheme}' are not supported"))),
+        }
+        let matcher = Matcher::builder().https(url.to_owned()).no(no.to_owned()).build();
+        let anywhere = http::Uri::from_static("https://host.example/");
+        if Matcher::builder().https(url.to_owned()).build().intercept(&anywhere).is_none() {
+            return Err(refuse("it is no address"));
+        }
+        Ok(Self { url: url.into(), address: address.into(), matcher: Arc::new(matcher) })
+    }
+
+    /// Whether requests to this URL go through it.
+    pub fn covers(&self, url: &str) -> bool {
+        url.parse::<http::Uri>().is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
+    }
+
+    /// Its address with the login that it may hold; for the client that connects, never for a message.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its address for a message.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// The address without user and password.
+fn without_userinfo(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{}", host.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_addresses_that_would_be_guessed_at() {
+        for (url, says) in
+            [("proxy:3128", "no scheme"), ("socks4://proxy:1080", "'socks4' are not supported"), ("http://", "no address")]
+        {
+            let failure = Proxy::new("HTTPS_PROXY", url, "").unwrap_err();
+            assert!(failure.message.contains(says), "{}", failure.message);
+            assert_eq!(failure.exit, scar_tool::Exit::Misuse);
+        }
+        let failure = Proxy::new("HTTPS_PROXY", "socks5://u:canary@proxy:1", "").unwrap_err();
+        assert!(!failure.message.contains("canary"));
+    }
+
+    #[test]
+    fn no_proxy_takes_names_addresses_and_networks() {
+        let proxy =
+            Proxy::new("HTTPS_PROXY", "http://u:canary@proxy.example:3128/", "in.example, 10.0.0.0/8,192.168.0.7").unwrap();
+        assert_eq!(proxy.address(), "http://proxy.example:3128");
+        for (url, covered) in [
+            ("https://out.example/", true),
+            ("https://in.example/", false),
+            ("https://harbor.in.example:8443/", false),
+            ("https://10.9.8.7/", false),
+            ("https://11.9.8.7/", true),
+            ("https://192.168.0.7:5000/", false),
+            ("http://out.example/", false),
+        ] {
+            assert_eq!(proxy.covers(url), covered, "{url}");
+        }
+    }
+}
