@@ -14,6 +14,9 @@ use super::{Immutable, Registry};
 /// The largest manifest that is taken, in bytes; Distribution's limit.
 const MAX_MANIFEST: usize = 4 << 20;
 
+/// The type of a list of tags.
+const JSON: &str = "application/json; charset=utf-8";
+
 impl Registry {
     /// `GET` and `HEAD`. As in Distribution 2.8 an OCI manifest is unknown to a client that does not accept its type by name.
     pub(super) fn get_manifest(&self, method: &Method, name: &str, reference: &str, headers: &HeaderMap) -> Response {
@@ -97,7 +100,11 @@ impl Registry {
     pub(super) fn tags_list(&self, name: &str, uri: &Uri) -> Response {
         let mut tags = self.store.tags(name);
         if tags.is_empty() {
-            return reply::name_unknown(name);
+            if !self.store.was_tagged(name) {
+                return reply::name_unknown(name);
+            }
+            let body = json!({"name": name, "tags": null}).to_string();
+            return reply::with_body(StatusCode::OK, &[("content-type", JSON)], body);
         }
         if let Some(last) = parameter(uri, "last") {
             tags.retain(|tag| *tag > last);
@@ -108,7 +115,7 @@ impl Registry {
         tags.truncate(page);
         let body = json!({"name": name, "tags": tags}).to_string();
         let link = tags.last().filter(|_| more).map(|last| format!("</v2/{name}/tags/list?last={last}&n={page}>; rel=\"next\""));
-        let mut headers = vec![("content-type", "application/json; charset=utf-8")];
+        let mut headers = vec![("content-type", JSON)];
         headers.extend(link.as_deref().map(|link| ("link", link)));
         reply::with_body(StatusCode::OK, &headers, body)
     }
@@ -121,6 +128,9 @@ impl Registry {
         };
         if manifest["schemaVersion"] != 2 {
             return invalid("unrecognized manifest schema version");
+        }
+        if media_type.is_empty() {
+            return invalid("no Content-Type");
         }
         if manifest["mediaType"].as_str().is_some_and(|t| t != media_type) {
             return invalid("mediaType is not the Content-Type");
@@ -167,5 +177,5 @@ impl Registry {
 }
 
 fn missing(digest: &str) -> Response {
-    reply::error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", json!({"digest": digest}))
+    reply::error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", json!(digest))
 }

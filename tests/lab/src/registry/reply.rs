@@ -43,8 +43,9 @@ pub(super) fn upload_unknown() -> Response {
     error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", Value::Null)
 }
 
+/// Distribution 2.8 says 404 where the specification says 400.
 pub(super) fn upload_invalid() -> Response {
-    error(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", "blob upload invalid", Value::Null)
+    error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_INVALID", "blob upload invalid", Value::Null)
 }
 
 pub(super) fn digest_invalid(detail: &str) -> Response {

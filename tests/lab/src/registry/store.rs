@@ -40,6 +40,7 @@ struct Repository {
     blobs: BTreeSet<String>,
     manifests: BTreeMap<String, Manifest>,
     tags: BTreeMap<String, String>,
+    tagged: bool,
 }
 
 #[derive(Default)]
@@ -77,6 +78,11 @@ impl Store {
         let state = self.lock();
         let found = state.repositories.get(name);
         found.map_or_else(Vec::new, |r| r.tags.keys().cloned().collect())
+    }
+
+    /// Whether it ever had a tag: Distribution lists the tags of such a one as `null` once they are gone.
+    pub(super) fn was_tagged(&self, name: &str) -> bool {
+        self.lock().repositories.get(name).is_some_and(|r| r.tagged)
     }
 
     /// The digest that a tag points to.
@@ -135,6 +141,7 @@ impl Store {
             let repository = state.repositories.entry(name.to_owned()).or_default();
             repository.manifests.insert(digest.clone(), manifest);
             if let Some(tag) = tag {
+                repository.tagged = true;
                 repository.tags.insert(tag.to_owned(), digest.clone());
             }
         }

@@ -133,7 +133,8 @@ fn an_older_location_does_not_continue_a_session() {
     let first = asker.begin();
     assert_eq!(asker.send(Method::PATCH, &first, b"hel").status, 202);
     let got = asker.send(Method::PATCH, &first, b"lo");
-    assert_eq!((got.status, &*got.code()), (400, "BLOB_UPLOAD_INVALID"));
+    assert_eq!((got.status, &*got.code()), (404, "BLOB_UPLOAD_INVALID"));
+    assert_eq!(asker.registry.store().open_uploads(), 1);
 }
 
 #[test]
@@ -190,6 +191,8 @@ fn a_manifest_needs_its_blobs_and_moves_its_tag() {
     assert_eq!(asker.push_manifest("0.0.0", "{}").code(), "MANIFEST_INVALID");
     let gone = asker.send(Method::DELETE, &format!("/manifests/{digest}"), b"");
     assert_eq!((gone.status, store.tags(NAME).len()), (202, 0));
+    let none = asker.send(Method::GET, "/tags/list", b"").json();
+    assert_eq!(none, json!({"name": NAME, "tags": null}));
 }
 
 #[test]

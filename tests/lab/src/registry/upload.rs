@@ -1,5 +1,6 @@
 //! Upload sessions, with the habits of Distribution 2.8 that clients trip over:
-//! `Content-Range` is ignored, a session that was cut is gone, and only the last `Location` continues one.
+//! `Content-Range` is ignored, a session that was cut is gone, and only the last `Location` continues one;
+//! an older one is refused and the session stays.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -69,16 +70,15 @@ impl Registry {
         }
     }
 
-    /// Takes the session out where the `Location` used is its last one; else the session ends.
+    /// Takes the session out where the `Location` used is its last one.
     fn resume(&self, name: &str, id: &str, uri: &Uri) -> Result<Upload, Box<Response>> {
         let upload = self.store.resume(name, id);
         let upload = upload.ok_or_else(|| Box::new(reply::upload_unknown()))?;
-        let state = parameter(uri, "_state");
-        if state.is_some_and(|state| state == upload.size.to_string()) {
-            Ok(upload)
-        } else {
-            Err(Box::new(reply::upload_invalid()))
+        if parameter(uri, "_state").is_some_and(|state| state == upload.size.to_string()) {
+            return Ok(upload);
         }
+        self.store.suspend(upload);
+        Err(Box::new(reply::upload_invalid()))
     }
 
     async fn finish(&self, name: &str, digest: &str, mut upload: Upload, headers: &HeaderMap, body: Body) -> Response {
