@@ -120,6 +120,11 @@ impl Error {
         matches!(self, Self::Connect { .. } | Self::Proxy { .. } | Self::Untrusted { .. })
     }
 
+    /// Whether the server answered the TLS handshake with something else.
+    pub fn is_not_tls(&self) -> bool {
+        matches!(self, Self::Connect { cause, .. } if cause == scar_trust::NOT_TLS)
+    }
+
     /// The status that the server answered with.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

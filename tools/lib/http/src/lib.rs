@@ -15,7 +15,7 @@ pub use client::{Client, Credential, Request, Response};
 pub use error::Error;
 pub use login::{Login, LoginOptions};
 pub use origin::Origin;
-pub use retry::Retry;
+pub use retry::{Attempt, Retry};
 pub use words::redacted;
 
 pub use reqwest::header;

@@ -7,6 +7,27 @@ use scar_tool::Console;
 
 use crate::Error;
 
+/// What a try may fail with: whether another one makes sense, and when.
+pub trait Attempt: std::fmt::Display {
+    /// Whether the same may succeed a moment later.
+    fn is_transient(&self) -> bool;
+    /// How long the server asked to wait.
+    fn asked(&self) -> Option<Duration>;
+}
+
+impl Attempt for Error {
+    fn is_transient(&self) -> bool {
+        self.is_transient()
+    }
+
+    fn asked(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
 /// How a request that may be repeated is repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
@@ -30,10 +51,11 @@ impl Retry {
     ///
     /// # Errors
     /// The last try's error.
-    pub async fn run<T, F, W>(&self, console: &Console, mut work: F) -> Result<T, Error>
+    pub async fn run<T, E, F, W>(&self, console: &Console, mut work: F) -> Result<T, E>
     where
+        E: Attempt,
         F: FnMut() -> W,
-        W: Future<Output = Result<T, Error>>,
+        W: Future<Output = Result<T, E>>,
     {
         let mut waits = ExponentialBuilder::default()
             .with_min_delay(self.first_wait)
@@ -46,12 +68,8 @@ impl Retry {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let asked = match &error {
-                Error::Status { retry_after, .. } => *retry_after,
-                _ => None,
-            };
             let Some(wait) = waits.next().filter(|_| error.is_transient()) else { return Err(error) };
-            let wait = wait.max(asked.unwrap_or_default());
+            let wait = wait.max(error.asked().unwrap_or_default());
             if wait > self.longest_wait || Instant::now() + wait > self.deadline {
                 return Err(error);
             }

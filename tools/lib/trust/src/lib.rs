@@ -13,7 +13,7 @@ mod verify;
 
 pub use options::TlsOptions;
 pub use route::Proxy;
-pub use untrusted::{Reason, Untrusted, explained, untrusted};
+pub use untrusted::{NOT_TLS, Reason, Untrusted, explained, untrusted};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,6 +80,15 @@ impl Trust {
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
         self
+    }
+
+    /// Also trusts the certificates of a PEM text; `what` names where it is from.
+    ///
+    /// # Errors
+    /// Exit 2 where the text holds no certificate.
+    pub fn with_anchors(mut self, pem: &[u8], what: &str) -> Result<Self, Failure> {
+        self.anchors.extend(files::certificates_in(pem, what)?);
+        Ok(self)
     }
 
     /// Adds a client certificate and its key, both PEM (one text may hold both).
