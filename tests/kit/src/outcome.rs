@@ -1,0 +1,184 @@
+//! What a run came to, and what can be claimed of it; a claim that fails shows everything.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::canary::Secrets;
+
+/// A run that has ended. Texts are given out with what differs from run to run named (see [`crate::Run::called`]).
+#[derive(Clone)]
+pub struct Outcome {
+    pub(crate) command: String,
+    pub(crate) status: i32,
+    pub(crate) took: Duration,
+    pub(crate) stdin: String,
+    pub(crate) stdout_bytes: Vec<u8>,
+    pub(crate) stderr_bytes: Vec<u8>,
+    pub(crate) screen_bytes: Vec<u8>,
+    pub(crate) names: Vec<(String, String)>,
+}
+
+impl Outcome {
+    /// The exit status; 128 and the signal's number where one ended it.
+    pub fn status(&self) -> i32 {
+        self.status
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// stdout as it came.
+    pub fn stdout_bytes(&self) -> &[u8] {
+        &self.stdout_bytes
+    }
+
+    /// stdout as text.
+    pub fn stdout(&self) -> String {
+        self.text(&self.stdout_bytes)
+    }
+
+    /// stderr as text.
+    pub fn stderr(&self) -> String {
+        self.text(&self.stderr_bytes)
+    }
+
+    /// All that was drawn on the terminal, escapes included, `\r\n` as `\n`.
+    pub fn screen(&self) -> String {
+        self.text(&self.screen_bytes).replace("\r\n", "\n")
+    }
+
+    /// stdout as JSON.
+    ///
+    /// # Panics
+    /// Where it is not one JSON value on one line.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        let text = self.stdout();
+        assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "stdout is not one line\n{self}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
+    }
+
+    /// Claims status 0.
+    #[track_caller]
+    pub fn succeeds(&self) -> &Self {
+        self.exits(0)
+    }
+
+    /// Claims a status.
+    #[track_caller]
+    pub fn exits(&self, status: i32) -> &Self {
+        assert_eq!(self.status, status, "the status is another\n{self}");
+        self
+    }
+
+    /// Claims a status, an empty stdout and the whole of stderr.
+    #[track_caller]
+    pub fn fails(&self, status: i32, stderr: &str) -> &Self {
+        assert_eq!(self.stderr(), stderr, "stderr is another\n{self}");
+        self.exits(status).writes_nothing()
+    }
+
+    /// Claims the whole of stdout.
+    #[track_caller]
+    pub fn prints(&self, stdout: &str) -> &Self {
+        assert_eq!(self.stdout(), stdout, "stdout is another\n{self}");
+        self
+    }
+
+    /// Claims an empty stdout.
+    #[track_caller]
+    pub fn writes_nothing(&self) -> &Self {
+        assert!(self.stdout_bytes.is_empty(), "stdout is not empty\n{self}");
+        self
+    }
+
+    /// Claims the whole of stderr.
+    #[track_caller]
+    pub fn tells(&self, stderr: &str) -> &Self {
+        assert_eq!(self.stderr(), stderr, "stderr is another\n{self}");
+        self
+    }
+
+    /// Claims an empty stderr.
+    #[track_caller]
+    pub fn quiet(&self) -> &Self {
+        self.tells("")
+    }
+
+    /// Claims a part of stderr.
+    #[track_caller]
+    pub fn says(&self, part: &str) -> &Self {
+        assert!(self.stderr().contains(part), "stderr does not say: {part}\n{self}");
+        self
+    }
+
+    /// Claims that stderr lacks a part.
+    #[track_caller]
+    pub fn never_says(&self, part: &str) -> &Self {
+        assert!(!self.stderr().contains(part), "stderr says: {part}\n{self}");
+        self
+    }
+
+    fn text(&self, bytes: &[u8]) -> String {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.names.iter().fold(text, |text, (value, name)| text.replace(value, name))
+    }
+
+    /// stdout without the one section that exists to carry a secret.
+    fn stdout_without_session(&self) -> Vec<u8> {
+        let record = serde_json::from_slice::<serde_json::Map<String, Value>>(&self.stdout_bytes);
+        match record {
+            Ok(mut record) => match record.remove("session") {
+                Some(_) => Value::from(record).to_string().into_bytes(),
+                None => self.stdout_bytes.clone(),
+            },
+            Err(_) => self.stdout_bytes.clone(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn check_secrets(&self, mut seen: Vec<String>) {
+        let secrets = Secrets::registered();
+        let streams = [("stdout", self.stdout_without_session()), ("stderr", self.stderr_bytes.clone())];
+        for (stream, bytes) in streams.into_iter().chain([("the terminal", self.screen_bytes.clone())]) {
+            seen.extend(secrets.found(&bytes).into_iter().map(|secret| format!("{secret} on {stream}")));
+        }
+        assert!(seen.is_empty(), "a secret shows: {}\n{self}", seen.join(", "));
+    }
+
+    #[track_caller]
+    pub(crate) fn check_schema(&self) {
+        let Ok(record @ Value::Object(_)) = serde_json::from_slice(&self.stdout_bytes) else { return };
+        if self.status == 0 && record.get("record").is_some() {
+            let complaints = crate::complaints(&record);
+            assert!(complaints.is_empty(), "the schema refuses the record: {}\n{self}", complaints.join("; "));
+        }
+    }
+}
+
+/// Everything that a person needs to see what went wrong.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "command: {}\nstatus:  {} after {} ms", self.command, self.status, self.took.as_millis())?;
+        let screen = self.screen();
+        let parts = [("stdin", &self.stdin), ("stdout", &self.stdout()), ("stderr", &self.stderr()), ("terminal", &screen)];
+        for (name, text) in parts {
+            match text.char_indices().nth(8192) {
+                _ if text.is_empty() => {}
+                None => writeln!(f, "--- {name}\n{}", text.trim_end_matches('\n'))?,
+                Some((cut, _)) => writeln!(f, "--- {name} (cut)\n{}", &text[..cut])?,
+            }
+        }
+        f.write_str("---")
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

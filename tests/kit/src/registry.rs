@@ -1,0 +1,157 @@
+//! Debian's docker-registry on a free loopback port, with TLS and htpasswd: Distribution 2.8, as Harbor builds upon.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use scar_lab::certs::Certs;
+use tempfile::TempDir;
+
+/// `robot` with [`DockerRegistry::password`], bcrypt at its cheapest.
+const HTPASSWD: &str = "robot:$2y$04$JyPaEfVYbk3MgguBNiP5XuWtWJ95KyuGSjzvpyvK6fLquVifXYGb.\n";
+
+/// A registry that runs until it is dropped.
+pub struct DockerRegistry {
+    folder: TempDir,
+    child: Child,
+    authority: String,
+    certs: Certs,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// Starts one; none on a machine without it (see [`crate::peer`]).
+///
+/// # Panics
+/// Where it is there and does not answer.
+#[track_caller]
+pub fn docker_registry() -> Option<DockerRegistry> {
+    crate::peer("docker-registry").map(|program| DockerRegistry::start(&program))
+}
+
+impl DockerRegistry {
+    fn start(program: &Path) -> Self {
+        crate::secret(PASSWORD);
+        let folder = TempDir::new().unwrap();
+        let certs = Certs::new(&[]);
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        put("ca.pem", certs.ca_pem());
+        put("cert.pem", &certs.server().cert_pem);
+        put("key.pem", &certs.server().key_pem);
+        put("htpasswd", HTPASSWD);
+        put("password", PASSWORD);
+        let at = folder.path().display();
+        let config = format!(
+            "version: 0.1\nlog: {{level: info, formatter: text}}\nstorage:\n  filesystem: {{rootdirectory: {at}/data}}\n  \
+             delete: {{enabled: true}}\nauth:\n  htpasswd: {{realm: kit, path: {at}/htpasswd}}\nhttp:\n  addr: 127.0.0.1:0\n  \
+             tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}\n"
+        );
+        put("config.yml", &config);
+        let mut child = Command::new(program)
+            .arg("serve")
+            .arg(folder.path().join("config.yml"))
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (send, bound) = mpsc::channel();
+        let (stderr, kept) = (child.stderr.take().unwrap(), log.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("listening on ") {
+                    // The receiver is gone where the test gave up.
+                    let _ = send.send(rest.split([',', '"', ' ']).next().unwrap_or_default().to_owned());
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let authority = bound.recv_timeout(Duration::from_secs(30));
+        let mut registry = Self { folder, child, authority: String::new(), certs, log };
+        registry.authority = authority.unwrap_or_else(|_| panic!("docker-registry binds no port: {:#?}", registry.log()));
+        assert_eq!(registry.get("/v2/").status, 200, "docker-registry answers /v2/: {:#?}", registry.log());
+        registry
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.authority)
+    }
+
+    /// The one user.
+    pub fn username(&self) -> &'static str {
+        "robot"
+    }
+
+    /// That user's password, a registered secret.
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// A file with the password.
+    pub fn password_file(&self) -> PathBuf {
+        self.folder.path().join("password")
+    }
+
+    /// A file with the authority's certificate.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The authority's certificate.
+    pub fn ca_pem(&self) -> &str {
+        self.certs.ca_pem()
+    }
+
+    /// A login for `HOME/.docker/config.json` or `--registry-config`.
+    pub fn login_json(&self) -> String {
+        use base64::Engine;
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{PASSWORD}", self.username()));
+        serde_json::json!({"auths": {(self.authority.as_str()): {"auth": auth}}}).to_string()
+    }
+
+    /// `GET` with the login, any media type of a manifest accepted.
+    pub fn get(&self, path: &str) -> crate::web::Answer {
+        let url = self.url() + path;
+        crate::web::send(reqwest::Method::GET, &url, Some(self.ca_pem()), |request| {
+            request
+                .basic_auth(self.username(), Some(PASSWORD))
+                .header("Accept", "application/vnd.oci.image.manifest.v1+json, */*")
+        })
+        .unwrap_or_else(|error| panic!("GET {url}: {error:?}\n{:#?}", self.log()))
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+/// Characters that mean something in URLs, forms, base64 and shells.
+const PASSWORD: &str = "registry+canary/7f3a=%";
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        // Ended already where it crashed; its test has seen that.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn answers_its_user_alone() {
+        let Some(registry) = super::docker_registry() else { return };
+        assert_eq!(registry.get("/v2/_catalog").body, b"{\"repositories\":[]}\n");
+        assert_eq!(crate::web::get(&(registry.url() + "/v2/"), Some(registry.ca_pem())).status, 401);
+    }
+}

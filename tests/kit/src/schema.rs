@@ -1,0 +1,20 @@
+//! The record's schema, held against every record that a tool writes.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// What `man/scar-record.schema.json` has against a record; empty where it fits.
+///
+/// # Panics
+/// Where the schema itself is missing or is none.
+pub fn complaints(record: &Value) -> Vec<String> {
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| {
+        let path = crate::workspace().join("man/scar-record.schema.json");
+        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let schema = serde_json::from_slice(&text).expect("the schema is JSON");
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is one")
+    });
+    schema.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}

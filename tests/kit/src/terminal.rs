@@ -1,0 +1,79 @@
+//! A terminal of the kit's own: what a process draws on it is kept, what a person would type is typed.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// The user's side of the terminal.
+pub(crate) struct Terminal {
+    path: PathBuf,
+    slave: Option<File>,
+    screen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Terminal {
+    /// A terminal of `columns`; each answer is typed once its prompt stands on the screen, in order.
+    pub(crate) fn open(columns: u16, answers: Vec<(String, String)>) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal");
+        let name = ptsname(&master, Vec::new()).expect("a terminal has a name");
+        let slave = open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the terminal opens");
+        tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let seen = screen.clone();
+        let mut master = File::from(master);
+        let reader = std::thread::spawn(move || {
+            let mut answers = answers.into_iter().peekable();
+            let mut from = 0;
+            let mut chunk = [0; 4096];
+            // The last process that has the terminal open ends this with an error.
+            while let Ok(count @ 1..) = master.read(&mut chunk) {
+                let mut screen = seen.lock().unwrap();
+                screen.extend_from_slice(&chunk[..count]);
+                while let Some((prompt, answer)) = answers.peek() {
+                    let Some(at) = find(&screen[from..], prompt.as_bytes()) else { break };
+                    from += at + prompt.len();
+                    master.write_all(answer.as_bytes()).expect("the terminal takes what is typed");
+                    answers.next();
+                }
+            }
+        });
+        let path = PathBuf::from(name.to_string_lossy().into_owned());
+        Self { path, slave: Some(slave.into()), screen, reader }
+    }
+
+    /// Its device.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One more of the child's streams.
+    pub(crate) fn stream(&self) -> Stdio {
+        self.slave.as_ref().expect("not yet closed").try_clone().expect("a terminal").into()
+    }
+
+    /// Lets the child's copies be the only ones.
+    pub(crate) fn close(&mut self) {
+        self.slave = None;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.reader.is_finished()
+    }
+
+    pub(crate) fn screen(&self) -> Vec<u8> {
+        self.screen.lock().unwrap().clone()
+    }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
