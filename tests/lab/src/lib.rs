@@ -5,6 +5,7 @@
 
 pub mod certs;
 pub mod faults;
+pub mod kube;
 pub mod log;
 #[cfg(test)]
 mod probe;

@@ -1,0 +1,216 @@
+//! `GET …/pods/NAME/log`: once, or followed.
+//!
+//! The refusals are the kubelet's, word for word; a client tells "not yet" from "never" by them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::{Response, StatusCode};
+use futures::stream;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use super::containers::{Reader, Wanted};
+use super::pods::{Cut, Pod, PodState};
+use super::resource::Target;
+use super::status::{Refusal, bad_request, failure, invalid, not_found};
+use super::{Cluster, State};
+
+/// Answers for the pod that `target` names.
+pub(super) fn log(
+    cluster: &Arc<Cluster>,
+    target: &Target<'_>,
+    query: &HashMap<String, String>,
+) -> Result<Response<Body>, Refusal> {
+    let name = target.name.as_deref().unwrap_or_default();
+    let wanted = wanted(target, query, Timestamp::now())?;
+    // Before the state is read: a change in between then wakes the stream.
+    let changes = cluster.changes.subscribe();
+    let mut state = cluster.lock();
+    let object = state.objects.get("pods", &target.namespace, name);
+    let object = object.ok_or_else(|| not_found(target.resource, name))?;
+    let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let Some(pod) = state.pods.get_mut(&uid).filter(|p| p.state != PodState::Pending) else {
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
+    };
+    let container = container(pod, query.get("container").map(String::as_str))?;
+    let instance = instance(pod, container, wanted.previous)?;
+    let files = &pod.containers[container].instances[instance].files;
+    let mut reader = Reader::open(instance, files, &wanted);
+    if !wanted.follow {
+        return Ok(text(Body::from(reader.take(files))));
+    }
+    pod.streams += 1;
+    let cuts = pod.cuts;
+    drop(state);
+    cluster.notify();
+    let following = Following { cluster: cluster.clone(), changes, uid, container, reader, cuts, rest: None };
+    Ok(text(Body::from_stream(stream::unfold(following, |mut f| async {
+        let chunk = f.next().await?;
+        Some((chunk, f))
+    }))))
+}
+
+fn text(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// The options of the query. `sinceTime` is cut to whole seconds, as on its way to a real kubelet.
+fn wanted(target: &Target<'_>, query: &HashMap<String, String>, now: Timestamp) -> Result<Wanted, Refusal> {
+    let invalid = |cause: &str| invalid(target.resource, "", cause);
+    let flag = |name: &str| query.get(name).is_some_and(|v| v != "false" && v != "0");
+    let number = |name: &str, least: usize| match query.get(name) {
+        None => Ok(None),
+        Some(text) => match text.parse::<usize>() {
+            Ok(n) if n >= least => Ok(Some(n)),
+            _ => Err(invalid(&format!("{name}: Invalid value: {text}: must be greater than or equal to {least}"))),
+        },
+    };
+    let seconds = number("sinceSeconds", 1)?;
+    let time = query.get("sinceTime").map(|t| t.parse::<Timestamp>()).transpose();
+    let time = time.map_err(|e| bad_request(&format!("unable to parse sinceTime: {e}")))?;
+    let since = match (seconds, time) {
+        (Some(_), Some(_)) => {
+            let words = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            return Err(invalid(&format!("sinceSeconds: Forbidden: {words}")));
+        }
+        (Some(seconds), None) => {
+            let ago = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            now.checked_sub(ago).ok()
+        }
+        (None, Some(time)) => Timestamp::from_second(time.as_second()).ok(),
+        (None, None) => None,
+    };
+    Ok(Wanted {
+        follow: flag("follow"),
+        previous: flag("previous"),
+        timestamps: flag("timestamps"),
+        since,
+        tail: number("tailLines", 0)?,
+        limit: number("limitBytes", 1)?,
+    })
+}
+
+fn container(pod: &Pod, asked: Option<&str>) -> Result<usize, Refusal> {
+    let names: Vec<&str> = pod.containers.iter().map(|c| c.name.as_str()).collect();
+    match asked.filter(|a| !a.is_empty()) {
+        Some(asked) => {
+            let place = names.iter().position(|n| *n == asked);
+            place.ok_or_else(|| bad_request(&format!("container {asked} is not valid for pod {}", pod.name)))
+        }
+        None if names.len() == 1 => Ok(0),
+        None => Err(bad_request(&format!(
+            "a container name must be specified for pod {}, choose one of: [{}]",
+            pod.name,
+            names.join(" ")
+        ))),
+    }
+}
+
+/// The instance whose log is meant, or why there is none (kubelet, `validateContainerLogStatus`).
+fn instance(pod: &Pod, container: usize, previous: bool) -> Result<usize, Refusal> {
+    if pod.state == PodState::NodeLost {
+        let words = format!(
+            "Get \"https://192.0.2.10:10250/containerLogs/{}/{}/{}\": dial tcp 192.0.2.10:10250: i/o timeout",
+            pod.namespace, pod.name, pod.containers[container].name
+        );
+        return Err(failure(500, "InternalError", &words, serde_json::Value::Null));
+    }
+    let (container, name) = (&pod.containers[container], &pod.name);
+    let label = format!("container \"{}\" in pod \"{name}\"", container.name);
+    let ended = container.ended().map(|(place, ..)| place);
+    if previous {
+        return ended.ok_or_else(|| bad_request(&format!("previous terminated {label} not found")));
+    }
+    let waits = match pod.state {
+        PodState::ContainerCreating => "waiting to start: ContainerCreating",
+        PodState::ImagePullBackOff => "waiting to start: trying and failing to pull image",
+        _ => "waiting to start - no logs yet",
+    };
+    let current = container.running().map(|_| container.instances.len() - 1);
+    current.or(ended).ok_or_else(|| bad_request(&format!("{label} is {waits}")))
+}
+
+/// A follow stream; as long as it lives it counts among the pod's open streams.
+struct Following {
+    cluster: Arc<Cluster>,
+    changes: watch::Receiver<u64>,
+    uid: String,
+    container: usize,
+    reader: Reader,
+    cuts: u64,
+    /// The second part of a chunk that is sent in two.
+    rest: Option<Vec<u8>>,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
+        if let Some(rest) = self.rest.take() {
+            // The first part has to leave before, else both become one chunk.
+            tokio::task::yield_now().await;
+            return Some(Ok(rest.into()));
+        }
+        loop {
+            self.changes.borrow_and_update();
+            match self.look() {
+                Look::Chunk(chunk) => return Some(Ok(chunk.into())),
+                Look::End => return None,
+                Look::Break => return Some(Err(std::io::Error::other("cut by the lab"))),
+                Look::Nothing => self.changes.changed().await.ok()?,
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        let state = self.cluster.lock();
+        let Some(pod) = state.pods.get(&self.uid) else { return Look::End };
+        if pod.cuts > self.cuts {
+            return if pod.cut == Cut::End { Look::End } else { Look::Break };
+        }
+        let instances = &pod.containers[self.container].instances;
+        let Some(instance) = instances.get(self.reader.instance) else { return Look::End };
+        let chunk = self.reader.take(&instance.files);
+        if !chunk.is_empty() {
+            let (first, rest) = parts(chunk, &state);
+            self.rest = rest;
+            return Look::Chunk(first);
+        }
+        match self.reader.is_full() || instance.end.is_some() || pod.gone {
+            true => Look::End,
+            false => Look::Nothing,
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(pod) = self.cluster.lock().pods.get_mut(&self.uid) {
+            pod.streams -= 1;
+        }
+        self.cluster.notify();
+    }
+}
+
+enum Look {
+    Chunk(Vec<u8>),
+    Nothing,
+    End,
+    Break,
+}
+
+/// Where lines are to be split: the last line of the chunk in its middle.
+fn parts(mut chunk: Vec<u8>, state: &State) -> (Vec<u8>, Option<Vec<u8>>) {
+    if !state.split_lines || chunk.len() < 2 {
+        return (chunk, None);
+    }
+    let body = &chunk[..chunk.len() - 1];
+    let start = body.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let rest = chunk.split_off(start + (chunk.len() - start) / 2);
+    (chunk, Some(rest))
+}

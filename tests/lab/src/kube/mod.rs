@@ -1,0 +1,385 @@
+//! The Kubernetes API of the lab: as much of a cluster as the migration touches, honest enough that
+//! kubectl and kube-rs work against it.
+//!
+//! Objects have uids, resource versions, finalizers and preconditions; refusals are `Status`
+//! objects in the words of a real server; a small controller makes the pods of a StatefulSet; a
+//! pod's log has instances, rotations and follow streams that can be cut. Left out: protobuf and
+//! YAML bodies, field ownership of server-side apply, exec and port-forward.
+//!
+//! ```
+//! use scar_lab::PodLog as _;
+//! use scar_lab::certs::Certs;
+//! use scar_lab::kube::{Ca, Cluster, Kubeconfig, Login, PodState};
+//! use scar_lab::server::{Listener, Server};
+//!
+//! let (certs, cluster) = (Certs::new(&[]), Cluster::start());
+//! cluster.add_specman(1);
+//! let tls = certs.server().server_config_with_clients(certs.ca_pem(), false);
+//! let server = Server::start(scar_lab::kube::router(cluster.clone()), Listener::tls(tls));
+//! let mut config = Kubeconfig::new(&server.url(), Ca::Inline(certs.ca_pem().into()));
+//! config.login = Login::Token(cluster.token()); // then config.write(path), and run a tool
+//!
+//! cluster.line("specman-0", r#"time="2024-12-06T12:43:14Z" level=info msg="Persisting 0.0.0""#);
+//! cluster.restart_container("specman-0"); // the line is in the previous log now
+//! cluster.set_pod("specman-0", PodState::CrashLoopBackOff);
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::any;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+mod access;
+mod containers;
+mod discovery;
+mod kubeconfig;
+mod logs;
+mod objects;
+mod patch;
+mod pods;
+mod resource;
+mod serve;
+mod site;
+mod status;
+mod watch_stream;
+mod write;
+
+pub use access::{Access, Rule};
+pub use kubeconfig::{Ca, Kubeconfig, Login};
+pub use pods::{Cut, PodState};
+
+use containers::Entry;
+use resource::Resource;
+
+/// The namespace of Specman, which every method that names a pod alone means.
+pub const SPECMAN_NAMESPACE: &str = "hubble-system";
+
+/// The user that [`Cluster::token`] stands for.
+pub const ADMIN: &str = "kubernetes-admin";
+
+/// A cluster. Every change through it is seen at once by open watches and log streams.
+pub struct Cluster {
+    state: Mutex<State>,
+    /// Counts changes, for streams.
+    changes: watch::Sender<u64>,
+    /// The same, for the threads of a test.
+    settled: Condvar,
+}
+
+/// Everything behind the lock.
+struct State {
+    objects: objects::Objects,
+    pods: pods::Pods,
+    users: access::Users,
+    access: Access,
+    new_pods: PodState,
+    controller_paused: bool,
+    split_lines: bool,
+}
+
+impl Cluster {
+    /// A cluster with its namespaces, a node and a storage class, one admin token and no Specman.
+    pub fn start() -> Arc<Self> {
+        let state = State {
+            objects: objects::Objects::new(),
+            pods: pods::Pods::new(),
+            users: access::Users::default(),
+            access: Access::Everything,
+            new_pods: PodState::Running,
+            controller_paused: false,
+            split_lines: false,
+        };
+        let cluster = Arc::new(Self { state: Mutex::new(state), changes: watch::Sender::new(0), settled: Condvar::new() });
+        cluster.furnish();
+        cluster.add_token(&format!("k8s-{}", uid()), ADMIN);
+        cluster
+    }
+
+    /// A token of [`ADMIN`].
+    ///
+    /// # Panics
+    /// Where every such token was revoked.
+    pub fn token(&self) -> String {
+        let state = self.lock();
+        let mut tokens = state.users.tokens.iter();
+        let found = tokens.find(|(_, user)| *user == ADMIN);
+        found.map(|(token, _)| token.clone()).expect("a token of the admin")
+    }
+
+    /// From now on `token` is `user`.
+    pub fn add_token(&self, token: &str, user: &str) {
+        self.change(|state| drop(state.users.tokens.insert(token.into(), user.into())));
+    }
+
+    /// From now on `token` is answered 401.
+    pub fn revoke_token(&self, token: &str) {
+        self.change(|state| drop(state.users.tokens.remove(token)));
+    }
+
+    /// Whether a verified client certificate says who a client is; at first it does.
+    pub fn accept_certificates(&self, accept: bool) {
+        self.change(|state| state.users.certificates_refused = !accept);
+    }
+
+    /// Whether a request without credentials is `system:anonymous` instead of a 401; at first it is a 401.
+    pub fn accept_anonymous(&self, accept: bool) {
+        self.change(|state| state.users.anonymous = accept);
+    }
+
+    /// What users may do, whoever they are.
+    pub fn set_access(&self, access: Access) {
+        self.change(|state| state.access = access);
+    }
+
+    /// Stores an object, new or in place of one that is there (then keeping its uid unless
+    /// `object` has one). `plural` is the resource, `namespace` empty for a cluster resource.
+    ///
+    /// # Panics
+    /// Where the lab has no such resource.
+    pub fn put(&self, plural: &str, namespace: &str, name: &str, mut object: Value) -> Value {
+        let resource = Resource::named(plural).expect("a resource of the lab");
+        self.change(|state| {
+            if let Some(old) = state.objects.get(resource.plural, namespace, name)
+                && object["metadata"]["uid"].is_null()
+            {
+                object["metadata"]["uid"] = old["metadata"]["uid"].clone();
+            }
+            state.objects.put(resource, namespace, name, object);
+            pods::reconcile(state);
+            state.objects.get(resource.plural, namespace, name).cloned().unwrap_or_default()
+        })
+    }
+
+    /// An object as it is stored.
+    pub fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let resource = Resource::named(plural)?;
+        self.lock().objects.get(resource.plural, namespace, name).cloned()
+    }
+
+    /// Changes an object behind the back of whoever is about to; false where it is not there.
+    pub fn edit(&self, plural: &str, namespace: &str, name: &str, edit: impl FnOnce(&mut Value)) -> bool {
+        let Some(mut object) = self.object(plural, namespace, name) else { return false };
+        edit(&mut object);
+        let gone = !object["metadata"]["deletionTimestamp"].is_null()
+            && object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+        self.put(plural, namespace, name, object);
+        if gone {
+            self.remove(plural, namespace, name);
+        }
+        true
+    }
+
+    /// Takes an object away, finalizers or not; a pod of a StatefulSet is made anew.
+    pub fn remove(&self, plural: &str, namespace: &str, name: &str) {
+        self.change(|state| {
+            match Resource::named(plural).map(|r| r.plural) {
+                Some("pods") => pods::remove(state, namespace, name),
+                Some(plural) => drop(state.objects.remove(plural, namespace, name)),
+                None => {}
+            }
+            pods::reconcile(state);
+        });
+    }
+
+    /// Makes a secret, with a new uid, in place of one that is there.
+    pub fn put_secret(&self, namespace: &str, name: &str, data: BTreeMap<String, Vec<u8>>) {
+        self.remove("secrets", namespace, name);
+        let data: BTreeMap<_, _> = data.into_iter().map(|(k, v)| (k, STANDARD.encode(v))).collect();
+        self.put("secrets", namespace, name, json!({"type": "Opaque", "data": data}));
+    }
+
+    /// The data of a secret, if it is there.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+        let object = self.object("secrets", namespace, name)?;
+        let data = object["data"].as_object().into_iter().flatten();
+        let decoded = data.map(|(key, value)| {
+            let value = STANDARD.decode(value.as_str().unwrap_or_default());
+            (key.clone(), value.unwrap_or_default())
+        });
+        Some(decoded.collect())
+    }
+
+    /// The uid of a pod, if it is there.
+    pub fn pod_uid(&self, pod: &str) -> Option<String> {
+        let object = self.object("pods", SPECMAN_NAMESPACE, pod)?;
+        object["metadata"]["uid"].as_str().map(str::to_owned)
+    }
+
+    /// Moves a pod to a state.
+    pub fn set_pod(&self, pod: &str, state: PodState) {
+        self.change_pod(pod, |pod| pod.enter(state));
+    }
+
+    /// The state in which the controller makes pods from now on; at first [`PodState::Running`].
+    pub fn set_new_pods(&self, pods: PodState) {
+        self.change(|state| state.new_pods = pods);
+    }
+
+    /// Stops the controller, or lets it go on: while it stands, pods that are gone stay gone.
+    pub fn pause_controller(&self, paused: bool) {
+        self.change(|state| {
+            state.controller_paused = paused;
+            pods::reconcile(state);
+        });
+    }
+
+    /// Ends every container of a pod and starts it anew: its log begins again, the old one is `previous`.
+    pub fn restart_container(&self, pod: &str) {
+        self.change_pod(pod, |pod| {
+            pod.containers.iter_mut().for_each(containers::Container::start);
+            pod.enter(PodState::Running);
+        });
+    }
+
+    /// Deletes a pod, and the controller makes its successor with a new uid and an empty log.
+    pub fn replace_pod(&self, pod: &str) {
+        self.remove("pods", SPECMAN_NAMESPACE, pod);
+    }
+
+    /// Appends a line that the first container of a pod wrote at `time`.
+    pub fn line_at(&self, pod: &str, time: Timestamp, line: &str) {
+        self.entry(pod, None, time, line.as_bytes(), true);
+    }
+
+    /// Appends what a container wrote as one entry of its log file; `ends_line` false is the `P`
+    /// of the runtime's format, a part of a line that the next entry goes on with. Nothing happens
+    /// where the container does not run.
+    pub fn entry(&self, pod: &str, container: Option<&str>, time: Timestamp, text: &[u8], ends_line: bool) {
+        let entry = Entry { time, text: text.to_vec(), ends_line };
+        self.change_pod(pod, |pod| {
+            let wanted = |c: &&mut containers::Container| container.is_none_or(|name| c.name == name);
+            let found = pod.containers.iter_mut().find(wanted);
+            if let Some(file) = found.and_then(|c| c.running_mut()).and_then(|i| i.files.last_mut()) {
+                file.push(entry);
+            }
+        });
+    }
+
+    /// Rotates the log files of a pod: a read begins with the new file, an open follow stream stays
+    /// open on the old one and hears nothing more.
+    pub fn rotate_log(&self, pod: &str) {
+        self.change_pod(pod, |pod| {
+            let running = pod.containers.iter_mut().filter_map(containers::Container::running_mut);
+            running.for_each(|instance| instance.files.push(Vec::new()));
+        });
+    }
+
+    /// Whether follow streams send the last line of each chunk in two.
+    pub fn split_lines(&self, split: bool) {
+        self.change(|state| state.split_lines = split);
+    }
+
+    /// Cuts the follow streams of a pod that are open now.
+    pub fn cut_streams(&self, pod: &str, cut: Cut) {
+        self.change_pod(pod, |pod| {
+            pod.cuts += 1;
+            pod.cut = cut;
+        });
+    }
+
+    /// How many follow streams of a pod are open.
+    pub fn streams(&self, pod: &str) -> usize {
+        let uid = self.pod_uid(pod);
+        let state = self.lock();
+        uid.and_then(|uid| state.pods.get(&uid)).map_or(0, |p| p.streams)
+    }
+
+    /// Blocks until exactly `count` follow streams of a pod are open; false where `limit` passed first.
+    pub fn wait_for_streams(&self, pod: &str, count: usize, limit: Duration) -> bool {
+        self.wait(limit, |cluster| cluster.streams(pod) == count)
+    }
+
+    /// Blocks until `ready` holds; it is asked after each change. False where `limit` passed first.
+    pub fn wait(&self, limit: Duration, ready: impl Fn(&Self) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        loop {
+            let before = *self.changes.borrow();
+            if ready(self) {
+                return true;
+            }
+            let state = self.lock();
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let same = |_: &mut State| *self.changes.borrow() == before;
+            drop(self.settled.wait_timeout_while(state, left, same));
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let out = change(&mut self.lock());
+        self.notify();
+        out
+    }
+
+    fn change_pod(&self, name: &str, change: impl FnOnce(&mut pods::Pod)) {
+        self.change(|state| {
+            let object = state.objects.get("pods", SPECMAN_NAMESPACE, name);
+            let Some(uid) = object.and_then(|o| o["metadata"]["uid"].as_str()).map(str::to_owned) else {
+                return;
+            };
+            let Some(pod) = state.pods.get_mut(&uid) else { return };
+            let before = (pod.state, pod.containers.iter().map(|c| c.instances.len()).sum::<usize>());
+            change(pod);
+            let after = (pod.state, pod.containers.iter().map(|c| c.instances.len()).sum::<usize>());
+            if before != after {
+                pods::show(state, &uid);
+                pods::reconcile(state);
+            }
+        });
+    }
+
+    /// Wakes every stream and every waiting thread.
+    fn notify(&self) {
+        self.changes.send_modify(|count| *count += 1);
+        // A waiting thread holds the lock from its look at the count to its sleep.
+        drop(self.lock());
+        self.settled.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl crate::PodLog for Cluster {
+    fn line(&self, pod: &str, line: &str) {
+        self.line_at(pod, Timestamp::now(), line);
+    }
+}
+
+impl crate::Secrets for Cluster {
+    fn put_secret(&self, namespace: &str, name: &str, data: BTreeMap<String, Vec<u8>>) {
+        Self::put_secret(self, namespace, name, data);
+    }
+
+    fn has_secret(&self, namespace: &str, name: &str) -> bool {
+        self.secret(namespace, name).is_some()
+    }
+}
+
+/// The API server's routes.
+pub fn router(cluster: Arc<Cluster>) -> Router {
+    Router::new().route("/{*path}", any(serve::serve)).with_state(cluster)
+}
+
+/// A UUID that was not given before.
+fn uid() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let seed = format!("{}/{}/{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), Timestamp::now().as_nanosecond());
+    let hex = hex::encode(Sha256::digest(seed));
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+#[cfg(test)]
+mod tests;
