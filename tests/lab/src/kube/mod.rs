@@ -3,7 +3,7 @@
 //!
 //! Objects have uids, resource versions, finalizers and preconditions; refusals are `Status`
 //! objects in the words of a real server; a small controller makes the pods of a StatefulSet; a
-//! pod's log has instances, rotations and follow streams that can be cut. Left out: protobuf and
+//! pod's log has instances, rotations and follow streams that can be cut. Left out: protobuf (but for reviews),
 //! YAML bodies, field ownership of server-side apply, exec and port-forward.
 //!
 //! ```
@@ -46,6 +46,7 @@ mod logs;
 mod objects;
 mod patch;
 mod pods;
+mod protobuf;
 mod resource;
 mod serve;
 mod site;

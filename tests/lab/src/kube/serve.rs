@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::objects::{Selection, in_list};
 use super::resource::Target;
 use super::status::{Refusal, answer, bad_request, failure, no_such_path, not_allowed, not_found};
-use super::{Cluster, access, discovery, logs, watch_stream, write};
+use super::{Cluster, access, discovery, logs, protobuf, watch_stream, write};
 use crate::server::{PeerCertificates, unexpected, unscripted};
 
 const LARGEST_BODY: usize = 3 << 20;
@@ -103,8 +103,13 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
     answer
 }
 
-/// JSON alone; a real server reads YAML and protobuf too, which none of our clients sends.
+/// JSON, and of protobuf the reviews; a real server reads all of it and YAML too, which none of our clients sends.
 fn parse(body: &[u8], content_type: &str) -> Result<Value, Refusal> {
+    if content_type == "application/vnd.kubernetes.protobuf"
+        && let Some(review) = protobuf::review(body)
+    {
+        return Ok(review);
+    }
     if !content_type.contains("json") && !content_type.contains("apply-patch") {
         let words = format!("the body of the request was in an unknown format: {content_type}");
         return Err(Box::new(unexpected(*failure(415, "UnsupportedMediaType", &words, Value::Null))));
