@@ -11,6 +11,7 @@ pub mod log;
 mod probe;
 pub mod registry;
 pub mod server;
+pub mod site;
 pub mod specman;
 pub mod vertex;
 

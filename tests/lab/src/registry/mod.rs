@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 pub use auth::{Auth, Credentials, TokenService};
+pub(crate) use store::random;
 pub use store::{Manifest, Storage, Store, digest_of};
 
 use crate::server::{Listener, Server, unscripted};

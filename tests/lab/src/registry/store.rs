@@ -278,7 +278,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
 }
 
 /// 32 hexadecimal digits that no other call gives: for session names and tokens of a site that lives for minutes.
-pub(super) fn random() -> String {
+pub(crate) fn random() -> String {
     use std::hash::{BuildHasher, RandomState};
     let half = || RandomState::new().hash_one(std::time::Instant::now());
     format!("{:016x}{:016x}", half(), half())

@@ -19,6 +19,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub use pull::RegistryAccess;
 use pull::{Artifact, Repository, words};
@@ -52,10 +54,11 @@ pub struct Served {
     pub digest: String,
 }
 
-/// A running Specman. Dropping it ends its servers and waits for a sync under way.
+/// A running Specman. Dropping it ends its servers and cuts a sync under way.
 pub struct Specman {
     replicas: Vec<(Server, Arc<RwLock<Option<Served>>>)>,
-    orders: Option<Sender<Sender<()>>>,
+    orders: UnboundedSender<Sender<()>>,
+    stop: Arc<Notify>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -75,18 +78,26 @@ impl Specman {
             let log = options.log.clone();
             pods.push(Pod { name, directory, log, persisted: BTreeMap::new(), root, served });
         }
-        let (orders, received) = mpsc::channel();
-        let worker = std::thread::spawn(move || work(&options.registry, &options.repository, pods, &received));
-        Self { replicas, orders: Some(orders), worker: Some(worker) }
+        let (orders, received) = unbounded_channel();
+        let stop = Arc::new(Notify::new());
+        let stopped = stop.clone();
+        let worker = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = stopped.notified() => {}
+                    () = work(&options.registry, &options.repository, pods, received) => {}
+                }
+            });
+        });
+        Self { replicas, orders, stop, worker: Some(worker) }
     }
 
     /// Has all replicas sync, and returns at once: the platform waits for none of them. The receiver hears of the end.
     pub fn sync(&self) -> Receiver<()> {
         let (done, ended) = mpsc::channel();
-        if let Some(orders) = &self.orders {
-            // A worker that is gone is seen by the receiver.
-            let _ = orders.send(done);
-        }
+        // A worker that is gone is seen by the receiver.
+        let _ = self.orders.send(done);
         ended
     }
 
@@ -118,7 +129,7 @@ impl Specman {
 
 impl Drop for Specman {
     fn drop(&mut self) {
-        self.orders = None;
+        self.stop.notify_one();
         let ended = self.worker.take().map(JoinHandle::join);
         assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "specman panicked");
     }
@@ -135,11 +146,10 @@ struct Pod {
     served: Arc<RwLock<Option<Served>>>,
 }
 
-fn work(access: &RegistryAccess, repository: &str, mut pods: Vec<Pod>, orders: &Receiver<Sender<()>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    for done in orders {
+async fn work(access: &RegistryAccess, repository: &str, mut pods: Vec<Pod>, mut orders: UnboundedReceiver<Sender<()>>) {
+    while let Some(done) = orders.recv().await {
         for pod in &mut pods {
-            if let Err(cause) = runtime.block_on(pod.sync(access, repository)) {
+            if let Err(cause) = pod.sync(access, repository).await {
                 pod.say("error", &cause);
             }
         }

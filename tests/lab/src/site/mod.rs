@@ -1,0 +1,281 @@
+//! The whole site: registry, VerteX, Kubernetes API and Specman, joined as the platform joins them.
+//!
+//! It starts as a site is before the migration: the old SCAR is set, an old `spectro-manifest-registry-secrets` is there,
+//! the pack registry does not hold the manifests, and Specman serves nothing. When the flag of the pack registry is set
+//! the platform makes that secret anew and Specman syncs, for as long as flag and secret are there.
+
+mod environment;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::certs::Certs;
+use crate::kube::{self, Ca, Cluster, Kubeconfig, Login, SPECMAN_NAMESPACE};
+use crate::registry::{Auth, Credentials, LabRegistry, RegistryOptions, Storage, TokenService};
+use crate::server::{Listener, Server};
+use crate::specman::{RegistryAccess, Specman, SpecmanOptions};
+use crate::vertex::{self, Masking, RegistryKind, SPECMAN, Vertex, basic_registry};
+
+/// The secret of the guide's first step.
+pub const SECRET: &str = "spectro-manifest-registry-secrets";
+/// The repository of the guide, below the base path `spectro-packs`.
+pub const REPOSITORY: &str = "spectro-packs/spectro-manifests/manifest";
+/// The file server that the site used so far; it exists in the setting alone.
+pub const OLD_SCAR: &str = "https://scar.example";
+/// The uid of the pack registry that holds the images and packs.
+pub const PACK_REGISTRY: &str = "65f1a2b3c4d5e6f708192a3b";
+
+/// How long a token of the site's registry lives; Harbor's default.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// How a site differs from the plain one.
+#[derive(Default)]
+pub struct SiteOptions {
+    /// Where its state goes; none for a directory that ends with it.
+    pub directory: Option<PathBuf>,
+    /// A registry that is there already, such as Debian's; none for the lab's own, with TLS and tokens.
+    pub registry: Option<RegistryAccess>,
+    /// How many Specmans; 0 counts as 1.
+    pub replicas: u32,
+    /// A GET of VerteX leaves passwords out.
+    pub vertex_hides_passwords: bool,
+    /// How often Specman looks at the registry by itself; none for only when the flag is set.
+    pub poll: Option<Duration>,
+}
+
+/// A running site. Dropping it ends it, and fails the test where a request came that nobody scripted.
+pub struct Site {
+    _poll: Option<Poll>,
+    /// The lab's own registry; none where another is used.
+    pub registry: Option<LabRegistry>,
+    /// The VerteX server.
+    pub vertex_server: Server,
+    /// What VerteX holds.
+    pub vertex: Arc<Vertex>,
+    /// The Kubernetes API server.
+    pub kube_server: Server,
+    /// What the cluster holds.
+    pub cluster: Arc<Cluster>,
+    /// Specman.
+    pub specman: Arc<Specman>,
+    /// The authority of all servers.
+    pub certs: Certs,
+    access: RegistryAccess,
+    directory: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Site {
+    /// Starts everything; when it returns all ports listen and all files are written.
+    pub fn start(options: SiteOptions) -> Self {
+        let mut temporary = None;
+        let directory = options.directory.unwrap_or_else(|| {
+            let made = TempDir::with_prefix("lab-site-").expect("a temporary directory");
+            temporary.insert(made).path().to_owned()
+        });
+        fs::create_dir_all(&directory).expect("the directory of the site");
+        let directory = directory.canonicalize().expect("the directory of the site");
+        let certs = Certs::new(&["specman-service.hubble-system.svc.cluster.local"]);
+
+        let (registry, access) = match options.registry {
+            Some(access) => (None, access),
+            None => own_registry(&directory, &certs),
+        };
+        let cluster = Cluster::start();
+        let replicas = options.replicas.max(1);
+        cluster.add_specman(replicas);
+        let old = BTreeMap::from([("endpoint".to_owned(), OLD_SCAR.as_bytes().to_vec())]);
+        cluster.put_secret(SPECMAN_NAMESPACE, SECRET, old);
+        let tls = certs.server().server_config_with_clients(certs.ca_pem(), false);
+        let kube_server = Server::start(kube::router(cluster.clone()), Listener::tls(tls));
+
+        let specman = Arc::new(Specman::start(SpecmanOptions {
+            registry: access.clone(),
+            repository: REPOSITORY.to_owned(),
+            directory: directory.join("specman"),
+            replicas: replicas as usize,
+            tls: Some(certs.server_config()),
+            log: cluster.clone(),
+        }));
+
+        let vertex = Vertex::start();
+        let scar_password = password();
+        seed(&vertex, &access, &scar_password, options.vertex_hides_passwords);
+        let flag = join(&vertex, &cluster, &specman, &access, scar_password.clone());
+        let vertex_server = Server::start(vertex::router(vertex.clone()), Listener::tls(certs.server_config()));
+        let poll = options.poll.map(|every| Poll::start(every, flag, cluster.clone(), specman.clone()));
+
+        let site = Self {
+            _poll: poll,
+            registry,
+            vertex_server,
+            vertex,
+            kube_server,
+            cluster,
+            specman,
+            certs,
+            access,
+            directory,
+            _temporary: temporary,
+        };
+        site.write_files(&scar_password);
+        site
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A kubeconfig for this site, to be changed and written by a test.
+    pub fn kubeconfig(&self) -> Kubeconfig {
+        let mut config = Kubeconfig::new(&self.kube_server.url(), Ca::Inline(self.certs.ca_pem().to_owned()));
+        config.login = Login::Token(self.cluster.token());
+        config
+    }
+
+    /// The servers with their names.
+    pub fn servers(&self) -> Vec<(String, &Server)> {
+        let mut servers = vec![("vertex".to_owned(), &self.vertex_server), ("kube".to_owned(), &self.kube_server)];
+        servers.extend(self.registry.iter().map(|registry| ("registry".to_owned(), &**registry)));
+        servers.extend(self.specman.pods().into_iter().enumerate().map(|(n, pod)| (pod, self.specman.server(n))));
+        servers
+    }
+
+    /// Every request to every server of the site, by time: `registry PUT /v2/… -> 201`.
+    /// Specman's own requests to the registry are among them.
+    pub fn requests(&self) -> Vec<String> {
+        let mut requests = Vec::new();
+        for (name, server) in self.servers() {
+            requests.extend(server.log().requests().iter().map(|r| (r.at, format!("{name} {}", r.line()))));
+        }
+        requests.sort_by_key(|(at, _)| *at);
+        requests.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+/// The lab's registry, with TLS and tokens as Harbor has them, and the way into it.
+fn own_registry(directory: &Path, certs: &Certs) -> (Option<LabRegistry>, RegistryAccess) {
+    let credentials = Credentials::new("robot$packs", &password());
+    let registry = LabRegistry::start(RegistryOptions {
+        listener: Listener::tls(certs.server_config()),
+        auth: Auth::Bearer(Arc::new(TokenService::new(credentials.clone(), TOKEN_LIFETIME))),
+        storage: Storage::Directory(directory.join("registry")),
+        ..RegistryOptions::default()
+    });
+    let (url, ca_pem) = (registry.url(), Some(certs.ca_pem().to_owned()));
+    (Some(registry), RegistryAccess { url, ca_pem, credentials: Some(credentials) })
+}
+
+/// Brings VerteX to where a site stands before the migration.
+fn seed(vertex: &Vertex, access: &RegistryAccess, scar_password: &str, hides_passwords: bool) {
+    vertex.behave(|behaviour| {
+        behaviour.password = password();
+        if hides_passwords {
+            behaviour.scar_masking = Masking::Absent;
+            behaviour.registry_masking = Masking::Absent;
+        }
+    });
+    vertex.set_scar(json!({"endpoint": OLD_SCAR, "username": "scar", "password": scar_password}));
+    let (user, password) = access.credentials.as_ref().map_or(("", ""), |c| (&c.user, &c.password));
+    let mut object = basic_registry(PACK_REGISTRY, "airgap-packs", &access.url, user, password);
+    object["spec"]["auth"]["tls"]["ca"] = json!(access.ca_pem.as_deref().unwrap_or_default());
+    vertex.add_registry(RegistryKind::Basic, object);
+    let other = basic_registry("65f1a2b3c4d5e6f708192a3c", "public-packs", "https://packs.example", "reader", "reader");
+    vertex.add_registry(RegistryKind::Basic, other);
+}
+
+/// Has the platform act on the flag, and the validation ask what Specman really serves. Gives where the flag is kept.
+fn join(
+    vertex: &Arc<Vertex>,
+    cluster: &Arc<Cluster>,
+    specman: &Arc<Specman>,
+    access: &RegistryAccess,
+    scar_password: String,
+) -> Arc<AtomicBool> {
+    let version = vertex.behaviour().version;
+    let served = specman.clone();
+    vertex.on_validate(move |scar| match scar["endpoint"].as_str() {
+        Some(SPECMAN) if served.served(0).is_some() => Ok(version.clone()),
+        Some(SPECMAN) => Err("404 Not Found".to_owned()),
+        Some(OLD_SCAR) if scar["username"] == "scar" && scar["password"] == *scar_password => Ok(version.clone()),
+        Some(OLD_SCAR) => Err("401 Unauthorized".to_owned()),
+        _ => Err("no such host".to_owned()),
+    });
+    let flag = Arc::new(AtomicBool::new(false));
+    let (kept, cluster, specman, access) = (flag.clone(), cluster.clone(), specman.clone(), access.clone());
+    vertex.on_flag(Arc::new(move |on| {
+        kept.store(on, Ordering::SeqCst);
+        if on {
+            cluster.put_secret(SPECMAN_NAMESPACE, SECRET, secret_data(&access));
+            // The platform does not wait for Specman, and neither does the answer to the PUT.
+            drop(specman.sync());
+        }
+    }));
+    flag
+}
+
+/// What the platform writes into the secret: the way into the registry.
+fn secret_data(access: &RegistryAccess) -> BTreeMap<String, Vec<u8>> {
+    let mut data = BTreeMap::from([("endpoint".to_owned(), access.url.clone().into_bytes())]);
+    if let Some(credentials) = &access.credentials {
+        data.insert("username".to_owned(), credentials.user.clone().into_bytes());
+        data.insert("password".to_owned(), credentials.password.clone().into_bytes());
+    }
+    data
+}
+
+/// A password that no other site has, so that a test may look for it where it must not be.
+fn password() -> String {
+    format!("pw-{}", crate::registry::random())
+}
+
+/// Specman's own look at the registry, again and again.
+struct Poll {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Poll {
+    fn start(every: Duration, flag: Arc<AtomicBool>, cluster: Arc<Cluster>, specman: Arc<Specman>) -> Self {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut under_way = None;
+            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let busy = under_way.as_ref().is_some_and(|done: &Receiver<()>| done.try_recv() == Err(TryRecvError::Empty));
+                if busy {
+                    continue;
+                }
+                if flag.load(Ordering::SeqCst) && cluster.secret(SPECMAN_NAMESPACE, SECRET).is_some() {
+                    under_way = Some(specman.sync());
+                }
+            }
+        });
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        self.stop = None;
+        // Its end is all that matters; it holds nothing that a panic could spoil.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A JSON object's field as text; empty where it is none.
+fn text<'a>(object: &'a Value, name: &str) -> &'a str {
+    object[name].as_str().unwrap_or_default()
+}
