@@ -41,6 +41,7 @@ use tokio::sync::watch;
 mod access;
 mod containers;
 mod discovery;
+mod drive;
 mod kubeconfig;
 mod logs;
 mod objects;
@@ -58,7 +59,6 @@ pub use access::{Access, Rule};
 pub use kubeconfig::{Ca, Kubeconfig, Login};
 pub use pods::{Cut, PodState};
 
-use containers::Entry;
 use resource::Resource;
 
 /// The namespace of Specman, which every method that names a pod alone means.
@@ -209,96 +209,6 @@ impl Cluster {
         Some(decoded.collect())
     }
 
-    /// The uid of a pod, if it is there.
-    pub fn pod_uid(&self, pod: &str) -> Option<String> {
-        let object = self.object("pods", SPECMAN_NAMESPACE, pod)?;
-        object["metadata"]["uid"].as_str().map(str::to_owned)
-    }
-
-    /// Moves a pod to a state.
-    pub fn set_pod(&self, pod: &str, state: PodState) {
-        self.change_pod(pod, |pod| pod.enter(state));
-    }
-
-    /// The state in which the controller makes pods from now on; at first [`PodState::Running`].
-    pub fn set_new_pods(&self, pods: PodState) {
-        self.change(|state| state.new_pods = pods);
-    }
-
-    /// Stops the controller, or lets it go on: while it stands, pods that are gone stay gone.
-    pub fn pause_controller(&self, paused: bool) {
-        self.change(|state| {
-            state.controller_paused = paused;
-            pods::reconcile(state);
-        });
-    }
-
-    /// Ends every container of a pod and starts it anew: its log begins again, the old one is `previous`.
-    pub fn restart_container(&self, pod: &str) {
-        self.change_pod(pod, |pod| {
-            pod.containers.iter_mut().for_each(containers::Container::start);
-            pod.enter(PodState::Running);
-        });
-    }
-
-    /// Deletes a pod, and the controller makes its successor with a new uid and an empty log.
-    pub fn replace_pod(&self, pod: &str) {
-        self.remove("pods", SPECMAN_NAMESPACE, pod);
-    }
-
-    /// Appends a line that the first container of a pod wrote at `time`.
-    pub fn line_at(&self, pod: &str, time: Timestamp, line: &str) {
-        self.entry(pod, None, time, line.as_bytes(), true);
-    }
-
-    /// Appends what a container wrote as one entry of its log file; `ends_line` false is the `P`
-    /// of the runtime's format, a part of a line that the next entry goes on with. Nothing happens
-    /// where the container does not run.
-    pub fn entry(&self, pod: &str, container: Option<&str>, time: Timestamp, text: &[u8], ends_line: bool) {
-        let entry = Entry { time, text: text.to_vec(), ends_line };
-        self.change_pod(pod, |pod| {
-            let wanted = |c: &&mut containers::Container| container.is_none_or(|name| c.name == name);
-            let found = pod.containers.iter_mut().find(wanted);
-            if let Some(file) = found.and_then(|c| c.running_mut()).and_then(|i| i.files.last_mut()) {
-                file.push(entry);
-            }
-        });
-    }
-
-    /// Rotates the log files of a pod: a read begins with the new file, an open follow stream stays
-    /// open on the old one and hears nothing more.
-    pub fn rotate_log(&self, pod: &str) {
-        self.change_pod(pod, |pod| {
-            let running = pod.containers.iter_mut().filter_map(containers::Container::running_mut);
-            running.for_each(|instance| instance.files.push(Vec::new()));
-        });
-    }
-
-    /// Whether follow streams send the last line of each chunk in two.
-    pub fn split_lines(&self, split: bool) {
-        self.change(|state| state.split_lines = split);
-    }
-
-    /// Cuts the follow streams of a pod that are open now.
-    pub fn cut_streams(&self, pod: &str, cut: Cut) {
-        self.change_pod(pod, |pod| {
-            pod.cuts += 1;
-            pod.cut = cut;
-        });
-    }
-
-    /// How many follow streams of a pod are open.
-    pub fn streams(&self, pod: &str) -> usize {
-        let uid = self.pod_uid(pod);
-        let state = self.lock();
-        uid.and_then(|uid| state.pods.get(&uid)).map_or(0, |p| p.streams)
-    }
-
-    /// Blocks until exactly `count` follow streams of a pod are open; false where `limit` passed first.
-    pub fn wait_for_streams(&self, pod: &str, count: usize, limit: Duration) -> bool {
-        self.wait(limit, |cluster| cluster.streams(pod) == count)
-    }
-
     /// Blocks until `ready` holds; it is asked after each change. False where `limit` passed first.
     pub fn wait(&self, limit: Duration, ready: impl Fn(&Self) -> bool) -> bool {
         let end = Instant::now() + limit;
@@ -323,23 +233,6 @@ impl Cluster {
         out
     }
 
-    fn change_pod(&self, name: &str, change: impl FnOnce(&mut pods::Pod)) {
-        self.change(|state| {
-            let object = state.objects.get("pods", SPECMAN_NAMESPACE, name);
-            let Some(uid) = object.and_then(|o| o["metadata"]["uid"].as_str()).map(str::to_owned) else {
-                return;
-            };
-            let Some(pod) = state.pods.get_mut(&uid) else { return };
-            let before = (pod.state, pod.containers.iter().map(|c| c.instances.len()).sum::<usize>());
-            change(pod);
-            let after = (pod.state, pod.containers.iter().map(|c| c.instances.len()).sum::<usize>());
-            if before != after {
-                pods::show(state, &uid);
-                pods::reconcile(state);
-            }
-        });
-    }
-
     /// Wakes every stream and every waiting thread.
     fn notify(&self) {
         self.changes.send_modify(|count| *count += 1);
@@ -350,12 +243,6 @@ impl Cluster {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl crate::PodLog for Cluster {
-    fn line(&self, pod: &str, line: &str) {
-        self.line_at(pod, Timestamp::now(), line);
     }
 }
 

@@ -41,6 +41,7 @@ mod auth;
 mod behaviour;
 mod jobs;
 mod registries;
+mod registry_routes;
 mod scar;
 mod swagger;
 
@@ -115,7 +116,7 @@ pub fn router(vertex: Arc<Vertex>) -> Router {
         .route("/v1/system/config/scar", get(scar::get).put(scar::put))
         .route("/v1/system/config/scar/validate", get(scar::validate))
         .route("/v1/jobs/internal/{name}/run", get(jobs::run))
-        .merge(registries::routes())
+        .merge(registry_routes::routes())
         .route_layer(from_fn_with_state(vertex.clone(), auth::required));
     open.merge(closed).route_layer(from_fn_with_state(vertex.clone(), held_to_the_swagger)).with_state(vertex)
 }

@@ -1,18 +1,11 @@
-//! The OCI pack registries: the list, the object in its two kinds, its flag, validation and sync.
+//! The OCI pack registries as they are stored: the object in its two kinds, its login, its flag.
 //!
 //! An object is kept exactly as it was PUT, with fields that the swagger does not know; a masked or
 //! blank password that is written back is stored as such and breaks the login, as at a real site.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{Response, StatusCode};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Masking, Vertex, answer};
+use super::{Masking, Vertex};
 
 /// The two kinds of an OCI pack registry; the API has a path for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +26,7 @@ impl RegistryKind {
     }
 
     /// Where in `spec` an object of the kind keeps its login.
-    fn login(self) -> &'static str {
+    pub(super) fn login(self) -> &'static str {
         match self {
             Self::Basic => "auth",
             Self::Ecr => "credentials",
@@ -46,15 +39,15 @@ pub(super) struct Registry {
     pub(super) kind: RegistryKind,
     pub(super) object: Value,
     /// The login that the registry behind it really accepts.
-    login: Value,
+    pub(super) login: Value,
     /// Endings of syncs still to come: the status says `InProgress` so many times more.
-    polls_left: u32,
-    syncs: u32,
-    writes: u32,
+    pub(super) polls_left: u32,
+    pub(super) syncs: u32,
+    pub(super) writes: u32,
 }
 
 /// The fields of a login that a GET may hide.
-const SECRETS: [&str; 4] = ["password", "token", "secretKey", "secretToken"];
+pub(super) const SECRETS: [&str; 4] = ["password", "token", "secretKey", "secretToken"];
 
 /// An object of the kind `Basic` as a site has it, with fields that the swagger does not know.
 pub fn basic_registry(uid: &str, name: &str, endpoint: &str, user: &str, password: &str) -> Value {
@@ -119,7 +112,7 @@ fn metadata(uid: &str, name: &str) -> Value {
     })
 }
 
-fn synced() -> Value {
+pub(super) fn synced() -> Value {
     json!({
         "isSyncSupported": true,
         "lastRunTime": "2024-11-20T17:00:02.100Z",
@@ -170,143 +163,14 @@ impl Vertex {
     }
 }
 
-/// `GET /v1/registries/oci/summary`.
-pub(super) async fn summary(State(vertex): State<Arc<Vertex>>) -> Response<Body> {
-    let state = vertex.lock();
-    let items: Vec<Value> = state.registries.values().map(in_summary).collect();
-    answer::ok(&json!({"items": items}))
-}
+/// The registries by uid.
+pub(super) type Registries = std::collections::BTreeMap<String, Registry>;
 
-/// `GET /v1/registries/metadata`.
-pub(super) async fn metadata_list(State(vertex): State<Arc<Vertex>>) -> Response<Body> {
-    let state = vertex.lock();
-    let items: Vec<Value> = state
-        .registries
-        .iter()
-        .map(|(uid, r)| {
-            json!({
-                "isDefault": false, "isPrivate": true, "kind": "oci",
-                "name": r.object["metadata"]["name"], "scope": "system", "uid": uid
-            })
-        })
-        .collect();
-    answer::ok(&json!({"items": items}))
-}
-
-/// `GET /v1/registries/oci/{uid}`.
-pub(super) async fn entity(State(vertex): State<Arc<Vertex>>, Path(uid): Path<String>) -> Response<Body> {
-    let secrets = vertex.behaviour().registry_masking;
-    let state = vertex.lock();
-    let Some(registry) = state.registries.get(&uid) else {
-        return answer::not_found("OCI registry", &uid);
-    };
-    let shown = shown(registry, secrets);
-    let mut out = json!({"type": registry.kind.word()});
-    for field in ["auth", "defaultRegion", "endpoint", "providerType", "scope"] {
-        if let Some(value) = shown["spec"].get(field) {
-            out[field] = value.clone();
-        }
-    }
-    answer::ok(&out)
-}
-
-/// `GET /v1/registries/oci/{uid}/{kind}`.
-pub(super) async fn get(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
-    let secrets = vertex.behaviour().registry_masking;
-    match vertex.lock().registries.get(&uid).filter(|r| r.kind == kind) {
-        Some(registry) => answer::ok(&shown(registry, secrets)),
-        None => answer::not_found("OCI registry", &uid),
-    }
-}
-
-/// `PUT /v1/registries/oci/{uid}/{kind}`.
-pub(super) async fn put(vertex: Arc<Vertex>, kind: RegistryKind, uid: String, body: Bytes) -> Response<Body> {
-    let mut object: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if vertex.behaviour().stamps_changes {
-        object["metadata"]["lastModifiedTimestamp"] = json!(format!("{:.3}", Timestamp::now()));
-    }
-    let (changed, on_flag) = {
-        let mut state = vertex.lock();
-        let on_flag = state.on_flag.clone();
-        let Some(registry) = state.registries.get_mut(&uid).filter(|r| r.kind == kind) else {
-            return answer::not_found("OCI registry", &uid);
-        };
-        let before = flag(&registry.object);
-        registry.object = object;
-        registry.writes += 1;
-        let after = flag(&registry.object);
-        ((before != after).then_some(after), on_flag)
-    };
-    if let (Some(now), Some(on_flag)) = (changed, on_flag) {
-        on_flag(now);
-    }
-    answer::empty(StatusCode::NO_CONTENT)
-}
-
-/// `POST /v1/registries/oci/{kind}/validate`: the login of a spec, tried at its endpoint.
-pub(super) async fn validate(vertex: Arc<Vertex>, kind: RegistryKind, body: Bytes) -> Response<Body> {
-    let spec: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let fills = vertex.behaviour().validation_fills_secrets;
-    let state = vertex.lock();
-    let mut registries = state.registries.values().filter(|r| r.kind == kind);
-    let Some(registry) = registries.find(|r| r.object["spec"]["endpoint"] == spec["endpoint"]) else {
-        let words = "Failed to reach the OCI registry: no such host";
-        return answer::error(StatusCode::BAD_REQUEST, "OciRegistryNotReachable", words);
-    };
-    let mut login = spec[kind.login()].clone();
-    let stored = &registry.object["spec"][kind.login()];
-    if fills && spec["registryUid"] == registry.object["metadata"]["uid"] {
-        for name in SECRETS {
-            let given = login.get(name).and_then(Value::as_str).unwrap_or_default();
-            if (given.is_empty() || given == "***") && stored.get(name).is_some() {
-                login[name] = stored[name].clone();
-            }
-        }
-    }
-    if same_login(&login, &registry.login) {
-        return answer::empty(StatusCode::NO_CONTENT);
-    }
-    let words = "Failed to validate the OCI registry: 401 Unauthorized: authentication required";
-    answer::error(StatusCode::BAD_REQUEST, "OciRegistryInvalidCredentials", words)
-}
-
-/// `POST /v1/registries/oci/{uid}/{kind}/sync`.
-pub(super) async fn sync(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
-    let polls = vertex.behaviour().sync_polls;
-    let mut state = vertex.lock();
-    let Some(registry) = state.registries.get_mut(&uid).filter(|r| r.kind == kind) else {
-        return answer::not_found("OCI registry", &uid);
-    };
-    registry.syncs += 1;
-    registry.polls_left = polls;
-    answer::empty(StatusCode::ACCEPTED)
-}
-
-/// `GET /v1/registries/oci/{uid}/{kind}/sync/status`.
-pub(super) async fn sync_status(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
-    let mut state = vertex.lock();
-    let Some(registry) = state.registries.get_mut(&uid).filter(|r| r.kind == kind) else {
-        return answer::not_found("OCI registry", &uid);
-    };
-    let mut status = match &registry.object["status"]["syncStatus"] {
-        Value::Object(status) => Value::Object(status.clone()),
-        _ => synced(),
-    };
-    if registry.polls_left > 0 {
-        registry.polls_left -= 1;
-        status["status"] = json!("InProgress");
-    } else if !same_login(&registry.object["spec"][kind.login()], &registry.login) {
-        status["status"] = json!("Failed");
-        status["message"] = json!("401 Unauthorized: authentication required");
-    }
-    answer::ok(&status)
-}
-
-fn flag(object: &Value) -> bool {
+pub(super) fn flag(object: &Value) -> bool {
     object["spec"]["containsSpectroManifest"] == true
 }
 
-fn same_login(given: &Value, real: &Value) -> bool {
+pub(super) fn same_login(given: &Value, real: &Value) -> bool {
     let names = ["type", "username", "credentialType", "accessKey", "sts", "podIdentity"];
     let empty = |v: &Value| v.is_null() || v == "" || *v == json!({});
     names.iter().chain(&SECRETS).all(|name| {
@@ -315,7 +179,7 @@ fn same_login(given: &Value, real: &Value) -> bool {
     })
 }
 
-fn in_summary(registry: &Registry) -> Value {
+pub(super) fn in_summary(registry: &Registry) -> Value {
     let object = &registry.object;
     let mut spec = json!({
         "containsSpectroManifest": flag(object),
@@ -332,7 +196,7 @@ fn in_summary(registry: &Registry) -> Value {
 }
 
 /// An object as a GET shows it: a secret that is stored is shown as the kind of site has it.
-fn shown(registry: &Registry, secrets: Masking) -> Value {
+pub(super) fn shown(registry: &Registry, secrets: Masking) -> Value {
     let mut object = registry.object.clone();
     let Some(login) = object["spec"].get_mut(registry.kind.login()).and_then(Value::as_object_mut) else {
         return object;
@@ -349,43 +213,6 @@ fn shown(registry: &Registry, secrets: Masking) -> Value {
         }
     }
     object
-}
-
-/// The registries by uid.
-pub(super) type Registries = std::collections::BTreeMap<String, Registry>;
-
-/// The routes of both kinds.
-pub(super) fn routes() -> axum::Router<Arc<Vertex>> {
-    use axum::routing::{get as on_get, post as on_post};
-    let mut router = axum::Router::new()
-        .route("/v1/registries/metadata", on_get(metadata_list))
-        .route("/v1/registries/oci/summary", on_get(summary))
-        .route("/v1/registries/oci/{uid}", on_get(entity));
-    for kind in [RegistryKind::Basic, RegistryKind::Ecr] {
-        let word = kind.word();
-        type Uid = Path<HashMap<String, String>>;
-        let uid = |Path(mut path): Uid| path.remove("uid").unwrap_or_default();
-        type V = State<Arc<Vertex>>;
-        router = router
-            .route(
-                &format!("/v1/registries/oci/{{uid}}/{word}"),
-                on_get(move |State(v): V, path: Uid| get(v, kind, uid(path)))
-                    .put(move |State(v): V, path: Uid, body: Bytes| put(v, kind, uid(path), body)),
-            )
-            .route(
-                &format!("/v1/registries/oci/{word}/validate"),
-                on_post(move |State(v): V, body: Bytes| validate(v, kind, body)),
-            )
-            .route(
-                &format!("/v1/registries/oci/{{uid}}/{word}/sync"),
-                on_post(move |State(v): V, path: Uid| sync(v, kind, uid(path))),
-            )
-            .route(
-                &format!("/v1/registries/oci/{{uid}}/{word}/sync/status"),
-                on_get(move |State(v): V, path: Uid| sync_status(v, kind, uid(path))),
-            );
-    }
-    router
 }
 
 #[cfg(test)]
