@@ -1,2 +1,60 @@
-//! mkmanifests
-fn main() {}
+//! mkmanifests: packs the file server's tree into one archive (guide step 3).
+//!
+//! The archive is the tree exactly, the same bytes for the same content, and never half a file.
+
+mod entry;
+mod exclude;
+mod fault;
+mod gzip;
+mod link;
+mod listing;
+mod make;
+mod name;
+mod options;
+mod pack;
+mod read;
+mod stamp;
+mod target;
+mod tree;
+mod walk;
+
+use std::process::ExitCode;
+
+use scar_record::{Archive, Digest, Input, Record};
+use scar_tool::{Console, Failure};
+
+use crate::options::{Destination, Options};
+use crate::target::Target;
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/mkmanifests.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let plan = options.plan()?;
+    let source = make::Source::open(&plan.source)?;
+    let Destination::File(output) = &plan.destination else {
+        let record = Record::read(options.as_ref(), Input::Stdin)?;
+        return make::stream(&source, &plan, record.is_dry_run(), console);
+    };
+    let target = Target::find(output)?;
+    let (path, from) = (make::text(target.path())?, make::text(source.path())?);
+    let mut record = Record::read(options.as_ref(), Input::Stdin)?;
+    if record.is_dry_run() {
+        make::rehearse(&source, &target, &plan, console)?;
+        return record.write(console);
+    }
+    let (count, written) = make::archive(&source, &target, &plan, console)?;
+    record.set(&Archive {
+        path,
+        title: make::TITLE.to_owned(),
+        digest: Digest::from_sha256(&written.sha256),
+        size: written.size,
+        files: count.files,
+        directories: count.folders,
+        links: count.links,
+        bytes: count.bytes,
+        source: from,
+    });
+    record.write(console)
+}

@@ -75,6 +75,13 @@ impl Console {
         }
     }
 
+    /// A line of the list that `-v` asks for, without the tool's name before it, as `tar -v` prints it.
+    pub fn listing(&self, line: impl FnOnce() -> String) {
+        if self.verbose >= 1 {
+            self.raw(&format!("{}\n", escape(&line())));
+        }
+    }
+
     /// Detail for `-vv`: requests and answers, already scrubbed by the caller.
     pub fn trace(&self, message: impl FnOnce() -> String) {
         if self.verbose >= 2 {

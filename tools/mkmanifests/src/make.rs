@@ -1,0 +1,249 @@
+//! The step as a whole: list, see that it can go well, pack, commit; and again where the tree was in motion.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{Mode, OFlags};
+use scar_tool::{Console, Failure, Interrupt, signal};
+
+use crate::exclude::Output;
+use crate::fault::{self, Fault};
+use crate::link;
+use crate::listing::Kind;
+use crate::name::quoted;
+use crate::options::Plan;
+use crate::pack::{Watch, Written, pack};
+use crate::stamp;
+use crate::target::Target;
+use crate::tree::{Count, Tree};
+use crate::walk::{Rules, walk};
+
+/// The name that Specman expects, whatever the file's name.
+pub(crate) const TITLE: &str = "manifests.tgz";
+/// A tree of manifests becomes smaller by less than this; a disk without so much room is too small for certain.
+const SMALLEST: u64 = 100;
+
+/// The tree that is to be packed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Source {
+    /// Opens the tree's root.
+    ///
+    /// # Errors
+    /// Exit 2 where there is no such folder, exit 1 where it cannot be opened.
+    pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| {
+            let failure = Failure::io(format_args!("pack '{}'", dir.display()), &error);
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure { exit: scar_tool::Exit::Misuse, ..failure }
+                    .hint("name the folder that the file server serves, such as /var/www/html"),
+                _ => failure,
+            }
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        let path = fs::canonicalize(dir).map_err(failed)?;
+        Ok(Self { fd, path })
+    }
+
+    /// Its absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn fd(&self) -> Result<OwnedFd, Failure> {
+        self.fd.try_clone().map_err(|error| Failure::io(format_args!("pack '{}'", self.path.display()), &error))
+    }
+}
+
+/// A path as the record holds it.
+///
+/// # Errors
+/// Exit 2 where it is not UTF-8, which JSON needs.
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Failure::misuse(format_args!(
+            "'{}' is not UTF-8, and the record holds text alone",
+            quoted(path.as_os_str().as_encoded_bytes())
+        ))
+        .hint("-o - writes no record")
+    })
+}
+
+/// Makes the archive at `target`.
+///
+/// # Errors
+/// Exit 1 or 2; the target is then what it was.
+pub(crate) fn archive(source: &Source, target: &Target, plan: &Plan, console: &Console) -> Result<(Count, Written), Failure> {
+    raise_open_files();
+    let interrupt = signal::catch();
+    let mut draft = target.draft(console)?;
+    let mut left = plan.retries;
+    let (count, written) = loop {
+        let attempt = list(source, target.output(), plan, Some(&interrupt), console).and_then(|tree| {
+            draft.room(tree.count.bytes / SMALLEST, "an archive of this tree").map_err(Stopped::For)?;
+            let name = target.path().display().to_string();
+            let written = write(source, &tree, plan, Some(&interrupt), console, draft.file(), &name)?;
+            Ok((tree.count, written))
+        });
+        match attempt {
+            Ok(made) => break made,
+            Err(Stopped::Passing(failure)) if left > 0 => {
+                left -= 1;
+                console.warn(format_args!("{}; beginning again", failure.message));
+                draft.restart()?;
+            }
+            Err(stopped) => return Err(stopped.into()),
+        }
+    };
+    interrupt.check()?;
+    draft.commit()?;
+    console.verbose(|| format!("wrote {} bytes to '{}'", written.size, target.path().display()));
+    Ok((count, written))
+}
+
+/// Writes the archive to standard output.
+///
+/// # Errors
+/// Exit 1 or 2; what was written is then no whole archive.
+pub(crate) fn stream(source: &Source, plan: &Plan, dry_run: bool, console: &Console) -> Result<(), Failure> {
+    raise_open_files();
+    let stdout = io::stdout();
+    if stdout.is_terminal() && !dry_run {
+        return Err(Failure::misuse("write the archive: standard output is a terminal").hint("pipe it into ocipush REFERENCE -"));
+    }
+    // A redirection into the tree must not be packed either.
+    let file = rustix::fs::fstat(&stdout).ok().map(|stat| stamp::place(&stat));
+    let output = Output { file, entry: None };
+    let tree = list(source, &output, plan, None, console)?;
+    if dry_run {
+        tell(&tree, source, "standard output", console);
+        return Ok(());
+    }
+    // The standard library's own handle looks for line ends.
+    let mut out = File::from(rustix::io::dup(&stdout).map_err(|errno| Failure::io("write to standard output", &errno.into()))?);
+    write(source, &tree, plan, None, console, &mut out, "standard output")?;
+    Ok(())
+}
+
+/// Says what would be packed.
+///
+/// # Errors
+/// Those that the archive would meet before its first byte.
+pub(crate) fn rehearse(source: &Source, target: &Target, plan: &Plan, console: &Console) -> Result<(), Failure> {
+    raise_open_files();
+    target.probe()?;
+    let tree = list(source, target.output(), plan, None, console)?;
+    tell(&tree, source, &format!("'{}'", target.path().display()), console);
+    Ok(())
+}
+
+fn tell(tree: &Tree, source: &Source, to: &str, console: &Console) {
+    let Count { files, folders, links, bytes } = tree.count;
+    console.plan(format_args!(
+        "pack {files} files ({bytes} bytes), {folders} directories and {links} links of '{}' into {to}",
+        source.path.display()
+    ));
+}
+
+/// Why an attempt came to nothing.
+enum Stopped {
+    /// The tree was in motion; the next attempt may succeed.
+    Passing(Failure),
+    /// For good.
+    For(Failure),
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Passing(failure) | Stopped::For(failure) => failure,
+        }
+    }
+}
+
+impl From<Vec<Fault>> for Stopped {
+    fn from(faults: Vec<Fault>) -> Self {
+        match faults.iter().all(Fault::passes) {
+            true => Self::Passing(fault::together(faults)),
+            false => Self::For(fault::together(faults)),
+        }
+    }
+}
+
+/// Lists the tree, and warns of links that will lead nowhere.
+fn list(
+    source: &Source,
+    output: &Output,
+    plan: &Plan,
+    interrupt: Option<&Interrupt>,
+    console: &Console,
+) -> Result<Tree, Stopped> {
+    let seen = AtomicU64::new(0);
+    let progress = console.progress_waiting("listing");
+    let stop = || {
+        progress.message(format_args!("{} entries", seen.load(Ordering::Relaxed)));
+        interrupt.is_some_and(|interrupt| interrupt.check().is_err())
+    };
+    let rules = Rules { dereference: plan.manner.dereference, exclude: &plan.exclude, output };
+    let listed = walk(source.fd().map_err(Stopped::For)?, rules, &seen, &stop);
+    // A walk that was stopped saw but a part of the tree.
+    interrupt.map_or(Ok(()), Interrupt::check).map_err(Stopped::For)?;
+    let tree = listed?;
+    drop(progress);
+    if tree.count.files + tree.count.links == 0 && !plan.allow_empty {
+        let failure = Failure::misuse(format_args!("pack '{}': nothing to pack, it holds no file", source.path.display()));
+        return Err(Stopped::For(failure.hint("--allow-empty packs it all the same")));
+    }
+    warn_of_lost_links(source, output, plan, &tree, console);
+    Ok(tree)
+}
+
+fn warn_of_lost_links(source: &Source, output: &Output, plan: &Plan, tree: &Tree, console: &Console) {
+    if tree.count.links == 0 {
+        return;
+    }
+    tree.each(|path, kind| {
+        if !matches!(kind, Kind::Link { .. }) {
+            return;
+        }
+        // One that vanished meanwhile is named when it is read.
+        let Ok(target) = rustix::fs::readlinkat(&source.fd, path, Vec::new()) else { return };
+        let look = |at: &[u8]| link::look(&source.fd, &plan.exclude, output, at);
+        if let Some(why) = link::lost(path, target.as_bytes(), look) {
+            let (path, target) = (quoted(path), quoted(target.as_bytes()));
+            console.warn(format_args!("link './{path}' -> '{target}': its target {why}, Specman will not have it"));
+        }
+    });
+}
+
+/// Packs the listed tree into `out`.
+fn write(
+    source: &Source,
+    tree: &Tree,
+    plan: &Plan,
+    interrupt: Option<&Interrupt>,
+    console: &Console,
+    out: &mut File,
+    name: &str,
+) -> Result<Written, Stopped> {
+    let progress = console.progress_bytes("packing", Some(tree.count.bytes));
+    let watch = Watch { console, interrupt, progress: &progress };
+    let root = source.fd().map_err(Stopped::For)?;
+    pack(root, tree, plan.manner, watch, out, name).map_err(|fault| vec![fault].into())
+}
+
+/// A deep tree needs a file descriptor for each folder on the way down.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it may not be raised, a tree that needs it is refused by name.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}

@@ -1,0 +1,49 @@
+//! Names of files as a message and `-v` show them: the way `tar -v` does, so that any byte string is one line.
+
+use std::fmt::Write;
+
+/// A name as text: control characters and bytes that are not UTF-8 as backslash escapes, a backslash doubled.
+pub(crate) fn quoted(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                c if c.is_control() => {
+                    let mut bytes = [0; 4];
+                    octal(&mut out, c.encode_utf8(&mut bytes).as_bytes());
+                }
+                c => out.push(c),
+            }
+        }
+        octal(&mut out, chunk.invalid());
+    }
+    out
+}
+
+fn octal(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\\{byte:03o}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn any_name_is_one_line_of_text() {
+        for (name, shown) in [
+            (&b"./a b"[..], "./a b"),
+            (b"./gr\xc3\xbc\xc3\x9fe", "./grüße"),
+            (b"a\nb\tc\x1b[1m", "a\\nb\\tc\\033[1m"),
+            (b"\xff\\", "\\377\\\\"),
+        ] {
+            assert_eq!(quoted(name), shown);
+        }
+    }
+}

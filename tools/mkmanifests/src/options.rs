@@ -1,0 +1,122 @@
+//! What was typed, and what it means.
+
+use std::path::{Path, PathBuf};
+
+use scar_tool::{Common, Failure};
+
+use crate::exclude::Exclude;
+use crate::pack::Manner;
+
+/// The level that measures best: see shell/bench archive.
+const LEVEL: u8 = 5;
+/// Compressors at most by default, so that memory stays within its bound on large machines.
+const THREADS: usize = 16;
+
+const EXAMPLES: &str = "\
+Examples:
+  mkmanifests /var/www/html
+  mkmanifests --exclude '*.log' -o /srv/manifests.tgz /var/www/html
+  mkmanifests /var/www/html | ocipush harbor.example
+  mkmanifests -o - /var/www/html | ocipush 123456789012.dkr.ecr.us-east-1.amazonaws.com -
+";
+
+/// What was typed.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "mkmanifests",
+    version,
+    about = "pack the manifests of a file server into one archive",
+    help_template = scar_tool::HELP,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Options {
+    /// The folder that the file server serves
+    dir: PathBuf,
+
+    /// Write the archive to FILE; - streams it to standard output and writes no record
+    #[arg(short, long, value_name = "FILE", default_value = "manifests.tgz")]
+    output: PathBuf,
+
+    /// Leave out what GLOB matches: a name, or with a slash a path below DIR (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+
+    /// Store what symbolic links point to
+    #[arg(long)]
+    dereference: bool,
+
+    /// Pack also a tree without a file
+    #[arg(long)]
+    allow_empty: bool,
+
+    /// Compress with this effort, 1 (fast) to 9 (small)
+    #[arg(long, value_name = "LEVEL", default_value_t = LEVEL, value_parser = clap::value_parser!(u8).range(1..=9))]
+    level: u8,
+
+    /// Compress with N threads (default: one for each processor, at most 16)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+
+    /// Begin again, up to N times, when the tree changes while it is read
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u32,
+
+    /// Give every entry this time, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env_values = true, allow_negative_numbers = true)]
+    mtime: Option<i64>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// Where the archive goes.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// To standard output.
+    Stdout,
+    /// To a file.
+    File(PathBuf),
+}
+
+/// What it means.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) source: PathBuf,
+    pub(crate) destination: Destination,
+    pub(crate) exclude: Exclude,
+    pub(crate) allow_empty: bool,
+    pub(crate) retries: u32,
+    pub(crate) manner: Manner,
+}
+
+impl Options {
+    /// Checks what can be checked without touching anything.
+    ///
+    /// # Errors
+    /// Exit 2.
+    pub(crate) fn plan(&self) -> Result<Plan, Failure> {
+        let exclude = Exclude::new(&self.exclude).map_err(|error| Failure::misuse(format_args!("--exclude: {error}")))?;
+        let destination = match self.output == Path::new("-") {
+            true => Destination::Stdout,
+            false => Destination::File(self.output.clone()),
+        };
+        if matches!(destination, Destination::Stdout) && self.retries > 0 {
+            return Err(Failure::misuse("--retries: what went to standard output cannot be taken back")
+                .hint("write to a file, or leave out --retries"));
+        }
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let manner = Manner {
+            threads: self.threads.map_or_else(processors, usize::from),
+            level: self.level.into(),
+            dereference: self.dereference,
+            mtime: self.mtime,
+        };
+        Ok(Plan { source: self.dir.clone(), destination, exclude, allow_empty: self.allow_empty, retries: self.retries, manner })
+    }
+}

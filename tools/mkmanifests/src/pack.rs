@@ -1,0 +1,174 @@
+//! From a listed tree to an archive: entries are read ahead, written as tar, compressed and handed to the output, all at
+//! once and in bounded memory.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use scar_tool::{Console, Interrupt, Progress};
+use sha2::{Digest as _, Sha256};
+use tar::Builder;
+
+use crate::entry::{self, Body, Meta};
+use crate::fault::Fault;
+use crate::gzip::{self, Blocks};
+use crate::name::quoted;
+use crate::read::{Ahead, Batch, Content, Entry};
+use crate::tree::Tree;
+
+/// How an archive is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Compressors at work.
+    pub(crate) threads: usize,
+    /// Deflate level.
+    pub(crate) level: u32,
+    /// Follow links.
+    pub(crate) dereference: bool,
+    /// The time of every entry, in the place of its own.
+    pub(crate) mtime: Option<i64>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// SHA-256 of them.
+    pub(crate) sha256: [u8; 32],
+}
+
+/// Those who watch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Lists the entries, with `-v`.
+    pub(crate) console: &'a Console,
+    /// Where no temporary file is left behind, none.
+    pub(crate) interrupt: Option<&'a Interrupt>,
+    /// Counts bytes of files.
+    pub(crate) progress: &'a Progress,
+}
+
+/// Writes the archive of `tree`, listed at `root`, to `out`; `name` is how a message calls `out`.
+///
+/// # Errors
+/// The first fault in the archive's order, or that of the output. What `out` got is then no whole archive.
+pub(crate) fn pack(
+    root: OwnedFd,
+    tree: &Tree,
+    manner: Manner,
+    watch: Watch<'_>,
+    out: &mut (impl Write + Send),
+    name: &str,
+) -> Result<Written, Fault> {
+    std::thread::scope(|scope| {
+        let ahead = Ahead::start(scope, root, tree, manner.dereference);
+        let (blocks, member) = gzip::start(scope, manner.threads, manner.level);
+        let writer = scope.spawn(move || {
+            let mut counted = Counted { out, size: 0, sum: Sha256::new(), failed: false };
+            let result = member.write(&mut counted).and_then(|()| counted.flush());
+            let Counted { size, sum, failed, .. } = counted;
+            result.map(|()| Written { size, sha256: sum.finalize().into() }).map_err(|error| (error, failed))
+        });
+        let entries = write_entries(&ahead, blocks, manner, watch);
+        // The readers end when nobody takes what they read.
+        drop(ahead);
+        match (entries, writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))) {
+            (Ok(()), Ok(written)) => Ok(written),
+            (_, Err((source, true))) => Err(Fault::Output { to: name.to_owned(), source }),
+            (Err(fault), _) => Err(fault),
+            (Ok(()), Err((error, false))) => Err(Fault::Compress(error.to_string())),
+        }
+    })
+}
+
+/// Writes all entries as tar.
+fn write_entries(ahead: &Ahead, blocks: Blocks, manner: Manner, watch: Watch<'_>) -> Result<(), Fault> {
+    let mut to = Builder::new(blocks);
+    let mut files = 0_u64;
+    while let Some(mut batch) = ahead.next() {
+        for entry in std::mem::take(&mut batch.entries) {
+            if let Some(interrupt) = watch.interrupt {
+                interrupt.check().map_err(Fault::Interrupted)?;
+            }
+            write_entry(&mut to, entry?, &batch, manner, watch)?;
+            files += 1;
+        }
+        watch.progress.message(format_args!("{files} entries"));
+        ahead.done(batch);
+    }
+    to.into_inner().and_then(Blocks::finish).map_err(unwrap)
+}
+
+fn write_entry(to: &mut Builder<Blocks>, entry: Entry, batch: &Batch, manner: Manner, watch: Watch<'_>) -> Result<(), Fault> {
+    let mut name = Vec::with_capacity(entry.path.len() + 3);
+    name.extend_from_slice(b"./");
+    name.extend_from_slice(&entry.path);
+    if matches!(entry.content, Content::Folder) && !entry.path.is_empty() {
+        name.push(b'/');
+    }
+    watch.console.listing(|| quoted(&name));
+    let own = if entry.mtime == i64::MIN { 0 } else { entry.mtime };
+    let meta = Meta { name: &name, mode: entry.mode, mtime: manner.mtime.unwrap_or(own) };
+    let result = match entry.content {
+        Content::Folder => entry::append(to, meta, Body::<io::Empty>::Folder),
+        Content::Link(target) => entry::append(to, meta, Body::<io::Empty>::Link { target }),
+        Content::Small(range) => {
+            watch.progress.add(range.len() as u64);
+            let content = &batch.bytes[range];
+            entry::append(to, meta, Body::File { size: content.len() as u64, content })
+        }
+        Content::Large(file) => {
+            let size = file.size();
+            entry::append(to, meta, Body::File { size, content: Watched { file, watch } })
+        }
+    };
+    result.map_err(unwrap)
+}
+
+/// A fault that came through a reader or a writer; what else those have to tell is that the output failed, which the
+/// writer tells better.
+fn unwrap(error: io::Error) -> Fault {
+    let text = error.to_string();
+    match error.into_inner().map(|inner| inner.downcast::<Fault>()) {
+        Some(Ok(fault)) => *fault,
+        _ => Fault::Compress(text),
+    }
+}
+
+/// A large file whose reading is watched.
+struct Watched<'a, R> {
+    file: R,
+    watch: Watch<'a>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(interrupt) = self.watch.interrupt {
+            interrupt.check().map_err(|failure| io::Error::other(Fault::Interrupted(failure)))?;
+        }
+        let got = self.file.read(out)?;
+        self.watch.progress.add(got as u64);
+        Ok(got)
+    }
+}
+
+/// The output with what is known of it.
+struct Counted<'a, W> {
+    out: &'a mut W,
+    size: u64,
+    sum: Sha256,
+    failed: bool,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes).inspect_err(|error| self.failed = error.kind() != io::ErrorKind::Interrupted)?;
+        self.sum.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().inspect_err(|_| self.failed = true)
+    }
+}

@@ -1,0 +1,209 @@
+//! Where the archive goes: it is written beside its place under a temporary name, synced, and put in its place at once,
+//! so that there is always the old archive or the new one.
+//!
+//! A temporary file is locked by the run that writes it; one that nobody has locked was left by a run that was killed,
+//! and the next run in that folder removes it.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use scar_tool::{Console, Exit, Failure};
+use tempfile::NamedTempFile;
+
+use crate::exclude::{Output, RANDOM, TEMPORARY, is_temporary};
+
+/// Tries to make a temporary file that another run does not take for a stale one.
+const TRIES: usize = 16;
+
+/// The place of the archive.
+#[derive(Debug)]
+pub(crate) struct Target {
+    folder: PathBuf,
+    path: PathBuf,
+    output: Output,
+    old_size: u64,
+}
+
+/// A file under a temporary name, removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    target: &'a Target,
+    file: NamedTempFile,
+}
+
+impl Target {
+    /// Finds out where `path` is. A link is followed, so that the file it stands for is replaced and not the link.
+    ///
+    /// # Errors
+    /// Exit 2 where it is something that is no file, exit 1 where its folder is missing.
+    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::io(format_args!("write '{}'", path.display()), &error);
+        let linked = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+        let real = if linked { fs::canonicalize(path).map_err(failed)? } else { path.to_owned() };
+        let old = match fs::metadata(&real) {
+            Ok(meta) if meta.is_dir() => {
+                return Err(Failure::misuse(format_args!("write '{}': it is a directory", path.display()))
+                    .hint("name the archive too, for example -o DIR/manifests.tgz"));
+            }
+            Ok(meta) if !meta.is_file() => {
+                return Err(Failure::misuse(format_args!("write '{}': it is not a regular file", path.display()))
+                    .hint("-o - writes the archive to standard output"));
+            }
+            Ok(meta) => Some(meta),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let Some(name) = real.file_name() else {
+            return Err(Failure::misuse(format_args!("write '{}': it names no file", path.display())));
+        };
+        let parent = match real.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let folder = fs::canonicalize(parent)
+            .map_err(|error| Failure::io(format_args!("write '{}': folder '{}'", path.display(), parent.display()), &error))?;
+        let meta = fs::metadata(&folder).map_err(failed)?;
+        let output = Output {
+            file: old.as_ref().map(|old| (old.dev(), old.ino())),
+            entry: Some(((meta.dev(), meta.ino()), name.as_encoded_bytes().to_vec())),
+        };
+        Ok(Self { path: folder.join(name), folder, output, old_size: old.map_or(0, |old| old.len()) })
+    }
+
+    /// Its absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the walk knows it.
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Sees, without a change, whether a file could be made.
+    ///
+    /// # Errors
+    /// Exit 1 where it could not.
+    pub(crate) fn probe(&self) -> Result<(), Failure> {
+        rustix::fs::access(&self.folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(|errno| self.failed("write", errno.into()))
+    }
+
+    /// Makes the temporary file, removes stale ones, and sees whether the disk has room for an archive like the last.
+    ///
+    /// # Errors
+    /// Exit 1 where the folder takes no file or is full.
+    pub(crate) fn draft(&self, console: &Console) -> Result<Draft<'_>, Failure> {
+        self.remove_stale(console);
+        let file = self.temporary().map_err(|error| self.failed("write", error))?;
+        let draft = Draft { target: self, file };
+        draft.room(self.old_size / 2, "the archive that is there")?;
+        Ok(draft)
+    }
+
+    fn temporary(&self) -> io::Result<NamedTempFile> {
+        for _ in 0..TRIES {
+            // As any new file: what the umask allows.
+            let file = tempfile::Builder::new()
+                .prefix(TEMPORARY.0)
+                .suffix(TEMPORARY.1)
+                .rand_bytes(RANDOM)
+                .permissions(Permissions::from_mode(0o666))
+                .tempfile_in(&self.folder)?;
+            // Between its making and its locking another run may have found it unlocked.
+            let locked = lock(file.as_file());
+            if locked != Lock::Taken && file.as_file().metadata()?.nlink() > 0 {
+                return Ok(file);
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists))
+    }
+
+    /// Removes temporary files that nobody writes to. Nothing depends on it, so nothing is said when it fails.
+    fn remove_stale(&self, console: &Console) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
+            if file.metadata().is_ok_and(|meta| meta.is_file())
+                && lock(&file) == Lock::Ours
+                && fs::remove_file(entry.path()).is_ok()
+            {
+                console.note(format_args!("removed '{}', left by a run that was cut off", entry.path().display()));
+            }
+        }
+    }
+
+    fn failed(&self, act: &str, error: io::Error) -> Failure {
+        Failure::io(format_args!("{act} '{}'", self.path.display()), &error)
+    }
+}
+
+impl Draft<'_> {
+    /// The open file.
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Empties it, for another try.
+    ///
+    /// # Errors
+    /// Exit 1.
+    pub(crate) fn restart(&mut self) -> Result<(), Failure> {
+        use io::Seek;
+        let file = self.file.as_file_mut();
+        file.set_len(0).and_then(|()| file.rewind()).map_err(|error| self.target.failed("write", error))
+    }
+
+    /// Sees whether the disk has `bytes` left for `what`.
+    ///
+    /// # Errors
+    /// Exit 1 where it has not.
+    pub(crate) fn room(&self, bytes: u64, what: &str) -> Result<(), Failure> {
+        // A file system that does not tell will tell by failing.
+        let Ok(stat) = rustix::fs::fstatvfs(self.file.as_file()) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= bytes {
+            return Ok(());
+        }
+        let path = self.target.path.display();
+        Err(Failure::new(
+            Exit::Failed,
+            format_args!("write '{path}': no space: {free} bytes are free, and {what} needs about {bytes}"),
+        )
+        .hint("free some, name another place with -o, or stream it with -o -"))
+    }
+
+    /// Puts the file in its place: synced, renamed, and the folder synced. Only then it is there for good.
+    ///
+    /// # Errors
+    /// Exit 1, naming the step. The old archive is in place unless it was the folder's sync that failed.
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        let target = self.target;
+        self.file.as_file().sync_all().map_err(|error| target.failed("sync", error))?;
+        self.file.persist(&target.path).map_err(|error| target.failed("rename to", error.error))?;
+        File::open(&target.folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| Failure::io(format_args!("sync folder '{}'", target.folder.display()), &error))
+            .map_err(|failure| failure.hint("the new archive is in its place, but a power cut may lose it; run it again"))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Lock {
+    Ours,
+    Taken,
+    /// This file system has no locks: then nothing can be known to be stale.
+    Unknown,
+}
+
+fn lock(file: &File) -> Lock {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Lock::Ours,
+        Err(rustix::io::Errno::WOULDBLOCK) => Lock::Taken,
+        Err(_) => Lock::Unknown,
+    }
+}
