@@ -89,6 +89,9 @@ fn ended(child: Child) -> (i32, String) {
 fn kubectl_lists_what_a_site_has() {
     let Some(site) = Site::start() else { return };
     assert!(site.done(&["version"]).contains("Server Version: v1.32.4"));
+    let table = site.done(&["get", "pods"]);
+    let words: Vec<&str> = table.split_whitespace().collect();
+    assert_eq!(words[..9], ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "specman-0", "1/1", "Running", "0"]);
     assert_eq!(site.done(&["get", "pods", "-l", "app=specman", "-o", "name"]), "pod/specman-0\n");
     assert!(site.done(&["get", "po,sts,svc,pvc"]).contains("persistentvolumeclaim/data-specman-0"));
     assert!(site.done(&["get", "sc,csidrivers,ns,nodes", "-A"]).contains("namespace/hubble-system"));

@@ -52,6 +52,7 @@ mod resource;
 mod serve;
 mod site;
 mod status;
+mod table;
 mod watch_stream;
 mod write;
 

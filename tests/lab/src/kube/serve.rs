@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Query, Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use axum::http::{Method, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::objects::{Selection, in_list};
 use super::resource::Target;
 use super::status::{Refusal, answer, bad_request, failure, no_such_path, not_allowed, not_found};
-use super::{Cluster, access, discovery, logs, protobuf, watch_stream, write};
+use super::{Cluster, access, discovery, logs, protobuf, table, watch_stream, write};
 use crate::server::{PeerCertificates, unexpected, unscripted};
 
 const LARGEST_BODY: usize = 3 << 20;
@@ -77,7 +78,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
             let (plural, selection) = (target.resource.plural, selection(&query)?);
             return Ok(watch_stream::open(cluster, plural, &target.namespace, selection, since, timeout));
         }
-        ("get" | "list", _) => return read(cluster, &target, &query),
+        ("get" | "list", _) => return read(cluster, &target, &query, &head.headers),
         _ => {}
     }
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
@@ -122,23 +123,42 @@ fn selection(query: &HashMap<String, String>) -> Result<Selection, Refusal> {
     Selection::read(word("labelSelector"), word("fieldSelector")).map_err(|w| bad_request(&w))
 }
 
-fn read(cluster: &Cluster, target: &Target<'_>, query: &HashMap<String, String>) -> Result<Response<Body>, Refusal> {
+fn read(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    query: &HashMap<String, String>,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Refusal> {
+    let accept = headers.get(ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
+    let as_table = accept.contains("as=Table");
     let state = cluster.lock();
     let resource = target.resource;
-    if let Some(name) = &target.name {
-        let object = state.objects.get(resource.plural, &target.namespace, name);
-        return Ok(answer(200, object.ok_or_else(|| not_found(resource, name))?));
+    let objects: Vec<&Value> = match &target.name {
+        Some(name) => {
+            let object = state.objects.get(resource.plural, &target.namespace, name);
+            let object = object.ok_or_else(|| not_found(resource, name))?;
+            if !as_table {
+                return Ok(answer(200, object));
+            }
+            vec![object]
+        }
+        None => {
+            let selection = selection(query)?;
+            let all = state.objects.list(resource.plural, &target.namespace);
+            all.filter(|o| selection.selects(o)).collect()
+        }
+    };
+    let version = state.objects.revision.to_string();
+    if as_table {
+        return Ok(answer(200, &table::table(resource, &version, &objects, Timestamp::now())));
     }
-    let selection = selection(query)?;
-    let all = state.objects.list(resource.plural, &target.namespace);
-    let items: Vec<Value> = all.filter(|o| selection.selects(o)).map(in_list).collect();
     Ok(answer(
         200,
         &json!({
             "kind": format!("{}List", resource.kind),
             "apiVersion": resource.api_version(),
-            "metadata": {"resourceVersion": state.objects.revision.to_string()},
-            "items": items
+            "metadata": {"resourceVersion": version},
+            "items": objects.into_iter().map(in_list).collect::<Vec<_>>()
         }),
     ))
 }
