@@ -37,9 +37,10 @@ impl Site {
         settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// Writes [`Site::environment`] as `KEY=value` lines. The file appears whole, so its presence says that the site is up.
+    /// Writes [`Site::environment`] as `KEY=value` lines, quoted where a shell that sources them would need it.
+    /// The file appears whole, so its presence says that the site is up.
     pub fn write_environment(&self, path: &Path) {
-        let lines: Vec<_> = self.environment().iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let lines: Vec<_> = self.environment().iter().map(|(key, value)| format!("{key}={}\n", quoted(value))).collect();
         write_file(path, &lines.concat(), 0o644);
     }
 
@@ -63,6 +64,12 @@ impl Site {
         write("scar-password", &format!("{scar_password}\n"), 0o600);
         write("kubeconfig", &self.kubeconfig().to_yaml(), 0o600);
     }
+}
+
+/// In single quotes where it holds more than plain characters. No setting of the site holds a quote.
+fn quoted(value: &str) -> String {
+    let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.,:/@+".contains(c));
+    if plain { value.to_owned() } else { format!("'{value}'") }
 }
 
 /// Writes a file whole: no reader meets it half written, or with another mode.

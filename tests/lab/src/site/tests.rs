@@ -74,6 +74,12 @@ fn the_settings_name_files_that_are_there_and_secrets_are_for_the_owner_alone() 
         assert_eq!(mode, if secret { 0o600 } else { 0o644 }, "{key}");
     }
     assert_eq!(files.count(), 7);
+    let file = site.directory().join("site.env");
+    site.write_environment(&file);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert_eq!(text.lines().count(), settings.len());
+    assert!(text.contains("\nOCI_USERNAME='robot$packs'\n"));
+    assert!(text.contains(&format!("\nVERTEX_ENDPOINT={}\n", site.vertex_server.url())));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod pull;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod unpack;
 
 use std::collections::BTreeMap;

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use reqwest::{Certificate, Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::trust::client_config;
 use crate::registry::{Credentials, digest_of};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -17,7 +18,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub struct RegistryAccess {
     /// `https://HOST[:PORT]`, as it is reached.
     pub url: String,
-    /// What its certificate is verified against; the system's roots are not asked.
+    /// What its certificate is verified against; a certificate in it is itself trusted. The system's are not asked.
     pub ca_pem: Option<String>,
     /// The login; none for a registry that asks nobody.
     pub credentials: Option<Credentials>,
@@ -42,9 +43,12 @@ pub(super) struct Repository {
 
 impl Repository {
     pub(super) fn open(access: &RegistryAccess, name: &str) -> Result<Self, String> {
-        let roots = access.ca_pem.iter().map(|pem| Certificate::from_pem_bundle(pem.as_bytes()));
-        let roots: Vec<_> = roots.collect::<Result<Vec<_>, _>>().map_err(words)?.concat();
-        let client = Client::builder().tls_certs_only(roots).no_proxy().build().map_err(words)?;
+        let builder = Client::builder().no_proxy();
+        let builder = match &access.ca_pem {
+            Some(pem) => builder.tls_backend_preconfigured(client_config(pem)?),
+            None => builder.tls_certs_only([]),
+        };
+        let client = builder.build().map_err(words)?;
         Ok(Self { access: access.clone(), client, name: name.to_owned(), authorization: None })
     }
 

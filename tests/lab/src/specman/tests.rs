@@ -9,7 +9,7 @@ use reqwest::Method;
 
 use super::{RegistryAccess, Served, Specman, SpecmanOptions};
 use crate::PodLog;
-use crate::certs::Certs;
+use crate::certs::{Certs, Pair};
 use crate::faults::{Action, Answer, Match, Times};
 use crate::probe::{client, send};
 use crate::registry::{Auth, Credentials, LabRegistry, RegistryOptions, TokenService};
@@ -66,11 +66,23 @@ struct Rig {
 impl Rig {
     fn new(auth: Auth, credentials: Option<Credentials>, replicas: usize) -> Self {
         let certs = Certs::new(&[]);
-        let listener = Listener::tls(certs.server_config());
+        let (pair, ca_pem) = (certs.server().clone(), certs.ca_pem().to_owned());
+        Self::with_certificate(certs, &pair, &ca_pem, auth, credentials, replicas)
+    }
+
+    fn with_certificate(
+        certs: Certs,
+        pair: &Pair,
+        ca_pem: &str,
+        auth: Auth,
+        credentials: Option<Credentials>,
+        replicas: usize,
+    ) -> Self {
+        let listener = Listener::tls(pair.server_config());
         let registry = LabRegistry::start(RegistryOptions { listener, auth, ..RegistryOptions::default() });
         let lines = Arc::new(Lines::default());
         let directory = tempfile::TempDir::new().unwrap();
-        let ca_pem = Some(certs.ca_pem().to_owned());
+        let ca_pem = Some(ca_pem.to_owned());
         let specman = Specman::start(SpecmanOptions {
             registry: RegistryAccess { url: registry.url(), ca_pem, credentials },
             repository: NAME.to_owned(),
@@ -163,10 +175,26 @@ fn what_goes_wrong_is_logged_and_the_old_files_stay() {
 }
 
 #[test]
-fn a_wrong_password_or_an_untrusted_registry_is_an_error_line() {
+fn a_wrong_password_is_an_error_line() {
     let login = Credentials::new("admin", "s3cret");
     let rig = Rig::new(Auth::Basic(login), Some(Credentials::new("admin", "wrong")), 1);
     let last = rig.sync().pop().unwrap();
     assert!(last.ends_with("/tags/list: 401 Unauthorized\""), "{last}");
     assert_eq!(rig.specman.served(0), None);
+}
+
+#[test]
+fn the_given_certificate_is_itself_trusted_and_an_unknown_one_is_an_error_line() {
+    let certs = Certs::new(&[]);
+    let own = certs.self_signed_ca();
+    let ca_pem = own.cert_pem.clone();
+    let rig = Rig::with_certificate(certs, &own, &ca_pem, Auth::None, None, 1);
+    rig.registry.seed(NAME, "0.0.0", &archive(&[("a", "one")]));
+    assert_eq!(rig.sync().pop().unwrap(), "level=info msg=\"Persisting 0.0.0\"");
+
+    let certs = Certs::new(&[]);
+    let (unknown, ca_pem) = (certs.unknown_ca(), certs.ca_pem().to_owned());
+    let rig = Rig::with_certificate(certs, &unknown, &ca_pem, Auth::None, None, 1);
+    let last = rig.sync().pop().unwrap();
+    assert!(last.ends_with("invalid peer certificate: UnknownIssuer\""), "{last}");
 }
