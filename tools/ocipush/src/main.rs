@@ -1,2 +1,64 @@
-//! ocipush
-fn main() {}
+//! Pushes the archive of the manifests to the OCI registry (guide step 5), as ORAS v1.0.0 would.
+
+mod body;
+mod cause;
+mod ecr;
+mod layout;
+mod login;
+mod manifest;
+mod options;
+mod push;
+mod reference;
+mod registry;
+mod source;
+mod step;
+mod upload;
+
+use scar_http::Origin;
+use scar_record::Record;
+use scar_tool::{Console, Failure};
+
+use options::Options;
+use source::Named;
+use step::Step;
+
+fn main() -> std::process::ExitCode {
+    scar_tool::main(include_str!("../../../man/ocipush.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let reference = options.reference()?;
+    let title = options.title()?.to_owned();
+    let created = options::created()?;
+    let input = options.input()?;
+    let places = options.places();
+    let given = options.login.open(console)?;
+    let file = Named::open(options.file.as_deref())?;
+    let origin = Origin::at(options.scheme(), &reference.registry)?;
+    let terms = options.terms(&places);
+    login::trust(&terms.tls, &reference.registry, terms.home.as_deref(), true, &Console::new("ocipush"))?;
+    if let Some(directory) = &options.oci_layout {
+        layout::vacant(directory)?;
+    }
+
+    let mut record = Record::read(&options.common, input)?;
+    let step = Step { reference, title, created, layout: options.oci_layout.clone(), timeout: options.timeout };
+    let dry_run = record.is_dry_run();
+    let source = if options.adopt && options.file.is_none() { None } else { file.source(&record, console)? };
+    let artifact = match (&options.oci_layout, &source) {
+        (Some(_), Some(source)) => step.write_layout(source, dry_run, console)?,
+        _ => {
+            let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
+            let registry = registry::Registry::new(origin, &step.reference, login, terms, console)?;
+            if options.adopt {
+                step.adopt(registry, &record, source.as_ref())?
+            } else {
+                step.push(registry, source.as_ref(), dry_run)?
+            }
+        }
+    };
+    if let Some(artifact) = artifact {
+        record.set(&artifact);
+    }
+    record.write(console)
+}

@@ -1,0 +1,205 @@
+//! The archive on its way: read by a thread of its own, handed over in pieces, never held whole.
+//!
+//! Invariant: the last piece leaves only after the digest of all that was sent is known to be the one that was promised;
+//! a source that changed therefore never completes an upload.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use scar_record::Digest;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+/// Bytes of a piece: large enough for the reader to keep ahead, small enough to see a slow link move.
+const PIECE: usize = 256 * 1024;
+/// Pieces read ahead.
+const AHEAD: usize = 4;
+
+/// What one upload session has sent so far.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    bytes: AtomicU64,
+    fault: OnceLock<String>,
+    hash: Mutex<Sha256>,
+}
+
+impl Sent {
+    /// Bytes that the connection has taken.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why the source could not be sent.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.get().map(String::as_str)
+    }
+}
+
+/// Where bytes are.
+#[derive(Debug, Clone)]
+pub(crate) enum Bits {
+    /// In a file.
+    File(Arc<File>),
+    /// In memory: the configuration.
+    Memory(&'static [u8]),
+}
+
+impl Bits {
+    /// Fills `piece` with what stands at `at`.
+    ///
+    /// # Errors
+    /// Fewer bytes than that, or a failed read.
+    pub(crate) fn read_exact_at(&self, piece: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.read_exact_at(piece, at),
+            Self::Memory(bytes) => {
+                let from = usize::try_from(at).unwrap_or(usize::MAX);
+                let found = bytes.get(from..from.saturating_add(piece.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
+                piece.copy_from_slice(found);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    /// Its bytes.
+    pub(crate) bits: Bits,
+    /// How many there are.
+    pub(crate) size: u64,
+    /// Their digest.
+    pub(crate) digest: Digest,
+}
+
+/// A request body: a part of the content.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    left: u64,
+    sent: Arc<Sent>,
+}
+
+impl Content {
+    /// The part from `from` to `to`, read from the file as the connection takes it.
+    ///
+    /// The parts of a session follow each other without a gap: together they are hashed.
+    pub(crate) fn part(&self, from: u64, to: u64, sent: &Arc<Sent>) -> Pieces {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        let (content, session) = (self.clone(), Arc::clone(sent));
+        std::thread::spawn(move || content.read(from, to, &session, &sender));
+        Pieces { pieces, left: to - from, sent: Arc::clone(sent) }
+    }
+
+    fn read(&self, mut at: u64, to: u64, sent: &Sent, pieces: &mpsc::Sender<io::Result<Bytes>>) {
+        let mut hash = sent.hash.lock().unwrap_or_else(PoisonError::into_inner);
+        while at < to {
+            let mut piece = vec![0; usize::try_from(to - at).unwrap_or(PIECE).min(PIECE)];
+            let whole = self.bits.read_exact_at(&mut piece, at).map(|()| {
+                hash.update(&piece);
+                at += piece.len() as u64;
+            });
+            let fault = match whole {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    "it has become shorter since it was read first".to_owned()
+                }
+                Err(error) => error.to_string(),
+                Ok(()) if at == self.size && Digest::from_sha256(&hash.finalize_reset().into()) != self.digest => {
+                    "it has changed since it was read first".to_owned()
+                }
+                // The other side is gone where this fails: then nobody wants more.
+                Ok(()) => match pieces.blocking_send(Ok(piece.into())) {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            let _ = sent.fault.set(fault.clone());
+            let _ = pieces.blocking_send(Err(io::Error::other(fault)));
+            return;
+        }
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.pieces.poll_recv(context).map(|piece| {
+            piece.map(|piece| {
+                piece.map(|piece| {
+                    let bytes = piece.len() as u64;
+                    self.left -= bytes;
+                    self.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    Frame::data(piece)
+                })
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn content(bytes: &[u8], digest: &Digest) -> Content {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Content { bits: Bits::File(Arc::new(file)), size: bytes.len() as u64, digest: digest.clone() }
+    }
+
+    fn drain(mut pieces: Pieces) -> io::Result<u64> {
+        let mut bytes = 0;
+        while let Some(piece) = pieces.pieces.blocking_recv() {
+            bytes += piece?.len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    #[test]
+    fn two_parts_of_one_session_are_hashed_as_one() {
+        let bytes = vec![7; 3 * PIECE + 5];
+        let content = content(&bytes, &crate::manifest::digest(&bytes));
+        let sent = Arc::default();
+        assert_eq!(drain(content.part(0, PIECE as u64 + 1, &sent)).unwrap(), PIECE as u64 + 1);
+        assert_eq!(drain(content.part(PIECE as u64 + 1, content.size, &sent)).unwrap(), content.size - PIECE as u64 - 1);
+        assert_eq!(sent.fault(), None);
+    }
+
+    #[test]
+    fn the_last_piece_of_a_changed_source_is_withheld() {
+        let bytes = vec![7; 2 * PIECE];
+        let content = content(&bytes, &crate::manifest::digest(b"other"));
+        let sent = Arc::default();
+        let mut pieces = content.part(0, content.size, &sent);
+        assert!(pieces.pieces.blocking_recv().unwrap().is_ok());
+        assert!(pieces.pieces.blocking_recv().unwrap().is_err());
+        assert!(sent.fault().unwrap().contains("has changed"));
+    }
+
+    #[test]
+    fn a_source_that_became_shorter_is_a_fault() {
+        let mut content = content(b"abc", &crate::manifest::digest(b"abcd"));
+        content.size = 4;
+        let sent = Arc::default();
+        assert!(drain(content.part(0, 4, &sent)).is_err());
+        assert!(sent.fault().unwrap().contains("shorter"));
+    }
+}

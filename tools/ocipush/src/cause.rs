@@ -1,0 +1,185 @@
+//! What is really the matter when a registry says no.
+
+use scar_http::Error;
+use scar_tool::{Exit, Failure};
+
+use crate::ecr;
+use crate::login::Login;
+use crate::reference::Reference;
+use crate::registry::{Fault, Registry};
+
+impl Registry {
+    /// The failure to show for a fault.
+    pub(crate) fn failure(&self, fault: Fault) -> Failure {
+        let username = self.login.as_ref().and_then(Login::username);
+        failure(fault, &self.reference, self.login.is_some(), username, self.terms.retry.longest_wait.as_secs())
+    }
+}
+
+fn failure(fault: Fault, reference: &Reference, logged_in: bool, username: Option<&str>, cap: u64) -> Failure {
+    let act = format!("push to '{reference}'");
+    let (error, refused) = match fault {
+        Fault::Fatal(failure) => return failure,
+        Fault::Lost(cause) => {
+            return Failure::new(Exit::Unreachable, format!("{act}: {cause}, in every try")).hint(
+                "where several registries share one address, uploads must stay with one of them (sticky sessions), \
+                 and all need the same http.secret; it is safe to run this step again",
+            );
+        }
+        Fault::Refused(error) => (error, true),
+        Fault::Http(error) => (error, false),
+    };
+    let plain = error.failure(&act);
+    let Error::Status { status, words, retry_after, .. } = &error else {
+        return match error {
+            Error::Broken { silent: true, .. } => Failure { exit: Exit::TimedOut, ..plain },
+            _ => plain,
+        };
+    };
+    let lower = words.to_ascii_lowercase();
+    let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let named = |exit: Exit, hint: String| Failure { exit, ..plain.clone() }.hint(hint);
+    match status.as_u16() {
+        _ if says(&["quota"]) => {
+            named(Exit::Failed, "the project's storage quota is used up: raise it, or delete what is not needed".to_owned())
+        }
+        _ if says(&["immutable", "imagetagalreadyexists"]) => named(
+            Exit::Failed,
+            format!(
+                "the tag {} is protected and holds something else: lift the rule for this repository, or delete the tag",
+                reference.tag
+            ),
+        ),
+        413 => named(
+            Exit::Failed,
+            "a proxy before the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
+                .to_owned(),
+        ),
+        401 | 403 => refusal(plain, reference, refused, logged_in, username),
+        404 => missing(plain, reference),
+        429 | 503 => match retry_after.map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
+            Some(asked) => named(
+                Exit::Unreachable,
+                format!("the registry asks to wait {asked} s, longer than --retry-max-wait; run this step again after that"),
+            ),
+            None => plain,
+        },
+        500..=599 if says(&["no space", "\"err\":28"]) || status.as_u16() == 507 => {
+            named(Exit::Unreachable, "the registry's storage is full: make room there, then run this step again".to_owned())
+        }
+        _ => plain,
+    }
+}
+
+/// A refusal: who we are, or what we may, or a project that is not there and may not be told of.
+fn refusal(plain: Failure, reference: &Reference, refused: bool, logged_in: bool, username: Option<&str>) -> Failure {
+    let failure = Failure { exit: Exit::Refused, ..plain };
+    let project = reference.repository.split('/').next().unwrap_or_default();
+    if let Some(host) = ecr::Host::of(&reference.registry) {
+        return failure.hint(format!(
+            "the password must be of account {} and region {}, and not older than 12 hours: \
+             aws ecr get-login-password --region {} | ocipush -u AWS --password-stdin … (or ecr-password)",
+            host.account, host.region, host.region
+        ));
+    }
+    if !logged_in {
+        return failure.hint(format!(
+            "no login for '{}' was found: give -u USER and --password-file FILE, or log in with docker or podman",
+            reference.registry
+        ));
+    }
+    if username == Some("robot") {
+        return failure.hint("a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'");
+    }
+    match refused {
+        true => failure.hint(format!(
+            "user or password is wrong, or the user may not push to '{}', or there is no project '{project}' (Harbor says the same to all three)",
+            reference.repository
+        )),
+        false => failure.hint(format!(
+            "the user may not push to '{}', or there is no project '{project}' (Harbor says the same to both)",
+            reference.repository
+        )),
+    }
+}
+
+/// What is not there: a registry says it of the repository that a push does not make by itself.
+fn missing(plain: Failure, reference: &Reference) -> Failure {
+    let failure = Failure { exit: Exit::Absent, ..plain };
+    let repository = &reference.repository;
+    match ecr::Host::of(&reference.registry) {
+        Some(host) => failure.hint(format!(
+            "create the repository {repository} first: aws ecr create-repository --region {} --registry-id {} --repository-name {repository}",
+            host.region, host.account
+        )),
+        None => {
+            let project = repository.split('/').next().unwrap_or_default();
+            failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scar_http::StatusCode;
+    use std::time::Duration;
+
+    fn shown(registry: &str, status: u16, words: &str, username: Option<&str>) -> Failure {
+        let reference = Reference::parse(&format!("{registry}/proj/r:1"), None).unwrap();
+        let error = Error::Status {
+            request: "PUT https://h.example/x".into(),
+            status: StatusCode::from_u16(status).unwrap(),
+            words: words.into(),
+            retry_after: Some(Duration::from_secs(99_999)),
+            location: None,
+        };
+        failure(Fault::Http(error), &reference, username.is_some(), username, 120)
+    }
+
+    #[test]
+    fn each_refusal_is_told_with_its_real_cause() {
+        const ECR: &str = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";
+        for (registry, status, words, username, exit, says) in [
+            ("h.example", 403, "DENIED: Quota exceeded: 9 GiB of 10 GiB", Some("u"), Exit::Failed, "quota"),
+            ("h.example", 401, "UNAUTHORIZED: unauthorized to access repository", Some("u"), Exit::Refused, "no project 'proj'"),
+            ("h.example", 401, "", None, Exit::Refused, "no login for 'h.example'"),
+            ("h.example", 401, "", Some("robot"), Exit::Refused, "did the shell expand the $?"),
+            (
+                ECR,
+                404,
+                "NAME_UNKNOWN: The repository does not exist",
+                Some("AWS"),
+                Exit::Absent,
+                "create the repository proj/r first: aws ecr create-repository --region us-gov-west-1 --registry-id 123456789012",
+            ),
+            (
+                ECR,
+                403,
+                "DENIED: Your authorization token has expired",
+                Some("AWS"),
+                Exit::Refused,
+                "aws ecr get-login-password --region us-gov-west-1",
+            ),
+            ("h.example", 404, "NAME_UNKNOWN", Some("u"), Exit::Absent, "the project 'proj'"),
+            ("h.example", 412, "PRECONDITION: the tag is immutable", Some("u"), Exit::Failed, "the tag 1 is protected"),
+            (
+                ECR,
+                400,
+                "TAG_INVALID: The image tag '1' already exists … repository is immutable",
+                Some("AWS"),
+                Exit::Failed,
+                "protected",
+            ),
+            ("h.example", 413, "an HTML page titled '413'", Some("u"), Exit::Failed, "client_max_body_size"),
+            ("h.example", 429, "", Some("u"), Exit::Unreachable, "asks to wait 99999 s"),
+            ("h.example", 507, "", Some("u"), Exit::Unreachable, "storage is full"),
+            ("h.example", 500, "no space left on device", Some("u"), Exit::Unreachable, "storage is full"),
+        ] {
+            let failure = shown(registry, status, words, username);
+            assert_eq!(failure.exit, exit, "{status} {words}");
+            let hint = failure.hint.unwrap_or_default();
+            assert!(hint.contains(says), "{status} {words}: {hint}");
+        }
+    }
+}

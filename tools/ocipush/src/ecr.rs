@@ -1,0 +1,48 @@
+//! AWS ECR's host names: account and region stand in them.
+
+/// The parts of `ACCOUNT.dkr.ecr[-fips].REGION.DOMAIN` (also `dkr-ecr…` as dual-stack names have it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Host<'h> {
+    /// The account, twelve digits.
+    pub(crate) account: &'h str,
+    /// The region.
+    pub(crate) region: &'h str,
+}
+
+impl<'h> Host<'h> {
+    /// Reads the name of a registry (`HOST[:PORT]`); `None` where it is none of ECR's.
+    pub(crate) fn of(registry: &'h str) -> Option<Self> {
+        let host = registry.split(':').next()?;
+        let (account, rest) = host.split_once('.')?;
+        let rest = rest
+            .strip_prefix("dkr.ecr.")
+            .or_else(|| rest.strip_prefix("dkr.ecr-fips."))
+            .or_else(|| rest.strip_prefix("dkr-ecr.").or_else(|| rest.strip_prefix("dkr-ecr-fips.")))?;
+        let (region, domain) = rest.split_once('.')?;
+        let amazons =
+            ["amazonaws.", "on.aws", "on.amazonwebservices.", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov"];
+        let known = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        (known && amazons.iter().any(|amazon| domain.starts_with(amazon))).then_some(Self { account, region })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_hosts_of_every_partition() {
+        for (registry, expected) in [
+            ("123456789012.dkr.ecr.us-east-1.amazonaws.com", Some("us-east-1")),
+            ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn:443", Some("cn-north-1")),
+            ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", Some("us-iso-east-1")),
+            ("123456789012.dkr-ecr.eu-west-1.on.aws", Some("eu-west-1")),
+            ("12345.dkr.ecr.us-east-1.amazonaws.com", None),
+            ("123456789012.dkr.ecr.us-east-1.example", None),
+            ("harbor.example", None),
+        ] {
+            assert_eq!(Host::of(registry).map(|host| host.region), expected, "{registry}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The artifact as an OCI image layout in a directory, to be carried by hand (OCI image specification, "Image Layout").
+//!
+//! Invariant: `index.json`, without which a directory is no layout, is written last, after all else is on disk.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use scar_tool::{Exit, Failure};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::body::Content;
+use crate::manifest;
+use crate::push::Wanted;
+use crate::reference::Reference;
+
+/// Bytes copied at a time.
+const BLOCK: usize = 1024 * 1024;
+
+/// Makes sure, before anything is read, that a layout can go to the directory.
+///
+/// # Errors
+/// Exit 2 where it holds something already.
+pub(crate) fn vacant(directory: &Path) -> Result<(), Failure> {
+    let act = format!("write the layout '{}'", directory.display());
+    match std::fs::read_dir(directory) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => {
+                Err(Failure::misuse(format!("{act}: the directory is not empty")).hint("name one that does not exist yet"))
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::io(act, &error)),
+    }
+}
+
+/// Writes the layout.
+///
+/// # Errors
+/// Exit 1 where the directory cannot take it or the source changed.
+pub(crate) fn write(directory: &Path, content: &Content, wanted: &Wanted, reference: &Reference) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io(format!("write the layout '{}'", directory.display()), &error);
+    let blobs = directory.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).map_err(failed)?;
+    let name = |digest: &scar_record::Digest| blobs.join(digest.as_str().trim_start_matches("sha256:"));
+
+    let mut layer = File::create_new(name(&content.digest)).map_err(failed)?;
+    let mut hash = Sha256::new();
+    let mut at = 0;
+    while at < content.size {
+        let mut block = vec![0; usize::try_from(content.size - at).unwrap_or(BLOCK).min(BLOCK)];
+        content.bits.read_exact_at(&mut block, at).map_err(|error| Failure::io("read the archive", &error))?;
+        hash.update(&block);
+        layer.write_all(&block).map_err(failed)?;
+        at += block.len() as u64;
+    }
+    if scar_record::Digest::from_sha256(&hash.finalize().into()) != content.digest {
+        return Err(Failure::new(Exit::Failed, "read the archive: it has changed since it was read first"));
+    }
+    layer.sync_all().map_err(failed)?;
+
+    let write = |path: &Path, bytes: &[u8]| {
+        let mut file = File::create_new(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{
+            "mediaType": manifest::MEDIA_TYPE,
+            "digest": wanted.digest.as_str(),
+            "size": wanted.manifest.len(),
+            "annotations": {"org.opencontainers.image.ref.name": reference.tag},
+        }],
+    });
+    write(&name(&manifest::digest(manifest::CONFIG)), manifest::CONFIG).map_err(failed)?;
+    write(&name(&wanted.digest), &wanted.manifest).map_err(failed)?;
+    write(&directory.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+    File::open(&blobs).and_then(|blobs| blobs.sync_all()).map_err(failed)?;
+    write(&directory.join("index.json"), index.to_string().as_bytes()).map_err(failed)?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+}

@@ -1,0 +1,79 @@
+//! What a registry asks for with a 401: `WWW-Authenticate` (RFC 9110, 11.6.1; Distribution "Token Authentication").
+
+use http_auth::parser::ChallengeParser;
+
+/// The way in that a registry offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// User and password with each request.
+    Basic,
+    /// A token of this realm.
+    Bearer {
+        /// The token service's URL, as written.
+        realm: String,
+        /// The service's name for the registry.
+        service: Option<String>,
+    },
+}
+
+/// Reads the challenges of an answer; a token where there is a choice.
+///
+/// # Errors
+/// A text that says what the challenge is instead.
+pub(crate) fn asked<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Asked, String> {
+    let mut found = Vec::new();
+    let mut others = Vec::new();
+    for header in headers {
+        for challenge in ChallengeParser::new(header) {
+            let challenge = challenge.map_err(|_| format!("its challenge is malformed: '{header}'"))?;
+            let parameter = |name: &str| {
+                let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.to_unescaped())
+            };
+            if challenge.scheme.eq_ignore_ascii_case("basic") {
+                found.push(Asked::Basic);
+            } else if challenge.scheme.eq_ignore_ascii_case("bearer") {
+                let realm = parameter("realm").ok_or("its challenge names no realm")?;
+                found.push(Asked::Bearer { realm, service: parameter("service") });
+            } else {
+                others.push(challenge.scheme.to_owned());
+            }
+        }
+    }
+    found.sort_by_key(|asked| matches!(asked, Asked::Basic));
+    found.into_iter().next().ok_or_else(|| match others.is_empty() {
+        true => "it asks for a login without saying which (no WWW-Authenticate)".to_owned(),
+        false => format!("it asks for a login of a kind that is not known here ({})", others.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p5_reads_every_kind_of_challenge() {
+        let bearer = |realm: &str, service: Option<&str>| Asked::Bearer { realm: realm.into(), service: service.map(Into::into) };
+        for (headers, expected) in [
+            (vec!["Basic realm=\"Registry Realm\""], Ok(Asked::Basic)),
+            (vec!["basic"], Ok(Asked::Basic)),
+            (
+                vec!["Bearer realm=\"https://h.example/t?x=1,2\",service=\"s\",scope=\"repository:a/b:pull,push\""],
+                Ok(bearer("https://h.example/t?x=1,2", Some("s"))),
+            ),
+            (vec!["Basic realm=\"x\", bearer Realm=\"y\""], Ok(bearer("y", None))),
+            (vec!["Basic realm=\"x\"", "Bearer realm=\"y\""], Ok(bearer("y", None))),
+            (vec![], Err("no WWW-Authenticate")),
+            (vec!["Bearer service=\"x\""], Err("no realm")),
+            (vec!["Negotiate"], Err("(Negotiate)")),
+            (vec!["Bearer realm=\"unclosed"], Err("malformed")),
+            (vec!["="], Err("malformed")),
+        ] {
+            match (asked(headers.iter().copied()), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{headers:?}"),
+                (Err(found), Err(says)) => assert!(found.contains(says), "{headers:?}: {found}"),
+                (found, expected) => panic!("{headers:?}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Docker's credential helpers: `docker-credential-NAME get`, the registry on its standard input.
+//!
+//! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and a bounded time; its
+//! answer is bounded; what it says on standard error is shown, its answer never.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use scar_tool::{Console, Failure};
+use serde::Deserialize;
+
+use super::Login;
+
+/// How long a helper may take.
+const TIME: Duration = Duration::from_secs(30);
+/// The most bytes that it may answer.
+const LIMIT: u64 = 64 * 1024;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// Asks a helper; `None` where it has no login for the registry.
+///
+/// # Errors
+/// Exit 2 for a name that is none, a helper that is missing, fails, hangs, or answers with something else.
+pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> Result<Option<Login>, Failure> {
+    let act = format!("ask the credential helper '{name}' of {from}");
+    let refuse = |cause: String| Failure::misuse(format!("{act}: {cause}"));
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        return Err(refuse("it is no plain name, and was not run".to_owned()));
+    }
+    let program = format!("docker-credential-{name}");
+    console.verbose(|| format!("asking '{program}' for the login to '{registry}'"));
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| refuse(format!("run '{program}': {error}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read its input says why in another way.
+        let _ = stdin.write_all(registry.as_bytes());
+    }
+    let (stdout, stderr) = (gather(child.stdout.take()), gather(child.stderr.take()));
+    let Some(success) = wait(&mut child).map_err(|error| refuse(error.to_string()))? else {
+        return Err(refuse(format!("it gave no answer within {} s", TIME.as_secs())));
+    };
+    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    if !success {
+        let said = scar_tool::bounded(if stderr.is_empty() { &stdout } else { &stderr });
+        // The protocol's own words for "none", on standard output.
+        if scar_tool::bounded(&stdout).contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(refuse(format!("it failed: {said}")));
+    }
+    let answer: Answer = serde_json::from_slice(&stdout).map_err(|_| refuse("its answer is not the expected JSON".to_owned()))?;
+    if answer.secret.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(match answer.username.as_str() {
+        "<token>" => Login::Identity(answer.secret.into()),
+        _ => Login::Password { username: answer.username, password: answer.secret.into() },
+    }))
+}
+
+fn gather(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(stream) = stream {
+            let mut stream = stream.take(LIMIT);
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// Whether it ended well; `None`, and it is ended, where its time is over.
+fn wait(child: &mut Child) -> std::io::Result<Option<bool>> {
+    let end = Instant::now() + TIME;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.success()));
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

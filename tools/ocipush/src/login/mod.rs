@@ -1,0 +1,86 @@
+//! Who pushes: the login from the options, else the one that Docker or Podman left on this host.
+
+mod challenge;
+mod files;
+mod helper;
+mod trust;
+
+pub(crate) use challenge::{Asked, asked};
+pub(crate) use files::Places;
+pub(crate) use trust::trust;
+
+use scar_http::{Login as Given, Origin};
+use scar_tool::{Console, Failure};
+use secrecy::SecretString;
+
+use crate::reference::Reference;
+
+/// A login to a registry.
+#[derive(Debug, Clone)]
+pub(crate) enum Login {
+    /// User and password.
+    Password {
+        /// The user.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// A refresh token, exchanged at the token realm (Docker's `identitytoken`).
+    Identity(SecretString),
+    /// A token for the registry itself (Docker's `registrytoken`).
+    Registry(SecretString),
+}
+
+impl Login {
+    /// The user, where it is one.
+    pub(crate) fn username(&self) -> Option<&str> {
+        match self {
+            Self::Password { username, .. } => Some(username),
+            _ => None,
+        }
+    }
+}
+
+/// The login for `reference`: `--username` with its password, else what the host's login files hold; `None` for a
+/// registry that may ask for none. Prompts where a user is given without a password, so standard input must be read.
+///
+/// # Errors
+/// Exit 2 for a password without a user, a user whom the registry cannot know, and malformed login files.
+pub(crate) fn find(
+    username: Option<&str>,
+    given: &Given,
+    reference: &Reference,
+    origin: &Origin,
+    places: &Places,
+    console: &Console,
+) -> Result<Option<Login>, Failure> {
+    let ecr = crate::ecr::Host::of(&reference.registry);
+    if let Some(username) = username {
+        if ecr.is_some() && username != "AWS" {
+            return Err(Failure::misuse(format!("log in to '{origin}': the user '{username}' is not known to ECR"))
+                .hint("the user must be AWS, upper case: -u AWS"));
+        }
+        if username.contains(':') || username.chars().any(char::is_control) {
+            return Err(Failure::misuse("read --username: no ':' and no control character may stand in it"));
+        }
+        let password = given.password(username, origin)?;
+        console.verbose(|| format!("login to '{origin}': user '{username}' from the options"));
+        return Ok(Some(Login::Password { username: username.to_owned(), password }));
+    }
+    if given.is_given() {
+        return Err(Failure::misuse("log in: a password is given without --username").hint("add -u USER"));
+    }
+    match places.find(reference, console)? {
+        Some((login, from)) => {
+            console.verbose(|| match login.username() {
+                Some(username) => format!("login to '{origin}': user '{username}' from {from}"),
+                None => format!("login to '{origin}': a token from {from}"),
+            });
+            Ok(Some(login))
+        }
+        None => {
+            console.verbose(|| format!("login to '{origin}': none found, going without"));
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Whom to trust for one registry: the options, and what `certs.d/HOST[:PORT]/` holds (Docker, containers-certs.d(5)).
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use scar_tool::{Console, Failure};
+use scar_trust::{TlsOptions, Trust};
+
+/// The directories that may hold a folder named after the registry.
+fn directories(home: Option<&Path>) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
+    if let Some(home) = home {
+        found.extend([home.join(".config/docker/certs.d"), home.join(".config/containers/certs.d")]);
+    }
+    found
+}
+
+/// The trust for `registry`: every `*.crt` counts as a CA; the first `*.cert` with its `*.key` is the client's, where the
+/// options name none and `with_identity` allows one.
+///
+/// # Errors
+/// Exit 2 for a file that does not hold what its name says.
+pub(crate) fn trust(
+    options: &TlsOptions,
+    registry: &str,
+    home: Option<&Path>,
+    with_identity: bool,
+    console: &Console,
+) -> Result<Trust, Failure> {
+    let options = match with_identity {
+        true => options.clone(),
+        false => TlsOptions { cert_file: None, key_file: None, ..options.clone() },
+    };
+    let mut trust = Trust::load(&options)?.insecure(options.insecure);
+    for directory in directories(home).iter().map(|directory| directory.join(registry)) {
+        for path in files(&directory) {
+            let what = format!("'{}'", path.display());
+            match path.extension().and_then(OsStr::to_str) {
+                Some("crt") => {
+                    trust = trust.with_anchors(&read(&path)?, &what)?;
+                    console.verbose(|| format!("trust for '{registry}': {what}"));
+                }
+                Some("cert") if with_identity && !trust.has_identity() => {
+                    let key = path.with_extension("key");
+                    if !key.is_file() {
+                        return Err(Failure::misuse(format!("use the client certificate {what}: its key is missing"))
+                            .hint(format!("put it at '{}'", key.display())));
+                    }
+                    trust = trust.with_identity(&read(&path)?, &read(&key)?, &what)?;
+                    console.verbose(|| format!("client certificate for '{registry}': {what}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(trust)
+}
+
+/// The directory's files in a fixed order; none where it is not there or not readable.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        let failure = Failure::io(format!("read '{}'", path.display()), &error);
+        Failure { exit: scar_tool::Exit::Misuse, ..failure }
+    })
+}

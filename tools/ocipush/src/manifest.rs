@@ -1,0 +1,121 @@
+//! The manifest: its bytes as ORAS v1.0.0 writes them, and what one that is there says.
+
+use std::collections::BTreeMap;
+
+use oci_client::annotations::{ORG_OPENCONTAINERS_IMAGE_CREATED, ORG_OPENCONTAINERS_IMAGE_TITLE};
+use oci_client::manifest::{IMAGE_LAYER_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
+use scar_record::{Digest, Time};
+use sha2::{Digest as _, Sha256};
+
+/// The type under which the manifest is sent.
+pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
+/// The types that are asked for: what another tool pushed may be any of them.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.oci.artifact.manifest.v1+json";
+/// The configuration of an artifact that has none.
+pub(crate) const CONFIG: &[u8] = b"{}";
+
+const CONFIG_MEDIA_TYPE: &str = "application/vnd.unknown.config.v1+json";
+
+/// The one layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Digest of the archive's bytes.
+    pub(crate) digest: Digest,
+    /// Bytes of the archive.
+    pub(crate) size: u64,
+    /// The file name that Specman finds.
+    pub(crate) title: String,
+}
+
+/// The digest of some bytes.
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(&Sha256::digest(bytes).into())
+}
+
+/// The manifest of an artifact with this layer, byte for byte that of ORAS v1.0.0.
+///
+/// # Errors
+/// The serialisation's own words; there is no input for which it fails.
+pub(crate) fn bytes(layer: &Layer, created: Time) -> Result<Vec<u8>, serde_json::Error> {
+    let annotation = |key: &str, value: String| Some(BTreeMap::from([(key.to_owned(), value)]));
+    serde_json::to_vec(&OciImageManifest {
+        media_type: Some(MEDIA_TYPE.to_owned()),
+        config: OciDescriptor {
+            media_type: CONFIG_MEDIA_TYPE.to_owned(),
+            digest: digest(CONFIG).to_string(),
+            size: CONFIG.len() as i64,
+            ..OciDescriptor::default()
+        },
+        layers: vec![OciDescriptor {
+            // Its type for every file, compressed or not.
+            media_type: IMAGE_LAYER_MEDIA_TYPE.to_owned(),
+            digest: layer.digest.to_string(),
+            size: layer.size as i64,
+            annotations: annotation(ORG_OPENCONTAINERS_IMAGE_TITLE, layer.title.clone()),
+            ..OciDescriptor::default()
+        }],
+        annotations: annotation(ORG_OPENCONTAINERS_IMAGE_CREATED, created.to_string()),
+        ..OciImageManifest::default()
+    })
+}
+
+/// A manifest that a tag holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// What it holds, where it is an artifact as Specman takes it; else why not.
+    pub(crate) artifact: Result<(Layer, Time), String>,
+}
+
+/// Reads a manifest's bytes.
+pub(crate) fn held(bytes: &[u8]) -> Held {
+    Held { digest: digest(bytes), artifact: artifact(bytes) }
+}
+
+fn artifact(bytes: &[u8]) -> Result<(Layer, Time), String> {
+    let manifest: OciImageManifest =
+        serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest of one image or artifact ({error})"))?;
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(format!("it has {} layers, not one", manifest.layers.len()));
+    };
+    let of = |annotations: &Option<BTreeMap<String, String>>, key: &str| annotations.as_ref()?.get(key).cloned();
+    let title = of(&layer.annotations, ORG_OPENCONTAINERS_IMAGE_TITLE).ok_or("its layer has no title")?;
+    let created = of(&manifest.annotations, ORG_OPENCONTAINERS_IMAGE_CREATED).ok_or("it does not tell when it was created")?;
+    let size = u64::try_from(layer.size).map_err(|_| "its layer has a negative size")?;
+    Ok((Layer { digest: Digest::parse(&layer.digest)?, size, title }, Time::parse(&created)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_reads_back_as_it_was_written() {
+        let layer = Layer { digest: digest(b"x"), size: 1, title: "manifests.tgz".into() };
+        let created = Time::from_epoch(1_733_488_994).unwrap();
+        let bytes = bytes(&layer, created).unwrap();
+        assert_eq!(held(&bytes), Held { digest: digest(&bytes), artifact: Ok((layer, created)) });
+    }
+
+    #[test]
+    fn says_why_another_manifest_is_no_artifact_of_ours() {
+        let with = |layers: &str| {
+            format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"x","digest":"sha256:{:064}","size":2}},"layers":[{layers}]}}"#,
+                0
+            )
+        };
+        let layer = format!(r#"{{"mediaType":"x","digest":"sha256:{:064}","size":2}}"#, 0);
+        for (text, says) in [
+            ("[]".to_owned(), "no manifest"),
+            (with(""), "0 layers"),
+            (with(&format!("{layer},{layer}")), "2 layers"),
+            (with(&layer), "no title"),
+        ] {
+            assert!(held(text.as_bytes()).artifact.unwrap_err().contains(says), "{text}");
+        }
+    }
+}

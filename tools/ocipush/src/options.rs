@@ -1,0 +1,273 @@
+//! The command line, and what it means.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use scar_http::{LoginOptions, Retry};
+use scar_record::{Input, Time};
+use scar_tool::{Common, Failure, HELP};
+use scar_trust::TlsOptions;
+
+use crate::login::Places;
+use crate::reference::Reference;
+use crate::registry::Terms;
+
+const EXAMPLES: &str = "
+Examples:
+  Harbor, in the pipe:
+    mkmanifests /var/www/html | ocipush harbor.example -u 'robot$push' --password-file pw
+  ECR:
+    aws ecr get-login-password --region us-east-1 |
+      ocipush -u AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com manifests.tgz
+  An archive that another tool makes:
+    tar -czf - . | ocipush harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0 -
+";
+
+/// The command line.
+#[derive(clap::Parser, Debug)]
+#[command(name = "ocipush", version, about = "push the manifest archive to an OCI registry", help_template = HELP, after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG] (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY)
+    reference: Option<String>,
+
+    /// The archive; - for standard input (default: the record's)
+    pub(crate) file: Option<PathBuf>,
+
+    /// Put the repository below PATH, for a bare host (else $OCI_PACK_BASE, $ECR_PACK_BASE; default spectro-packs)
+    #[arg(long, value_name = "PATH")]
+    base_path: Option<String>,
+
+    /// The layer's title, by which Specman finds the file
+    #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
+    pub(crate) title: String,
+
+    /// Take what another tool pushed into the record, and send nothing
+    #[arg(long, conflicts_with = "oci_layout")]
+    pub(crate) adopt: bool,
+
+    /// Write an OCI layout to DIR in place of a push
+    #[arg(long, value_name = "DIR")]
+    pub(crate) oci_layout: Option<PathBuf>,
+
+    /// Send the archive in chunks of SIZE, such as 16MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    chunk_size: Option<u64>,
+
+    /// How often a failed request is tried again
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    retries: u16,
+
+    /// The longest wait between two tries
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
+    retry_max_wait: Duration,
+
+    /// Give up a try when nothing moved for so long
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
+    stall_timeout: Duration,
+
+    /// Give up after so long in all (default: never while bytes move)
+    #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Speak plain HTTP
+    #[arg(long)]
+    plain_http: bool,
+
+    /// Also log in at a token realm on HOST[:PORT]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    trust_realm: Vec<String>,
+
+    /// Also send the archive (never the login) to HOST[:PORT], where the registry points there
+    #[arg(long, value_name = "HOST[:PORT]")]
+    trust_upload: Vec<String>,
+
+    /// Look for the login in FILE alone
+    #[arg(long, value_name = "FILE")]
+    registry_config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) login: LoginOptions,
+
+    #[command(flatten)]
+    tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What of the environment names the goal.
+#[derive(Debug, Default)]
+struct Environment {
+    registry: Option<String>,
+    base: Option<String>,
+}
+
+impl Options {
+    /// Where it goes.
+    ///
+    /// # Errors
+    /// Exit 2 for a reference that is none, or none at all.
+    pub(crate) fn reference(&self) -> Result<Reference, Failure> {
+        let set =
+            |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+        let environment = match set("OCI_PACK_REGISTRY") {
+            Some(registry) => Environment { registry: Some(registry), base: set("OCI_PACK_BASE") },
+            None => {
+                let registry = set("ECR_PACK_REGISTRY");
+                let base = if registry.is_some() { set("ECR_PACK_BASE") } else { set("OCI_PACK_BASE").or(set("ECR_PACK_BASE")) };
+                Environment { registry, base }
+            }
+        };
+        self.reference_in(&environment)
+    }
+
+    fn reference_in(&self, environment: &Environment) -> Result<Reference, Failure> {
+        let named = self.reference.as_deref();
+        let Some(text) = named.or(environment.registry.as_deref()) else {
+            return Err(Failure::misuse("no REFERENCE is given, and neither OCI_PACK_REGISTRY nor ECR_PACK_REGISTRY is set")
+                .hint("name the registry: ocipush HOST[:PORT]"));
+        };
+        if self.base_path.is_some() && text.contains('/') {
+            return Err(Failure::misuse("'--base-path' goes with a bare HOST[:PORT]; the reference names its repository itself"));
+        }
+        Reference::parse(text, self.base_path.as_deref().or(environment.base.as_deref()))
+    }
+
+    /// The layer's title.
+    ///
+    /// # Errors
+    /// Exit 2 for what is no plain file name.
+    pub(crate) fn title(&self) -> Result<&str, Failure> {
+        let title = self.title.as_str();
+        let bad = title.is_empty() || title == "." || title == ".." || title.contains('/') || title.chars().any(char::is_control);
+        match bad {
+            true => Err(Failure::misuse(format!("bad value '{title}' for '--title': it must be a plain file name"))),
+            false => Ok(title),
+        }
+    }
+
+    /// What standard input is for, besides the record.
+    ///
+    /// # Errors
+    /// Exit 2 where two things want it.
+    pub(crate) fn input(&self) -> Result<Input, Failure> {
+        let archive = self.file.as_deref().is_some_and(|file| file.as_os_str() == "-");
+        match (archive, self.login.password_stdin) {
+            (true, true) => {
+                Err(Failure::misuse("standard input cannot hold both the archive ('-') and the password ('--password-stdin')")
+                    .hint("use --password-file FILE"))
+            }
+            (false, false) => Ok(Input::Stdin),
+            _ => Ok(Input::New),
+        }
+    }
+
+    /// What the user allows, from now on.
+    pub(crate) fn terms(&self, places: &Places) -> Terms {
+        let never = Duration::from_secs(10 * 365 * 24 * 3600);
+        let deadline = Instant::now() + self.timeout.unwrap_or(never);
+        Terms {
+            trust_realm: self.trust_realm.clone(),
+            trust_upload: self.trust_upload.clone(),
+            plain_http: self.plain_http,
+            tls: self.tls.clone(),
+            home: places.home.clone(),
+            retry: Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) },
+            stall: self.stall_timeout,
+            chunk: self.chunk_size,
+        }
+    }
+
+    /// Where logins may be.
+    pub(crate) fn places(&self) -> Places {
+        Places::from_environment(self.registry_config.clone())
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.plain_http { "http" } else { "https" }
+    }
+}
+
+/// The manifest's time: `SOURCE_DATE_EPOCH`, else the clock's.
+///
+/// # Errors
+/// Exit 2 where the variable holds no number of seconds.
+pub(crate) fn created() -> Result<Time, Failure> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(Time::now()) };
+    let text = text.to_string_lossy();
+    let refuse = |cause: &str| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': {cause}"));
+    let seconds = text.parse::<i64>().map_err(|_| refuse("it is no number of seconds since 1970"))?;
+    Time::from_epoch(seconds).map_err(|cause| refuse(&cause))
+}
+
+/// Reads `8MiB`; a clap value parser.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let bytes = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(format!("'{text}' is no size: write a number and KiB, MiB or GiB, such as 16MiB")),
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(bytes)) {
+        Some(size @ 65_536..=1_099_511_627_776) => Ok(size),
+        _ => Err(format!("'{text}' is out of range: 64KiB to 1024GiB")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn options(arguments: &[&str]) -> Options {
+        Options::try_parse_from([&["ocipush"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_environment_names_the_registry_where_no_operand_does() {
+        let environment = Environment { registry: Some("env.example".into()), base: Some("base".into()) };
+        for (arguments, whole) in [
+            (&[][..], "env.example/base/spectro-manifests/manifest:0.0.0"),
+            (&["arg.example"], "arg.example/base/spectro-manifests/manifest:0.0.0"),
+            (&["arg.example", "--base-path", "opt"], "arg.example/opt/spectro-manifests/manifest:0.0.0"),
+            (&["arg.example/a/b:1"], "arg.example/a/b:1"),
+        ] {
+            assert_eq!(options(arguments).reference_in(&environment).unwrap().to_string(), whole);
+        }
+        assert!(options(&[]).reference_in(&Environment::default()).is_err());
+        assert!(options(&["h.example/r", "--base-path", "x"]).reference_in(&environment).is_err());
+    }
+
+    #[test]
+    fn bad_input_18_a_title_is_a_plain_file_name() {
+        for title in ["..", ".", "a/b", "a\nb", ""] {
+            assert!(options(&["h.example", "--title", title]).title().is_err(), "{title:?}");
+        }
+        assert_eq!(options(&["h.example"]).title().unwrap(), "manifests.tgz");
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        for bad in ["16", "16MB", "0MiB", "1KiB", "99999999999999999999GiB", ""] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn standard_input_holds_one_thing() {
+        assert_eq!(options(&["h.example"]).input().unwrap(), Input::Stdin);
+        assert_eq!(options(&["h.example", "-"]).input().unwrap(), Input::New);
+        assert_eq!(options(&["h.example", "--password-stdin"]).input().unwrap(), Input::New);
+        assert!(options(&["h.example", "-", "--password-stdin"]).input().is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! Where the artifact goes: registry, repository and tag, from what a person types.
+//!
+//! Invariants: a `Reference` is one that every registry accepts (oci-client's grammar, ASCII alone); nothing of a
+//! reference that holds credentials is ever quoted.
+
+use scar_http::Origin;
+use scar_tool::Failure;
+
+/// The repository below the base path, and the tag, that Specman is set up for (guide step 5).
+const REPOSITORY: &str = "spectro-manifests/manifest";
+/// The base path of the guide.
+pub(crate) const BASE_PATH: &str = "spectro-packs";
+const TAG: &str = "0.0.0";
+
+/// `REGISTRY/REPOSITORY:TAG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// `HOST[:PORT]`.
+    pub(crate) registry: String,
+    /// The repository's name.
+    pub(crate) repository: String,
+    /// The tag.
+    pub(crate) tag: String,
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}:{}", self.registry, self.repository, self.tag)
+    }
+}
+
+impl Reference {
+    /// Reads a reference, or a bare `HOST[:PORT]` for the guide's repository below `base_path`.
+    ///
+    /// # Errors
+    /// Exit 2, saying which part is wrong and what it must look like.
+    pub(crate) fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
+        let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
+        if let Some((_, rest)) = text.split_once("://") {
+            let rest = without_userinfo(rest);
+            return Err(Failure::misuse(format!("read the reference '…://{rest}': it has a scheme"))
+                .hint(format!("drop the scheme, write {}", rest.trim_end_matches('/'))));
+        }
+        let (authority, rest) = match text.split_once('/') {
+            Some((authority, rest)) => (authority, Some(rest)),
+            None => (text, None),
+        };
+        if authority.contains('@') {
+            let host = without_userinfo(text);
+            return Err(Failure::misuse(format!("read the reference '…@{host}': it holds credentials, which would be logged"))
+                .hint("use --username and --password-file"));
+        }
+        registry(authority).map_err(refuse)?;
+        let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
+            let base = base_path.unwrap_or(BASE_PATH).trim_matches('/');
+            let repository = if base.is_empty() { REPOSITORY.to_owned() } else { format!("{base}/{REPOSITORY}") };
+            return Self::checked(authority, &repository, TAG).map_err(refuse);
+        };
+        if let Some((name, digest)) = rest.split_once('@') {
+            // What stands before the sign may be half of a password: it is not shown.
+            return Err(Failure::misuse(format!("read the reference '{authority}/…@{digest}': {}", no_digest(name, digest)))
+                .hint(format!("a push names a tag: {authority}/REPOSITORY:TAG")));
+        }
+        let (repository, tag) = match rest.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+            _ => (rest, TAG),
+        };
+        Self::checked(authority, repository, tag).map_err(refuse)
+    }
+
+    fn checked(registry: &str, repository: &str, tag: &str) -> Result<Self, String> {
+        if let Some(cause) = bad_tag(tag) {
+            return Err(cause);
+        }
+        // The library decides; the host is a stand-in, since its grammar knows no IPv6 address and its default is a hub.
+        let valid = oci_client::Reference::try_from(format!("registry.example/{repository}:{tag}"));
+        if valid.is_err() || !repository.is_ascii() {
+            return Err(bad_repository(repository));
+        }
+        Ok(Self { registry: registry.to_owned(), repository: repository.to_owned(), tag: tag.to_owned() })
+    }
+}
+
+/// Whether the text is the address of a registry; a plain word is taken for a forgotten host, not for one.
+fn registry(authority: &str) -> Result<(), String> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, rest)) = rest.split_once(']') else {
+                return Err("the IPv6 address is not closed by ']'".to_owned());
+            };
+            if address.contains('%') {
+                return Err(format!("an IPv6 zone ('{address}') is not supported: use the address without it, or a host name"));
+            }
+            (address, rest.strip_prefix(':').or((!rest.is_empty()).then_some(rest)))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if let Some(port) = port {
+        match port.parse::<u32>() {
+            Ok(1..=65535) => {}
+            Ok(_) => return Err(format!("port {port} is out of range: 1 to 65535")),
+            Err(_) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(format!("port {port} is out of range: 1 to 65535"));
+            }
+            Err(_) => return Err(format!("'{port}' is no port number")),
+        }
+    }
+    if host.is_empty() {
+        return Err("it begins with no registry host: write HOST[:PORT]/REPOSITORY:TAG".to_owned());
+    }
+    if port.is_none() && !authority.starts_with('[') && !host.contains('.') && host != "localhost" {
+        return Err(format!(
+            "\"{host}\" is no registry host: it has no dot, no port and is not localhost (there is no default registry); \
+             write HOST[:PORT]/REPOSITORY:TAG, or a bare HOST[:PORT]"
+        ));
+    }
+    match Origin::at("https", authority) {
+        Ok(_) if authority.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c)) => Ok(()),
+        _ => Err(format!("\"{authority}\" is no registry host")),
+    }
+}
+
+fn no_digest(name: &str, digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return "a digest must be sha256: and 64 hex digits".to_owned();
+    }
+    match name.rsplit_once(':') {
+        Some((_, tag)) if !tag.contains('/') => "it has both a tag and a digest; choose one".to_owned(),
+        _ => "it names a digest".to_owned(),
+    }
+}
+
+fn bad_tag(tag: &str) -> Option<String> {
+    const RULE: &str = "a tag has at most 128 of A-Z a-z 0-9 _ . - and begins with none of . -";
+    if tag.is_empty() {
+        return Some(format!("the tag is empty: {RULE}"));
+    }
+    let bad = |(place, c): (usize, char)| !(c.is_ascii_alphanumeric() || c == '_' || (place > 0 && (c == '.' || c == '-')));
+    if let Some((place, c)) = tag.chars().enumerate().find(|&found| bad(found)) {
+        return Some(format!("bad character '{c}' at {} in the tag: {RULE}", place + 1));
+    }
+    (tag.len() > 128).then(|| format!("the tag has {} characters: {RULE}", tag.len()))
+}
+
+fn bad_repository(repository: &str) -> String {
+    if repository.chars().any(char::is_uppercase) {
+        return format!("upper case is not allowed in repository \"{repository}\"");
+    }
+    if repository.len() > 255 {
+        return format!("the repository's name has {} characters: at most 255", repository.len());
+    }
+    format!(
+        "\"{repository}\" is no repository: parts of a-z and 0-9, parted by '/', \
+         with single '.', '_', '__' or '-' inside"
+    )
+}
+
+fn without_userinfo(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_references_and_bare_hosts() {
+        for (text, base, whole) in [
+            ("harbor.example", None, "harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0"),
+            ("harbor.example:8443/", None, "harbor.example:8443/spectro-packs/spectro-manifests/manifest:0.0.0"),
+            ("harbor.example", Some("/packs/"), "harbor.example/packs/spectro-manifests/manifest:0.0.0"),
+            ("harbor.example", Some(""), "harbor.example/spectro-manifests/manifest:0.0.0"),
+            ("localhost", None, "localhost/spectro-packs/spectro-manifests/manifest:0.0.0"),
+            ("[::1]:5000/r", None, "[::1]:5000/r:0.0.0"),
+            ("10.0.0.1/a/b:v1", None, "10.0.0.1/a/b:v1"),
+            ("registry:5000/a", None, "registry:5000/a:0.0.0"),
+        ] {
+            assert_eq!(Reference::parse(text, base).unwrap().to_string(), whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_inputs_1_to_9_are_refused_with_their_reason() {
+        let long = format!("h.example/r:{}", "a".repeat(129));
+        let digest = format!("h.example/r:1@sha256:{}", "0".repeat(64));
+        for (text, says) in [
+            ("harbor.local/proj/Repo:1", "upper case is not allowed in repository \"proj/Repo\""),
+            ("https://harbor.local/p/r:1", "it has a scheme"),
+            ("harbor.local:99999/p/r", "port 99999 is out of range"),
+            ("harbor.local:0/p/r", "port 0 is out of range"),
+            ("harbor.local:9x/p/r", "'9x' is no port number"),
+            ("proj/r:1", "\"proj\" is no registry host: it has no dot, no port and is not localhost"),
+            ("harbor", "\"harbor\" is no registry host"),
+            (&long, "the tag has 129 characters"),
+            ("h.example/r:a b", "bad character ' ' at 2 in the tag"),
+            ("h.example/r:-x", "bad character '-' at 1 in the tag"),
+            ("h.example/r:é", "bad character 'é' at 1"),
+            ("h.example/r:", "the tag is empty"),
+            ("h.example/repo@sha256:xyz", "64 hex digits"),
+            (&digest, "choose one"),
+            ("[fe80::1%eth0]/r", "zone"),
+            ("[::1/r", "not closed"),
+            ("h.example/a//b:1", "is no repository"),
+            ("h.ex ample/a:1", "is no registry host"),
+            ("", "begins with no registry host"),
+            ("/a:1", "begins with no registry host"),
+        ] {
+            let failure = Reference::parse(text, None).unwrap_err();
+            assert!(failure.message.contains(says), "{text}: {}", failure.message);
+            assert_eq!(failure.exit, scar_tool::Exit::Misuse, "{text}");
+        }
+        let failure = Reference::parse("https://harbor.local/p/r:1", None).unwrap_err();
+        assert_eq!(failure.hint.unwrap(), "drop the scheme, write harbor.local/p/r:1");
+    }
+
+    #[test]
+    fn credentials_in_a_reference_are_never_quoted() {
+        for text in ["user:canary@host/r", "https://user:canary@host.example/r", "h.example/can:canary/ary@host/r"] {
+            let failure = Reference::parse(text, None).unwrap_err();
+            let said = format!("{failure:?}");
+            assert!(!said.contains("canary"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! One registry: requests to it with the login that it asks for, tried again where that makes sense.
+//!
+//! Invariants: a password is sent once, until the registry took it; credentials go to the registry's own origin, and to a
+//! token realm elsewhere only by the user's word; the archive goes to another origin only by the user's word.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use scar_http::header::{CONTENT_TYPE, HeaderName};
+use scar_http::{Attempt, Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
+use scar_tool::{Console, Exit, Failure};
+use scar_trust::TlsOptions;
+
+use crate::login::{self, Login};
+use crate::reference::Reference;
+
+/// How long an exchange without the archive may take.
+const EXCHANGE: Duration = Duration::from_secs(60);
+/// How many redirects are followed, where they may be.
+const HOPS: usize = 5;
+
+/// What the user allows and how patient they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// Hosts of token realms that may have the login.
+    pub(crate) trust_realm: Vec<String>,
+    /// Hosts of upload locations that may have the archive.
+    pub(crate) trust_upload: Vec<String>,
+    /// Whether plain HTTP is allowed.
+    pub(crate) plain_http: bool,
+    /// The TLS options.
+    pub(crate) tls: TlsOptions,
+    /// `$HOME`, for `certs.d`.
+    pub(crate) home: Option<PathBuf>,
+    /// Tries and waits.
+    pub(crate) retry: Retry,
+    /// How long an upload may make no progress.
+    pub(crate) stall: Duration,
+    /// Bytes of a chunk, where the archive is to go in chunks.
+    pub(crate) chunk: Option<u64>,
+}
+
+/// What a try ended with when it did not bring what it was for.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// What the network or the server said.
+    Http(Error),
+    /// The registry or its token realm refused who we are.
+    Refused(Error),
+    /// The upload session is lost, for this reason; another one may do.
+    Lost(String),
+    /// It would be the same again.
+    Fatal(Failure),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(error) | Self::Refused(error) => error.fmt(f),
+            Self::Lost(cause) => f.write_str(cause),
+            Self::Fatal(failure) => f.write_str(&failure.message),
+        }
+    }
+}
+
+impl Attempt for Fault {
+    fn is_transient(&self) -> bool {
+        match self {
+            // Nothing makes a server learn TLS between two tries.
+            Self::Http(error) => error.is_transient() && !error.is_not_tls(),
+            Self::Lost(_) => true,
+            Self::Refused(_) | Self::Fatal(_) => false,
+        }
+    }
+
+    fn asked(&self) -> Option<Duration> {
+        match self {
+            Self::Http(error) => error.asked(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Http(error)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Fatal(failure)
+    }
+}
+
+/// A registry, spoken to.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) client: Client,
+    pub(crate) reference: Reference,
+    pub(crate) login: Option<Login>,
+    pub(crate) terms: Terms,
+    pub(crate) console: Console,
+    credential: RefCell<Option<Credential>>,
+    /// Whether the credential has been taken once.
+    proven: Cell<bool>,
+    /// The upload session that is open.
+    pub(crate) open: RefCell<Option<Url>>,
+}
+
+impl Registry {
+    /// The registry at `origin`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Exit 2 or 5 for what the TLS options and `--plain-http` do not allow.
+    pub(crate) fn new(
+        origin: Origin,
+        reference: &Reference,
+        login: Option<Login>,
+        terms: Terms,
+        console: &Console,
+    ) -> Result<Self, Failure> {
+        let trust = login::trust(&terms.tls, &reference.registry, terms.home.as_deref(), true, console)?;
+        Ok(Self {
+            client: Client::new(origin, &trust, terms.plain_http, console)?,
+            reference: reference.clone(),
+            login,
+            terms,
+            console: console.clone(),
+            credential: RefCell::new(None),
+            proven: Cell::new(false),
+            open: RefCell::new(None),
+        })
+    }
+
+    /// Asks the registry whether it is one, and how it wants to be logged in to. On loopback alone a server that does not
+    /// speak TLS is taken for what it is.
+    ///
+    /// # Errors
+    /// What the network, the certificate or the login is to blame for.
+    pub(crate) async fn connect(&mut self) -> Result<(), Fault> {
+        match self.ping().await {
+            Err(Fault::Http(error)) if error.is_not_tls() => {
+                let registry = &self.reference.registry;
+                if !self.client.origin().is_loopback() {
+                    let failure = Failure { exit: Exit::Unsafe, ..error.failure(&format!("connect to '{registry}'")) };
+                    return Err(failure.hint("--plain-http speaks to it without TLS, if the network is trusted").into());
+                }
+                self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
+                let trust = login::trust(&self.terms.tls, registry, self.terms.home.as_deref(), true, &self.console)?;
+                let origin = Origin::at("http", registry)?;
+                self.client = Client::new(origin, &trust, self.terms.plain_http, &self.console)?;
+                self.ping().await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        let url = self.url("/v2/")?;
+        self.retry(|| async {
+            let answer = self.exchange(Method::GET, &url, &[], None).await?;
+            match answer.status() {
+                // Not every registry has the bare address; the next request decides.
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+                _ => Ok(answer.success().await.map(drop)?),
+            }
+        })
+        .await
+    }
+
+    /// Tries again as the user's terms say.
+    pub(crate) async fn retry<T, F, W>(&self, work: F) -> Result<T, Fault>
+    where
+        F: FnMut() -> W,
+        W: Future<Output = Result<T, Fault>>,
+    {
+        self.terms.retry.run(&self.console, work).await
+    }
+
+    /// The URL of a path at the registry.
+    pub(crate) fn url(&self, path: &str) -> Result<Url, Fault> {
+        Ok(self.client.origin().url(path)?)
+    }
+
+    /// The URL of something in the repository, such as `manifests/0.0.0`.
+    pub(crate) fn in_repository(&self, rest: &str) -> Result<Url, Fault> {
+        self.url(&format!("/v2/{}/{rest}", self.reference.repository))
+    }
+
+    /// A request with the login that the registry asked for, where it goes to the registry's own origin.
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<Request<'_>, Fault> {
+        let request = self.client.request(method, url.clone());
+        match &*self.credential.borrow() {
+            Some(credential) => Ok(request.credential(credential)?),
+            None => Ok(request),
+        }
+    }
+
+    /// One exchange whose body, if any, can be sent again: a challenge is answered, a permitted redirect followed.
+    ///
+    /// # Errors
+    /// No answer, or a login that was not taken. Any other status is an answer.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &[(HeaderName, &str)],
+        body: Option<&Bytes>,
+    ) -> Result<Response, Fault> {
+        let mut url = url.clone();
+        let mut hops = 0;
+        loop {
+            let mut request = self.request(method.clone(), &url)?.timeout(EXCHANGE);
+            for (name, value) in headers {
+                request = request.header(name.clone(), value);
+            }
+            if let Some(body) = body {
+                request = request.body(body.clone());
+            }
+            let Some(answer) = self.unchallenged(request.send().await?).await? else { continue };
+            let carries = body.is_some() || method == Method::POST;
+            match answer.location() {
+                Some(next) if answer.status().is_redirection() && hops < HOPS && (!carries || is_kept(answer.status())) => {
+                    self.may_go(&next, carries)?;
+                    url = next;
+                    hops += 1;
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
+    ///
+    /// # Errors
+    /// A login that cannot be had, or that was not taken.
+    pub(crate) async fn unchallenged(&self, answer: Response) -> Result<Option<Response>, Fault> {
+        let at_home = Origin::of(answer.url()).as_ref() == Some(self.client.origin());
+        if !at_home {
+            return Ok(Some(answer));
+        }
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            self.proven.set(true);
+            return Ok(Some(answer));
+        }
+        let held = self.credential.borrow().is_some();
+        let asked = login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()));
+        if held && !self.proven.get() {
+            return Err(Fault::Refused(answer.into_error().await));
+        }
+        let credential = match (asked, &self.login) {
+            (Ok(_), Some(Login::Registry(token))) if !held => Credential::Bearer(token.clone()),
+            (Ok(login::Asked::Basic), Some(Login::Password { username, password })) if !held => {
+                Credential::Basic { username: username.clone(), password: password.clone() }
+            }
+            (Ok(login::Asked::Bearer { realm, service }), login) if !matches!(login, Some(Login::Registry(_))) => {
+                self.token(&realm, service.as_deref()).await?
+            }
+            (Err(cause), _) => {
+                return Err(Failure::new(Exit::Refused, format!("log in to '{}': {cause}", self.reference.registry)).into());
+            }
+            _ => return Err(Fault::Refused(answer.into_error().await)),
+        };
+        *self.credential.borrow_mut() = Some(credential);
+        self.proven.set(false);
+        Ok(None)
+    }
+
+    /// A token for this repository (Distribution "Token Authentication"). Whether it still holds is asked of the registry,
+    /// not of a clock.
+    async fn token(&self, realm: &str, service: Option<&str>) -> Result<Credential, Fault> {
+        let registry = &self.reference.registry;
+        let act = format!("get a token for '{registry}'");
+        let no_url = |_| Failure::new(Exit::Refused, format!("{act}: its token realm '{realm}' is no URL"));
+        let mut url = Url::parse(realm).map_err(no_url)?;
+        let Some(origin) = Origin::of(&url) else {
+            return Err(Failure::new(
+                Exit::Unsafe,
+                format!("{act}: its token realm '{}' is not of HTTP", scar_http::redacted(&url)),
+            )
+            .into());
+        };
+        let away = self.realm_client(&act, &origin)?;
+        let client = away.as_ref().unwrap_or(&self.client);
+        let scope = format!("repository:{}:pull,push", self.reference.repository);
+        let mut form = vec![("scope", scope.as_str())];
+        form.extend(service.map(|service| ("service", service)));
+        if !matches!(self.login, Some(Login::Identity(_))) {
+            url.query_pairs_mut().extend_pairs(&form);
+        }
+        let ask = || async {
+            let request = match &self.login {
+                Some(Login::Password { username, password }) => client
+                    .request(Method::GET, url.clone())
+                    .credential(&Credential::Basic { username: username.clone(), password: password.clone() })?,
+                Some(Login::Identity(token)) => client
+                    .request(Method::POST, url.clone())
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(refresh(&form, token)),
+                _ => client.request(Method::GET, url.clone()),
+            };
+            let answer = request.timeout(EXCHANGE).send().await?;
+            match answer.status() {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+                    Err(Fault::Refused(answer.into_error().await))
+                }
+                _ => Ok(answer.success().await?.json::<Token>().await?),
+            }
+        };
+        let refuse = |cause: &str| Failure::new(Exit::Refused, format!("{act}: {cause}"));
+        let token = match self.retry(ask).await {
+            Ok(token) => token,
+            Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),
+            Err(fault) => return Err(fault),
+        };
+        let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
+        let text = text.ok_or_else(|| refuse("the answer of its token realm holds no token"))?;
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refuse("the token of its token realm holds characters that no token has").into());
+        }
+        self.console.verbose(|| format!("got a token for '{registry}' from '{origin}'"));
+        Ok(Credential::Bearer(text.into()))
+    }
+
+    /// A client for a token realm elsewhere, where the user trusts it; none where the realm is the registry's own.
+    fn realm_client(&self, act: &str, origin: &Origin) -> Result<Option<Client>, Failure> {
+        if origin == self.client.origin() {
+            return Ok(None);
+        }
+        if origin.is_plain() && !self.client.origin().is_plain() {
+            return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' would take the login in clear"))
+                .hint("the registry must name a realm of https"));
+        }
+        if !names(&self.terms.trust_realm, origin) {
+            return Err(Failure::new(
+                Exit::Unsafe,
+                format!("{act}: its token realm '{origin}' is another server; the login was not sent to it"),
+            )
+            .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
+        }
+        let trust = login::trust(&self.terms.tls, &origin.authority(), self.terms.home.as_deref(), false, &self.console)?;
+        Client::new(origin.clone(), &trust, self.terms.plain_http, &self.console).map(Some)
+    }
+
+    /// Whether a request may go where an answer points: never from TLS to clear; with the archive elsewhere only by the
+    /// user's word. (Credentials never go along.)
+    ///
+    /// # Errors
+    /// Exit 5, with the option that would allow it.
+    pub(crate) fn may_go(&self, url: &Url, with_archive: bool) -> Result<(), Fault> {
+        let (home, shown) = (self.client.origin(), scar_http::redacted(url));
+        let registry = &self.reference.registry;
+        let origin = Origin::of(url).ok_or_else(|| {
+            Failure::new(Exit::Unsafe, format!("push to '{registry}': it points to '{shown}', which is not of HTTP"))
+        })?;
+        if origin == *home {
+            return Ok(());
+        }
+        if origin.is_plain() && !home.is_plain() {
+            return Err(Failure::new(Exit::Unsafe, format!("push to '{registry}': it points to '{shown}', which is plain HTTP"))
+                .hint("the registry does not know that it is reached by TLS: set its external URL, or X-Forwarded-Proto in the proxy before it")
+                .into());
+        }
+        if with_archive && !names(&self.terms.trust_upload, &origin) {
+            return Err(Failure::new(
+                Exit::Unsafe,
+                format!("push to '{registry}': it wants the archive at another server, '{origin}'"),
+            )
+            .hint(format!("if it belongs to the registry: --trust-upload {}", origin.authority()))
+            .into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a redirect keeps method and body.
+fn is_kept(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
+/// Whether one of `hosts` (`HOST[:PORT]`) is this origin.
+fn names(hosts: &[String], origin: &Origin) -> bool {
+    hosts.iter().any(|host| host.eq_ignore_ascii_case(&origin.authority()) || host.eq_ignore_ascii_case(&origin.address()))
+}
+
+/// A token service's answer; how long it holds is not trusted and not read.
+#[derive(serde::Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// The form with which a refresh token is exchanged (RFC 6749, 6).
+fn refresh(form: &[(&str, &str)], token: &secrecy::SecretString) -> String {
+    use secrecy::ExposeSecret;
+    let fields = form.iter().copied().chain([
+        ("grant_type", "refresh_token"),
+        ("client_id", "scar-tools"),
+        ("refresh_token", token.expose_secret()),
+    ]);
+    let encoded = |text: &str| -> String {
+        text.bytes()
+            .map(|byte| match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+                byte => format!("%{byte:02X}"),
+            })
+            .collect()
+    };
+    fields.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+}

@@ -1,0 +1,214 @@
+//! The archive that is to be pushed: a file, the record's archive, or a stream on standard input.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use scar_record::{Archive, Digest, Record};
+use scar_tool::{Console, Exit, Failure};
+use sha2::{Digest as _, Sha256};
+
+use crate::body::{Bits, Content};
+
+/// Bytes read at a time for hashing.
+const BLOCK: usize = 1024 * 1024;
+
+/// What FILE names.
+#[derive(Debug)]
+pub(crate) enum Named {
+    /// A file, open.
+    File(PathBuf, File),
+    /// `-`.
+    Stdin,
+    /// Nothing: the record's archive is meant.
+    Record,
+}
+
+/// The archive, open and hashed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// How messages name it.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) content: Content,
+    file: Arc<File>,
+    path: Option<PathBuf>,
+    seen: (u64, u64, u64, i64, i64),
+}
+
+impl Named {
+    /// Opens FILE, before the record is read.
+    ///
+    /// # Errors
+    /// Exit 2 for a directory, a terminal, or what is no regular file; exit 1 where it cannot be opened.
+    pub(crate) fn open(file: Option<&Path>) -> Result<Self, Failure> {
+        match file {
+            None => Ok(Self::Record),
+            Some(path) if path == Path::new("-") => {
+                if io::IsTerminal::is_terminal(&io::stdin()) {
+                    return Err(Failure::misuse("read the archive from standard input: it is a terminal")
+                        .hint("pipe an archive into it, such as mkmanifests -o - DIR | ocipush REFERENCE -"));
+                }
+                Ok(Self::Stdin)
+            }
+            Some(path) => Ok(Self::File(path.to_owned(), open(path)?)),
+        }
+    }
+
+    /// The archive, hashed and compared with the record's; `None` where the record has none and is that of a dry run.
+    ///
+    /// # Errors
+    /// Exit 2 without an archive, exit 7 where it is not the record's, exit 1 where it cannot be read.
+    pub(crate) fn source(self, record: &Record, console: &Console) -> Result<Option<Source>, Failure> {
+        let told = record.section::<Archive>()?;
+        let source = match self {
+            Self::File(path, file) => Source::hash(path, file, console)?,
+            Self::Stdin => Source::spool(console)?,
+            Self::Record => {
+                if told.is_none() && record.is_dry_run() {
+                    return Ok(None);
+                }
+                let path = PathBuf::from(record.need::<Archive>().map_err(|failure| {
+                    failure.hint("run mkmanifests before this step and pass its record on, or name the archive: ocipush REFERENCE FILE")
+                })?.path);
+                let file = open(&path)?;
+                Source::hash(path, file, console)?
+            }
+        };
+        match told.filter(|told| told.digest != source.content.digest) {
+            Some(told) => Err(Failure::new(
+                Exit::Mismatch,
+                format!(
+                    "push {}: its digest is {}, the record's archive has {}",
+                    source.name, source.content.digest, told.digest
+                ),
+            )
+            .hint(
+                "the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)",
+            )),
+            None => Ok(Some(source)),
+        }
+    }
+}
+
+impl Source {
+    fn hash(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
+        let name = format!("'{}'", path.display());
+        let failed = |error: &io::Error| Failure::io(format!("read {name}"), error);
+        let seen = seen(&file).map_err(|error| failed(&error))?;
+        let progress = console.progress_bytes("hashing", Some(seen.2));
+        let mut hash = Sha256::new();
+        let mut block = vec![0; BLOCK];
+        let mut at = 0;
+        loop {
+            let read = file.read_at(&mut block, at).map_err(|error| failed(&error))?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&block[..read]);
+            at += read as u64;
+            progress.set(at);
+        }
+        drop(progress);
+        let digest = Digest::from_sha256(&hash.finalize().into());
+        let (file, kept) = shared(file);
+        let source =
+            Self { content: Content { bits: Bits::File(file), size: at, digest }, file: kept, path: Some(path), name, seen };
+        source.unchanged()?;
+        source.check(console)
+    }
+
+    /// Keeps a stream in a file without a name, so that it can be sent more than once and leaves nothing behind.
+    fn spool(console: &Console) -> Result<Self, Failure> {
+        let failed = |act: &str, error: &io::Error| Failure::io(format!("{act} the archive from standard input"), error);
+        let mut file = tempfile::tempfile()
+            .map_err(|error| failed("keep", &error).hint("$TMPDIR names the directory for temporary files"))?;
+        let progress = console.progress_bytes("reading", None);
+        let mut hash = Sha256::new();
+        let mut block = vec![0; BLOCK];
+        let mut stdin = io::stdin().lock();
+        let mut size = 0;
+        loop {
+            let read = match stdin.read(&mut block) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed("read", &error)),
+            };
+            if read == 0 {
+                break;
+            }
+            hash.update(&block[..read]);
+            file.write_all(&block[..read]).map_err(|error| {
+                failed("keep", &error).hint("$TMPDIR names the directory for temporary files; it must have room for the archive")
+            })?;
+            size += read as u64;
+            progress.set(size);
+        }
+        drop(progress);
+        let seen = seen(&file).map_err(|error| failed("keep", &error))?;
+        let (bits, kept) = shared(file);
+        let content = Content { bits: Bits::File(bits), size, digest: Digest::from_sha256(&hash.finalize().into()) };
+        Self { name: "the archive from standard input".to_owned(), content, file: kept, path: None, seen }.check(console)
+    }
+
+    /// Refuses an empty archive; warns of one that is no gzip.
+    fn check(self, console: &Console) -> Result<Self, Failure> {
+        if self.content.size == 0 {
+            let failure = Failure::misuse(format!("push {}: it is empty", self.name));
+            return Err(if self.path.is_none() {
+                failure.hint("an earlier stage of the pipe may have failed; look at its message")
+            } else {
+                failure
+            });
+        }
+        let mut magic = [0; 2];
+        let known = self.file.read_exact_at(&mut magic, 0).is_ok() && magic == [0x1f, 0x8b];
+        if !known {
+            console.warn(format!("{} is not gzip; Specman expects a .tgz", self.name));
+        }
+        Ok(self)
+    }
+
+    /// Makes sure that the file is still the one that was hashed: its length, its times, and its name.
+    ///
+    /// # Errors
+    /// Exit 1 where it changed.
+    pub(crate) fn unchanged(&self) -> Result<(), Failure> {
+        let changed = || {
+            Failure::new(Exit::Failed, format!("push {}: it was changed in the meantime", self.name))
+                .hint("let nothing write to it while this step runs, and run it again")
+        };
+        let same_name = match &self.path {
+            Some(path) => std::fs::metadata(path).is_ok_and(|data| (data.dev(), data.ino()) == (self.seen.0, self.seen.1)),
+            None => true,
+        };
+        let now = seen(&self.file).map_err(|error| Failure::io(format!("read {}", self.name), &error))?;
+        if same_name && now == self.seen && now.2 == self.content.size { Ok(()) } else { Err(changed()) }
+    }
+}
+
+fn shared(file: File) -> (Arc<File>, Arc<File>) {
+    let file = Arc::new(file);
+    (Arc::clone(&file), file)
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    let act = format!("open the archive '{}'", path.display());
+    // A pipe would block for ever before anybody is told: its kind is looked at first.
+    let data = std::fs::metadata(path).map_err(|error| Failure::io(&act, &error))?;
+    if data.is_dir() {
+        return Err(Failure::misuse(format!("{act}: it is a directory")).hint("mkmanifests makes the archive of a directory"));
+    }
+    if !data.is_file() {
+        return Err(Failure::misuse(format!("{act}: it is no regular file")).hint("FILE - reads an archive from standard input"));
+    }
+    File::open(path).map_err(|error| Failure::io(act, &error))
+}
+
+/// Device, inode, size, and time of the last change.
+fn seen(file: &File) -> io::Result<(u64, u64, u64, i64, i64)> {
+    let data = file.metadata()?;
+    Ok((data.dev(), data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
+}

@@ -1,0 +1,117 @@
+//! The step with a clock and a signal around it: push, adopt, or a layout.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use scar_record::{Archive, Artifact, Record, Time};
+use scar_tool::{Console, Exit, Failure};
+
+use crate::manifest::Layer;
+use crate::push::Wanted;
+use crate::reference::Reference;
+use crate::registry::{Fault, Registry};
+use crate::source::Source;
+
+/// What is to be done, but for the archive and the login.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Where the artifact goes.
+    pub(crate) reference: Reference,
+    /// The layer's title.
+    pub(crate) title: String,
+    /// The manifest's time.
+    pub(crate) created: Time,
+    /// The directory of a layout.
+    pub(crate) layout: Option<PathBuf>,
+    /// The time for all of it.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Step {
+    fn wanted(&self, source: &Source) -> Result<Wanted, Failure> {
+        let content = &source.content;
+        Wanted::new(Layer { digest: content.digest.clone(), size: content.size, title: self.title.clone() }, self.created)
+    }
+
+    /// Pushes, or says what would be pushed.
+    ///
+    /// # Errors
+    /// Every way in which the artifact is not there afterwards.
+    pub(crate) fn push(&self, registry: Registry, source: Option<&Source>, dry_run: bool) -> Result<Option<Artifact>, Failure> {
+        let wanted = source.map(|source| Ok((source, self.wanted(source)?))).transpose()?;
+        self.run(registry, async |registry| match &wanted {
+            Some((source, wanted)) if !dry_run => registry.push(source, wanted).await.map(Some),
+            wanted => registry.plan(wanted.as_ref().map(|(source, wanted)| (*source, wanted))).await.map(|()| None),
+        })
+    }
+
+    /// Takes what is there into the record; in a dry run too, since it changes nothing.
+    ///
+    /// # Errors
+    /// Exit 3 or 7 where it is not there or not what is meant.
+    pub(crate) fn adopt(
+        &self,
+        registry: Registry,
+        record: &Record,
+        source: Option<&Source>,
+    ) -> Result<Option<Artifact>, Failure> {
+        let told = match source {
+            Some(source) => Some(source.content.digest.clone()),
+            None => record.section::<Archive>()?.map(|archive| archive.digest),
+        };
+        self.run(registry, async |registry| registry.adopt(&self.title, told.as_ref()).await.map(Some))
+    }
+
+    /// Writes a layout, or says so.
+    ///
+    /// # Errors
+    /// Exit 1 where it cannot be written.
+    pub(crate) fn write_layout(&self, source: &Source, dry_run: bool, console: &Console) -> Result<Option<Artifact>, Failure> {
+        let Some(directory) = &self.layout else { return Ok(None) };
+        let wanted = self.wanted(source)?;
+        if dry_run {
+            console.plan(format!("write the manifest '{}' and its layer to '{}'", wanted.digest, directory.display()));
+            return Ok(None);
+        }
+        crate::layout::write(directory, &source.content, &wanted, &self.reference)?;
+        source.unchanged()?;
+        let (directory, reference) = (directory.display(), &self.reference);
+        console.note(format!(
+            "wrote '{directory}'; where the registry is: skopeo copy oci:{directory}:{} docker://{reference}",
+            reference.tag
+        ));
+        Ok(None)
+    }
+
+    /// Runs `work` with the registry, bounded by the user's time and by a signal; an upload that is open is cancelled.
+    fn run<T>(&self, mut registry: Registry, work: impl AsyncFnOnce(&Registry) -> Result<T, Fault>) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::io("start the network runtime", &error))?;
+        let interrupt = scar_tool::signal::catch();
+        runtime.block_on(async {
+            let result = match interrupt.race(self.timed(registry.connect())).await {
+                Ok(Ok(Ok(()))) => interrupt.race(self.timed(work(&registry))).await,
+                Ok(Ok(Err(fault))) => Ok(Ok(Err(fault))),
+                Ok(Err(failure)) | Err(failure) => Err(failure),
+            };
+            let failure = match result {
+                Ok(Ok(Ok(value))) => return Ok(value),
+                Ok(Ok(Err(fault))) => registry.failure(fault),
+                Ok(Err(failure)) | Err(failure) => failure,
+            };
+            registry.abandon().await;
+            Err(failure)
+        })
+    }
+
+    async fn timed<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let Some(timeout) = self.timeout else { return Ok(work.await) };
+        tokio::time::timeout(timeout, work).await.map_err(|_| {
+            let (reference, seconds) = (&self.reference, timeout.as_secs_f64());
+            Failure::new(Exit::TimedOut, format!("push to '{reference}': not done within {seconds} s"))
+                .hint("give it more --timeout; it is safe to run this step again, what is there is not sent twice")
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! A blob's way into the registry (OCI distribution specification, "Pushing blobs").
+//!
+//! Invariants: the registry is asked first; each try has an upload session of its own; no part of a session is sent twice;
+//! an upload ends when nothing moves, not when it takes long.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use scar_http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use scar_http::{Body, Error, Method, Response, StatusCode, Url};
+use scar_record::Digest;
+use scar_tool::{Exit, Failure, Progress};
+
+use crate::body::{Content, Sent};
+use crate::registry::{Fault, Registry};
+
+const OCTETS: &str = "application/octet-stream";
+/// Chunks for a proxy that takes no larger body: the common limits, the last one nginx's default.
+const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
+/// The largest `OCI-Chunk-Min-Length` that is believed.
+const LARGEST_CHUNK: u64 = 1 << 30;
+/// How fast a registry at least moves a blob that it has wholly received to its place, in bytes a second.
+const SETTLING: u64 = 32 << 20;
+/// How long the cancelling of an upload may take.
+const CANCEL: Duration = Duration::from_secs(2);
+
+/// Whether the registry has a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// With the right size.
+    Here,
+    /// With another size.
+    Wrong(u64),
+    /// No.
+    Absent,
+    /// It gave no usable answer.
+    Unknown,
+}
+
+/// An upload session.
+struct Session {
+    url: Url,
+    least_chunk: u64,
+}
+
+impl Registry {
+    /// Asks for a blob.
+    ///
+    /// # Errors
+    /// What would stop every other request too; a server that merely fails to answer this one is [`Presence::Unknown`].
+    pub(crate) async fn presence(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
+        let url = self.in_repository(&format!("blobs/{digest}"))?;
+        let answer = match self.exchange(Method::HEAD, &url, &[], None).await {
+            Ok(answer) => answer,
+            Err(Fault::Http(Error::Broken { .. } | Error::Status { .. })) => return Ok(Presence::Unknown),
+            Err(fault) => return Err(fault),
+        };
+        let length = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        Ok(match (answer.status(), length) {
+            (StatusCode::OK, Some(length)) if length == size => Presence::Here,
+            (StatusCode::OK, Some(length)) => Presence::Wrong(length),
+            (StatusCode::NOT_FOUND, _) => Presence::Absent,
+            _ => Presence::Unknown,
+        })
+    }
+
+    /// Brings a blob into the registry; false where it was there.
+    ///
+    /// `check` looks whether the source is still what was hashed; `force` does not believe a registry that has it.
+    ///
+    /// # Errors
+    /// The last try's fault.
+    pub(crate) async fn push_blob(
+        &self,
+        content: &Content,
+        check: impl Fn() -> Result<(), Failure>,
+        force: bool,
+        progress: Option<&Progress>,
+    ) -> Result<bool, Fault> {
+        let tries = Cell::new(0);
+        let invalid = Cell::new(0);
+        let chunk = Cell::new(self.terms.chunk.filter(|&chunk| chunk < content.size));
+        self.retry(|| async {
+            let first = tries.replace(tries.get() + 1) == 0;
+            if !(force && first) {
+                match self.presence(&content.digest, content.size).await? {
+                    Presence::Here => return Ok(!first),
+                    Presence::Wrong(length) => return Err(self.wrong_size(&content.digest, content.size, length).into()),
+                    Presence::Absent | Presence::Unknown => {}
+                }
+            }
+            check()?;
+            let session = self.begin().await?;
+            let sent = Arc::default();
+            let done = match chunk.get() {
+                None => self.put(&session.url, content, (0, content.size), &sent, progress).await,
+                Some(chunk) => self.put_in_chunks(&session, content, chunk, &sent, progress).await,
+            };
+            if let Some(cause) = sent.fault() {
+                let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
+                return Err(failure.hint("let nothing write to it while this step runs, and run it again").into());
+            }
+            let status = match &done {
+                Err(Fault::Http(Error::Status { status, words, .. })) => Some((*status, words.clone())),
+                _ => None,
+            };
+            match status {
+                Some((StatusCode::PAYLOAD_TOO_LARGE, _)) => {
+                    let size = chunk.get().unwrap_or(content.size);
+                    match FALLBACKS.into_iter().find(|&smaller| smaller < size) {
+                        Some(smaller) => {
+                            chunk.set(Some(smaller));
+                            let mib = smaller >> 20;
+                            self.console.note(format!("the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"));
+                            Err(Fault::Lost("the body was too large (413)".to_owned()))
+                        }
+                        None => done,
+                    }
+                }
+                Some((StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE, words)) => {
+                    Err(Fault::Lost(format!("the registry lost the upload session ({words})")))
+                }
+                Some((StatusCode::BAD_REQUEST, words)) if words.contains("UPLOAD_INVALID") || words.contains("UPLOAD_UNKNOWN") => {
+                    Err(Fault::Lost(format!("the registry lost the upload session ({words})")))
+                }
+                Some((StatusCode::BAD_REQUEST, words)) if words.contains("DIGEST_INVALID") || words.contains("SIZE_INVALID") => {
+                    // What was sent had the right digest: the reader held the last piece back until it knew.
+                    match invalid.replace(invalid.get() + 1) {
+                        0 => Err(Fault::Lost(format!("the registry received something else ({words})"))),
+                        _ => Err(Failure::new(
+                            Exit::Mismatch,
+                            format!("push '{}': the registry twice received something else than was sent: {words}", content.digest),
+                        )
+                        .hint("something between this host and the registry changes what passes")
+                        .into()),
+                    }
+                }
+                _ => done,
+            }
+            .map(|()| {
+                self.open.take();
+                true
+            })
+        })
+        .await
+    }
+
+    /// A registry that holds something else under a digest.
+    pub(crate) fn wrong_size(&self, digest: &Digest, size: u64, length: u64) -> Failure {
+        Failure::new(
+            Exit::Mismatch,
+            format!("push to '{}': the registry says that '{digest}' has {length} bytes; it has {size}", self.reference),
+        )
+        .hint("the registry's storage is damaged, or a proxy answers in its place")
+    }
+
+    /// Opens an upload session.
+    async fn begin(&self) -> Result<Session, Fault> {
+        let url = self.in_repository("blobs/uploads/")?;
+        let answer = self.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?.success().await?;
+        let least_chunk = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let url = self.next(&answer)?.ok_or_else(|| {
+            Failure::new(
+                Exit::Failed,
+                format!("push to '{}': the registry opened an upload without saying where (no Location)", self.reference),
+            )
+        })?;
+        *self.open.borrow_mut() = Some(url.clone());
+        Ok(Session { url, least_chunk: if least_chunk <= LARGEST_CHUNK { least_chunk } else { 0 } })
+    }
+
+    /// Where the session goes on, where the answer says so and it is allowed.
+    fn next(&self, answer: &Response) -> Result<Option<Url>, Fault> {
+        let Some(url) = answer.location() else { return Ok(None) };
+        self.may_go(&url, true)?;
+        Ok(Some(url))
+    }
+
+    async fn put_in_chunks(
+        &self,
+        session: &Session,
+        content: &Content,
+        chunk: u64,
+        sent: &Arc<Sent>,
+        progress: Option<&Progress>,
+    ) -> Result<(), Fault> {
+        let chunk = chunk.max(session.least_chunk);
+        let mut url = session.url.clone();
+        let mut at = 0;
+        while at < content.size {
+            let to = content.size.min(at + chunk);
+            let request = self
+                .request(Method::PATCH, &url)?
+                .header(CONTENT_TYPE, OCTETS)
+                .header(CONTENT_RANGE, &format!("{at}-{}", to - 1))
+                .body(Body::wrap(content.part(at, to, sent)));
+            let answer = self.watched(request.send(), to, sent, progress).await?;
+            // `Range` is not looked at: registries differ in what they say there, and the digest decides.
+            if let Some(next) = self.next(&answer)? {
+                *self.open.borrow_mut() = Some(next.clone());
+                url = next;
+            }
+            at = to;
+        }
+        self.put(&url, content, (content.size, content.size), sent, progress).await
+    }
+
+    /// Sends a part, ends the session with the digest of the whole, and looks at what the registry made of it.
+    async fn put(
+        &self,
+        url: &Url,
+        content: &Content,
+        (from, to): (u64, u64),
+        sent: &Arc<Sent>,
+        progress: Option<&Progress>,
+    ) -> Result<(), Fault> {
+        let mut url = url.clone();
+        url.query_pairs_mut().append_pair("digest", content.digest.as_str());
+        let mut request = self.request(Method::PUT, &url)?.header(CONTENT_TYPE, OCTETS);
+        request = match from == to {
+            true => request.body(Vec::new()),
+            false => request.body(Body::wrap(content.part(from, to, sent))),
+        };
+        let answer = self.watched(request.send(), to, sent, progress).await?;
+        match answer.header("docker-content-digest").filter(|said| *said != content.digest.as_str()) {
+            Some(said) => Err(Failure::new(
+                Exit::Mismatch,
+                format!("push '{}': the registry stored it as '{}'", content.digest, scar_tool::escape(said)),
+            )
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for an answer as long as bytes move; a challenge renews the login for the next session.
+    async fn watched(
+        &self,
+        answer: impl Future<Output = Result<Response, Error>>,
+        goal: u64,
+        sent: &Sent,
+        progress: Option<&Progress>,
+    ) -> Result<Response, Fault> {
+        let mut answer = std::pin::pin!(answer);
+        let mut moved = (sent.bytes(), Instant::now());
+        let answer = loop {
+            match tokio::time::timeout(Duration::from_millis(200), answer.as_mut()).await {
+                Ok(answer) => break answer?,
+                Err(_) => {
+                    let bytes = sent.bytes();
+                    progress.inspect(|progress| progress.set(bytes));
+                    if bytes != moved.0 {
+                        moved = (bytes, Instant::now());
+                    }
+                    // All is sent: the registry may need its time to put a large blob in its place.
+                    let settling = if bytes == goal { Duration::from_secs(goal / SETTLING) } else { Duration::ZERO };
+                    let patience = self.terms.stall + settling;
+                    if moved.1.elapsed() > patience {
+                        let request = format!("upload to {}", self.client.origin());
+                        let cause = format!("nothing moved for {} s", patience.as_secs());
+                        return Err(Error::Broken { request, cause, silent: true }.into());
+                    }
+                }
+            }
+        };
+        progress.inspect(|progress| progress.set(sent.bytes()));
+        match self.unchallenged(answer).await? {
+            Some(answer) => Ok(answer.success().await?),
+            None => Err(Fault::Lost("the login was renewed".to_owned())),
+        }
+    }
+
+    /// Cancels the upload that is open, as well as it goes.
+    pub(crate) async fn abandon(&self) {
+        let Some(url) = self.open.take() else { return };
+        if let Ok(request) = self.request(Method::DELETE, &url) {
+            let _ = request.timeout(CANCEL).send().await;
+        }
+    }
+}
