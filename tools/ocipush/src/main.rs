@@ -57,7 +57,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
             }
         }
     };
-    if let Some(artifact) = artifact {
+    // A dry run's record is the one that came in.
+    if let Some(artifact) = artifact.filter(|_| !dry_run) {
         record.set(&artifact);
     }
     record.write(console)
