@@ -89,6 +89,7 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
     println!("the site is up, its settings are in {}", environment.display());
     runtime.block_on(end);
     std::fs::remove_file(&environment)?;
+    std::fs::remove_file(site.directory().join("control"))?;
     for (name, server) in site.servers() {
         server.log().unexpected().iter().for_each(|r| println!("{name} has no such route: {}", r.line()));
     }
