@@ -51,7 +51,7 @@ impl Site {
     }
 
     /// The files that [`Site::environment`] names; those with secrets are 0600.
-    pub(super) fn write_files(&self, scar_password: &str) {
+    pub(super) fn write_files(&self) {
         let write = |name: &str, text: &str, mode| write_file(&self.directory.join(name), text, mode);
         write("ca.crt", self.certs.ca_pem(), 0o644);
         if let Some(pem) = &self.access.ca_pem {
@@ -61,7 +61,7 @@ impl Site {
             write("oci-password", &format!("{}\n", credentials.password), 0o600);
         }
         write("vertex-password", &format!("{}\n", self.vertex.behaviour().password), 0o600);
-        write("scar-password", &format!("{scar_password}\n"), 0o600);
+        write("scar-password", &format!("{}\n", self.scar_password), 0o600);
         write("kubeconfig", &self.kubeconfig().to_yaml(), 0o600);
     }
 }

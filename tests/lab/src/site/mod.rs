@@ -73,6 +73,7 @@ pub struct Site {
     /// The authority of all servers.
     pub certs: Certs,
     access: RegistryAccess,
+    scar_password: String,
     directory: PathBuf,
     _temporary: Option<TempDir>,
 }
@@ -127,10 +128,11 @@ impl Site {
             specman,
             certs,
             access,
+            scar_password,
             directory,
             _temporary: temporary,
         };
-        site.write_files(&scar_password);
+        site.write_files();
         site
     }
 
@@ -144,6 +146,13 @@ impl Site {
         let mut config = Kubeconfig::new(&self.kube_server.url(), Ca::Inline(self.certs.ca_pem().to_owned()));
         config.login = Login::Token(self.cluster.token());
         config
+    }
+
+    /// What no tool may ever show: the passwords of registry, VerteX and old SCAR, and the cluster's token.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = vec![self.vertex.behaviour().password, self.scar_password.clone(), self.cluster.token()];
+        secrets.extend(self.access.credentials.as_ref().map(|login| login.password.clone()));
+        secrets
     }
 
     /// The servers with their names.
