@@ -97,8 +97,8 @@ impl Client {
             Some(proxy) => format!("'{origin}' is reached through the proxy '{}'", proxy.address()),
             None => format!("'{origin}' is reached directly"),
         });
-        let home = build(trust, true, proxy.as_ref())?;
-        let away = if trust.has_identity() { build(trust, false, proxy.as_ref())? } else { home.clone() };
+        let home = build(trust, true, proxy.as_ref(), CONNECT)?;
+        let away = if trust.has_identity() { build(trust, false, proxy.as_ref(), CONNECT)? } else { home.clone() };
         Ok(Self { origin, home, away, credential: None, proxy, console: console.clone() })
     }
 
@@ -136,12 +136,18 @@ impl Client {
     }
 }
 
-fn build(trust: &Trust, with_identity: bool, proxy: Option<&Proxy>) -> Result<reqwest::Client, Failure> {
+/// The one place where a client comes from; `connect` bounds the time until a connection stands.
+pub(crate) fn build(
+    trust: &Trust,
+    with_identity: bool,
+    proxy: Option<&Proxy>,
+    connect: Duration,
+) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(trust.client_config(with_identity)?)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT)
+        .connect_timeout(connect)
         .user_agent(concat!("scar-tools/", env!("CARGO_PKG_VERSION")))
         .no_proxy();
     if let Some(proxy) = proxy.cloned() {
@@ -216,7 +222,7 @@ impl Request<'_> {
         match inner.headers(headers).send().await {
             Ok(inner) => {
                 client.console.trace(|| format!("< {} for {request}", inner.status()));
-                Ok(Response { inner, method, url })
+                Ok(Response::new(inner, method, url))
             }
             Err(error) => Err(Error::from_reqwest(&method, &url, &error, client.proxy.as_ref())),
         }
@@ -240,6 +246,10 @@ pub struct Response {
 }
 
 impl Response {
+    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url) -> Self {
+        Self { inner, method, url }
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.inner.status()

@@ -9,6 +9,7 @@ mod error;
 mod login;
 mod origin;
 mod retry;
+mod transport;
 mod words;
 
 pub use client::{Client, Credential, Request, Response};
@@ -16,7 +17,8 @@ pub use error::Error;
 pub use login::{Login, LoginOptions};
 pub use origin::Origin;
 pub use retry::{Attempt, Retry};
-pub use words::redacted;
+pub use transport::Transport;
+pub use words::{of as words, redacted};
 
 pub use reqwest::header;
 pub use reqwest::{Body, Method, StatusCode};

@@ -16,7 +16,7 @@ pub fn redacted(url: &Url) -> String {
 
 /// The server's own words: the messages of a known JSON error (OCI distribution specification "Error Codes", VerteX
 /// `v1Error`, OAuth), the title of an HTML page, else the text as it is.
-pub(crate) fn of(body: &[u8]) -> String {
+pub fn of(body: &[u8]) -> String {
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
         let said = of_json(&json);
         if !said.is_empty() {

@@ -1,0 +1,72 @@
+//! HTTP for a library that addresses and signs its requests by itself: the trust, the proxy and the bounds of every
+//! other request, but no origin of ours, since the library knows whom its signature is for.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use scar_tool::{Console, Failure};
+use scar_trust::{Proxy, Trust};
+use url::Url;
+
+use crate::client::build;
+use crate::{Error, Origin, Response, redacted};
+
+/// A client bound to no origin. It follows no redirect and repeats nothing.
+#[derive(Debug)]
+pub struct Transport {
+    inner: reqwest::Client,
+    proxy: Option<Proxy>,
+    console: Console,
+    /// Origins whose route was told.
+    told: Mutex<Vec<Origin>>,
+}
+
+impl Transport {
+    /// A transport that gives a connection `connect` to come about; `with_identity` shows the client certificate to
+    /// whomever asks for one.
+    ///
+    /// # Errors
+    /// Exit 2 where the TLS options or the environment's proxy make no configuration.
+    pub fn new(trust: &Trust, with_identity: bool, connect: Duration, console: &Console) -> Result<Self, Failure> {
+        let proxy = Proxy::from_environment()?;
+        let inner = build(trust, with_identity, proxy.as_ref(), connect)?;
+        Ok(Self { inner, proxy, console: console.clone(), told: Mutex::default() })
+    }
+
+    /// Sends one request, headers and body as they are; neither is ever shown. Any status is an answer.
+    ///
+    /// # Errors
+    /// As [`crate::Request::send`].
+    pub async fn send(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
+        self.tell_route(&url);
+        let request = format!("{method} {}", redacted(&url));
+        self.console.trace(|| format!("> {request}"));
+        match self.inner.request(method.clone(), url.clone()).headers(headers).body(body).send().await {
+            Ok(inner) => {
+                self.console.trace(|| format!("< {} for {request}", inner.status()));
+                Ok(Response::new(inner, method, url))
+            }
+            Err(error) => {
+                let error = Error::from_reqwest(&method, &url, &error, self.proxy.as_ref());
+                self.console.trace(|| format!("< {error}"));
+                Err(error)
+            }
+        }
+    }
+
+    fn tell_route(&self, url: &Url) {
+        let Some(origin) = Origin::of(url) else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.contains(&origin) {
+            return;
+        }
+        self.console.verbose(|| match self.proxy.as_ref().filter(|proxy| proxy.covers(url.as_str())) {
+            Some(proxy) => format!("'{origin}' is reached through the proxy '{}'", proxy.address()),
+            None => format!("'{origin}' is reached directly"),
+        });
+        told.push(origin);
+    }
+}
