@@ -150,7 +150,12 @@ impl Console {
     /// Writes one piece at once; a lost message must not end the work, so an error is dropped.
     fn raw(&self, text: &str) {
         let write = || {
-            let _ = anstream::AutoStream::auto(std::io::stderr()).write_all(text.as_bytes());
+            let mut stderr = std::io::stderr().lock();
+            // The adapter would write around each escape; the stages of a pipe share this stream, and a line must stay one.
+            let _ = match anstream::AutoStream::choice(&stderr) {
+                anstream::ColorChoice::Never => stderr.write_all(anstream::adapter::strip_str(text).to_string().as_bytes()),
+                _ => stderr.write_all(text.as_bytes()),
+            };
         };
         let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match bar {
