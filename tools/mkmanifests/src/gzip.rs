@@ -129,8 +129,8 @@ impl Member {
                 break;
             }
         }
-        out.write_all(&crc.sum().to_le_bytes())?;
-        out.write_all(&crc.amount().to_le_bytes())
+        let trailer = u64::from(crc.sum()) | u64::from(crc.amount()) << 32;
+        out.write_all(&trailer.to_le_bytes())
     }
 }
 

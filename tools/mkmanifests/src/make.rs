@@ -58,8 +58,11 @@ impl Source {
         &self.path
     }
 
+    /// The root, opened anew: a copy of the descriptor would go on listing where the last one stopped.
     fn fd(&self) -> Result<OwnedFd, Failure> {
-        self.fd.try_clone().map_err(|error| Failure::io(format_args!("pack '{}'", self.path.display()), &error))
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, ".", flags, Mode::empty())
+            .map_err(|errno| Failure::io(format_args!("pack '{}'", self.path.display()), &errno.into()))
     }
 }
 
