@@ -1,1 +1,141 @@
 //! The suites stand in `tests/`: one file a tool, named as the tool is, and one file for what holds across tools.
+//!
+//! Here is what several of them share: a site before its migration, and the tools called on it as the guide's steps are.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+
+use scar_kit::{DockerRegistry, Run, TOOLS, tool};
+use scar_lab::registry::Credentials;
+use scar_lab::site::{Site, SiteOptions};
+use scar_lab::specman::RegistryAccess;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A site, a tree to migrate, and a folder for what the steps leave. Every password of it is a registered secret.
+pub struct Migration {
+    /// The site.
+    pub site: Site,
+    folder: TempDir,
+}
+
+impl Migration {
+    /// On the lab's own registry.
+    pub fn new() -> Self {
+        Self::on(SiteOptions::default())
+    }
+
+    /// On Debian's docker-registry.
+    pub fn on_docker(registry: &DockerRegistry) -> Self {
+        let access = RegistryAccess {
+            url: registry.url(),
+            ca_pem: Some(registry.ca_pem().to_owned()),
+            credentials: Some(Credentials::new(registry.username(), registry.password())),
+        };
+        Self::on(SiteOptions { registry: Some(access), ..SiteOptions::default() })
+    }
+
+    /// On a site with these options.
+    pub fn on(options: SiteOptions) -> Self {
+        let migration = Self { site: Site::start(options), folder: TempDir::new().unwrap() };
+        for (key, path) in migration.site.environment() {
+            if key.ends_with("_PASSWORD_FILE") {
+                scar_kit::secret(std::fs::read_to_string(path).unwrap().trim_end());
+            }
+        }
+        scar_kit::secret(&migration.site.cluster.token());
+        let tree = migration.tree();
+        std::fs::create_dir_all(tree.join("charts/deep")).unwrap();
+        std::fs::write(tree.join("charts/deep/a file.yaml"), "kind: ConfigMap\n").unwrap();
+        std::fs::write(tree.join("charts/empty"), "").unwrap();
+        std::fs::write(tree.join("image.bin"), (0..=255).collect::<Vec<u8>>().repeat(300)).unwrap();
+        std::os::unix::fs::symlink("image.bin", tree.join("latest.bin")).unwrap();
+        migration
+    }
+
+    /// A folder of its own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The file server's tree.
+    pub fn tree(&self) -> PathBuf {
+        self.folder.path().join("tree")
+    }
+
+    /// Where the archive goes.
+    pub fn archive(&self) -> PathBuf {
+        self.folder.path().join("manifests.tgz")
+    }
+
+    /// A setting of the site.
+    #[track_caller]
+    pub fn setting(&self, name: &str) -> String {
+        let settings = self.site.environment();
+        settings.into_iter().find(|(key, _)| key == name).unwrap_or_else(|| panic!("the site has no {name}")).1
+    }
+
+    /// `HOST:PORT/REPOSITORY:TAG` of the guide.
+    pub fn reference(&self) -> String {
+        format!("{}/spectro-packs/spectro-manifests/manifest:0.0.0", self.setting("OCI_PACK_REGISTRY"))
+    }
+
+    /// The arguments with which a person would call a tool on this site.
+    pub fn arguments(&self, name: &str) -> Vec<String> {
+        let path = |path: PathBuf| path.display().to_string();
+        let login = |prefix: &'static str, peer: String| {
+            let options = [("--username", "USERNAME"), ("--password-file", "PASSWORD_FILE"), ("--ca-file", "CA_FILE")];
+            let options =
+                options.into_iter().flat_map(|(option, key)| [option.to_owned(), self.setting(&format!("{prefix}_{key}"))]);
+            options.chain([peer]).collect()
+        };
+        match name {
+            "mkmanifests" => vec!["-o".to_owned(), path(self.archive()), path(self.tree())],
+            "ocipush" => login("OCI", self.setting("OCI_PACK_REGISTRY")),
+            "vertex-login" => login("VERTEX", self.setting("VERTEX_ENDPOINT")),
+            "specman-wait" => ["--timeout", "30s"].map(str::to_owned).to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A tool as a person would call it on this site; stdin is still `/dev/null`.
+    #[track_caller]
+    pub fn tool(&self, name: &str) -> Run {
+        tool(name).args(self.arguments(name)).env("KUBECONFIG", self.setting("KUBECONFIG")).folder(self.folder())
+    }
+
+    /// Runs the steps before `name`, and gives the record that they come to. `begin` is the record that goes in.
+    #[track_caller]
+    pub fn steps_before(&self, name: &str, begin: &Value) -> Value {
+        let steps = TOOLS.into_iter().take_while(|step| *step != name);
+        steps.fold(begin.clone(), |record, step| self.tool(step).record(&record).run().succeeds().json())
+    }
+}
+
+impl Default for Migration {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The record with which a pipe begins.
+pub fn new_record() -> Value {
+    json!({"record": "scar-tools/1"})
+}
+
+/// Which tool sends such a request, by the line that [`Site::requests`] gives; none for the platform itself and for
+/// Specman's own look at the registry, which comes only once the flag is set.
+pub fn sender(line: &str) -> Option<&'static str> {
+    let (server, request) = line.split_once(' ').unwrap();
+    let path = request.split_once(' ').unwrap().1;
+    match server {
+        "kube" if path.contains("/secrets") => Some("scar-secret-rm"),
+        "kube" => Some("specman-wait"),
+        "registry" => Some("ocipush"),
+        "vertex" if path.starts_with("/v1/auth/") => Some("vertex-login"),
+        "vertex" if path.starts_with("/v1/registries/") => Some("pack-registry-set"),
+        "vertex" if path.starts_with("/v1/system/config/scar") || path.starts_with("/v1/jobs/") => Some("scar-set"),
+        _ => None,
+    }
+}

@@ -1,0 +1,146 @@
+//! The pages are the contract: each says in its NAME line what `--help` says, lists the options that there are and no
+//! others, keeps the order of sections, and is clean for mandoc.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+
+use scar_kit::{TOOLS, peer, program, tool, workspace};
+
+/// Sections in their order; a page may leave some out.
+const SECTIONS: [&str; 13] = [
+    "NAME",
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "RECORD FIELDS",
+    "ENVIRONMENT",
+    "FILES",
+    "EXIT STATUS",
+    "EXAMPLES",
+    "DIAGNOSTICS",
+    "SEE ALSO",
+    "STANDARDS",
+    "CAVEATS",
+    "SECURITY CONSIDERATIONS",
+];
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(workspace().join("man").join(name)).unwrap_or_else(|error| panic!("man/{name}: {error}"))
+}
+
+fn line<'a>(page: &'a str, request: &str) -> &'a str {
+    page.lines().find_map(|line| line.strip_prefix(request)).unwrap_or_else(|| panic!("no {request}")).trim()
+}
+
+fn help(name: &str) -> String {
+    match name {
+        "scar-migrate" => program(workspace().join("shell/scar-migrate")).arg("--help").run().succeeds().stdout(),
+        name => tool(name).arg("--help").run().succeeds().stdout(),
+    }
+}
+
+fn programs() -> impl Iterator<Item = &'static str> {
+    TOOLS.into_iter().chain(["scar-migrate"])
+}
+
+/// `--name` of every option that the help lists at the beginning of a line.
+fn options_of_help(help: &str) -> BTreeSet<String> {
+    let definitions = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    definitions.flat_map(|line| long_options(line.split("  ").next().unwrap())).collect()
+}
+
+/// `--name` of every option that the page defines: `.It Fl -name`, several in one line too.
+fn options_of_page(page: &str) -> BTreeSet<String> {
+    let definitions = page.lines().filter(|line| line.starts_with(".It Fl "));
+    definitions.flat_map(|line| line.split_whitespace().filter(|word| is_long(word)).map(|word| format!("-{word}"))).collect()
+}
+
+fn is_long(word: &str) -> bool {
+    word.len() > 2 && word.starts_with('-') && word[1..].starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+fn long_options(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_name_line_is_that_of_the_help() {
+    for name in programs() {
+        let page = page(&format!("{name}.1"));
+        let about = help(name).lines().next().unwrap().to_owned();
+        assert_eq!(format!("{name} - {}", line(&page, ".Nd ")), about);
+        assert_eq!(line(&page, ".Dt "), format!("{} 1", name.to_uppercase()));
+    }
+}
+
+#[test]
+fn the_options_of_page_and_help_are_the_same() {
+    for name in programs() {
+        let (in_help, in_page) = (options_of_help(&help(name)), options_of_page(&page(&format!("{name}.1"))));
+        assert!(in_help.len() >= 6, "{name}: {in_help:?}");
+        assert_eq!(in_help, in_page, "{name}: help on the left, page on the right");
+    }
+}
+
+#[test]
+fn the_sections_stand_in_their_order() {
+    for name in programs() {
+        let page = page(&format!("{name}.1"));
+        let found: Vec<_> =
+            page.lines().filter_map(|line| line.strip_prefix(".Sh ")).map(|name| name.trim_matches('"')).collect();
+        let known: Vec<_> = SECTIONS.into_iter().filter(|section| found.contains(section)).collect();
+        assert_eq!(found, known, "{name}");
+        for needed in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
+            assert!(found.contains(&needed), "{name} has no {needed}");
+        }
+    }
+}
+
+#[test]
+fn the_suites_page_names_every_tool_with_its_name_line() {
+    let suite = page("scar-tools.7");
+    for name in programs() {
+        let about = line(&page(&format!("{name}.1")), ".Nd ").to_owned();
+        assert!(suite.contains(&format!(".It Xr {name} 1\n{about}\n")), "{name}: {about}");
+    }
+}
+
+/// `.It Va section` stands for each section, and each of its fields below it.
+#[test]
+fn the_records_page_has_every_field_of_the_schema() {
+    let (page, schema) = (page("scar-record.5"), page("scar-record.schema.json"));
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let mut fields = 0;
+    for (section, about) in schema["properties"].as_object().unwrap() {
+        let text = page.split(&format!(".It Va {section}\n")).nth(1).unwrap_or_else(|| panic!("no section {section}"));
+        for field in about["properties"].as_object().into_iter().flatten().map(|(field, _)| field) {
+            assert!(text.contains(&format!(".It Va {section}.{field} ")), "{section}.{field}");
+            fields += 1;
+        }
+    }
+    assert!(fields > 50, "{fields}");
+    let defined =
+        page.lines().filter(|line| line.starts_with(".It Va ") && line.contains('.') && line[7..].contains('.')).count();
+    assert!(defined >= fields, "{defined} fields in the page, {fields} in the schema");
+}
+
+#[test]
+fn mandoc_has_nothing_against_the_pages() {
+    let Some(mandoc) = peer("mandoc") else { return };
+    let mut pages = 0;
+    for entry in std::fs::read_dir(workspace().join("man")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension != "json") {
+            program(&mandoc).args(["-T", "lint", "-W", "warning"]).arg(&path).run().succeeds().prints("");
+            pages += 1;
+        }
+    }
+    assert!(pages >= TOOLS.len() + 3, "{pages}");
+}
+
+#[test]
+fn shellcheck_has_nothing_against_the_scripts() {
+    let Some(shellcheck) = peer("shellcheck") else { return };
+    let scripts = ["shell/scar-migrate", "shell/rehearse", "shell/test", ".ci/run"];
+    program(shellcheck).args(scripts.map(|script| workspace().join(script))).run().succeeds().prints("");
+}
