@@ -373,9 +373,31 @@ impl Running {
         self.child.try_wait().expect("our own child").is_some()
     }
 
-    /// What stderr has so far.
-    pub fn stderr(&self) -> String {
-        self.stderr.as_ref().map(|s| String::from_utf8_lossy(&s.bytes.lock().unwrap()).into_owned()).unwrap_or_default()
+    /// Waits until stdout, stderr or the terminal holds `part`.
+    ///
+    /// # Panics
+    /// Where the run ends before, or its time is over.
+    #[track_caller]
+    pub fn until(&mut self, part: &str) {
+        let end = self.begun + self.run.timeout;
+        loop {
+            // Asked before the look, so that its last words count.
+            let over = self.is_over() || Instant::now() > end;
+            let said = self.said();
+            if said.iter().any(|text| text.contains(part)) {
+                return;
+            }
+            assert!(!over, "{} never said '{part}':\n{}", self.run.line(), said.join("\n---\n"));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What stdout, stderr and the terminal have so far.
+    pub fn said(&self) -> [String; 3] {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let so_far = |stream: &Option<Collected>| stream.as_ref().map(|s| s.bytes.lock().unwrap().clone()).unwrap_or_default();
+        let screen = self.terminal.as_ref().map(Terminal::screen).unwrap_or_default();
+        [text(so_far(&self.stdout)), text(so_far(&self.stderr)), text(screen)]
     }
 
     /// Waits for its end.
@@ -555,6 +577,14 @@ mod tests {
     #[should_panic(expected = "on stderr")]
     fn a_secret_on_stderr_fails() {
         sh("printf c3RkZXJyIGNhbmFyeSAx | base64 -d >&2").secret("stderr canary 1").run();
+    }
+
+    #[test]
+    fn a_run_is_met_in_its_middle_and_signalled() {
+        let mut running = sh("trap 'echo ended; exit 7' TERM; echo begun >&2; while :; do sleep 0.01; done").start();
+        running.until("begun");
+        running.signal(Signal::TERM);
+        running.wait().exits(7).prints("ended\n");
     }
 
     #[test]

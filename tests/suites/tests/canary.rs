@@ -1,0 +1,113 @@
+//! Secrets never show: not in what a run says, not in arguments and environments, not in what it leaves on disk.
+//! Every run of every suite is watched so (see `scar_kit`); here are the runs that have most to give away.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use scar_kit::{Outcome, TOOLS, bash, docker_registry, find_secrets, program, workspace};
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_suites::{Migration, new_record};
+
+/// A pipe of all tools with `-vv`, options as a person would give them.
+fn verbose_pipe(migration: &Migration) -> Outcome {
+    let quoted = |words: Vec<String>| words.iter().map(|word| format!(" '{word}'")).collect::<String>();
+    let stages = TOOLS.map(|name| format!("{name} -vv{}", quoted(migration.arguments(name))));
+    bash(&stages.join(" |\n")).env("KUBECONFIG", migration.setting("KUBECONFIG")).folder(migration.folder()).run()
+}
+
+/// Tokens are made during the run: the servers' logs know them.
+fn register_tokens(migration: &Migration) -> usize {
+    let mut tokens = 0;
+    for (_, server) in migration.site.servers() {
+        for request in server.log().requests() {
+            for header in ["authorization", "cookie"].iter().filter_map(|name| request.header(name)) {
+                let token = header.rsplit([' ', '=']).next().unwrap();
+                scar_kit::secret(token);
+                tokens += 1;
+            }
+        }
+    }
+    tokens
+}
+
+#[track_caller]
+fn shows_none(outcome: &Outcome) {
+    for text in [outcome.stdout(), outcome.stderr()] {
+        assert_eq!(find_secrets(text.as_bytes()), [""; 0], "{outcome}");
+    }
+}
+
+/// No file holds a secret but backups, which are the owner's alone.
+#[track_caller]
+fn leaves_none(folder: &Path) {
+    for entry in walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file()) {
+        let found = find_secrets(&std::fs::read(entry.path()).unwrap());
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let backup = mode == 0o600 && entry.path().to_str().unwrap().contains("scar-");
+        assert!(found.is_empty() || backup, "{found:?} in {} (mode {mode:o})", entry.path().display());
+    }
+}
+
+#[test]
+fn a_whole_run_at_its_most_talkative_shows_none() {
+    let migration = Migration::new();
+    let outcome = verbose_pipe(&migration);
+    outcome.succeeds();
+    assert!(register_tokens(&migration) > 10);
+    assert!(outcome.stderr().lines().count() > 30, "-vv says little\n{outcome}");
+    shows_none(&outcome);
+    leaves_none(migration.folder());
+}
+
+#[test]
+fn a_whole_run_on_debians_registry_shows_none() {
+    let Some(registry) = docker_registry() else { return };
+    let migration = Migration::on_docker(&registry);
+    let outcome = verbose_pipe(&migration);
+    outcome.succeeds();
+    register_tokens(&migration);
+    shows_none(&outcome);
+    leaves_none(migration.folder());
+}
+
+#[test]
+fn scar_migrate_keeps_none_in_state_log_and_record() {
+    let migration = Migration::new();
+    let config = migration.folder().join("site.env");
+    migration.site.write_environment(&config);
+    let state = migration.folder().join("state");
+    let outcome = program(workspace().join("shell/scar-migrate"))
+        .args(["-vv", "-c"])
+        .arg(&config)
+        .arg("--state")
+        .arg(&state)
+        .env("SCAR_CONTENT", migration.tree())
+        .run();
+    outcome.succeeds();
+    assert!(register_tokens(&migration) > 10);
+    shows_none(&outcome);
+    leaves_none(migration.folder());
+    assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// A server that repeats what it was sent, in its refusal: the message quotes it, but not the secret.
+#[test]
+fn a_server_that_repeats_a_secret_does_not_make_the_tool_show_it() {
+    for (name, server) in
+        [("ocipush", "registry"), ("vertex-login", "vertex"), ("pack-registry-set", "vertex"), ("scar-set", "vertex")]
+    {
+        let migration = Migration::new();
+        let record = migration.steps_before(name, &new_record());
+        register_tokens(&migration);
+        let password = |key: &str| std::fs::read_to_string(migration.setting(key)).unwrap().trim_end().to_owned();
+        let token = record["session"]["authorization"].as_str().unwrap_or("no token yet");
+        let said = format!("bad login {} or {} or {token}", password("OCI_PASSWORD_FILE"), password("VERTEX_PASSWORD_FILE"));
+        let servers = migration.site.servers();
+        let (_, server) = servers.iter().find(|(known, _)| known == server).unwrap();
+        let body = serde_json::json!({"code": "Refused", "message": said, "errors": [{"code": "DENIED", "message": said}]});
+        server.faults().on(Match::any("/v*/**"), Times::Always, Action::Answer(Answer::json(403, &body)));
+        let outcome = migration.tool(name).arg("-vv").record(&record).run();
+        outcome.exits(4).writes_nothing();
+    }
+}

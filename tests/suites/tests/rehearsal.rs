@@ -1,0 +1,120 @@
+//! `shell/rehearse`: the whole migration for real, and nothing left of it, however it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use scar_kit::{Run, Signal, bash, binaries, program, workspace};
+use tempfile::TempDir;
+
+/// A rehearsal whose temporary files all go below `folder`.
+fn rehearse(folder: &Path) -> Run {
+    program(workspace().join("shell/rehearse"))
+        .env("SCAR_TOOLS_BIN", binaries())
+        .env("TMPDIR", folder)
+        .timeout(Duration::from_secs(180))
+}
+
+/// No file below the folder, and no process that was called with it.
+#[track_caller]
+fn leaves_nothing(folder: &Path) {
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.is_empty(), "left: {files:?}");
+    let name = folder.to_str().unwrap().as_bytes();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let called = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let left = called.windows(name.len()).any(|window| window == name);
+        assert!(!left, "still there: {}", String::from_utf8_lossy(&called).replace('\0', " "));
+    }
+}
+
+#[test]
+fn the_sample_tree_migrates_and_every_file_is_served() {
+    let folder = TempDir::new().unwrap();
+    let outcome = rehearse(folder.path()).run();
+    outcome.succeeds();
+    let text = outcome.stdout();
+    for line in [
+        "SCAR setting  https://scar.example\n",
+        "SCAR setting  https://specman-service.hubble-system.svc.cluster.local:8443\n",
+        "secret        the old one\n",
+        "secret        made anew by the platform\n",
+        "Specman       serves nothing\n",
+        "Specman       serves 0.0.0\n",
+        "   47 files are the same, 1 of them links within the tree\n",
+        "   1 links lead to folders, out of the tree or nowhere: served by nobody\n",
+    ] {
+        assert!(text.contains(line), "no line: {line}\n{outcome}");
+    }
+    assert!(!text.contains("Building"), "{outcome}");
+    for (number, step) in ["secret", "archive", "push", "login", "flag", "wait", "set"].into_iter().enumerate() {
+        outcome.says(&format!("scar-migrate: step {} of 7, {step}: ", number + 1));
+    }
+    leaves_nothing(folder.path());
+}
+
+#[test]
+fn a_tree_of_ones_own_migrates_and_links_out_of_it_are_told_apart() {
+    let (folder, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let at = |name: &str| tree.path().join(name);
+    std::fs::create_dir(at("sub")).unwrap();
+    std::fs::write(at("sub/'quoted\" \\name"), "content").unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", at("absolute")).unwrap();
+    std::os::unix::fs::symlink("../../../../../etc/hostname", at("sub/out")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+    std::os::unix::fs::symlink("../sub/'quoted\" \\name", at("sub/in")).unwrap();
+    let outcome = rehearse(folder.path()).arg(tree.path()).run();
+    outcome.succeeds();
+    assert!(outcome.stdout().contains("   2 files are the same, 1 of them links within the tree\n"), "{outcome}");
+    assert!(outcome.stdout().contains("   3 links lead "), "{outcome}");
+    leaves_nothing(folder.path());
+}
+
+#[test]
+fn a_migration_that_fails_fails_the_rehearsal_and_leaves_nothing() {
+    let (folder, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let outcome = rehearse(folder.path()).arg(tree.path()).run();
+    outcome.exits(2).says("scar-migrate: error: step 2 of 7, archive, ended with status 2\n");
+    assert!(!outcome.stdout().contains("== After"), "{outcome}");
+    leaves_nothing(folder.path());
+}
+
+#[test]
+fn a_folder_that_is_none_is_refused() {
+    let folder = TempDir::new().unwrap();
+    rehearse(folder.path()).arg("/no/such/folder").run().fails(2, "rehearse: error: '/no/such/folder' is no folder\n");
+    rehearse(folder.path()).arg("--kep").run().fails(2, "rehearse: error: unknown option '--kep'\n");
+    leaves_nothing(folder.path());
+}
+
+/// As Ctrl-C on a terminal does it: to the script and to all that it started.
+#[test]
+fn ctrl_c_at_any_time_leaves_nothing() {
+    for moment in ["== Before", "step 1 of 7", "step 3 of 7", "== After"] {
+        let folder = TempDir::new().unwrap();
+        let mut running = rehearse(folder.path()).start();
+        running.until(moment);
+        running.signal_group(Signal::INT);
+        let outcome = running.wait();
+        assert!([0, 130].contains(&outcome.status()) || moment.starts_with("step"), "{outcome}");
+        assert!(!outcome.stdout().contains("files are the same") || outcome.status() == 0, "{outcome}");
+        leaves_nothing(folder.path());
+    }
+}
+
+#[test]
+fn a_kept_site_serves_single_tools_until_it_is_ended() {
+    let folder = TempDir::new().unwrap();
+    let mut running = rehearse(folder.path()).arg("--keep").start();
+    running.until("scar-secret-rm --dry-run");
+    let [stdout, ..] = running.said();
+    let environment = stdout.lines().find_map(|line| line.trim().strip_prefix(". ")).unwrap().to_owned();
+    // The lines that it prints, typed in another terminal.
+    let commands = stdout.split(&environment).nth(1).unwrap().lines().filter(|line| !line.trim().starts_with("kubectl"));
+    let script = format!(". {environment}\nset -ex\n{}", commands.collect::<Vec<_>>().join("\n"));
+    let outcome = bash(&script).run();
+    outcome.succeeds().says("scar-secret-rm: would ").says("pack-registry-set: ");
+    running.signal_group(Signal::INT);
+    running.wait().exits(130);
+    leaves_nothing(folder.path());
+}
