@@ -119,7 +119,7 @@ pub struct Session {
     pub insecure: bool,
 }
 
-/// The pack registry's entry in VerteX (guide steps 6 and 7).
+/// The pack registry's entry in VerteX (guide steps 6 to 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackRegistry {
     /// The entry's uid.
@@ -136,7 +136,7 @@ pub struct PackRegistry {
     pub changed: bool,
 }
 
-/// That Specman has the tag (guide step 8).
+/// That Specman has the tag (guide step 9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Specman {
     /// Its namespace.
@@ -149,7 +149,7 @@ pub struct Specman {
     pub pods: Vec<String>,
 }
 
-/// The SCAR setting (guide steps 9 to 11).
+/// The SCAR setting (guide steps 10 to 12).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scar {
     /// The endpoint, as read back.
