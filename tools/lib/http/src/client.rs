@@ -63,6 +63,7 @@ impl Credential {
 #[derive(Debug, Clone)]
 pub struct Client {
     origin: Origin,
+    base: Url,
     /// Shows the client certificate, where there is one.
     home: reqwest::Client,
     /// Shows none.
@@ -99,7 +100,8 @@ impl Client {
         });
         let home = build(trust, true, proxy.as_ref(), CONNECT)?;
         let away = if trust.has_identity() { build(trust, false, proxy.as_ref(), CONNECT)? } else { home.clone() };
-        Ok(Self { origin, home, away, credential: None, proxy, console: console.clone() })
+        let base = origin.url("/")?;
+        Ok(Self { origin, base, home, away, credential: None, proxy, console: console.clone() })
     }
 
     /// The same client with a credential for its origin (or none).
@@ -114,6 +116,11 @@ impl Client {
     /// The origin that the credential is for.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The root of the client's origin, for a caller that sets path and query itself.
+    pub fn base(&self) -> Url {
+        self.base.clone()
     }
 
     /// A request to any URL: with credential and client certificate to the client's own origin, bare to every other.
@@ -328,7 +335,8 @@ impl Response {
         inner.bytes_stream().map(move |piece| piece.map_err(|error| Error::from_reqwest(&method, &url, &error, None)))
     }
 
-    fn request(&self) -> String {
+    /// `METHOD URL` of the request, as a message may show it.
+    pub fn request(&self) -> String {
         format!("{} {}", self.method, redacted(&self.url))
     }
 

@@ -14,7 +14,7 @@ mod words;
 
 pub use client::{Client, Credential, Request, Response};
 pub use error::Error;
-pub use login::{Login, LoginOptions};
+pub use login::{Login, LoginOptions, secret_file};
 pub use origin::Origin;
 pub use retry::{Attempt, Retry};
 pub use transport::Transport;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use scar_tool::{Console, Failure, signal};
 use secrecy::SecretString;
@@ -43,18 +43,7 @@ impl LoginOptions {
     /// Exit 2 for a missing, empty or many-lined password.
     pub fn open(&self, console: &Console) -> Result<Login, Failure> {
         let password = if let Some(path) = &self.password_file {
-            let what = format!("the password file '{}'", path.display());
-            let open = File::open(path).and_then(|file| file.metadata().map(|data| (file, data)));
-            let (file, data) = open.map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
-            if data.is_dir() {
-                return Err(Failure::misuse(format!("read {what}: it is a directory")));
-            }
-            if data.is_file() && data.permissions().mode() & 0o044 != 0 {
-                let mode = data.mode() & 0o777;
-                console.warn(format!("{what} can be read by others (mode {mode:04o})"));
-                console.hint(format!("chmod 600 '{}'", path.display()));
-            }
-            Some(read(file, &what, console)?)
+            Some(secret_file(path, "the password file", console)?)
         } else if self.password_stdin {
             Some(read(std::io::stdin(), "the password from standard input", console)?)
         } else {
@@ -82,6 +71,25 @@ impl Login {
     }
 }
 
+/// Reads a password, token or key from a file of one line; `what` names the file's part, such as `the token file`.
+///
+/// # Errors
+/// Exit 2 where the file cannot be read, is empty, or holds more than a line.
+pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretString, Failure> {
+    let what = format!("{what} '{}'", path.display());
+    let open = File::open(path).and_then(|file| file.metadata().map(|data| (file, data)));
+    let (file, data) = open.map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
+    if data.is_dir() {
+        return Err(Failure::misuse(format!("read {what}: it is a directory")));
+    }
+    if data.is_file() && data.permissions().mode() & 0o044 != 0 {
+        let mode = data.mode() & 0o777;
+        console.warn(format!("{what} can be read by others (mode {mode:04o})"));
+        console.hint(format!("chmod 600 '{}'", path.display()));
+    }
+    read(file, &what, console)
+}
+
 /// Reads one secret line: one line ending is stripped, a second one is a mistake.
 fn read(source: impl Read, what: &str, console: &Console) -> Result<SecretString, Failure> {
     let mut bytes = Vec::new();
@@ -104,11 +112,12 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
         console.verbose(|| format!("one line ending was stripped from {what}"));
     }
     if bytes.is_empty() {
-        return Err(Failure::misuse(format!("read {what}: nothing is there")).hint("it must hold the password, on one line"));
+        return Err(Failure::misuse(format!("read {what}: nothing is there")).hint("it must hold the secret, on one line"));
     }
     if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        return Err(Failure::misuse(format!("read {what}: it has more than one line"))
-            .hint("it must hold the password alone, on one line"));
+        return Err(
+            Failure::misuse(format!("read {what}: it has more than one line")).hint("it must hold the secret alone, on one line")
+        );
     }
     String::from_utf8(bytes).map_err(|_| Failure::misuse(format!("read {what}: it is not UTF-8")))
 }
@@ -120,7 +129,7 @@ fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
     };
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
     // A signal during the prompt ends the process; the terminal must not stay without echo.
-    let _echo = signal::keep_terminal(&terminal);
+    let _echo = signal::hide_typing(&terminal);
     let asked = format!("Password for {} at {origin}: ", scar_tool::escape(username));
     let typed = rpassword::prompt_password(asked).map_err(none)?;
     if typed.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Console, Exit, Failure};
@@ -50,6 +50,17 @@ pub fn keep_terminal(terminal: &File) -> KeptTerminal {
     let kept = terminal.try_clone().ok().zip(tcgetattr(terminal).ok());
     *TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     KeptTerminal(())
+}
+
+/// The same, with what is typed not shown from here on: before a prompt, so that no key pressed early is echoed.
+pub fn hide_typing(terminal: &File) -> KeptTerminal {
+    let kept = keep_terminal(terminal);
+    if let Ok(mut settings) = tcgetattr(terminal) {
+        settings.local_modes.remove(LocalModes::ECHO);
+        // A device that cannot hide what is typed is no reason not to ask: whoever reads it sees that it does not.
+        let _ = tcsetattr(terminal, OptionalActions::Now, &settings);
+    }
+    kept
 }
 
 /// See [`keep_terminal`].

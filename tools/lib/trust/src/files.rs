@@ -47,6 +47,42 @@ pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<Certificate
     Ok(found)
 }
 
+/// The certificates of a PEM file, checked, as the PEM text that another program may be given: nothing but certificates,
+/// none of them past its time.
+///
+/// # Errors
+/// Exit 2 for a file that does not hold what `option` needs.
+pub fn ca_chain(path: &Path, option: &str) -> Result<String, Failure> {
+    let what = format!("{option} '{}'", path.display());
+    let text = read(path, option)?;
+    for certificate in certificates_in(&text, &what)? {
+        if let Ok((_, parsed)) = X509Certificate::from_der(&certificate)
+            && !parsed.validity().is_valid()
+        {
+            let (from, to) = (parsed.validity().not_before, parsed.validity().not_after);
+            let subject = parsed.subject();
+            return Err(Failure::misuse(format!("read {what}: the certificate '{subject}' is valid from {from} to {to} only"))
+                .hint("give a certificate that is valid now, or compare 'date' with the real time"));
+        }
+    }
+    Ok(only_certificates(&String::from_utf8_lossy(&text)))
+}
+
+/// A PEM file may hold a key beside its certificates: that stays here.
+fn only_certificates(text: &str) -> String {
+    let mut inside = false;
+    let mut out = String::new();
+    for line in text.lines().map(str::trim) {
+        inside |= line == "-----BEGIN CERTIFICATE-----";
+        if inside {
+            out.push_str(line);
+            out.push('\n');
+        }
+        inside &= line != "-----END CERTIFICATE-----";
+    }
+    out
+}
+
 /// The private key in a PEM file.
 pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     key_in(&read(path, "--key-file")?, &format!("--key-file '{}'", path.display()))
@@ -75,6 +111,12 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_beside_a_certificate_is_not_given_away() {
+        let text = "x\r\n-----BEGIN CERTIFICATE-----\r\nAA\r\n-----END CERTIFICATE-----\r\n-----BEGIN PRIVATE KEY-----\nBB\n-----END PRIVATE KEY-----\n";
+        assert_eq!(only_certificates(text), "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n");
+    }
 
     #[test]
     fn says_what_a_wrong_file_holds() {

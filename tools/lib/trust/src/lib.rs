@@ -11,6 +11,7 @@ mod route;
 mod untrusted;
 mod verify;
 
+pub use files::ca_chain;
 pub use options::TlsOptions;
 pub use route::Proxy;
 pub use untrusted::{NOT_TLS, Reason, Untrusted, explained, untrusted};
