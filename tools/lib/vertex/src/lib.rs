@@ -1,1 +1,34 @@
-//! vertex
+//! The VerteX System API as the tools use it: a session bound to its origin, objects that keep every field value for
+//! value, writes that are never repeated blindly, and the SCAR setting.
+//!
+//! Invariants: the token goes to the origin of its session and to no other; a GET is repeated within its time, a PUT
+//! only where reading has shown that the one before did nothing; what the server hides is never taken for a value; no
+//! secret reaches a message.
+
+mod api;
+mod backup;
+mod difference;
+mod hidden;
+mod object;
+mod options;
+pub mod scar;
+pub mod token;
+
+pub use api::{Api, Settled, read_object};
+pub use backup::{Saved, place, save};
+pub use difference::{Change, differences};
+pub use hidden::{is_mask, names_a_secret};
+pub use object::Object;
+pub use options::{ApiOptions, login_command, shell_word};
+
+use scar_tool::{Exit, Failure};
+
+/// Runs a tool's network part to its end.
+///
+/// # Errors
+/// What `work` fails with; exit 1 where the system gives no event queue.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("start the network part: {error}")))?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,155 @@
+//! What differs between two objects, value for value, and how a person may be shown it.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::{Object, names_a_secret};
+
+/// The most of a value that is shown, in characters.
+const SHOWN: usize = 120;
+
+/// One value that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Where it stands: `spec.auth.password`.
+    pub path: String,
+    /// Whether its value is a secret and is not shown.
+    pub secret: bool,
+    /// What it was, fit to be shown.
+    pub before: String,
+    /// What it is, fit to be shown.
+    pub after: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.path, self.before, self.after)
+    }
+}
+
+/// What differs from `before` to `after`, in the order of the fields; the paths in `without` and all below them aside.
+pub fn differences(before: &Object, after: &Object, without: &[&str]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    in_objects("", before, after, without, &mut changes);
+    changes
+}
+
+fn in_objects(at: &str, before: &Object, after: &Object, without: &[&str], changes: &mut Vec<Change>) {
+    let path = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    let of = |object: &Object, name: &str| object.raw(&[name]);
+    for (name, value) in before.fields() {
+        in_values(&path(name), Some(value), of(after, name).as_deref(), without, changes);
+    }
+    for (name, value) in after.fields().filter(|(name, _)| of(before, name).is_none()) {
+        in_values(&path(name), None, Some(value), without, changes);
+    }
+}
+
+fn in_values(path: &str, before: Option<&RawValue>, after: Option<&RawValue>, without: &[&str], changes: &mut Vec<Change>) {
+    if without.contains(&path) {
+        return;
+    }
+    if let (Some(before), Some(after)) = (before, after) {
+        if let (Ok(before), Ok(after)) = (serde_json::from_str(before.get()), serde_json::from_str(after.get())) {
+            return in_objects(path, &before, &after, without, changes);
+        }
+        let list = |value: &RawValue| serde_json::from_str::<Vec<Box<RawValue>>>(value.get());
+        if let (Ok(before), Ok(after)) = (list(before), list(after))
+            && before.len() == after.len()
+        {
+            for (index, (before, after)) in before.iter().zip(&after).enumerate() {
+                in_values(&format!("{path}[{index}]"), Some(before), Some(after), without, changes);
+            }
+            return;
+        }
+        if same(before, after) {
+            return;
+        }
+    }
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let secret = names_a_secret(name.split('[').next().unwrap_or(name));
+    changes.push(Change { path: path.to_owned(), secret, before: shown(before, secret), after: shown(after, secret) });
+}
+
+/// Whether two values that are not both objects mean the same. Digits beyond what a float holds count.
+fn same(a: &RawValue, b: &RawValue) -> bool {
+    let (a, b) = (a.get(), b.get());
+    if a == b {
+        return true;
+    }
+    let text = |value: &str| serde_json::from_str::<String>(value).ok();
+    if let (Some(a), Some(b)) = (text(a), text(b)) {
+        return a == b;
+    }
+    let whole = |value: &str| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    match (a.parse::<f64>(), b.parse::<f64>()) {
+        (Ok(x), Ok(y)) => x == y && x.is_finite() && !(whole(a) && whole(b)),
+        _ => false,
+    }
+}
+
+/// A value as a message may hold it: no secret, nothing long, of objects and lists only that they are there.
+fn shown(value: Option<&RawValue>, secret: bool) -> String {
+    let Some(value) = value.map(RawValue::get) else { return "(absent)".to_owned() };
+    let text = serde_json::from_str::<String>(value);
+    match (value.chars().next(), &text) {
+        (_, Ok(text)) if text.is_empty() => "(empty)".to_owned(),
+        _ if secret => "(not shown)".to_owned(),
+        (Some('{'), _) => "{…}".to_owned(),
+        (Some('['), _) => "[…]".to_owned(),
+        (_, Ok(text)) if text.contains("-----BEGIN") => format!("(PEM, {} bytes)", text.len()),
+        (_, Ok(text)) => format!("'{}'", cut(&without_userinfo(text))),
+        _ => cut(value),
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A URL may hold a login: it is taken out of what is shown and recorded.
+pub(crate) fn without_userinfo(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(before: &str, after: &str) -> Vec<String> {
+        let object = |text: &str| Object::parse(text).unwrap();
+        differences(&object(before), &object(after), &["status"]).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn tells_each_value_that_differs_and_no_secret() {
+        let before = r#"{"a":{"flag":false,"password":"canary","gone":{"token":"canary"},"l":[1,{"key":"canary"}]},"status":1}"#;
+        let after = r#"{"status":2,"a":{"password":"canary2","l":[1,{"key":"c"}],"flag":true,"url":"https://u:canary@h/x"}}"#;
+        assert_eq!(
+            told(before, after),
+            [
+                "a.flag: false -> true",
+                "a.password: (not shown) -> (not shown)",
+                "a.gone: {…} -> (absent)",
+                "a.l[1].key: (not shown) -> (not shown)",
+                "a.url: (absent) -> 'https://h/x'",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_value_written_in_another_way_is_no_difference() {
+        assert_eq!(told(r#"{"a":1.50,"b":"\u0041","c":{"x":1,"y":2}}"#, r#"{"b":"A","c":{"y":2,"x":1},"a":1.5}"#), [""; 0]);
+        assert_eq!(told(r#"{"a":9007199254740993}"#, r#"{"a":9007199254740992}"#).len(), 1);
+        assert_eq!(told(r#"{"a":1}"#, r#"{"a":"1"}"#).len(), 1);
+    }
+}

@@ -1,0 +1,198 @@
+//! A JSON object whose parts stay as they were written: an unknown field, a number with a zero at its end or with more
+//! digits than any type holds go back to the server as they came.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+/// How many levels an answer may nest; a real one has about ten.
+const DEEPEST: usize = 64;
+
+/// The fields of an object, in order, each as it was read.
+#[derive(Clone, Default)]
+pub struct Object(Vec<(String, Box<RawValue>)>);
+
+impl Object {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// A text without any of the values: where it breaks off, that it is none, or that it nests too deep.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if nests_deeper(text, DEEPEST) {
+            return Err(format!("JSON that nests deeper than {DEEPEST} levels"));
+        }
+        serde_json::from_str(text).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            match error.is_data() {
+                true => "JSON, but not an object with each field once".to_owned(),
+                false => format!("no JSON (at {place})"),
+            }
+        })
+    }
+
+    /// The names and values of its fields.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+    }
+
+    /// A value below it, as it is written; `None` where a part of the path is not there.
+    pub fn raw(&self, path: &[&str]) -> Option<Box<RawValue>> {
+        let (first, rest) = path.split_first()?;
+        let value = self.0.iter().find(|(name, _)| name == first).map(|(_, value)| value)?;
+        if rest.is_empty() { Some(value.clone()) } else { serde_json::from_str::<Self>(value.get()).ok()?.raw(rest) }
+    }
+
+    /// An object below it.
+    pub fn object(&self, path: &[&str]) -> Option<Self> {
+        serde_json::from_str(self.raw(path)?.get()).ok()
+    }
+
+    /// The objects of a list below it; `None` where there is no list of objects.
+    pub fn objects(&self, path: &[&str]) -> Option<Vec<Self>> {
+        serde_json::from_str(self.raw(path)?.get()).ok()
+    }
+
+    /// A text below it.
+    pub fn text(&self, path: &[&str]) -> Option<String> {
+        serde_json::from_str(self.raw(path)?.get()).ok()
+    }
+
+    /// A text below it; empty where it is not there.
+    pub fn text_or_empty(&self, path: &[&str]) -> String {
+        self.text(path).unwrap_or_default()
+    }
+
+    /// A truth value below it; false where it is not there.
+    pub fn flag(&self, path: &[&str]) -> bool {
+        self.raw(path).is_some_and(|value| value.get() == "true")
+    }
+
+    /// Sets a value below it and leaves all others as they are; missing objects on the way are made.
+    pub fn set(&mut self, path: &[&str], value: &impl Serialize) {
+        // Texts, truth values and objects of these: their serialisation has no way to fail.
+        let Ok(value) = serde_json::value::to_raw_value(value) else { return };
+        self.set_raw(path, value);
+    }
+
+    fn set_raw(&mut self, path: &[&str], value: Box<RawValue>) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let value = match rest {
+            [] => value,
+            _ => {
+                let mut below = self.object(&[first]).unwrap_or_default();
+                below.set_raw(rest, value);
+                let Ok(value) = serde_json::value::to_raw_value(&below) else { return };
+                value
+            }
+        };
+        match self.0.iter_mut().find(|(name, _)| name == first) {
+            Some((_, old)) => *old = value,
+            None => self.0.push(((*first).to_owned(), value)),
+        }
+    }
+
+    /// The object as JSON text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Names alone: the values may be passwords.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if fields.iter().any(|(known, _)| *known == name) {
+                        return Err(A::Error::custom("a field stands twice"));
+                    }
+                    fields.push((name, value));
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Whether brackets outside of texts nest deeper than `most`.
+fn nests_deeper(text: &str, most: usize) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_field_changes_and_all_others_stay_as_they_were_written() {
+        let text = r#"{"z":{"n":1.50,"big":123456789012345678901234567890,"e":1e400},"spec":{"a":[ 1, 2 ],"flag":false}}"#;
+        let mut object = Object::parse(text).unwrap();
+        object.set(&["spec", "flag"], &true);
+        assert_eq!(object.to_json(), text.replace("false", "true"));
+        object.set(&["spec", "auth", "password"], &"p\"w");
+        assert_eq!(object.text(&["spec", "auth", "password"]).as_deref(), Some("p\"w"));
+        assert!(object.flag(&["spec", "flag"]) && !object.flag(&["spec", "a"]) && !object.flag(&["none"]));
+    }
+
+    #[test]
+    fn refuses_what_is_no_object_without_quoting_it() {
+        for (text, says) in [
+            ("[]", "not an object"),
+            ("\"canary\"", "not an object"),
+            (r#"{"a":1,"a":"canary"}"#, "not an object with each field once"),
+            ("{\"canary", "no JSON"),
+        ] {
+            let error = Object::parse(text).unwrap_err();
+            assert!(error.contains(says) && !error.contains("canary"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_deep_answer_is_refused_and_brackets_in_texts_do_not_count() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(Object::parse(&deep).unwrap_err().contains("deeper than 64"));
+        let text = format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(1000));
+        assert!(Object::parse(&text).is_ok());
+    }
+}

@@ -1,0 +1,107 @@
+//! The options of every tool that uses a session, and the commands that messages offer.
+
+use std::time::Duration;
+
+use scar_http::Origin;
+use scar_record::Session;
+use scar_tool::{Exit, Failure};
+use scar_trust::TlsOptions;
+
+/// Where VerteX is and how long to wait for it. A session in the record brings all of it: no option is needed.
+#[derive(clap::Args, Debug, Clone)]
+#[command(next_help_heading = "VerteX options")]
+pub struct ApiOptions {
+    /// Insist that the session is for ENDPOINT
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+
+    /// Time for all of VerteX's answers together
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
+    pub timeout: Duration,
+
+    /// Whom to trust, where it is to differ from the login.
+    #[command(flatten)]
+    pub tls: TlsOptions,
+}
+
+impl ApiOptions {
+    /// Reads an address of VerteX as a person types it; the `/v1` that API pages show is taken off, and the caller told.
+    ///
+    /// # Errors
+    /// Exit 2 for anything that is not `https://HOST[:PORT]`.
+    pub fn address(text: &str) -> Result<(Origin, bool), Failure> {
+        let (origin, path) = Origin::parse(text)?;
+        match path.as_str() {
+            "" => Ok((origin, false)),
+            "v1" => Ok((origin, true)),
+            path => {
+                Err(Failure::misuse(format!("read the address '{text}': it has the path '/{path}'"))
+                    .hint(format!("write {origin}")))
+            }
+        }
+    }
+
+    /// The origin of a session, where `--endpoint` does not ask for another.
+    ///
+    /// # Errors
+    /// Exit 5 where the two differ: the token would go where it must not.
+    pub(crate) fn origin(&self, session: &Session) -> Result<Origin, Failure> {
+        let (origin, _) = Self::address(&session.endpoint)?;
+        let Some(asked) = &self.endpoint else { return Ok(origin) };
+        let (asked, _) = Self::address(asked)?;
+        if asked == origin {
+            return Ok(origin);
+        }
+        Err(Failure::new(Exit::Unsafe, format!("use the session: it is for '{origin}', not for '{asked}'"))
+            .hint(format!("log in there: vertex-login {asked}")))
+    }
+
+    /// The TLS options of the login, each replaced by one that was given here.
+    pub(crate) fn tls(&self, session: &Session) -> TlsOptions {
+        let mut tls = self.tls.clone();
+        tls.ca_file = tls.ca_file.or_else(|| session.ca_file.as_ref().map(Into::into));
+        tls.insecure |= session.insecure;
+        tls
+    }
+}
+
+/// The command that makes such a session again, for a message.
+pub fn login_command(session: &Session) -> String {
+    let mut command = format!("vertex-login {}", session.endpoint);
+    if let Some(file) = &session.ca_file {
+        command.push_str(&format!(" --ca-file {}", shell_word(file)));
+    }
+    if session.insecure {
+        command.push_str(" --insecure");
+    }
+    if ApiOptions::address(&session.endpoint).is_ok_and(|(origin, _)| origin.is_plain() && !origin.is_loopback()) {
+        command.push_str(" --plain-http");
+    }
+    command
+}
+
+/// A word as a shell takes it.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_v1_of_api_pages_is_taken_off_and_other_paths_are_refused() {
+        let read = |text: &str| ApiOptions::address(text).map(|(origin, stripped)| (origin.to_string(), stripped));
+        assert_eq!(read("https://v.example/v1/").unwrap(), ("https://v.example".to_owned(), true));
+        assert_eq!(read("v.example:8443").unwrap(), ("https://v.example:8443".to_owned(), false));
+        assert!(read("https://v.example/system").unwrap_err().message.contains("'/system'"));
+    }
+
+    #[test]
+    fn a_word_with_a_quote_survives_a_shell() {
+        assert_eq!(shell_word("/a/b.json"), "/a/b.json");
+        assert_eq!(shell_word("it's a file"), r"'it'\''s a file'");
+        assert_eq!(shell_word("$HOME"), "'$HOME'");
+    }
+}

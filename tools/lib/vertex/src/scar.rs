@@ -1,0 +1,267 @@
+//! The SCAR setting of VerteX (`/v1/system/config/scar`, guide steps 9 to 11): reading, comparing, validating.
+//!
+//! The server may leave out what is empty, write it another way, and hide the password: a setting is compared by what
+//! it means, and a hidden password is never taken for a value.
+
+use scar_http::{Error, Url};
+use scar_record::Previous;
+use scar_tool::Failure;
+use serde_json::value::RawValue;
+
+use crate::difference::without_userinfo;
+use crate::{Api, Change, Object, backup, is_mask};
+
+/// The setting's path.
+pub const PATH: &str = "/v1/system/config/scar";
+/// Specman's address in the cluster: the endpoint that the guide sets.
+pub const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
+
+/// The fields that the public description of the API has.
+const ENDPOINT: &str = "endpoint";
+const USERNAME: &str = "username";
+const PASSWORD: &str = "password";
+const CA_CERT: &str = "caCert";
+const INSECURE: &str = "insecureVerify";
+const BASE: &str = "baseContentPath";
+const TEXTS: [&str; 3] = [USERNAME, CA_CERT, BASE];
+
+/// A SCAR setting: as the server showed it, or as it is to be.
+#[derive(Debug, Clone)]
+pub struct Setting(Object);
+
+impl Setting {
+    /// A setting out of its object.
+    pub fn new(object: Object) -> Self {
+        Self(object)
+    }
+
+    /// What the guide's script sets, and what the options add to it.
+    pub fn target(endpoint: &str, ca_cert: Option<&str>, insecure: bool, base: Option<&str>) -> Self {
+        let mut object = Object::default();
+        object.set(&[ENDPOINT], &endpoint);
+        object.set(&[PASSWORD], &"");
+        object.set(&[USERNAME], &"");
+        if let Some(ca_cert) = ca_cert {
+            object.set(&[CA_CERT], &ca_cert);
+        }
+        if insecure {
+            object.set(&[INSECURE], &true);
+        }
+        if let Some(base) = base {
+            object.set(&[BASE], &base);
+        }
+        Self(object)
+    }
+
+    /// Reads the present setting.
+    ///
+    /// # Errors
+    /// As [`Api::failure`] tells them.
+    pub async fn read(api: &Api) -> Result<Self, Failure> {
+        api.get(PATH).await.map(Self).map_err(|error| api.failure("read the SCAR setting", &error))
+    }
+
+    /// The object, every field as it was.
+    pub fn object(&self) -> &Object {
+        &self.0
+    }
+
+    /// The endpoint as a message or a record may show it.
+    pub fn endpoint(&self) -> String {
+        without_userinfo(&self.0.text_or_empty(&[ENDPOINT]))
+    }
+
+    /// The user name, where there is one.
+    pub fn username(&self) -> Option<String> {
+        self.0.text(&[USERNAME]).filter(|text| !text.is_empty())
+    }
+
+    /// Whether there is a password that the server does not show: a mask, or nothing where a user name wants one.
+    pub fn hides_its_password(&self) -> bool {
+        let password = self.0.text_or_empty(&[PASSWORD]);
+        is_mask(&password) || password.is_empty() && self.username().is_some()
+    }
+
+    /// The same with this password.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        self.0.set(&[PASSWORD], &password);
+        self
+    }
+
+    /// What the record keeps of it: nothing secret.
+    pub fn previous(&self) -> Previous {
+        let text = |name: &str| self.0.text(&[name]).filter(|text| !text.is_empty());
+        Previous {
+            endpoint: self.endpoint(),
+            username: self.username(),
+            base_content_path: text(BASE),
+            insecure_verify: self.0.flag(&[INSECURE]),
+            has_ca_cert: text(CA_CERT).is_some(),
+            has_password: text(PASSWORD).is_some() || self.username().is_some(),
+        }
+    }
+
+    /// What of `self` differs from `wanted`, by meaning; a password only where both are known. Fields that the API's
+    /// description does not have are compared where `wanted` has them.
+    pub fn unlike(&self, wanted: &Self) -> Vec<Change> {
+        let (is, be) = (&self.0, &wanted.0);
+        let mut changes = Vec::new();
+        let shown = |text: &str, name: &str| match text {
+            "" => "(none)".to_owned(),
+            text if name == CA_CERT => format!("(PEM, {} bytes)", text.len()),
+            text => format!("'{}'", without_userinfo(text)),
+        };
+        let mut tell = |path: &str, secret: bool, before: String, after: String| {
+            changes.push(Change { path: path.to_owned(), secret, before, after });
+        };
+        let (a, b) = (is.text_or_empty(&[ENDPOINT]), be.text_or_empty(&[ENDPOINT]));
+        if !same_endpoint(&a, &b) {
+            tell(ENDPOINT, false, shown(&a, ENDPOINT), shown(&b, ENDPOINT));
+        }
+        for name in TEXTS {
+            let (a, b) = (is.text_or_empty(&[name]), be.text_or_empty(&[name]));
+            if meaning(name, &a) != meaning(name, &b) {
+                tell(name, false, shown(&a, name), shown(&b, name));
+            }
+        }
+        if is.flag(&[INSECURE]) != be.flag(&[INSECURE]) {
+            tell(INSECURE, false, is.flag(&[INSECURE]).to_string(), be.flag(&[INSECURE]).to_string());
+        }
+        let (a, b) = (is.text_or_empty(&[PASSWORD]), be.text_or_empty(&[PASSWORD]));
+        let unknown = is_mask(&a) || is_mask(&b) || self.hides_its_password() || wanted.hides_its_password();
+        if a != b && !unknown {
+            let secret = |text: &str| if text.is_empty() { "(none)".to_owned() } else { "(not shown)".to_owned() };
+            tell(PASSWORD, true, secret(&a), secret(&b));
+        }
+        let known = |name: &str| [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name);
+        let mut others = (Object::default(), Object::default());
+        for (name, value) in be.fields().filter(|(name, _)| !known(name)) {
+            others.1.set(&[name], &value);
+            if let Some(value) = is.raw(&[name]) {
+                others.0.set(&[name], &value);
+            }
+        }
+        changes.extend(crate::differences(&others.0, &others.1, &[]));
+        changes
+    }
+
+    /// Whether both lead to the same address.
+    pub fn same_endpoint(&self, other: &Self) -> bool {
+        same_endpoint(&self.0.text_or_empty(&[ENDPOINT]), &other.0.text_or_empty(&[ENDPOINT]))
+    }
+
+    /// Whether it means what `wanted` means.
+    pub fn is(&self, wanted: &Self) -> bool {
+        self.unlike(wanted).is_empty()
+    }
+
+    /// The fields that the API's description does not have, and that a write of `self`'s successor leaves out.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        let known = |name: &str| [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name);
+        let empty = |value: &RawValue| matches!(value.get(), "null" | "\"\"" | "false");
+        self.0.fields().filter(|(name, value)| !known(name) && !empty(value)).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+/// Asks VerteX once whether its present SCAR setting serves: the version that it serves, where it tells.
+///
+/// # Errors
+/// The server's refusal, or that it could not be asked.
+pub async fn validate(api: &Api) -> Result<Option<String>, Error> {
+    let answer = api.get_once("/v1/system/config/scar/validate").await?;
+    Ok(answer.text(&["spectroVersion"]).filter(|version| !version.is_empty()))
+}
+
+/// The folder for saved settings, made where it is not there: `$XDG_STATE_HOME/scar-tools`, else below the home folder.
+///
+/// # Errors
+/// Exit 2 where the environment names neither; exit 1 where it cannot be made.
+pub fn state_folder(state: Option<&std::ffi::OsStr>, home: Option<&std::ffi::OsStr>) -> Result<std::path::PathBuf, Failure> {
+    let set = |value: Option<&std::ffi::OsStr>| value.map(std::path::PathBuf::from).filter(|path| path.is_absolute());
+    let base = set(state).or_else(|| Some(set(home)?.join(".local/state"))).ok_or_else(|| {
+        Failure::misuse("find a place for the backup: neither XDG_STATE_HOME nor HOME is an absolute path")
+            .hint("use --backup FILE")
+    })?;
+    let folder = base.join("scar-tools");
+    backup::folder(&folder)?;
+    Ok(folder)
+}
+
+fn same_endpoint(a: &str, b: &str) -> bool {
+    let plain = |text: &str| text.trim().trim_end_matches('/').to_owned();
+    match (Url::parse(a), Url::parse(b)) {
+        (Ok(a), Ok(b)) => plain(a.as_str()) == plain(b.as_str()),
+        _ => plain(a) == plain(b),
+    }
+}
+
+/// What a text stands for: PEM by its lines, a path without its outer slashes.
+fn meaning(name: &str, text: &str) -> String {
+    match name {
+        CA_CERT => text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"),
+        BASE => text.trim_matches('/').to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(text: &str) -> Setting {
+        Setting(Object::parse(text).unwrap())
+    }
+
+    #[test]
+    fn the_body_is_the_guides_with_nothing_added_unasked() {
+        let target = Setting::target(SPECMAN, None, false, None);
+        let body = r#"{"endpoint":"https://specman-service.hubble-system.svc.cluster.local:8443","password":"","username":""}"#;
+        assert_eq!(target.object().to_json(), body);
+        let target = Setting::target("https://x", Some("PEM"), true, Some("/c"));
+        assert!(target.object().to_json().ends_with(r#""caCert":"PEM","insecureVerify":true,"baseContentPath":"/c"}"#));
+    }
+
+    #[test]
+    fn settings_are_compared_by_what_they_mean() {
+        let target = Setting::target(SPECMAN, None, false, None);
+        for same in [
+            format!(r#"{{"endpoint":"{SPECMAN}"}}"#),
+            format!(r#"{{"endpoint":"{SPECMAN}/","insecureVerify":false,"caCert":"","baseContentPath":"/","password":"***"}}"#),
+            format!(r#"{{"endpoint":"{SPECMAN}","new":1}}"#),
+        ] {
+            assert!(setting(&same).is(&target), "{same}");
+        }
+        let old = setting(r#"{"endpoint":"https://u:canary@old","username":"scar","password":"canary","insecureVerify":true}"#);
+        let told: Vec<_> = old.unlike(&target).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                format!("endpoint: 'https://old' -> '{SPECMAN}'"),
+                "username: 'scar' -> (none)".to_owned(),
+                "insecureVerify: true -> false".to_owned(),
+                "password: (not shown) -> (none)".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hidden_password_is_known_as_hidden_and_compared_with_nothing() {
+        for hidden in [r#"{"password":"***"}"#, r#"{"username":"u","password":""}"#, r#"{"username":"u"}"#] {
+            assert!(setting(hidden).hides_its_password(), "{hidden}");
+        }
+        for shown in [r#"{"username":"u","password":"pw"}"#, r#"{"password":""}"#, "{}"] {
+            assert!(!setting(shown).hides_its_password(), "{shown}");
+        }
+        let restored = setting(r#"{"endpoint":"https://old","username":"u","password":"pw"}"#);
+        assert!(setting(r#"{"endpoint":"https://old","username":"u"}"#).is(&restored));
+        assert!(!setting(r#"{"endpoint":"https://old","username":"u","password":"other"}"#).is(&restored));
+    }
+
+    #[test]
+    fn what_the_record_keeps_holds_no_secret() {
+        let old = setting(r#"{"endpoint":"https://u:canary@old/x","password":"canary","caCert":"canary","username":"u"}"#);
+        let kept = format!("{:?}", old.previous());
+        assert!(!kept.contains("canary") && kept.contains("https://old/x"), "{kept}");
+    }
+}
