@@ -1,2 +1,58 @@
-//! vertex-login
-fn main() {}
+//! vertex-login: a session of the VerteX System API, from a password or from a token of the browser (guide steps 10
+//! and 11).
+
+mod login;
+mod options;
+mod token;
+
+use std::process::ExitCode;
+
+use options::{Options, Way};
+use scar_http::{Client, Origin};
+use scar_record::{Record, Session};
+use scar_tool::{Console, Failure};
+use scar_trust::Trust;
+use secrecy::{ExposeSecret, SecretString};
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/vertex-login.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let plan = options.open(console)?;
+    let trust = Trust::load(&options.tls)?;
+    let client = Client::new(plan.origin.clone(), &trust, options.plain_http, console)?;
+    let mut record = Record::read(&options.common, plan.input)?;
+    if record.is_dry_run() {
+        console.plan(plan.as_text());
+        return record.write(console);
+    }
+    let session = match &plan.way {
+        Way::Token(given) => {
+            let session = session(&plan.origin, token::shaped(given)?, &trust);
+            token::accepted(client, &session, options.timeout, console)?;
+            session
+        }
+        Way::Password { username, login } => {
+            let password = login.password(username, &plan.origin)?;
+            session(&plan.origin, login::syslogin(&client, username, &password, options.timeout, console)?, &trust)
+        }
+    };
+    match session.expires_at {
+        Some(end) => console.note(format!("logged in to '{}'; the session ends at {end}", plan.origin)),
+        None => console.note(format!("logged in to '{}'", plan.origin)),
+    }
+    record.set(&session);
+    record.write(console)
+}
+
+/// The session that the stages after this one use without an option.
+fn session(origin: &Origin, authorization: SecretString, trust: &Trust) -> Session {
+    Session {
+        endpoint: origin.to_string(),
+        expires_at: scar_vertex::token::expiry(authorization.expose_secret()),
+        authorization,
+        ca_file: trust.ca_file().map(|path| path.display().to_string()),
+        insecure: trust.is_insecure(),
+    }
+}

@@ -1,0 +1,171 @@
+//! `POST /v1/auth/syslogin`: the password is sent once. A try is repeated only where nothing arrived, or where the
+//! server asked to come back later instead of looking at the password.
+
+use std::time::{Duration, Instant};
+
+use scar_http::header::ACCEPT;
+use scar_http::{Client, Error, Method, Origin, Retry, StatusCode, Url};
+use scar_tool::{Console, Exit, Failure};
+use scar_vertex::{Object, read_object, token};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+/// The path that the guide's script posts to.
+const PATH: &str = "/v1/auth/syslogin";
+/// How often a connection is tried.
+const CONNECTS: usize = 3;
+/// The way on for an account that a password alone does not open.
+const BROWSER: &str =
+    "log in with a browser, save the value of its cookie 'Authorization' in a file of mode 0600, and use --token-file FILE";
+
+/// Logs in and gives the token.
+pub(crate) fn syslogin(
+    client: &Client,
+    username: &str,
+    password: &SecretString,
+    time: Duration,
+    console: &Console,
+) -> Result<SecretString, Failure> {
+    let act = format!("log in to '{}' as '{username}'", client.origin());
+    let answer = scar_vertex::block_on(async { Ok(post(client, username, password, time, console).await) })?;
+    match answer {
+        Ok(answer) => token_of(&answer, &act),
+        Err(Error::Status { status, location, .. }) if status.is_redirection() => {
+            Err(redirected(&act, client.origin(), location.as_deref(), status))
+        }
+        Err(error) => Err(refusal(&error, &act)),
+    }
+}
+
+async fn post(
+    client: &Client,
+    username: &str,
+    password: &SecretString,
+    time: Duration,
+    console: &Console,
+) -> Result<Object, Error> {
+    let deadline = Instant::now() + time;
+    let retry = Retry { tries: CONNECTS, ..Retry::until(deadline) };
+    let send = async || match once(client, username, password, deadline).await {
+        Err(error) if error.is_before_send() => Err(error),
+        verdict => Ok(verdict),
+    };
+    let verdict = retry.run(console, send).await?;
+    let Some(wait) = verdict.as_ref().err().and_then(|error| asked_to_wait(error, deadline)) else { return verdict };
+    console.note(format!("VerteX is busy and asks to wait {} s", wait.as_secs()));
+    tokio::time::sleep(wait).await;
+    retry.run(console, send).await?
+}
+
+async fn once(client: &Client, username: &str, password: &SecretString, deadline: Instant) -> Result<Object, Error> {
+    let mut url = client.base();
+    url.set_path(PATH);
+    let body = json!({"username": username, "password": password.expose_secret()});
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+    let request = client.request(Method::POST, url).header(ACCEPT, "application/json").json(&body).timeout(left);
+    read_object(request.send().await?).await
+}
+
+/// How long to wait where the server put the login off before looking at it, and there is time for that.
+fn asked_to_wait(error: &Error, deadline: Instant) -> Option<Duration> {
+    match error {
+        Error::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, retry_after, .. } => {
+            retry_after.filter(|wait| Instant::now() + *wait < deadline)
+        }
+        _ => None,
+    }
+}
+
+/// The token in the answer to a login.
+fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
+    if answer.flag(&["isMfa"]) {
+        return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(BROWSER));
+    }
+    let token = answer.text_or_empty(&["Authorization"]);
+    if token.is_empty() {
+        return Err(Failure::new(Exit::Mismatch, format!("{act}: the server accepted the login and gave no token"))
+            .hint(format!("the account may have to set a second factor or a new password first; {BROWSER}")));
+    }
+    match token::check(&token) {
+        Ok(()) => Ok(token.into()),
+        Err(cause) => Err(Failure::new(Exit::Mismatch, format!("{act}: what the server gave as a token cannot be one: {cause}"))
+            .hint("is this VerteX itself, and not a proxy before it?")),
+    }
+}
+
+/// A login that the server did not let through, in the words of a login.
+fn refusal(error: &Error, act: &str) -> Failure {
+    let failure = error.failure(act);
+    let words = error.to_string().to_ascii_lowercase();
+    let locked = ["lock", "too many", "blocked", "disabled"].iter().any(|word| words.contains(word));
+    match error.status().map(|status| status.as_u16()) {
+        Some(401 | 403 | 423) if locked => Failure { exit: Exit::Refused, ..failure }
+            .hint("the account is locked: wait, or have another administrator unlock it; every further try may prolong the lock"),
+        Some(401) => failure.hint(
+            "user name or password is wrong; it was tried once and will not be tried again, since wrong tries lock the account",
+        ),
+        Some(403) => failure
+            .hint(format!("the account may be locked, may not log in here, or must use single sign-on; for that {BROWSER}")),
+        Some(404) => failure.hint("is this the address of VerteX's system console?"),
+        Some(400 | 422) => Failure { exit: Exit::Refused, ..failure }.hint("check user name and password; they were sent once"),
+        _ => match error {
+            Error::Broken { .. } => {
+                failure.hint("the answer to the login was lost, and it is not sent again by itself; run this step again")
+            }
+            Error::Malformed { .. } => failure.hint(format!(
+                "a proxy or a sign-on page may stand before VerteX: check the address; for single sign-on {BROWSER}"
+            )),
+            _ => failure,
+        },
+    }
+}
+
+/// A redirect is never followed: the password would go along.
+fn redirected(act: &str, origin: &Origin, to: Option<&str>, status: StatusCode) -> Failure {
+    let Some(to) = to else {
+        return Failure::new(Exit::Mismatch, format!("{act}: the server answers {status} without saying where to"));
+    };
+    let at_home = Url::parse(to).ok().as_ref().and_then(Origin::of).as_ref() == Some(origin);
+    if at_home {
+        return Failure::new(Exit::Refused, format!("{act}: the server answers {status} and wants the login at {to}"))
+            .hint(format!("with single sign-on {BROWSER}"));
+    }
+    let message = format!("{act}: the server answers {status} and redirects to {to}; the password does not go there");
+    Failure::new(Exit::Unsafe, message)
+        .hint(format!("if that address is VerteX, log in there; if it is a sign-on page, {BROWSER}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_in(answer: &str) -> Result<String, Failure> {
+        token_of(&Object::parse(answer).unwrap(), "log in").map(|token| token.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn a_token_is_taken_only_where_it_can_be_one() {
+        assert_eq!(token_in(r#"{"Authorization":"a.b.c","isMfa":false}"#).unwrap(), "a.b.c");
+        for (answer, exit, says) in [
+            (r#"{"Authorization":"a.b.c","isMfa":true}"#, Exit::Refused, "MFA"),
+            (r#"{"isMfa":false}"#, Exit::Mismatch, "gave no token"),
+            (r#"{"Authorization":"","isMfa":false}"#, Exit::Mismatch, "gave no token"),
+            (r#"{"Authorization":5}"#, Exit::Mismatch, "gave no token"),
+            (r#"{"Authorization":"can\nary"}"#, Exit::Mismatch, "character 4"),
+        ] {
+            let failure = token_in(answer).unwrap_err();
+            assert_eq!(failure.exit, exit, "{answer}");
+            assert!(failure.message.contains(says) && !failure.message.contains("can\nary"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_another_origin_is_unsafe_and_one_at_home_is_a_sign_on_page() {
+        let origin = Origin::parse("https://v.example").unwrap().0;
+        let exit = |to: Option<&str>| redirected("log in", &origin, to, StatusCode::FOUND).exit;
+        assert_eq!(exit(Some("https://sso.example/?next=canary")), Exit::Unsafe);
+        assert_eq!(exit(Some("http://v.example/")), Exit::Unsafe);
+        assert_eq!(exit(Some("https://v.example/login")), Exit::Refused);
+        assert_eq!(exit(None), Exit::Mismatch);
+    }
+}

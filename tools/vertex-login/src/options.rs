@@ -1,0 +1,132 @@
+//! What was typed, and what it means: where to log in, as whom, and with what.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use scar_http::{Login, LoginOptions, Origin, secret_file};
+use scar_record::Input;
+use scar_tool::{Common, Console, Failure};
+use scar_trust::TlsOptions;
+use scar_vertex::ApiOptions;
+use secrecy::SecretString;
+
+/// The command line.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "vertex-login",
+    version,
+    about = "log in to the VerteX System API",
+    help_template = scar_tool::HELP,
+    after_help = "Examples:
+  vertex-login https://vertex.example | pack-registry-set --name harbor
+  vertex-login https://vertex.example --ca-file vertex.pem --password-file pw | scar-set --dry-run
+  vertex-login https://vertex.example --token-file token <push.json
+"
+)]
+pub(crate) struct Options {
+    /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: Option<String>,
+
+    /// Take the token in FILE, copied from a browser that is logged in (MFA, single sign-on)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_file", "password_stdin"])]
+    token_file: Option<PathBuf>,
+
+    /// Time for the login, its tries together
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = scar_tool::duration)]
+    pub(crate) timeout: Duration,
+
+    /// Allow plain HTTP to a host other than this one
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+
+    #[command(flatten)]
+    login: LoginOptions,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What is to be done, with every file read that was named.
+pub(crate) struct Plan {
+    pub(crate) origin: Origin,
+    pub(crate) way: Way,
+    pub(crate) input: Input,
+}
+
+/// How to come by a session.
+pub(crate) enum Way {
+    /// With user and password.
+    Password {
+        /// The user.
+        username: String,
+        /// Where the password is.
+        login: Login,
+    },
+    /// With a token of the browser.
+    Token(SecretString),
+}
+
+impl Options {
+    /// Reads the environment's part and the files.
+    pub(crate) fn open(&self, console: &Console) -> Result<Plan, Failure> {
+        let Some(endpoint) = self.endpoint.clone().or_else(|| text(set("VERTEX_ENDPOINT"))) else {
+            return Err(Failure::misuse("missing: ENDPOINT")
+                .hint("vertex-login https://vertex.example, or set VERTEX_ENDPOINT; 'vertex-login --help' lists the options"));
+        };
+        let (origin, stripped) = ApiOptions::address(&endpoint)?;
+        if stripped {
+            console.note(format!("'/v1' is no part of the address and was left out: using '{origin}'"));
+        }
+        let way = match &self.token_file {
+            Some(path) => Way::Token(secret_file(path, "the token file", console)?),
+            None => self.password(console)?,
+        };
+        let input = if self.login.password_stdin { Input::New } else { Input::Stdin };
+        Ok(Plan { origin, way, input })
+    }
+
+    fn password(&self, console: &Console) -> Result<Way, Failure> {
+        let mut login = self.login.clone();
+        if login.password_file.is_none() && !login.password_stdin {
+            login.password_file = set("VERTEX_PASSWORD_FILE").map(PathBuf::from);
+        }
+        let username = login.username.clone().or_else(|| text(set("VERTEX_USERNAME"))).unwrap_or_else(|| "admin".to_owned());
+        if username.is_empty() || username.chars().any(char::is_control) {
+            return Err(Failure::misuse(format!("log in as '{username}': that is no user name")));
+        }
+        Ok(Way::Password { username, login: login.open(console)? })
+    }
+}
+
+impl Plan {
+    /// The plan in a line, for `--dry-run`.
+    pub(crate) fn as_text(&self) -> String {
+        match &self.way {
+            Way::Password { username, login } => {
+                let from = if login.is_given() { "the password that was given" } else { "a password asked for at the terminal" };
+                format!("log in to '{}' as '{username}' with {from}, in one try", self.origin)
+            }
+            Way::Token(_) => format!("have '{}' check the token from the browser", self.origin),
+        }
+    }
+}
+
+/// An environment variable that is set to something.
+fn set(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text(value: Option<OsString>) -> Option<String> {
+    value.map(|value| value.to_string_lossy().into_owned())
+}
