@@ -1,2 +1,57 @@
-//! pack-registry-set
-fn main() {}
+//! pack-registry-set: the console's "Contains Spectro Manifests" for an OCI pack registry (guide steps 6 to 8).
+
+mod change;
+mod credentials;
+mod entry;
+mod options;
+mod sync;
+
+use std::process::ExitCode;
+
+use options::Options;
+use scar_record::{Artifact, Input, Record, Session};
+use scar_tool::{Console, Failure};
+use scar_vertex::Api;
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/pack-registry-set.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let given = options.credentials.open(console)?;
+    options.backup.as_deref().map_or(Ok(()), scar_vertex::place)?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
+    let artifact = record.section::<Artifact>()?;
+    let dry_run = record.is_dry_run();
+    let wanted = match entry::wanted(options.uid.as_deref(), options.name.as_deref(), artifact.as_ref()) {
+        None if dry_run => {
+            console.plan(format!("set the flag of the pack registry that the artifact is pushed to: {}", options.flag));
+            return record.write(console);
+        }
+        None => record.need::<Artifact>().map(|artifact| entry::Wanted::Host(artifact.registry))?,
+        Some(wanted) => wanted,
+    };
+    let session = match record.section::<Session>()? {
+        None if dry_run => {
+            console.plan(format!("log in, find the pack registry {wanted}, and set its flag: {}", options.flag));
+            return record.write(console);
+        }
+        None => record.need::<Session>()?,
+        Some(session) => session,
+    };
+    let api = Api::open(&session, &options.api, console)?;
+    let change = change::Change {
+        api: &api,
+        console,
+        flag: options.flag,
+        given: &given,
+        repository: artifact.as_ref().map(|artifact| artifact.repository.as_str()),
+        registry: artifact.as_ref().map(|artifact| artifact.registry.as_str()),
+        backup: options.backup.as_deref(),
+        dry_run,
+    };
+    if let Some(section) = scar_vertex::block_on(change.run(&wanted))? {
+        record.set(&section);
+    }
+    record.write(console)
+}

@@ -1,0 +1,227 @@
+//! The change of one field: read the whole object, validate, read again, write, read back.
+//!
+//! Invariant: what is written is what was read with the flag changed, and the secrets that a person gave; whatever
+//! someone else changes in between is found before the write and after it.
+
+use std::path::Path;
+
+use scar_http::{Error, StatusCode};
+use scar_record::PackRegistry;
+use scar_tool::{Console, Exit, Failure, signal};
+use scar_vertex::{Api, Object, Settled, differences, save};
+
+use crate::credentials::Given;
+use crate::entry::{self, Entry, Kind, Wanted};
+use crate::sync;
+
+/// The field that the console's box stands for.
+const FLAG: &[&str] = &["spec", "containsSpectroManifest"];
+/// What the server changes by itself.
+const OWN: &[&str] = &["status"];
+/// Where below the entry's base path Specman looks (guide step 5).
+const MANIFESTS: &str = "spectro-manifests/manifest";
+
+/// What is to be done, and with what.
+pub(crate) struct Change<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) console: &'a Console,
+    pub(crate) flag: bool,
+    pub(crate) given: &'a Given,
+    pub(crate) repository: Option<&'a str>,
+    pub(crate) registry: Option<&'a str>,
+    pub(crate) backup: Option<&'a Path>,
+    pub(crate) dry_run: bool,
+}
+
+impl Change<'_> {
+    /// Sets the flag of the entry that is wanted; `None` after a dry run.
+    pub(crate) async fn run(&self, wanted: &Wanted) -> Result<Option<PackRegistry>, Failure> {
+        let list = self.api.get("/v1/registries/oci/summary").await;
+        let list = list.map_err(|error| self.api.failure("list the pack registries", &error))?;
+        let entries = entry::entries(&list)
+            .ok_or_else(|| Failure::new(Exit::Mismatch, "list the pack registries: the answer is no list of pack registries"))?;
+        let entry = entry::pick(&entries, wanted)?;
+        let (kind, before) = self.read(entry).await?;
+        self.check_place(entry, &before)?;
+        if before.flag(FLAG) == self.flag {
+            match self.dry_run {
+                true => self.console.plan(format!("change nothing: the flag of '{}' is {} already", entry.name, self.flag)),
+                false => self.console.note(format!("the flag of '{}' is {} already", entry.name, self.flag)),
+            }
+            return Ok((!self.dry_run).then(|| self.section(entry, kind, false)));
+        }
+        let mut after = self.given.fill(&before, kind, !self.dry_run)?;
+        after.set(FLAG, &self.flag);
+        let changes = differences(&before, &after, &[]);
+        if self.dry_run {
+            self.console.plan(format!("validate the entry '{}' ({}) and write it with", entry.name, entry.uid));
+            changes.iter().for_each(|change| self.console.plan(format!("change {change}")));
+            return Ok(None);
+        }
+        changes.iter().for_each(|change| self.console.note(format!("'{}': {change}", entry.name)));
+        self.validate(entry, kind, &after).await?;
+        if let Some(path) = self.backup {
+            let saved = save(path, &(before.to_json() + "\n"), |held| same_text(held, &before))?;
+            self.console.note(format!("what the entry was is kept in '{}'", saved.path.display()));
+        }
+        self.write(entry, kind, &before, &after).await?;
+        sync::wait(self.api, self.console, &path(&entry.uid, kind)).await;
+        Ok(Some(self.section(entry, kind, true)))
+    }
+
+    /// The whole object of an entry. A list that does not tell its kind is helped by asking for both.
+    async fn read(&self, entry: &Entry) -> Result<(Kind, Object), Failure> {
+        let kinds: &[Kind] = match entry.kind {
+            Some(Kind::Basic) => &[Kind::Basic],
+            Some(Kind::Ecr) => &[Kind::Ecr],
+            None => &[Kind::Basic, Kind::Ecr],
+        };
+        let mut last = None;
+        for kind in kinds {
+            match self.api.get(&path(&entry.uid, *kind)).await {
+                Ok(object) if object.object(&["spec"]).is_some() => return Ok((*kind, object)),
+                Ok(_) => {
+                    let act = format!("read the pack registry '{}'", entry.name);
+                    return Err(Failure::new(Exit::Mismatch, format!("{act}: the answer is no pack registry")));
+                }
+                Err(error) => {
+                    let absent = error.status() == Some(StatusCode::NOT_FOUND);
+                    last = Some(self.api.failure(&format!("read the pack registry '{}'", entry.name), &error));
+                    if !absent {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new(Exit::Absent, format!("read the pack registry '{}'", entry.name))))
+    }
+
+    /// Specman fetches from one place below the entry: what was pushed elsewhere would never be found.
+    fn check_place(&self, entry: &Entry, object: &Object) -> Result<(), Failure> {
+        if let Some(registry) = self.registry.filter(|registry| !entry::same_host(registry, &entry.endpoint)) {
+            self.console.warn(format!("the entry's endpoint is '{}', and the artifact went to '{registry}'", entry.endpoint));
+        }
+        let Some(repository) = self.repository.filter(|_| self.flag) else { return Ok(()) };
+        let base = object.text_or_empty(&["spec", "baseContentPath"]);
+        let expected = expected_repository(&base);
+        if repository == expected {
+            return Ok(());
+        }
+        let found = format!("the artifact is in '{repository}', and Specman will look in '{expected}'");
+        Err(Failure::new(Exit::Mismatch, format!("set the flag of '{}': {found}", entry.name)).hint(format!(
+            "push it there: ocipush {}/{expected}:0.0.0; or correct the entry's base content path, now '{base}'",
+            self.registry.unwrap_or(&entry.endpoint)
+        )))
+    }
+
+    async fn validate(&self, entry: &Entry, kind: Kind, after: &Object) -> Result<(), Failure> {
+        let spec = after.object(&["spec"]).unwrap_or_default().to_json();
+        let path = format!("/v1/registries/oci/{}/validate", kind.word());
+        self.api.check(&path, &spec).await.map_err(|error| {
+            let failure = self.api.failure(&format!("validate the pack registry '{}'", entry.name), &error);
+            match error {
+                Error::Status { status, .. } if matches!(status.as_u16(), 400 | 404 | 409 | 422) => {
+                    Failure { exit: Exit::Failed, ..failure }
+                        .hint("VerteX cannot use the registry with this login; nothing was changed")
+                }
+                _ => failure.detail("nothing was changed"),
+            }
+        })
+    }
+
+    async fn write(&self, entry: &Entry, kind: Kind, before: &Object, after: &Object) -> Result<(), Failure> {
+        let act = format!("set the flag of '{}'", entry.name);
+        let (_, now) = self.read(entry).await?;
+        let changed = differences(before, &now, OWN);
+        if !changed.is_empty() {
+            let failure =
+                Failure::new(Exit::Mismatch, format!("{act}: someone else changed the entry meanwhile; it was left alone:"));
+            return Err(told(failure, &changed).hint("look at the change, then run this step again"));
+        }
+        // Between the write and reading it back nobody would know what is there.
+        let hold = signal::catch();
+        let path = path(&entry.uid, kind);
+        let done = |now: &Object| now.flag(FLAG) == self.flag;
+        let untouched = |now: &Object| differences(before, now, OWN).is_empty();
+        match self.api.put(&path, &after.to_json(), done, untouched).await {
+            Ok(Settled::Answered) => {}
+            Ok(Settled::ByReading) => self.console.note("the answer to the write was lost; reading shows that it is done"),
+            Ok(Settled::Unknown(error)) => return Err(self.api.unknown(&act, &error)),
+            Ok(Settled::Foreign(now)) => {
+                let failure =
+                    Failure::new(Exit::Mismatch, format!("{act}: the answer was lost, and someone else changed the entry:"));
+                return Err(told(failure, &differences(after, &now, OWN)));
+            }
+            Err(error) => {
+                let failure = self.api.failure(&act, &error);
+                return Err(match error.status() {
+                    Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Failure { exit: Exit::Mismatch, ..failure },
+                    _ => failure,
+                });
+            }
+        }
+        let (_, now) =
+            self.read(entry).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?;
+        if now.flag(FLAG) != self.flag {
+            return Err(Failure::new(
+                Exit::Mismatch,
+                format!("{act}: VerteX said that it is done, and the flag reads {}", now.flag(FLAG)),
+            )
+            .hint("look at the entry in the console, then run this step again"));
+        }
+        for change in differences(after, &now, OWN).iter().filter(|change| !change.secret && change.path != STAMP) {
+            self.console.warn(format!("VerteX keeps another value than was sent: {change}"));
+        }
+        hold.check()
+    }
+
+    fn section(&self, entry: &Entry, kind: Kind, changed: bool) -> PackRegistry {
+        PackRegistry {
+            uid: entry.uid.clone(),
+            name: entry.name.clone(),
+            kind: kind.word().to_owned(),
+            endpoint: entry.endpoint.clone(),
+            contains_spectro_manifest: self.flag,
+            changed,
+        }
+    }
+}
+
+/// When the server notes a change.
+const STAMP: &str = "metadata.lastModifiedTimestamp";
+
+fn path(uid: &str, kind: Kind) -> String {
+    format!("/v1/registries/oci/{uid}/{}", kind.word())
+}
+
+fn told(failure: Failure, changes: &[scar_vertex::Change]) -> Failure {
+    changes.iter().fold(failure, |failure, change| failure.detail(change))
+}
+
+fn same_text(held: &str, object: &Object) -> bool {
+    Object::parse(held.trim()).is_ok_and(|held| differences(&held, object, OWN).is_empty())
+}
+
+/// The repository that Specman fetches from, for an entry's base content path.
+fn expected_repository(base: &str) -> String {
+    match base.trim_matches('/') {
+        "" => MANIFESTS.to_owned(),
+        base => format!("{base}/{MANIFESTS}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specman_looks_below_the_base_content_path() {
+        for (base, repository) in [
+            ("spectro-packs", "spectro-packs/spectro-manifests/manifest"),
+            ("/a/b/", "a/b/spectro-manifests/manifest"),
+            ("", "spectro-manifests/manifest"),
+        ] {
+            assert_eq!(expected_repository(base), repository);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use scar_tool::Common;
+use scar_vertex::ApiOptions;
+
+use crate::credentials::CredentialOptions;
+
+/// The command line.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "pack-registry-set",
+    version,
+    about = "tell VerteX that a pack registry holds its manifests",
+    help_template = scar_tool::HELP,
+    after_help = "Examples:
+  vertex-login https://vertex.example <push.json | pack-registry-set >flag.json
+  vertex-login https://vertex.example | pack-registry-set --name harbor --dry-run
+  ... | pack-registry-set -u 'robot$packs' --password-file harbor.pw --backup harbor.json
+  ... | pack-registry-set --name ecr --access-key-file id --secret-key-file key
+"
+)]
+pub(crate) struct Options {
+    /// The entry with this uid (else by --name, else by the host of the pushed artifact)
+    #[arg(long, value_name = "UID", conflicts_with = "name")]
+    pub(crate) uid: Option<String>,
+
+    /// The entry with this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// What to set the flag to
+    #[arg(long = "contains-spectro-manifests", value_name = "BOOL", default_value = "true", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub(crate) flag: bool,
+
+    /// Keep what the entry was in FILE (mode 0600)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) backup: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) credentials: CredentialOptions,
+
+    #[command(flatten)]
+    pub(crate) api: ApiOptions,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
