@@ -1,2 +1,57 @@
-//! scar-set
-fn main() {}
+//! scar-set: points VerteX at Specman, has it validate that, and starts the two syncs (guide steps 9 to 11); and the
+//! way back.
+
+mod change;
+mod evidence;
+mod jobs;
+mod options;
+mod saved;
+mod settle;
+mod site;
+mod target;
+mod undo;
+
+use std::process::ExitCode;
+
+use options::{Options, Task};
+use scar_record::{Input, Record, Scar, Session};
+use scar_tool::{Console, Failure};
+use scar_vertex::Api;
+use site::Site;
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/scar-set.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let task = options.open(console)?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
+    let dry_run = record.is_dry_run();
+    if let Task::Set(_) = &task {
+        evidence::check(&record, options.force, console)?;
+    }
+    let session = match record.section::<Session>()? {
+        None if dry_run => {
+            console.plan(task.as_text());
+            return record.write(console);
+        }
+        None => record.need::<Session>()?,
+        Some(session) => session,
+    };
+    evidence::lasts(&session, options.settle, options.force)?;
+    let api = Api::open(&session, &options.api, console)?.with_time(options.settle);
+    let site = Site { api: &api, console, settle: options.settle, force: options.force, dry_run };
+    let section = scar_vertex::block_on(async {
+        match &task {
+            Task::Set(plan) => change::run(&site, plan, record.section::<Scar>()?.as_ref()).await,
+            Task::Undo(plan) => undo::run(&site, plan).await,
+        }
+    })?;
+    if let Some(section) = section {
+        record.set(&section);
+    }
+    if !options.keep_session {
+        record.remove::<Session>();
+    }
+    record.write(console)
+}

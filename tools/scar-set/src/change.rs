@@ -1,0 +1,175 @@
+//! The way there: look, say what will be gone, save, write, read back, wait until it is found good, start the syncs.
+
+use scar_record::{Previous, Scar};
+use scar_tool::{Exit, Failure, Interrupt, signal};
+use scar_vertex::scar::Setting;
+
+use crate::options::Plan;
+use crate::saved::Saved;
+use crate::site::{NotWritten, Site};
+use crate::{jobs, settle, undo};
+
+/// What the guide says after its last step.
+const CLOSING: &str = "VerteX needs about five minutes to complete the syncs";
+
+/// What there is for the way back.
+struct WayBack {
+    /// Where the old setting is saved; none where there was nothing to save.
+    backup: Option<String>,
+    /// The old setting, ready to be written.
+    old: Option<Setting>,
+}
+
+/// Sets SCAR as planned; `earlier` is what a run before this one has recorded. `None` after a dry run.
+pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) -> Result<Option<Scar>, Failure> {
+    let earlier = earlier.filter(|scar| Setting::target(&scar.endpoint, None, false, None).same_endpoint(&plan.target));
+    let present = Setting::read(site.api).await?;
+    if site.dry_run {
+        show(site, &present, plan, earlier);
+        return Ok(None);
+    }
+    let changed = !present.is(&plan.target);
+    // Asked for before signals are held: a person must be able to leave the prompt.
+    let old = (changed && plan.undo_on_failure).then(|| undo::complete(site, &present, plan.password.as_ref())).transpose()?;
+    let hold = signal::catch();
+    let way_back = match changed {
+        true => WayBack { backup: set(site, &present, plan, &hold).await?, old },
+        false => {
+            site.console.note(format!("SCAR is '{}' already", present.endpoint()));
+            WayBack { backup: earlier.and_then(|scar| scar.backup.clone()), old: None }
+        }
+    };
+    let version = match hold.race(settle::until_valid(site)).await.and_then(|settled| settled) {
+        Ok(version) => version,
+        Err(failure) => return Err(not_good(site, plan, &way_back, failure).await),
+    };
+    site.console.note(format!("VerteX finds it good{}", version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default()));
+    let jobs =
+        hold.race(jobs::start(site, earlier.filter(|_| !changed))).await.and_then(|started| started).map_err(|failure| {
+            failure.detail(format!(
+                "SCAR is set to '{}' and stays so; run this step again to start the syncs",
+                plan.target.endpoint()
+            ))
+        })?;
+    site.console.note(CLOSING);
+    Ok(Some(Scar {
+        endpoint: plan.target.endpoint(),
+        changed,
+        validated: true,
+        spectro_version: version,
+        previous: previous(&present, changed, earlier),
+        backup: way_back.backup,
+        jobs,
+    }))
+}
+
+/// Saves the old setting, gives where, and writes the new one.
+async fn set(site: &Site<'_>, present: &Setting, plan: &Plan, hold: &Interrupt) -> Result<Option<String>, Failure> {
+    for line in losses(present, plan) {
+        site.console.note(line);
+    }
+    let backup = save(site, present, plan)?;
+    hold.check()?;
+    match site.write(present, &plan.target).await {
+        Ok(_) => {}
+        Err(NotWritten::Untouched(failure)) => return Err(failure),
+        Err(NotWritten::Unsure(failure)) => return Err(with_command(site, failure, backup.as_deref())),
+    }
+    site.console.note(format!("SCAR is set to '{}'", plan.target.endpoint()));
+    Ok(backup)
+}
+
+/// What changes and what will be gone, a line each.
+fn losses(present: &Setting, plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<String> = present.unlike(&plan.target).iter().map(|change| format!("SCAR {change}")).collect();
+    let unknown = present.unknown_fields();
+    if !unknown.is_empty() {
+        lines.push(format!("SCAR fields that will be gone: {}", unknown.join(", ")));
+    }
+    if present.hides_its_password() {
+        lines.push("SCAR has a password that VerteX does not show: it will be gone, and undoing will ask for it".to_owned());
+    }
+    lines
+}
+
+/// Saves the old setting, where there is one: synced, before anything is changed.
+fn save(site: &Site<'_>, present: &Setting, plan: &Plan) -> Result<Option<String>, Failure> {
+    if present.endpoint().is_empty() {
+        site.console.note("SCAR had no endpoint: there is nothing to save");
+        return Ok(None);
+    }
+    let saved = Saved { vertex: site.api.origin().to_string(), setting: present.clone(), replaced_by: plan.target.clone() };
+    let file = saved.save(plan.backup.as_deref())?;
+    let path = file.path.display().to_string();
+    match (file.written, file.renamed) {
+        (true, false) => site.console.note(format!("the old setting is saved in '{path}'")),
+        (true, true) => {
+            site.console.warn(format!("the file that was named holds an earlier setting and is kept; saved in '{path}'"))
+        }
+        (false, _) => site.console.note(format!("the old setting is saved already in '{path}'")),
+    }
+    Ok(Some(path))
+}
+
+/// The failure of a setting that VerteX does not find good: in which state the system is, and how to get back.
+async fn not_good(site: &Site<'_>, plan: &Plan, way_back: &WayBack, failure: Failure) -> Failure {
+    let endpoint = plan.target.endpoint();
+    if let Some(old) = way_back.old.as_ref().filter(|_| failure.exit == Exit::Mismatch) {
+        return match site.write(&plan.target, old).await {
+            Ok(now) => failure
+                .detail(format!("the old setting '{}' is restored (--undo-on-failure); no sync job was started", now.endpoint()))
+                .hint("find out why VerteX cannot use the new setting, then run this step again"),
+            Err(other) => {
+                let other = other.into_failure();
+                let failure = failure.detail(format!("SCAR is set to '{endpoint}', and restoring the old setting failed:"));
+                let failure = other.details.into_iter().fold(failure.detail(other.message), |failure, line| failure.detail(line));
+                with_command(site, failure, way_back.backup.as_deref())
+            }
+        };
+    }
+    let failure = failure.detail(format!("SCAR is set to '{endpoint}' and stays so; no sync job was started"));
+    with_command(site, failure, way_back.backup.as_deref())
+}
+
+/// Adds the command that undoes it, where there is something to go back to.
+fn with_command(site: &Site<'_>, failure: Failure, backup: Option<&str>) -> Failure {
+    match backup {
+        Some(backup) => {
+            let command = format!("to restore the old setting: {}", site.undo_command(backup));
+            match failure.hint.clone() {
+                None => failure.hint(command),
+                // What is said already is about the cause, and comes first.
+                Some(cause) => failure.hint(format!("{cause}; {command}")),
+            }
+        }
+        None => failure,
+    }
+}
+
+/// What the setting was before the first of these runs.
+fn previous(present: &Setting, changed: bool, earlier: Option<&Scar>) -> Previous {
+    match earlier.filter(|_| !changed) {
+        Some(scar) => scar.previous.clone(),
+        None => present.previous(),
+    }
+}
+
+/// The plan, for a dry run.
+fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>) {
+    let is_there = present.is(&plan.target);
+    if is_there {
+        site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
+    } else {
+        if !present.endpoint().is_empty() {
+            let place = plan.backup.as_ref().map_or("the state folder".to_owned(), |path| format!("'{}'", path.display()));
+            site.console.plan(format!("save the present setting in {place}"));
+        }
+        losses(present, plan).iter().for_each(|line| site.console.plan(format!("change {line}")));
+    }
+    site.console.plan(format!("have VerteX validate it, for {} s at most", site.settle.as_secs()));
+    for name in jobs::NAMES {
+        if !is_there || earlier.is_none_or(|scar| scar.jobs.iter().all(|job| job.name != name)) {
+            site.console.plan(format!("start the job '{name}'"));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What was typed, and what it means: the setting that is to be, or the saved one that is to come back.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use scar_http::secret_file;
+use scar_tool::{Common, Console, Failure};
+use scar_vertex::ApiOptions;
+use scar_vertex::scar::{SPECMAN, Setting};
+use secrecy::SecretString;
+
+use crate::saved::Saved;
+use crate::{jobs, target};
+
+/// The command line.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "scar-set",
+    version,
+    about = "point VerteX at Specman and start the syncs",
+    help_template = scar_tool::HELP,
+    after_help = "Examples:
+  ... | pack-registry-set | specman-wait | scar-set >done.json
+  vertex-login https://vertex.example <flag.json | scar-set --dry-run
+  vertex-login https://vertex.example | scar-set --undo scar-backup.json
+"
+)]
+pub(crate) struct Options {
+    /// The SCAR's address, where it is not Specman's own
+    #[arg(long, value_name = "URL", conflicts_with = "undo")]
+    scar_endpoint: Option<String>,
+
+    /// Have VerteX trust the certificates in FILE (PEM) for that address
+    #[arg(long, value_name = "FILE", conflicts_with = "undo")]
+    ca_cert: Option<PathBuf>,
+
+    /// Have VerteX not check that address's certificate
+    #[arg(long, conflicts_with = "undo")]
+    insecure_verify: bool,
+
+    /// The path below that address
+    #[arg(long, value_name = "PATH", conflicts_with = "undo")]
+    base_content_path: Option<String>,
+
+    /// Save the old setting in FILE (else in the state folder)
+    #[arg(long, value_name = "FILE", conflicts_with = "undo")]
+    backup: Option<PathBuf>,
+
+    /// Time for VerteX to find the new setting good
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
+    pub(crate) settle: Duration,
+
+    /// Restore the old setting where VerteX does not find the new one good
+    #[arg(long, conflicts_with = "undo")]
+    undo_on_failure: bool,
+
+    /// Restore the setting saved in FILE
+    #[arg(long, value_name = "FILE")]
+    undo: Option<PathBuf>,
+
+    /// The old SCAR's password is in FILE, for undoing where VerteX did not show it
+    #[arg(long, value_name = "FILE")]
+    scar_password_file: Option<PathBuf>,
+
+    /// Go on where the record does not show the steps before, or the setting is not the one expected
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Leave the session in the record that is written
+    #[arg(long)]
+    pub(crate) keep_session: bool,
+
+    #[command(flatten)]
+    pub(crate) api: ApiOptions,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What is to be done.
+pub(crate) enum Task {
+    /// A new setting.
+    Set(Plan),
+    /// A saved one again.
+    Undo(UndoPlan),
+}
+
+/// A new setting, and how to get back.
+pub(crate) struct Plan {
+    pub(crate) target: Setting,
+    pub(crate) backup: Option<PathBuf>,
+    pub(crate) undo_on_failure: bool,
+    pub(crate) password: Option<SecretString>,
+}
+
+/// A saved setting.
+pub(crate) struct UndoPlan {
+    pub(crate) saved: Saved,
+    pub(crate) password: Option<SecretString>,
+}
+
+impl Options {
+    /// Reads the files that were named.
+    pub(crate) fn open(&self, console: &Console) -> Result<Task, Failure> {
+        let password = self.scar_password_file.as_ref().map(|path| secret_file(path, "the SCAR's password file", console));
+        let password = password.transpose()?;
+        if let Some(path) = &self.undo {
+            return Ok(Task::Undo(UndoPlan { saved: Saved::read(path)?, password }));
+        }
+        let endpoint = match &self.scar_endpoint {
+            Some(text) => target::endpoint(text)?,
+            None => SPECMAN.to_owned(),
+        };
+        let ca_cert = self.ca_cert.as_ref().map(|path| scar_trust::ca_chain(path, "--ca-cert")).transpose()?;
+        let base = self.base_content_path.as_deref().map(target::base_content_path).transpose()?;
+        self.backup.as_deref().map_or(Ok(()), scar_vertex::place)?;
+        if self.insecure_verify {
+            console.warn(format!("VerteX will not check the certificate of '{endpoint}' (--insecure-verify)"));
+        }
+        let target = Setting::target(&endpoint, ca_cert.as_deref(), self.insecure_verify, base);
+        Ok(Task::Set(Plan { target, backup: self.backup.clone(), undo_on_failure: self.undo_on_failure, password }))
+    }
+}
+
+impl Task {
+    /// The task in a line, where a dry run has no session to look with.
+    pub(crate) fn as_text(&self) -> String {
+        match self {
+            Self::Set(plan) => format!(
+                "log in, save the present SCAR setting, set it to '{}', have it validated, and start {}",
+                plan.target.endpoint(),
+                jobs::NAMES.join(" and ")
+            ),
+            Self::Undo(plan) => format!("log in and set SCAR to '{}' again", plan.saved.setting.endpoint()),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The settling time of the guide, with VerteX asked inside it whether the setting serves.
+
+use std::time::{Duration, Instant};
+
+use scar_http::{Error, StatusCode};
+use scar_tool::{Exit, Failure};
+use scar_vertex::scar::validate;
+
+use crate::site::Site;
+
+/// How often VerteX is asked at most, and at least.
+const EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// Waits until VerteX finds its SCAR setting good; gives the version that it found there.
+///
+/// # Errors
+/// Exit 7 with VerteX's last word where it does not in `settle`; exit 4 at once where the session has ended.
+pub(crate) async fn until_valid(site: &Site<'_>) -> Result<Option<String>, Failure> {
+    let act = "validate the SCAR setting";
+    let end = Instant::now() + site.settle;
+    let every = (site.settle / 20).clamp(EVERY.0, EVERY.1);
+    let progress = site.console.progress_waiting("waiting for VerteX to find the setting good");
+    loop {
+        let error = match validate(site.api).await {
+            Ok(version) => return Ok(version),
+            Err(error) => error,
+        };
+        if error.status() == Some(StatusCode::UNAUTHORIZED) || matches!(error, Error::Untrusted { .. }) {
+            return Err(site.api.failure(act, &error));
+        }
+        if Instant::now() + every > end {
+            let waited = site.settle.as_secs();
+            return Err(Failure::new(Exit::Mismatch, format!("{act}: not found good in {waited} s: {error}")));
+        }
+        site.console.verbose(|| error.to_string());
+        progress.message(&error);
+        tokio::time::sleep(every).await;
+    }
+}

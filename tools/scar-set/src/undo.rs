@@ -1,0 +1,101 @@
+//! The way back: the saved setting again, where the present one is still what was set in its place.
+
+use scar_http::{Login, LoginOptions, Origin};
+use scar_record::Scar;
+use scar_tool::{Exit, Failure, signal};
+use scar_vertex::scar::Setting;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::options::UndoPlan;
+use crate::settle;
+use crate::site::{NotWritten, Site, told};
+
+/// Restores the saved setting. `None` after a dry run.
+pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>, Failure> {
+    let saved = &plan.saved;
+    let act = format!("set SCAR to '{}' again", saved.setting.endpoint());
+    if saved.vertex != site.api.origin().to_string() && !site.force {
+        return Err(Failure::new(
+            Exit::Unsafe,
+            format!("{act}: the backup is of '{}', and this is '{}'", saved.vertex, site.api.origin()),
+        )
+        .hint("log in there; if both are the same VerteX under two names, --force"));
+    }
+    let present = Setting::read(site.api).await?;
+    let changed = site.force || !present.is(&saved.setting);
+    if changed && !site.force {
+        let unlike = present.unlike(&saved.replaced_by);
+        if !unlike.is_empty() {
+            let failure = Failure::new(Exit::Mismatch, format!("{act}: the present setting is not the one that was set then:"));
+            return Err(told(failure, &unlike).hint("someone has changed it since; --force restores the old one all the same"));
+        }
+    }
+    if site.dry_run {
+        show(site, &present, saved, changed);
+        return Ok(None);
+    }
+    // Asked for before signals are held: a person must be able to leave the prompt.
+    let old = changed.then(|| complete(site, &saved.setting, plan.password.as_ref())).transpose()?;
+    let hold = signal::catch();
+    if let Some(old) = old {
+        for change in present.unlike(&old) {
+            site.console.note(format!("SCAR {change}"));
+        }
+        hold.check()?;
+        site.write(&present, &old).await.map_err(NotWritten::into_failure)?;
+        site.console.note(format!("SCAR is set to '{}' again", saved.setting.endpoint()));
+        hold.check()?;
+    } else {
+        site.console.note(format!("SCAR is '{}' already", present.endpoint()));
+    }
+    let version = hold.race(settle::until_valid(site)).await.and_then(|settled| settled).map_err(|failure| {
+        let failure = failure.detail(format!("SCAR is set to '{}' again and stays so", saved.setting.endpoint()));
+        match saved.setting.hides_its_password() {
+            true => failure.hint("the password that was given may be wrong; undo again with --force and the right one"),
+            false => failure,
+        }
+    })?;
+    Ok(Some(Scar {
+        endpoint: saved.setting.endpoint(),
+        changed,
+        validated: true,
+        spectro_version: version,
+        previous: present.previous(),
+        backup: None,
+        jobs: Vec::new(),
+    }))
+}
+
+/// The setting with the password in it that VerteX did not show: the given one, else asked for at the terminal.
+///
+/// # Errors
+/// Exit 2 where there is neither.
+pub(crate) fn complete(site: &Site<'_>, setting: &Setting, password: Option<&SecretString>) -> Result<Setting, Failure> {
+    if !setting.hides_its_password() {
+        return Ok(setting.clone());
+    }
+    let password = match password {
+        Some(password) => password.clone(),
+        None => {
+            let login: Login = LoginOptions::default().open(site.console)?;
+            let username = setting.username().unwrap_or_else(|| "the SCAR's user".to_owned());
+            let origin = Origin::parse(&setting.endpoint())?.0;
+            login.password(&username, &origin).map_err(|failure| {
+                failure.hint("VerteX does not show the old SCAR's password: give it with --scar-password-file FILE")
+            })?
+        }
+    };
+    Ok(setting.clone().with_password(password.expose_secret()))
+}
+
+fn show(site: &Site<'_>, present: &Setting, saved: &crate::saved::Saved, changed: bool) {
+    if !changed {
+        return site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
+    }
+    for change in present.unlike(&saved.setting) {
+        site.console.plan(format!("change SCAR {change}"));
+    }
+    if saved.setting.hides_its_password() {
+        site.console.plan("give the old SCAR's password, which VerteX did not show, back to it");
+    }
+}
