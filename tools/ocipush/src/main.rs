@@ -8,6 +8,7 @@ mod login;
 mod manifest;
 mod options;
 mod push;
+mod queue;
 mod reference;
 mod registry;
 mod source;

@@ -22,6 +22,8 @@ const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 const LARGEST_CHUNK: u64 = 1 << 30;
 /// How fast a registry at least moves a blob that it has wholly received to its place, in bytes a second.
 const SETTLING: u64 = 32 << 20;
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long the cancelling of an upload may take.
 const CANCEL: Duration = Duration::from_secs(2);
 
@@ -242,22 +244,24 @@ impl Registry {
         progress: Option<&Progress>,
     ) -> Result<Response, Fault> {
         let mut answer = std::pin::pin!(answer);
-        let mut moved = (sent.bytes(), Instant::now());
+        let mut moved = (0, Instant::now());
         let answer = loop {
-            match tokio::time::timeout(Duration::from_millis(200), answer.as_mut()).await {
+            match tokio::time::timeout(LOOK, answer.as_mut()).await {
                 Ok(answer) => break answer?,
                 Err(_) => {
-                    let bytes = sent.bytes();
-                    progress.inspect(|progress| progress.set(bytes));
-                    if bytes != moved.0 {
-                        moved = (bytes, Instant::now());
+                    let handed = sent.bytes();
+                    progress.inspect(|progress| progress.set(handed));
+                    // What the system still holds back has not moved, however much of it was handed over.
+                    let arrived = handed.saturating_sub(crate::queue::unsent());
+                    if arrived != moved.0 {
+                        moved = (arrived, Instant::now());
                     }
                     // All is sent: the registry may need its time to put a large blob in its place.
-                    let settling = if bytes == goal { Duration::from_secs(goal / SETTLING) } else { Duration::ZERO };
+                    let settling = if arrived == goal { Duration::from_secs(goal / SETTLING) } else { Duration::ZERO };
                     let patience = self.terms.stall + settling;
                     if moved.1.elapsed() > patience {
                         let request = format!("upload to {}", self.client.origin());
-                        let cause = format!("nothing moved for {} s", patience.as_secs());
+                        let cause = format!("nothing moved for {} s", patience.as_secs_f64());
                         return Err(Error::Broken { request, cause, silent: true }.into());
                     }
                 }

@@ -69,7 +69,8 @@ impl Retry {
                 Err(error) => error,
             };
             let Some(wait) = waits.next().filter(|_| error.is_transient()) else { return Err(error) };
-            let wait = wait.max(error.asked().unwrap_or_default());
+            // The jitter comes on top of the builder's own limit.
+            let wait = wait.min(self.longest_wait).max(error.asked().unwrap_or_default());
             if wait > self.longest_wait || Instant::now() + wait > self.deadline {
                 return Err(error);
             }

@@ -1,0 +1,332 @@
+//! Who pushes, and that no login goes where it does not belong.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use scar_kit::{Run, secret};
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_lab::registry::{Auth, Credentials, LabRegistry, RegistryOptions, TokenService};
+use scar_lab::server::{Listener, Server};
+use serde_json::{Value, json};
+
+use crate::{REPOSITORY, Site};
+
+const PASSWORD: &str = "canary+pass/word=1";
+
+fn basic() -> Site {
+    Site::start(RegistryOptions { auth: Auth::Basic(Credentials::new("pusher", PASSWORD)), ..RegistryOptions::default() })
+}
+
+fn service() -> Arc<TokenService> {
+    Arc::new(TokenService::new(Credentials::new("pusher", PASSWORD), Duration::from_secs(1800)))
+}
+
+fn bearer(service: &Arc<TokenService>) -> Site {
+    Site::start(RegistryOptions { auth: Auth::Bearer(service.clone()), ..RegistryOptions::default() })
+}
+
+/// Whether an `Authorization` of that scheme came, for each request.
+fn authorizations(site: &Server, scheme: &str) -> usize {
+    let with = |request: &&scar_lab::log::Request| request.header("authorization").is_some_and(|value| value.starts_with(scheme));
+    site.log().requests().iter().filter(with).count()
+}
+
+fn log_in(run: Run, password: &str) -> Run {
+    run.args(["-u", "pusher", "--password-stdin"]).stdin(format!("{password}\n")).secret(password)
+}
+
+fn write(site: &Site, name: &str, text: &str) -> PathBuf {
+    let path = site.folder.path().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn logins(site: &Site, password: &str) -> Value {
+    use base64::Engine;
+    secret(password);
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("pusher:{password}"));
+    json!({"auths": {(site.registry.authority()): {"auth": auth}}})
+}
+
+#[test]
+fn p5_each_kind_of_login_is_used_as_asked() {
+    let site = basic();
+    log_in(site.ocipush(site.archive(10)), PASSWORD).run().succeeds();
+    let service = service();
+    let site = bearer(&service);
+    log_in(site.ocipush(site.archive(10)), PASSWORD).run().succeeds();
+    assert_eq!((authorizations(&site.registry, "Basic"), site.registry.log().count(&Match::get("/service/token"))), (1, 1));
+    let asked = &site.registry.log().matching(&Match::get("/service/token"))[0];
+    assert!(
+        asked.query.as_ref().unwrap().contains("scope=repository%3Aspectro-packs%2Fspectro-manifests%2Fmanifest%3Apull%2Cpush")
+    );
+    let site = Site::plain();
+    log_in(site.ocipush(site.archive(10)), PASSWORD).run().succeeds();
+    assert_eq!(authorizations(&site.registry, "Basic"), 0, "nobody asked for it");
+}
+
+#[test]
+fn p5_a_malformed_challenge_is_told() {
+    for challenge in ["Bearer service=\"x\"", "Negotiate", "Bearer realm=\"unclosed", "Bearer realm=\"\""] {
+        let site = Site::plain();
+        let answer = Answer::status(401).header("www-authenticate", challenge);
+        site.registry.faults().on(Match::get("/v2/"), Times::Always, Action::Answer(answer));
+        log_in(site.ocipush(site.archive(10)), PASSWORD).run().exits(4).writes_nothing();
+        assert_eq!(authorizations(&site.registry, "Basic"), 0);
+    }
+}
+
+#[test]
+fn p6_no_login_goes_to_a_realm_elsewhere() {
+    let other = LabRegistry::start(RegistryOptions::default());
+    let other_realm = format!("{}/service/token", other.url());
+    for realm in
+        [&other_realm, "https://auth.example/token", "http://169.254.169.254/latest", "http://10.0.0.1:8080/t", "ftp://x/"]
+    {
+        let site = bearer(&Arc::new(TokenService::new(Credentials::new("pusher", PASSWORD), Duration::from_secs(60)).at(realm)));
+        let outcome = log_in(site.ocipush(site.archive(10)), PASSWORD).run();
+        outcome.exits(5).writes_nothing().says("its token realm");
+        assert_eq!(authorizations(&site.registry, "Basic"), 0);
+    }
+    assert_eq!(other.log().connections(), 0);
+}
+
+#[test]
+fn p6_a_realm_elsewhere_needs_the_users_word() {
+    let credentials = Credentials::new("pusher", PASSWORD);
+    // The realm's port must be known before its service is made.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let service = TokenService::new(credentials, Duration::from_secs(60)).at(&format!("http://127.0.0.1:{port}/service/token"));
+    let service = Arc::new(service);
+    let realm = Server::start(service.router(), Listener { port, ..Listener::plain() });
+    let site = bearer(&service);
+    let host = realm.authority();
+    let push = || log_in(site.ocipush(site.archive(10)), PASSWORD).called(port, "REALM");
+    push().run().fails(
+        5,
+        "ocipush: error: get a token for '127.0.0.1:PORT': its token realm 'http://127.0.0.1:REALM' is another server; \
+         the login was not sent to it\n\
+         ocipush: hint: if it belongs to the registry: --trust-realm 127.0.0.1:REALM\n",
+    );
+    assert_eq!(realm.log().connections(), 0);
+    push().args(["--trust-realm", "other.example"]).run().exits(5);
+    push().args(["--trust-realm", &host]).run().succeeds();
+    assert_eq!(authorizations(&realm, "Basic"), 1);
+    assert_eq!(authorizations(&site.registry, "Basic"), 0);
+}
+
+#[test]
+fn p7_a_token_service_that_answers_nonsense_is_told_and_not_asked_for_ever() {
+    for (answer, says) in [
+        (Answer::json(200, &json!({})), "holds no token"),
+        (Answer::json(200, &json!({"token": ""})), "holds no token"),
+        (Answer::json(200, &json!({"token": "a b\r\n", "expires_in": 1e18})), "characters that no token has"),
+        (Answer::json(200, &json!({"token": "wrong", "expires_in": -1})), "401 Unauthorized"),
+        (Answer::html(200, "<html><title>Sign in</title></html>"), "an HTML page titled 'Sign in'"),
+        (Answer::status(200).body(vec![b' '; 10 << 20]), "longer than"),
+        (Answer::status(500), "500 Internal Server Error"),
+    ] {
+        let site = bearer(&service());
+        let fault = site.registry.faults().on(Match::get("/service/token"), Times::Always, Action::Answer(answer));
+        let outcome = log_in(site.ocipush(site.archive(10)).args(["--retries", "2"]), PASSWORD).run();
+        outcome.exits(if says.starts_with("500") { 6 } else { 4 }).says(says).writes_nothing();
+        assert!(fault.hits() <= 9, "{says}: asked {} times", fault.hits());
+    }
+}
+
+#[test]
+fn p8_a_wrong_password_is_tried_once() {
+    let site = basic();
+    let outcome = log_in(site.ocipush(site.archive(10)), "canary-wrong").run();
+    outcome.exits(4).says("user or password is wrong").says("no project 'spectro-packs'").writes_nothing();
+    assert_eq!(authorizations(&site.registry, "Basic"), 1);
+    let site = bearer(&service());
+    log_in(site.ocipush(site.archive(10)), "canary-wrong").run().exits(4).writes_nothing();
+    assert_eq!(site.registry.log().count(&Match::get("/service/token")), 1);
+}
+
+#[test]
+fn p9_a_token_that_ends_on_the_way_is_renewed() {
+    let at = [
+        Match::post("/v2/**/blobs/uploads/"),
+        Match::head("/v2/**/blobs/*"),
+        Match::put("/v2/**/blobs/uploads/*"),
+        Match::get("/v2/**/manifests/0.0.0"),
+    ];
+    for matcher in at {
+        let service = service();
+        let site = bearer(&service);
+        let ending = service.clone();
+        let fault = site.registry.faults().on(matcher, Times::First(1), Action::edit(move |_| ending.expire()));
+        log_in(site.ocipush(site.archive(1_000_000)), PASSWORD).run().succeeds();
+        assert_eq!(fault.hits(), 1);
+        assert_eq!(site.registry.log().count(&Match::get("/service/token")), 2);
+        assert!(site.tag().is_some());
+    }
+}
+
+#[test]
+fn p13_no_login_goes_to_an_upload_location_elsewhere() {
+    let site = basic();
+    let other = LabRegistry::start(RegistryOptions::default());
+    other.tolerate_unexpected();
+    let elsewhere = format!("{}/v2/x/blobs/uploads/1?_state=0", other.url());
+    let fault = site.registry.faults().on(Match::post("/**"), Times::Always, Action::set_header("location", &elsewhere));
+    let push = || log_in(site.ocipush(site.archive(1000)), PASSWORD).called(other.port(), "OTHER");
+    push().run().fails(
+        5,
+        "ocipush: error: push to '127.0.0.1:PORT': it wants the archive at another server, 'http://127.0.0.1:OTHER'\n\
+         ocipush: hint: if it belongs to the registry: --trust-upload 127.0.0.1:OTHER\n",
+    );
+    assert_eq!((other.log().connections(), fault.hits()), (0, 1));
+    other.faults().on(Match::put("/**"), Times::Always, Action::Answer(Answer::status(201)));
+    push().args(["--trust-upload", &other.authority(), "--retries", "0"]).run().exits(7).writes_nothing();
+    let put = &other.log().requests()[0];
+    assert_eq!((put.body_bytes, put.header("authorization")), (1000, None));
+}
+
+#[test]
+fn p14_redirects_are_followed_at_home_alone() {
+    let site = basic();
+    let to = |url: &str| Action::Answer(Answer::status(307).header("location", url));
+    let path = format!("/v2/{REPOSITORY}/blobs/uploads/");
+    site.registry.faults().on(Match::post(&path), Times::First(1), to(&path));
+    log_in(site.ocipush(site.archive(1000)), PASSWORD).run().succeeds();
+    let other = LabRegistry::start(RegistryOptions::default());
+    site.registry.faults().on(Match::post(&path), Times::Always, to(&format!("{}{path}", other.url())));
+    log_in(site.ocipush(site.archive(2000)), PASSWORD).run().exits(5).says("another server").writes_nothing();
+    assert_eq!(other.log().connections(), 0);
+    site.registry.faults().clear();
+    let circle = site.registry.faults().on(Match::post(&path), Times::Always, to(&path));
+    log_in(site.ocipush(site.archive(2000)), PASSWORD).run().exits(5).says("it redirects to").writes_nothing();
+    assert_eq!(circle.hits(), 6);
+}
+
+#[test]
+fn no_login_at_all_is_told_with_the_way_to_give_one() {
+    let site = basic();
+    let outcome = site.ocipush(site.archive(10)).run();
+    outcome.exits(4).says("no login for '127.0.0.1:PORT' was found: give -u USER and --password-file FILE");
+}
+
+#[test]
+fn a_password_is_asked_for_on_the_terminal_with_user_and_registry() {
+    let site = basic();
+    secret(PASSWORD);
+    let run = site.ocipush(site.archive(10)).args(["-u", "pusher"]);
+    let prompt = format!("Password for pusher at http://{}: ", site.registry.authority());
+    let outcome = run.answer(&prompt, &format!("{PASSWORD}\n")).run();
+    outcome.succeeds();
+    assert_eq!(outcome.json()["artifact"]["uploaded"], true);
+    site.ocipush(site.archive(20)).args(["-u", "pusher"]).run().exits(2).says("no password is given and there is no terminal");
+}
+
+#[test]
+fn bad_input_13_a_robot_whose_name_the_shell_ate_is_told() {
+    let site = basic();
+    let run =
+        site.ocipush(site.archive(10)).args(["-u", "robot", "--password-stdin"]).stdin("canary-robot").secret("canary-robot");
+    run.run().exits(4).says("did the shell expand the $? quote it: -u 'robot$NAME'");
+}
+
+#[test]
+fn bad_inputs_11_and_12_a_password_is_one_line() {
+    let site = basic();
+    let run = |text: &str| site.ocipush(site.archive(10)).args(["-u", "pusher", "--password-stdin", "-v"]).stdin(text).run();
+    run("").exits(2).says("read the password from standard input: nothing is there");
+    run("canary-a\ncanary-b\n").exits(2).says("more than one line");
+    assert_eq!(site.registry.log().connections(), 0);
+    run(&format!("{PASSWORD}\r\n")).succeeds().says("one line ending was stripped");
+    let site = basic();
+    site.ocipush(site.archive(10)).arg("--password-stdin").stdin("canary-x").run().exits(2).says("add -u USER");
+}
+
+#[test]
+fn the_hosts_own_logins_are_found_in_their_order() {
+    let site = basic();
+    let wrong = logins(&site, "canary-wrong").to_string();
+    let right = logins(&site, PASSWORD).to_string();
+    let home = site.folder.path().join("home");
+    let places = [
+        "home/.config/containers/auth.json",
+        "run/containers/auth.json",
+        "home/.docker/config.json",
+        "docker/config.json",
+        "auth.json",
+    ];
+    let mut size = 10;
+    let mut push = |registry_config: Option<&Path>| {
+        size += 1;
+        let run = site.ocipush(site.archive(size)).home(&home).arg("-v");
+        let run =
+            run.env("XDG_RUNTIME_DIR", site.folder.path().join("run")).env("DOCKER_CONFIG", site.folder.path().join("docker"));
+        let run = run.env("REGISTRY_AUTH_FILE", site.folder.path().join("auth.json"));
+        match registry_config {
+            Some(path) => run.arg("--registry-config").arg(path).run(),
+            None => run.run(),
+        }
+    };
+    // Each place, from the last to the first, wins over all that were tried before it.
+    for place in places {
+        write(&site, place, &right);
+        push(None)
+            .succeeds()
+            .says(&format!("ocipush: login to 'http://127.0.0.1:PORT': user 'pusher' from '[DIR]/{place}', '127.0.0.1:PORT'\n"));
+        write(&site, place, &wrong);
+        push(None).exits(4);
+    }
+    let config = write(&site, "config.json", &right);
+    push(Some(&config)).succeeds();
+    push(Some(Path::new("/nowhere/config.json"))).exits(2).says("read the logins in '/nowhere/config.json'");
+    let run = site.ocipush(site.archive(1)).env("DOCKER_AUTH_CONFIG", &right);
+    run.arg("-v").run().exits(0).says("from $DOCKER_AUTH_CONFIG");
+}
+
+#[test]
+fn bad_input_32_a_malformed_login_file_is_named_before_a_connection() {
+    let site = basic();
+    let authority = site.registry.authority();
+    for (text, says) in [
+        ("{\"auths\":".to_owned(), "not the expected JSON at line 1"),
+        (json!({"auths": {(authority.as_str()): {"auth": "%%%"}}}).to_string(), "auths '127.0.0.1:PORT': 'auth' is not base64"),
+        (json!({"auths": {(authority.as_str()): {"auth": "Y2FuYXJ5"}}}).to_string(), "holds no colon"),
+        (json!({"credHelpers": {(authority.as_str()): "../../bin/sh"}}).to_string(), "it is no plain name, and was not run"),
+    ] {
+        let config = write(&site, "config.json", &text);
+        site.ocipush(site.archive(10)).arg("--registry-config").arg(config).run().exits(2).says("[DIR]/config.json").says(says);
+    }
+    assert_eq!(site.registry.log().connections(), 0);
+}
+
+#[test]
+fn a_credential_helper_is_asked_for_the_registry() {
+    let site = basic();
+    secret(PASSWORD);
+    let helper = |script: &str| {
+        let path = write(&site, "bin/docker-credential-lab", &format!("#!/bin/sh\n{script}\n"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let mut size = 10;
+    let mut push = |config: Value| {
+        size += 1;
+        let config = write(&site, "config.json", &config.to_string());
+        let path = format!("{}:/usr/bin:/bin", site.folder.path().join("bin").display());
+        site.ocipush(site.archive(size)).env("PATH", path).arg("--registry-config").arg(config).arg("-v").run()
+    };
+    let one = json!({"credHelpers": {(site.registry.authority()): "lab"}});
+    let all = json!({"credsStore": "lab", "auths": {(site.registry.authority()): {}}});
+    let answer = json!({"ServerURL": "", "Username": "pusher", "Secret": PASSWORD});
+    helper(&format!("test \"$1\" = get && test \"$(cat)\" = {} && echo '{answer}'", site.registry.authority()));
+    push(one.clone()).succeeds().says("from credential helper 'lab' of '[DIR]/config.json'");
+    push(all.clone()).succeeds();
+    helper("echo 'credentials not found in native keychain'; exit 1");
+    push(all).exits(4).says("no login for");
+    helper("echo 'the keyring is locked' >&2; exit 1");
+    push(one.clone()).exits(2).says("it failed: the keyring is locked");
+    helper("echo nonsense");
+    push(one).exits(2).says("its answer is not the expected JSON");
+    push(json!({"credsStore": "absent"})).exits(2).says("run 'docker-credential-absent'");
+}

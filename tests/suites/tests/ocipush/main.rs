@@ -1,0 +1,91 @@
+//! ocipush against the lab's registry and Debian's: the straight road, logins and trust, and each fault by its id.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod faults;
+mod inputs;
+mod logins;
+mod places;
+mod road;
+
+use std::path::{Path, PathBuf};
+
+use scar_kit::{Run, tool};
+use scar_lab::registry::{LabRegistry, RegistryOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The repository that all tests push to.
+pub(crate) const REPOSITORY: &str = "spectro-packs/spectro-manifests/manifest";
+
+/// A registry with what a test needs beside it: a folder for files.
+pub(crate) struct Site {
+    pub(crate) registry: LabRegistry,
+    pub(crate) folder: TempDir,
+}
+
+impl Site {
+    pub(crate) fn start(options: RegistryOptions) -> Self {
+        Self { registry: LabRegistry::start(options), folder: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn plain() -> Self {
+        Self::start(RegistryOptions::default())
+    }
+
+    /// A file that looks like an archive of so many bytes, the same for the same size.
+    pub(crate) fn archive(&self, size: usize) -> PathBuf {
+        let path = self.folder.path().join(format!("manifests-{size}.tgz"));
+        std::fs::write(&path, bytes(size)).unwrap();
+        path
+    }
+
+    /// ocipush to the registry's bare host over plain HTTP, with waits that suit a test and a port that reads as PORT.
+    pub(crate) fn ocipush(&self, file: impl AsRef<Path>) -> Run {
+        self.bare().arg(file.as_ref()).args(["--plain-http", "--new-record", "--retry-max-wait", "20ms"])
+    }
+
+    /// ocipush with nothing but the reference.
+    pub(crate) fn bare(&self) -> Run {
+        tool("ocipush")
+            .arg(self.registry.authority())
+            .env("SOURCE_DATE_EPOCH", "1733488994")
+            .called(self.registry.port(), "PORT")
+            .called(self.folder.path().display(), "[DIR]")
+    }
+
+    /// The digest that the tag 0.0.0 holds.
+    pub(crate) fn tag(&self) -> Option<String> {
+        self.registry.store().tag(REPOSITORY, "0.0.0")
+    }
+}
+
+/// Bytes that begin like gzip.
+pub(crate) fn bytes(size: usize) -> Vec<u8> {
+    let mut state = size as u32 | 1;
+    let mut bytes: Vec<u8> = (0..size)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect();
+    bytes.iter_mut().zip([0x1f, 0x8b]).for_each(|(byte, magic)| *byte = magic);
+    bytes
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    scar_lab::registry::digest_of(bytes)
+}
+
+/// A record whose archive is this file.
+pub(crate) fn record(path: &Path) -> Value {
+    let content = std::fs::read(path).unwrap();
+    json!({
+        "record": "scar-tools/1",
+        "archive": {
+            "path": path, "title": "manifests.tgz", "digest": digest(&content), "size": content.len(),
+            "files": 1, "directories": 1, "links": 0, "bytes": 1, "source": "/var/www/html",
+        },
+        "later": {"kept": [1.50, null]},
+    })
+}

@@ -1,0 +1,79 @@
+//! Certificates: whom a push trusts, and what it says of the others.
+
+use scar_lab::certs::{Certs, Pair};
+use scar_lab::registry::RegistryOptions;
+use scar_lab::server::Listener;
+
+use crate::Site;
+
+fn secure(pair: &Pair) -> Site {
+    Site::start(RegistryOptions { listener: Listener::tls(pair.server_config()), ..RegistryOptions::default() })
+}
+
+fn file(site: &Site, name: &str, text: &str) -> std::path::PathBuf {
+    let path = site.folder.path().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn p3_a_certificate_that_is_not_trusted_ends_the_step_at_once() {
+    let certs = Certs::new(&[]);
+    for (pair, cause) in [
+        (certs.expired(), "it has expired"),
+        (certs.wrong_name(), "it is for other names"),
+        (certs.unknown_ca(), "its issuer is not known here"),
+    ] {
+        let site = secure(&pair);
+        let ca = file(&site, "ca.pem", certs.ca_pem());
+        let run = site.bare().arg(site.archive(10)).arg("--new-record").arg("--ca-file").arg(ca);
+        let outcome = run.args(["-u", "user", "--password-stdin"]).stdin("canary/tls").secret("canary/tls").run();
+        outcome.exits(5).writes_nothing().says(cause).says("subject: ").says("SHA-256: ");
+        assert_eq!(site.registry.log().connections(), 1, "{cause}: tried again");
+        assert!(site.registry.log().requests().is_empty());
+    }
+}
+
+#[test]
+fn p3_the_configured_certificate_itself_is_trusted_also_where_it_is_a_ca() {
+    let certs = Certs::new(&[]);
+    for pair in [certs.self_signed(), certs.self_signed_ca()] {
+        let site = secure(&pair);
+        let ca = file(&site, "server.pem", &pair.cert_pem);
+        site.bare().arg(site.archive(10)).arg("--new-record").arg("--ca-file").arg(ca).run().succeeds();
+        site.bare()
+            .arg(site.archive(10))
+            .args(["--new-record", "--insecure"])
+            .run()
+            .succeeds()
+            .says("is not checked (--insecure)");
+    }
+}
+
+#[test]
+fn a_registrys_own_folder_in_certs_d_is_trusted() {
+    let certs = Certs::new(&[]);
+    for below in [".config/docker/certs.d", ".config/containers/certs.d"] {
+        let site = secure(certs.server());
+        site.bare().arg(site.archive(10)).arg("--new-record").run().exits(5);
+        file(&site, &format!("home/{below}/{}/ca.crt", site.registry.authority()), certs.ca_pem());
+        let run = site.bare().home(site.folder.path().join("home")).arg(site.archive(10)).args(["--new-record", "-v"]);
+        run.run().succeeds().says(&format!("ocipush: trust for '127.0.0.1:PORT': '[DIR]/home/{below}/127.0.0.1:PORT/ca.crt'"));
+    }
+}
+
+#[test]
+fn a_client_certificate_of_certs_d_is_shown_to_the_registry() {
+    let certs = Certs::new(&[]);
+    let config = certs.server().server_config_with_clients(certs.ca_pem(), true);
+    let site = Site::start(RegistryOptions { listener: Listener::tls(config), ..RegistryOptions::default() });
+    let at = format!("home/.config/containers/certs.d/{}", site.registry.authority());
+    file(&site, &format!("{at}/ca.crt"), certs.ca_pem());
+    let client = certs.client("pusher");
+    file(&site, &format!("{at}/client.cert"), &client.cert_pem);
+    let push = || site.bare().home(site.folder.path().join("home")).arg(site.archive(10)).arg("--new-record").run();
+    push().exits(2).says("its key is missing");
+    file(&site, &format!("{at}/client.key"), &client.key_pem);
+    push().succeeds();
+}
