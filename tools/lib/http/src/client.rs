@@ -19,8 +19,8 @@ use crate::{Error, Origin, redacted, retry, words};
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer, or the next piece of one, may take.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The most of an error's body that is read, in bytes.
-const ERROR: usize = 64 * 1024;
+/// The most of an error's body that is read, in bytes: one more than a message shows, so that it tells of the cut.
+const ERROR: usize = 64 * 1024 + 1;
 
 /// What proves to an origin who we are.
 #[derive(Debug, Clone)]

@@ -45,9 +45,15 @@ pub fn catch() -> Interrupt {
     Interrupt(())
 }
 
-/// Keeps a terminal's settings, so that they are restored when the guard is dropped or a signal ends the process.
+/// Keeps a terminal's settings, so that they are restored when the guard is dropped or a signal ends the process, and
+/// stops its echo from now on: what is typed (or pasted) as soon as a prompt shows must not be seen.
 pub fn keep_terminal(terminal: &File) -> KeptTerminal {
     let kept = terminal.try_clone().ok().zip(tcgetattr(terminal).ok());
+    if let Some((terminal, settings)) = &kept {
+        let mut silent = settings.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        let _ = tcsetattr(terminal, OptionalActions::Now, &silent);
+    }
     *TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     KeptTerminal(())
 }
