@@ -6,6 +6,7 @@
 //! | [`log`] | what it received; a request that nobody scripted fails the test |
 //! | [`faults`] | what goes wrong on it, for every route alike |
 //! | [`certs`] | an authority, a good certificate, and each kind of bad one |
+//! | [`proxy`] | a forward proxy for `HTTPS_PROXY` |
 //! | [`registry`] | an OCI registry with the habits of Distribution 2.8 |
 //! | [`vertex`] | the VerteX System API |
 //! | [`kube`] | the Kubernetes API |
@@ -78,6 +79,7 @@ pub mod kube;
 pub mod log;
 #[cfg(test)]
 mod probe;
+pub mod proxy;
 pub mod registry;
 pub mod server;
 pub mod site;

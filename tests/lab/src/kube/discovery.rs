@@ -77,6 +77,11 @@ fn resources(group: &str) -> Option<Value> {
         .collect();
     if group.is_empty() {
         list.push(json!({"name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"]}));
+        let options = json!({
+            "name": "pods/portforward", "singularName": "", "namespaced": true,
+            "kind": "PodPortForwardOptions", "verbs": ["create", "get"]
+        });
+        list.push(options);
     }
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list}))
 }

@@ -99,7 +99,7 @@ impl Cluster {
         self.wait(limit, |cluster| cluster.streams(pod) == count)
     }
 
-    fn change_pod(&self, name: &str, change: impl FnOnce(&mut Pod)) {
+    pub(super) fn change_pod(&self, name: &str, change: impl FnOnce(&mut Pod)) {
         self.change(|state| {
             let object = state.objects.get("pods", SPECMAN_NAMESPACE, name);
             let Some(uid) = object.and_then(|o| o["metadata"]["uid"].as_str()).map(str::to_owned) else {

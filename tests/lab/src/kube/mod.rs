@@ -4,7 +4,7 @@
 //! Objects have uids, resource versions, finalizers and preconditions; refusals are `Status`
 //! objects in the words of a real server; a small controller makes the pods of a StatefulSet; a
 //! pod's log has instances, rotations and follow streams that can be cut. Left out: protobuf (but for reviews),
-//! YAML bodies, field ownership of server-side apply, exec and port-forward.
+//! YAML bodies, field ownership of server-side apply, exec, and port-forward over SPDY.
 //!
 //! ```
 //! use scar_lab::PodLog as _;
@@ -25,6 +25,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ mod access;
 mod containers;
 mod discovery;
 mod drive;
+mod forward;
 mod kubeconfig;
 mod logs;
 mod objects;
@@ -86,6 +88,8 @@ struct State {
     new_pods: PodState,
     controller_paused: bool,
     split_lines: bool,
+    /// What listens on the ports of the pods of `hubble-system`, by pod and port.
+    ports: BTreeMap<(String, u16), SocketAddr>,
 }
 
 impl Cluster {
@@ -99,6 +103,7 @@ impl Cluster {
             new_pods: PodState::Running,
             controller_paused: false,
             split_lines: false,
+            ports: BTreeMap::new(),
         };
         let cluster = Arc::new(Self { state: Mutex::new(state), changes: watch::Sender::new(0), settled: Condvar::new() });
         cluster.furnish();

@@ -45,11 +45,16 @@ pub(super) struct Pod {
     /// How many times its streams were cut, and how the last time.
     pub(super) cuts: u64,
     pub(super) cut: Cut,
+    /// Port-forwards that are open.
+    pub(super) forwards: usize,
+    /// How many times its forwards were cut, and how the last time.
+    pub(super) forward_cuts: u64,
+    pub(super) forward_cut: Cut,
     /// Deleted: its streams end.
     pub(super) gone: bool,
 }
 
-/// How a follow stream is cut.
+/// How a follow stream or a port-forward is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// It ends in order, as when a proxy thinks that it was idle.
@@ -285,6 +290,9 @@ fn create(state: &mut State, set: &Value, namespace: &str, name: &str, revision:
         streams: 0,
         cuts: 0,
         cut: Cut::End,
+        forwards: 0,
+        forward_cuts: 0,
+        forward_cut: Cut::End,
         gone: false,
     };
     pod.enter(state.new_pods);

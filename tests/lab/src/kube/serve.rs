@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::objects::{Selection, in_list};
 use super::resource::Target;
 use super::status::{Refusal, answer, bad_request, failure, no_such_path, not_allowed, not_found};
-use super::{Cluster, access, discovery, logs, protobuf, table, watch_stream, write};
+use super::{Cluster, access, discovery, forward, logs, protobuf, table, watch_stream, write};
 use crate::server::{PeerCertificates, unexpected, unscripted};
 
 const LARGEST_BODY: usize = 3 << 20;
@@ -28,13 +28,14 @@ pub(super) async fn serve(State(cluster): State<Arc<Cluster>>, request: Request)
 }
 
 async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Body>, Refusal> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let peer = head.extensions.get::<PeerCertificates>();
     let user = {
         let certificate = peer.and_then(|p| p.0.first());
         cluster.lock().users.identify(&head.headers, certificate)?
     };
-    let path = head.uri.path();
+    let uri = head.uri.clone();
+    let path = uri.path();
     if head.method == Method::GET {
         if ["/healthz", "/livez", "/readyz"].contains(&path) {
             return Ok(Response::new(Body::from("ok")));
@@ -70,6 +71,13 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
     match (verb, target.subresource.as_deref()) {
         ("get", Some("log")) if target.resource.plural == "pods" => {
             return logs::log(cluster, &target, &query);
+        }
+        ("get" | "create", Some("portforward")) if target.resource.plural == "pods" => {
+            if forward::is_websocket(&head.headers) {
+                // Since 1.35 a GET that switches to a WebSocket needs what the POST of SPDY always did.
+                access::check(&cluster.lock().access, &user, "create", &target)?;
+            }
+            return forward::open(cluster, &target, &query, &mut head);
         }
         (_, Some(_)) => return Ok(unexpected(*no_such_path())),
         ("watch", _) => {

@@ -37,6 +37,9 @@ pub const OLD_SCAR: &str = "https://scar.example";
 /// The uid of the pack registry that holds the images and packs.
 pub const PACK_REGISTRY: &str = "65f1a2b3c4d5e6f708192a3b";
 
+/// The port on which Specman's pods listen.
+pub const SPECMAN_PORT: u16 = 8443;
+
 /// How long a token of the site's registry lives; Harbor's default.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
@@ -110,6 +113,9 @@ impl Site {
             tls: Some(certs.server_config()),
             log: cluster.clone(),
         }));
+        for (number, pod) in specman.pods().iter().enumerate() {
+            cluster.serve_port(pod, SPECMAN_PORT, specman.server(number).addr());
+        }
 
         let vertex = Vertex::start();
         let scar_password = password();
