@@ -1,0 +1,422 @@
+//! pack-registry-set against the lab's VerteX: one field changes, whatever the server hides, loses or changes itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod vertex_site;
+
+use std::os::unix::fs::PermissionsExt;
+
+use scar_kit::{Run, secret, tool};
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_lab::vertex::{Masking, RegistryKind, basic_registry, ecr_registry};
+use serde_json::{Value, json};
+use vertex_site::{Private, REGISTRY_PASSWORD, Site};
+
+const ENTRY: &str = "/v1/registries/oci/r1/basic";
+const VALIDATE: &str = "/v1/registries/oci/basic/validate";
+
+fn set(site: &Site) -> Run {
+    tool("pack-registry-set").record(&site.pushed()).called(site.url(), "[VERTEX]")
+}
+
+/// The entry as it is to be: what it was, with the flag set.
+fn flagged(mut entry: Value) -> Value {
+    entry["spec"]["containsSpectroManifest"] = json!(true);
+    entry
+}
+
+#[test]
+fn the_flag_is_set_and_every_other_field_kept() {
+    let site = Site::with_registry();
+    let before = site.vertex.registry("r1").unwrap();
+    let outcome = set(&site).run();
+    outcome.succeeds().tells("pack-registry-set: 'harbor': spec.containsSpectroManifest: false -> true\n");
+    let mut record = site.pushed();
+    record["session"]["endpoint"] = json!("[VERTEX]");
+    record["pack_registry"] = json!({
+        "uid": "r1", "name": "harbor", "kind": "basic", "endpoint": "https://harbor.example",
+        "contains_spectro_manifest": true, "changed": true
+    });
+    assert_eq!(outcome.json(), record);
+    assert_eq!(site.vertex.registry("r1").unwrap(), flagged(before));
+    assert!(site.vertex.registry_login_works("r1"));
+    assert_eq!(
+        site.requests(),
+        [
+            "GET /v1/registries/oci/summary -> 200",
+            "GET /v1/registries/oci/r1/basic -> 200",
+            "POST /v1/registries/oci/basic/validate -> 204",
+            "GET /v1/registries/oci/r1/basic -> 200",
+            "PUT /v1/registries/oci/r1/basic -> 204",
+            "GET /v1/registries/oci/r1/basic -> 200",
+            "GET /v1/registries/oci/r1/basic/sync/status -> 200",
+        ]
+    );
+    for request in site.server.log().requests() {
+        assert!(request.header("cookie").unwrap().starts_with("Authorization=eyJ"));
+    }
+}
+
+#[test]
+fn r1_no_match_is_absent_and_two_are_listed() {
+    let site = Site::start();
+    set(&site).run().fails(
+        3,
+        "pack-registry-set: error: find the pack registry at 'harbor.example': VerteX has no OCI pack registry\n\
+         pack-registry-set: hint: add it in the system console, under Administration, Pack Registries\n",
+    );
+    for (uid, endpoint) in [("r1", "https://Harbor.example:443/"), ("r2", "harbor.example"), ("r3", "https://other.example")] {
+        let object = basic_registry(uid, "dup", endpoint, "u", REGISTRY_PASSWORD);
+        site.vertex.add_registry(RegistryKind::Basic, object);
+    }
+    set(&site).run().fails(
+        2,
+        "pack-registry-set: error: find the pack registry at 'harbor.example': 2 match:\n  \
+         --uid r1 (name 'dup', endpoint 'https://Harbor.example:443/', provider 'pack')\n  \
+         --uid r2 (name 'dup', endpoint 'harbor.example', provider 'pack')\n\
+         pack-registry-set: hint: choose one with --uid\n",
+    );
+    set(&site).args(["--name", "dup"]).run().exits(2).writes_nothing().says("3 match");
+    set(&site).args(["--name", "none"]).run().exits(3).writes_nothing().says("--uid r3");
+    set(&site).args(["--uid", "none"]).run().exits(3).writes_nothing();
+    assert_eq!(site.writes(), [""; 0]);
+    let outcome = set(&site).args(["--uid", "r2"]).run();
+    outcome.succeeds();
+    assert_eq!(outcome.json()["pack_registry"]["uid"], "r2");
+}
+
+#[test]
+fn r2_unknown_fields_and_numbers_go_back_as_they_came() {
+    let site = Site::with_registry();
+    let before = r#"{"kind":"basic","metadata":{"name":"harbor","uid":"r1"},"spec":{"auth":{"type":"noAuth"},"baseContentPath":"spectro-packs","containsSpectroManifest":false,"endpoint":"https://harbor.example","x":{"n":1.50,"big":123456789012345678901234567890,"e":1E400,"t":"\u0041","z":null}}}"#;
+    let after = before.replace("Manifest\":false", "Manifest\":true");
+    site.fault(Match::get(ENTRY), Times::First(2), Action::Answer(Answer::status(200).body(before)));
+    site.fault(Match::post(VALIDATE), Times::Always, Action::Answer(Answer::status(204)));
+    let put = site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(204)));
+    site.fault(Match::get(ENTRY), Times::Always, Action::Answer(Answer::status(200).body(after.clone())));
+    set(&site).run().succeeds();
+    assert_eq!(put.hits(), 1);
+    assert_eq!(site.server.log().matching(&Match::put(ENTRY))[0].text(), after);
+}
+
+#[test]
+fn r3_an_ended_session_is_refused_with_the_way_on() {
+    let site = Site::with_registry();
+    site.vertex.expire_tokens();
+    set(&site).run().fails(
+        4,
+        "pack-registry-set: error: list the pack registries: GET [VERTEX]/v1/registries/oci/summary: 401 Unauthorized: \
+         InvalidToken: Authorization token is missing or invalid\n\
+         pack-registry-set: hint: the session has ended or is not accepted; log in again: vertex-login [VERTEX]\n",
+    );
+    let site = Site::with_registry();
+    let ended = Answer::json(401, &json!({"code": "TokenExpired", "message": "token is expired"}));
+    let fault = site.fault(Match::put(ENTRY), Times::Always, Action::Answer(ended));
+    set(&site).run().exits(4).writes_nothing().says("TokenExpired").says("log in again");
+    assert_eq!(fault.hits(), 1);
+}
+
+#[test]
+fn r4_a_lost_reply_and_an_error_after_the_change_are_settled_by_reading() {
+    for action in [
+        Action::LoseReply,
+        Action::edit(|response| *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR),
+        Action::edit(|response| {
+            *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+            *response.body_mut() = axum::body::Body::from("<html><title>502</title></html>");
+        }),
+    ] {
+        let site = Site::with_registry();
+        let fault = site.fault(Match::put(ENTRY), Times::Always, action);
+        set(&site).run().succeeds().says("the answer to the write was lost; reading shows that it is done");
+        assert_eq!((fault.hits(), site.vertex.registry_writes("r1").0), (1, 1));
+    }
+}
+
+#[test]
+fn r4_a_write_that_did_nothing_is_tried_again_only_after_reading() {
+    let site = Site::with_registry();
+    let fault = site.fault(Match::put(ENTRY), Times::First(1), Action::Reset);
+    set(&site).run().succeeds();
+    assert_eq!((fault.hits(), site.vertex.registry_writes("r1").0), (1, 1));
+    let lines = site.requests();
+    let first = lines.iter().position(|line| line == "PUT /v1/registries/oci/r1/basic -> -").unwrap();
+    assert_eq!(lines[first + 1], "GET /v1/registries/oci/r1/basic -> 200");
+    assert_eq!(lines[first + 2], "PUT /v1/registries/oci/r1/basic -> 204");
+    let site = Site::with_registry();
+    let fault = site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(500)));
+    set(&site).run().exits(6).writes_nothing().says("500 Internal Server Error");
+    assert_eq!(fault.hits(), 3);
+}
+
+#[test]
+fn r4_where_reading_fails_too_nobody_says_that_it_is_done() {
+    let site = Site::with_registry();
+    site.fault(Match::put(ENTRY), Times::Always, Action::LoseReply);
+    site.fault(Match::get(ENTRY), Times::Nth(3), Action::Answer(Answer::html(404, "<html></html>")));
+    set(&site).run().exits(6).writes_nothing().says("it is not known whether it was done");
+    assert_eq!(site.vertex.registry_writes("r1").0, 1);
+}
+
+#[test]
+fn r5_a_change_by_someone_else_is_shown_and_left_alone() {
+    let site = Site::with_registry();
+    let vertex = site.vertex.clone();
+    let edit = Action::edit(move |_| {
+        vertex.edit_registry("r1", |entry| {
+            entry["spec"]["basePath"] = json!("/changed");
+            entry["spec"]["auth"]["password"] = json!("other-canary-8");
+        });
+    });
+    secret("other-canary-8");
+    site.fault(Match::post(VALIDATE), Times::Always, edit);
+    set(&site).run().exits(7).writes_nothing().says(
+        "someone else changed the entry meanwhile; it was left alone:\n  spec.auth.password: (not shown) -> (not shown)\n  \
+         spec.basePath: '/v2' -> '/changed'\n",
+    );
+    assert_eq!(site.vertex.registry_writes("r1").0, 0);
+}
+
+#[test]
+fn r6_a_write_that_reads_otherwise_is_a_mismatch() {
+    let site = Site::with_registry();
+    let fault = site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(204)));
+    set(&site).run().exits(7).writes_nothing().says("VerteX said that it is done, and the flag reads false");
+    assert_eq!(fault.hits(), 1);
+}
+
+#[test]
+fn r7_what_the_server_hides_is_never_written_back() {
+    for masking in [Masking::Masked, Masking::Blank, Masking::Absent] {
+        let site = Site::with_registry();
+        site.vertex.behave(|b| b.registry_masking = masking);
+        let before = site.vertex.registry("r1").unwrap();
+        set(&site).run().fails(
+            2,
+            "pack-registry-set: error: keep the entry's login: VerteX does not show 'spec.auth.password', and writing it back \
+             would destroy it\npack-registry-set: hint: give it again: -u USER --password-file FILE\n",
+        );
+        assert_eq!(site.writes(), [""; 0]);
+        let password = Private::new(REGISTRY_PASSWORD);
+        let with = |user: &str| set(&site).args(["-u", user]).arg("--password-file").arg(password.path());
+        with("robot").run().exits(2).writes_nothing().says("the given user 'robot' is not the entry's 'robot$packs'");
+        assert_eq!(site.writes(), [""; 0]);
+        with("robot$packs").run().succeeds();
+        assert!(site.vertex.registry_login_works("r1"), "{masking:?}");
+        assert_eq!(site.vertex.registry("r1").unwrap()["spec"]["x"], before["spec"]["x"]);
+        assert_eq!(site.vertex.registry("r1").unwrap()["spec"]["containsSpectroManifest"], true);
+    }
+}
+
+#[test]
+fn r7_a_hidden_password_is_asked_for_where_there_is_a_terminal_and_a_user() {
+    let site = Site::with_registry();
+    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
+    let prompt = "Password for robot$packs at https://harbor.example: ";
+    set(&site).args(["-u", "robot$packs"]).answer(prompt, "harbor-canary-7\n").run().succeeds();
+    assert!(site.vertex.registry_login_works("r1"));
+}
+
+#[test]
+fn r7_a_wrong_password_is_found_by_validation_before_anything_is_written() {
+    let site = Site::with_registry();
+    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
+    let wrong = Private::new(&secret("wrong-canary-9"));
+    let run = set(&site).args(["-u", "robot$packs"]).arg("--password-file").arg(wrong.path());
+    run.run().exits(1).writes_nothing().says("OciRegistryInvalidCredentials").says("nothing was changed");
+    assert_eq!(site.writes(), [""; 0]);
+    assert!(site.vertex.registry_login_works("r1"));
+}
+
+#[test]
+fn r7_an_ecr_key_pair_is_given_by_files() {
+    let site = Site::start();
+    let endpoint = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";
+    let object = ecr_registry("e1", "ecr", endpoint, "AKIAIOSFODNN7EXAMPLE", &secret("ecr-secret-canary"));
+    site.vertex.add_registry(RegistryKind::Ecr, object);
+    let mut record = site.pushed();
+    record["artifact"]["registry"] = json!(endpoint);
+    let run = || tool("pack-registry-set").record(&record);
+    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
+    run()
+        .run()
+        .exits(2)
+        .writes_nothing()
+        .says("'spec.credentials.secretKey'")
+        .says("--access-key-file FILE --secret-key-file FILE");
+    let (id, other, key) = (Private::new("AKIAIOSFODNN7EXAMPLE\n"), Private::new("AKIAOTHER"), Private::new("ecr-secret-canary"));
+    let with = |id: &Private| run().arg("--access-key-file").arg(id.path()).arg("--secret-key-file").arg(key.path());
+    with(&other).run().exits(2).writes_nothing().says("the given access key is not the entry's");
+    let outcome = with(&id).run();
+    outcome.succeeds();
+    assert_eq!(outcome.json()["pack_registry"]["kind"], "ecr");
+    assert!(site.vertex.registry_login_works("e1"));
+    let entry = site.vertex.registry("e1").unwrap();
+    assert_eq!(entry["spec"]["replication"]["window"], 9_007_199_254_740_993_u64);
+    assert_eq!(entry["spec"]["containsSpectroManifest"], true);
+}
+
+#[test]
+fn r7_credentials_are_replaced_only_on_request() {
+    let site = Site::with_registry();
+    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
+    let password = Private::new(REGISTRY_PASSWORD);
+    let run = set(&site).args(["-u", "other", "--replace-credentials"]).arg("--password-file").arg(password.path());
+    run.run().exits(1).says("OciRegistryInvalidCredentials");
+    site.fault(Match::post(VALIDATE), Times::Always, Action::Answer(Answer::status(204)));
+    let run = set(&site).args(["-u", "other", "--replace-credentials"]).arg("--password-file").arg(password.path());
+    run.run().succeeds();
+    assert_eq!(site.vertex.registry("r1").unwrap()["spec"]["auth"]["username"], "other");
+}
+
+#[test]
+fn r8_a_second_run_writes_nothing() {
+    let site = Site::with_registry();
+    set(&site).run().succeeds();
+    site.server.log().clear();
+    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
+    let outcome = set(&site).run();
+    outcome.succeeds().tells("pack-registry-set: the flag of 'harbor' is true already\n");
+    assert_eq!(outcome.json()["pack_registry"]["changed"], false);
+    assert_eq!(site.writes(), [""; 0]);
+}
+
+#[test]
+fn r9_strange_answers_end_in_their_class() {
+    let deep = format!("{{\"items\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let huge = format!("{{\"items\":[\"{}\"]}}", "x".repeat(64 << 20));
+    let page = "<html><title>Bad Gateway</title></html>";
+    for (answer, status, says) in [
+        (Answer::status(422).body("no such thing"), 1, "422 Unprocessable Entity: no such thing"),
+        (Answer::html(502, page), 6, "an HTML page titled 'Bad Gateway'"),
+        (Answer::html(200, page), 7, "an HTML page titled 'Bad Gateway'"),
+        (Answer::status(200), 7, "the answer is empty"),
+        (Answer::status(200).body(huge), 7, "longer than"),
+        (Answer::status(200).body(deep), 7, "nests deeper"),
+        (Answer::status(200).body("{}"), 7, "no list of pack registries"),
+        (Answer::status(302).header("location", "https://sso.example/x"), 5, "redirects are not followed"),
+        (Answer::json(403, &json!({"code": "Forbidden", "message": "no\u{1b}[2J"})), 4, "Forbidden: no\\x1b[2J"),
+    ] {
+        let site = Site::with_registry();
+        site.fault(Match::get("/v1/registries/oci/summary"), Times::Always, Action::Answer(answer));
+        set(&site).args(["--timeout", "3s"]).run().exits(status).writes_nothing().says(says);
+        assert_eq!(site.writes(), [""; 0]);
+    }
+    let site = Site::with_registry();
+    site.fault(Match::post(VALIDATE), Times::Always, Action::Answer(Answer::html(200, page)));
+    set(&site).run().exits(7).writes_nothing().says("an HTML page");
+    assert_eq!(site.vertex.registry_writes("r1").0, 0);
+}
+
+#[test]
+fn a_get_is_tried_again_within_its_time() {
+    let site = Site::with_registry();
+    let fault = site.fault(Match::get("/**"), Times::First(2), Action::Answer(Answer::status(503)));
+    set(&site).run().succeeds();
+    assert_eq!(fault.hits(), 2);
+}
+
+#[test]
+fn an_artifact_that_specman_would_not_find_is_a_mismatch() {
+    let site = Site::with_registry();
+    site.vertex.edit_registry("r1", |entry| entry["spec"]["baseContentPath"] = json!("/packs/"));
+    set(&site).run().fails(
+        7,
+        "pack-registry-set: error: set the flag of 'harbor': the artifact is in 'spectro-packs/spectro-manifests/manifest', and \
+         Specman will look in 'packs/spectro-manifests/manifest'\n\
+         pack-registry-set: hint: push it there: ocipush harbor.example/packs/spectro-manifests/manifest:0.0.0; or correct the \
+         entry's base content path, now '/packs/'\n",
+    );
+    assert_eq!(site.writes(), [""; 0]);
+    let outcome = set(&site).args(["--contains-spectro-manifests=false"]).run();
+    outcome.succeeds().says("is false already");
+}
+
+#[test]
+fn the_flag_is_taken_off_again() {
+    let site = Site::with_registry();
+    let before = site.vertex.registry("r1").unwrap();
+    set(&site).run().succeeds();
+    let outcome = set(&site).arg("--contains-spectro-manifests=false").run();
+    outcome.succeeds();
+    assert_eq!(outcome.json()["pack_registry"]["contains_spectro_manifest"], false);
+    assert_eq!(site.vertex.registry("r1").unwrap(), before);
+}
+
+#[test]
+fn a_dry_run_shows_the_difference_and_writes_nothing() {
+    let site = Site::with_registry();
+    let outcome = set(&site).arg("--dry-run").run();
+    outcome.succeeds().tells(
+        "pack-registry-set: would validate the entry 'harbor' (r1) and write it with\n\
+         pack-registry-set: would change spec.containsSpectroManifest: false -> true\n",
+    );
+    let mut record = site.pushed();
+    record["session"]["endpoint"] = json!("[VERTEX]");
+    record["dry_run"] = json!(true);
+    assert_eq!(outcome.json(), record);
+    assert!(site.requests().iter().all(|line| line.starts_with("GET ")));
+    let empty = json!({"record": "scar-tools/1", "dry_run": true});
+    tool("pack-registry-set")
+        .record(&empty)
+        .run()
+        .succeeds()
+        .prints("{\"record\":\"scar-tools/1\",\"dry_run\":true}\n")
+        .tells("pack-registry-set: would set the flag of the pack registry that the artifact is pushed to: true\n");
+}
+
+#[test]
+fn a_backup_is_private_and_the_first_one_is_kept() {
+    let site = Site::with_registry();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("harbor.json");
+    let before = site.vertex.registry("r1").unwrap();
+    let run = || set(&site).arg("--backup").arg(&file);
+    run().run().succeeds();
+    let read = |path: &std::path::Path| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(read(&file), before);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    run().arg("--contains-spectro-manifests=false").run().succeeds().says("harbor.json.1'");
+    assert_eq!(read(&file), before);
+    assert_eq!(read(&folder.path().join("harbor.json.1"))["spec"]["containsSpectroManifest"], true);
+    set(&site).args(["--backup", "/nonexistent/x"]).run().exits(2).writes_nothing().says("its folder is not there");
+}
+
+#[test]
+fn the_sync_is_waited_for_and_its_failure_told() {
+    let site = Site::with_registry();
+    let path = "/v1/registries/oci/r1/basic/sync/status";
+    let status =
+        |word: &str| Action::Answer(Answer::json(200, &json!({"status": word, "message": "no route", "isSyncSupported": true})));
+    let running = site.fault(Match::get(path), Times::First(1), status("InProgress"));
+    site.fault(Match::get(path), Times::Always, status("Failed"));
+    set(&site).run().succeeds().says("warning: the flag is set, but the registry's sync failed: no route");
+    assert_eq!(running.hits(), 1);
+}
+
+#[test]
+fn a_token_goes_to_its_own_origin_alone() {
+    let site = Site::with_registry();
+    let other = Site::with_registry();
+    set(&site).args(["--endpoint", &other.url()]).run().exits(5).writes_nothing().says("use the session: it is for");
+    set(&site).args(["--endpoint", &(site.url() + "/v1")]).run().succeeds();
+    assert_eq!(other.server.log().connections(), 0);
+}
+
+#[test]
+fn a_record_that_lacks_what_is_needed_names_the_tool_that_writes_it() {
+    let site = Site::with_registry();
+    let run = |record: &Value| tool("pack-registry-set").record(record).run();
+    run(&json!({"record": "scar-tools/1"})).fails(
+        2,
+        "pack-registry-set: error: read the record: it has no section 'artifact'\n\
+         pack-registry-set: hint: run ocipush before this step, and pass its record on\n",
+    );
+    let mut record = site.pushed();
+    record.as_object_mut().unwrap().remove("session");
+    run(&record).exits(2).writes_nothing().says("no section 'session'").says("run vertex-login before this step");
+    record["session"] = json!({"endpoint": site.url(), "authorization": "(not shown on a terminal)", "insecure": false});
+    run(&record).exits(2).writes_nothing().says("its token cannot be one");
+    let session = json!({"record": "scar-tools/1", "session": site.session()});
+    tool("pack-registry-set").record(&session).args(["--name", "harbor"]).run().succeeds();
+    tool("pack-registry-set").stdin("").run().exits(2).writes_nothing().says("standard input is empty");
+}
