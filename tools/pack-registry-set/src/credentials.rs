@@ -3,7 +3,7 @@
 //! Invariant: a mask, or a blank where the entry needs a secret, is never written back; it would destroy the login that
 //! VerteX has. A person gives it again, and for the user that the entry names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use scar_http::{Login, LoginOptions, Origin, secret_file};
 use scar_tool::{Console, Failure};
@@ -40,6 +40,10 @@ pub(crate) struct CredentialOptions {
     #[arg(long, value_name = "FILE")]
     secret_token_file: Option<PathBuf>,
 
+    /// The key of the entry's client certificate is in FILE (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key_file: Option<PathBuf>,
+
     /// Put the given login into the entry, also for another user or in place of one that is shown
     #[arg(long)]
     replace_credentials: bool,
@@ -54,6 +58,7 @@ pub(crate) struct Given {
     access_key: Option<SecretString>,
     secret_key: Option<SecretString>,
     secret_token: Option<SecretString>,
+    tls_key: Option<SecretString>,
     replace: bool,
 }
 
@@ -69,6 +74,8 @@ const PAIR: &str = "--access-key-file FILE --secret-key-file FILE";
 const ACCESS_KEY: Slot = Slot { path: &["spec", "credentials", "accessKey"], options: PAIR };
 const SECRET_KEY: Slot = Slot { path: &["spec", "credentials", "secretKey"], options: PAIR };
 const SECRET_TOKEN: Slot = Slot { path: &["spec", "credentials", "secretToken"], options: "--secret-token-file FILE" };
+const BASIC_KEY: Slot = Slot { path: &["spec", "auth", "tls", "key"], options: "--tls-key-file FILE" };
+const ECR_KEY: Slot = Slot { path: &["spec", "tls", "key"], options: "--tls-key-file FILE" };
 const USERNAME: &[&str] = &["spec", "auth", "username"];
 
 impl CredentialOptions {
@@ -86,6 +93,7 @@ impl CredentialOptions {
             access_key: read(&self.access_key_file, "the access key file")?,
             secret_key: read(&self.secret_key_file, "the secret key file")?,
             secret_token: read(&self.secret_token_file, "the secret token file")?,
+            tls_key: self.tls_key_file.as_deref().map(key_file).transpose()?,
             replace: self.replace_credentials,
         })
     }
@@ -107,7 +115,8 @@ impl Given {
                 path if path == PASSWORD.path => self.password(entry, asks)?,
                 path if path == TOKEN.path => self.token.clone(),
                 path if path == ACCESS_KEY.path || path == SECRET_KEY.path => self.key(entry, slot)?,
-                _ => self.secret_token.clone(),
+                path if path == SECRET_TOKEN.path => self.secret_token.clone(),
+                _ => self.tls_key.clone(),
             };
             match given {
                 Some(secret) => filled.set(slot.path, &secret.expose_secret()),
@@ -160,10 +169,22 @@ impl Given {
     }
 }
 
+/// Reads a private key; it goes to VerteX as it stands.
+fn key_file(path: &Path) -> Result<SecretString, Failure> {
+    let refuse = |cause: &str| Failure::misuse(format!("read the key file '{}': {cause}", path.display()));
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::misuse(Failure::io(format!("read the key file '{}'", path.display()), &error).message))?;
+    let text = String::from_utf8(text).map_err(|_| refuse("it is not PEM"))?;
+    if !text.contains("PRIVATE KEY-----") {
+        return Err(refuse("it holds no PEM private key"));
+    }
+    Ok(text.into())
+}
+
 fn every(kind: Kind) -> &'static [Slot] {
     match kind {
-        Kind::Basic => &[PASSWORD, TOKEN],
-        Kind::Ecr => &[ACCESS_KEY, SECRET_KEY, SECRET_TOKEN],
+        Kind::Basic => &[PASSWORD, TOKEN, BASIC_KEY],
+        Kind::Ecr => &[ACCESS_KEY, SECRET_KEY, SECRET_TOKEN, ECR_KEY],
     }
 }
 
@@ -185,6 +206,8 @@ fn is_hidden(entry: &Object, slot: &Slot) -> bool {
             path if path == TOKEN.path => auth == "token",
             path if path == ACCESS_KEY.path => aws == "secret",
             path if path == SECRET_KEY.path => aws == "secret" || aws != "pod-identity" && has_key,
+            path if path == BASIC_KEY.path => !text(&["spec", "auth", "tls", "certificate"]).is_empty(),
+            path if path == ECR_KEY.path => !text(&["spec", "tls", "certificate"]).is_empty(),
             _ => false,
         }
     };
@@ -192,16 +215,12 @@ fn is_hidden(entry: &Object, slot: &Slot) -> bool {
     is_mask(&value) || value.is_empty() && needs()
 }
 
-/// A secret, whatever its place, that reads as a mask; or a key that is missing beside its certificate.
+/// A secret or a user name, whatever its place, that reads as a mask.
 fn masked(object: &Object, path: &mut Vec<String>) -> Option<String> {
-    let key = object.text_or_empty(&["key"]);
-    if path.last().is_some_and(|name| name == "tls") && key.is_empty() && !object.text_or_empty(&["certificate"]).is_empty() {
-        return Some([path.as_slice(), &["key".to_owned()]].concat().join("."));
-    }
     for (name, value) in object.fields() {
         path.push(name.to_owned());
         let text = serde_json::from_str::<String>(value.get()).unwrap_or_default();
-        if names_a_secret(name) && is_mask(&text) {
+        if is_mask(&text) && (names_a_secret(name) || name == "username" && text.contains("***")) {
             return Some(path.join("."));
         }
         if let Some(found) = object.object(&[name]).and_then(|below| masked(&below, path)) {
@@ -262,13 +281,14 @@ mod tests {
 
     #[test]
     fn a_mask_that_no_option_can_fill_is_refused_too() {
-        for entry in [
-            r#"{"spec":{"auth":{"type":"noAuth"},"proxy":{"clientSecret":"***"}}}"#,
-            r#"{"spec":{"auth":{"type":"noAuth","tls":{"certificate":"PEM","key":""}}}}"#,
-            r#"{"spec":{"auth":{"type":"noAuth","tls":{"certificate":"PEM"}}}}"#,
+        for (entry, says) in [
+            (r#"{"spec":{"auth":{"type":"noAuth"},"proxy":{"clientSecret":"***"}}}"#, "hides 'spec.proxy.clientSecret'"),
+            (r#"{"spec":{"auth":{"type":"token","token":"t","username":"***"}}}"#, "hides 'spec.auth.username'"),
+            (r#"{"spec":{"auth":{"type":"noAuth","tls":{"certificate":"PEM","key":""}}}}"#, "not show 'spec.auth.tls.key'"),
+            (r#"{"spec":{"auth":{"type":"noAuth","tls":{"certificate":"PEM"}}}}"#, "not show 'spec.auth.tls.key'"),
         ] {
             let failure = given(None, None, false).fill(&Object::parse(entry).unwrap(), Kind::Basic, false).unwrap_err();
-            assert!(failure.message.contains("VerteX hides 'spec."), "{}", failure.message);
+            assert!(failure.message.contains(says), "{}", failure.message);
         }
     }
 

@@ -89,6 +89,9 @@ fn losses(present: &Setting, plan: &Plan) -> Vec<String> {
     if present.hides_its_password() {
         lines.push("SCAR has a password that VerteX does not show: it will be gone, and undoing will ask for it".to_owned());
     }
+    if let Some(name) = present.masked_field() {
+        lines.push(format!("SCAR has a '{name}' that VerteX does not show: it will be gone, and undoing cannot bring it back"));
+    }
     lines
 }
 

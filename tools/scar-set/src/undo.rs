@@ -71,6 +71,12 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
 /// # Errors
 /// Exit 2 where there is neither.
 pub(crate) fn complete(site: &Site<'_>, setting: &Setting, password: Option<&SecretString>) -> Result<Setting, Failure> {
+    if let Some(name) = setting.masked_field() {
+        return Err(Failure::misuse(format!(
+            "restore the old setting: VerteX did not show its '{name}', and it cannot be given here"
+        ))
+        .hint("set it in VerteX by hand; what was shown is in the backup"));
+    }
     if !setting.hides_its_password() {
         return Ok(setting.clone());
     }

@@ -41,6 +41,7 @@ pub(crate) fn failure(error: &clap::Error, name: &str) -> Failure {
         }
         ErrorKind::MissingRequiredArgument => Failure::misuse(format!("missing: {argument}")).hint(help),
         ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
+            Some(prior) if prior == argument => Failure::misuse(format!("'{argument}' is given twice")),
             Some(prior) => Failure::misuse(format!("'{argument}' cannot be used with '{prior}'")).hint("choose one"),
             None => Failure::misuse(format!("'{argument}' cannot be used with other options")),
         },

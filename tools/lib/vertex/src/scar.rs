@@ -82,6 +82,11 @@ impl Setting {
         is_mask(&password) || password.is_empty() && self.username().is_some()
     }
 
+    /// A field beside the password that the server masks: it cannot be written back.
+    pub fn masked_field(&self) -> Option<&'static str> {
+        TEXTS.into_iter().find(|name| is_mask(&self.0.text_or_empty(&[name])))
+    }
+
     /// The same with this password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
