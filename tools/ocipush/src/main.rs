@@ -13,6 +13,7 @@ mod reference;
 mod registry;
 mod source;
 mod step;
+mod token;
 mod upload;
 
 use scar_http::Origin;
@@ -28,7 +29,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let reference = options.reference()?;
+    let reference = options.reference(console)?;
     let title = options.title()?.to_owned();
     let created = options::created()?;
     let input = options.input()?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use scar_http::{LoginOptions, Retry};
 use scar_record::{Input, Time};
-use scar_tool::{Common, Failure, HELP};
+use scar_tool::{Common, Console, Failure, HELP};
 use scar_trust::TlsOptions;
 
 use crate::login::Places;
@@ -113,7 +113,7 @@ impl Options {
     ///
     /// # Errors
     /// Exit 2 for a reference that is none, or none at all.
-    pub(crate) fn reference(&self) -> Result<Reference, Failure> {
+    pub(crate) fn reference(&self, console: &Console) -> Result<Reference, Failure> {
         let set =
             |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
         let environment = match set("OCI_PACK_REGISTRY") {
@@ -124,7 +124,11 @@ impl Options {
                 Environment { registry, base }
             }
         };
-        self.reference_in(&environment)
+        let reference = self.reference_in(&environment)?;
+        if self.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
+            console.warn(format!("'--base-path' goes with a bare HOST[:PORT]; it is not used for '{reference}'"));
+        }
+        Ok(reference)
     }
 
     fn reference_in(&self, environment: &Environment) -> Result<Reference, Failure> {
@@ -133,9 +137,6 @@ impl Options {
             return Err(Failure::misuse("no REFERENCE is given, and neither OCI_PACK_REGISTRY nor ECR_PACK_REGISTRY is set")
                 .hint("name the registry: ocipush HOST[:PORT]"));
         };
-        if self.base_path.is_some() && text.contains('/') {
-            return Err(Failure::misuse("'--base-path' goes with a bare HOST[:PORT]; the reference names its repository itself"));
-        }
         Reference::parse(text, self.base_path.as_deref().or(environment.base.as_deref()))
     }
 
@@ -244,7 +245,6 @@ mod tests {
             assert_eq!(options(arguments).reference_in(&environment).unwrap().to_string(), whole);
         }
         assert!(options(&[]).reference_in(&Environment::default()).is_err());
-        assert!(options(&["h.example/r", "--base-path", "x"]).reference_in(&environment).is_err());
     }
 
     #[test]

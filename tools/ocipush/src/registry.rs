@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use scar_http::header::{CONTENT_TYPE, HeaderName};
+use scar_http::header::HeaderName;
 use scar_http::{Attempt, Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
 use scar_tool::{Console, Exit, Failure};
 use scar_trust::TlsOptions;
@@ -18,7 +18,7 @@ use crate::login::{self, Login};
 use crate::reference::Reference;
 
 /// How long an exchange without the archive may take.
-const EXCHANGE: Duration = Duration::from_secs(60);
+pub(crate) const EXCHANGE: Duration = Duration::from_secs(60);
 /// How many redirects are followed, where they may be.
 const HOPS: usize = 5;
 
@@ -104,9 +104,10 @@ pub(crate) struct Registry {
     pub(crate) login: Option<Login>,
     pub(crate) terms: Terms,
     pub(crate) console: Console,
-    credential: RefCell<Option<Credential>>,
+    /// What is sent with each request.
+    pub(crate) credential: RefCell<Option<Credential>>,
     /// Whether the credential has been taken once.
-    proven: Cell<bool>,
+    pub(crate) proven: Cell<bool>,
     /// The upload session that is open.
     pub(crate) open: RefCell<Option<Url>>,
 }
@@ -234,118 +235,6 @@ impl Registry {
         }
     }
 
-    /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
-    ///
-    /// # Errors
-    /// A login that cannot be had, or that was not taken.
-    pub(crate) async fn unchallenged(&self, answer: Response) -> Result<Option<Response>, Fault> {
-        let at_home = Origin::of(answer.url()).as_ref() == Some(self.client.origin());
-        if !at_home {
-            return Ok(Some(answer));
-        }
-        if answer.status() != StatusCode::UNAUTHORIZED {
-            self.proven.set(true);
-            return Ok(Some(answer));
-        }
-        let held = self.credential.borrow().is_some();
-        let asked = login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()));
-        if held && !self.proven.get() {
-            return Err(Fault::Refused(answer.into_error().await));
-        }
-        let credential = match (asked, &self.login) {
-            (Ok(_), Some(Login::Registry(token))) if !held => Credential::Bearer(token.clone()),
-            (Ok(login::Asked::Basic), Some(Login::Password { username, password })) if !held => {
-                Credential::Basic { username: username.clone(), password: password.clone() }
-            }
-            (Ok(login::Asked::Bearer { realm, service }), login) if !matches!(login, Some(Login::Registry(_))) => {
-                self.token(&realm, service.as_deref()).await?
-            }
-            (Err(cause), _) => {
-                return Err(Failure::new(Exit::Refused, format!("log in to '{}': {cause}", self.reference.registry)).into());
-            }
-            _ => return Err(Fault::Refused(answer.into_error().await)),
-        };
-        *self.credential.borrow_mut() = Some(credential);
-        self.proven.set(false);
-        Ok(None)
-    }
-
-    /// A token for this repository (Distribution "Token Authentication"). Whether it still holds is asked of the registry,
-    /// not of a clock.
-    async fn token(&self, realm: &str, service: Option<&str>) -> Result<Credential, Fault> {
-        let registry = &self.reference.registry;
-        let act = format!("get a token for '{registry}'");
-        let no_url = |_| Failure::new(Exit::Refused, format!("{act}: its token realm '{realm}' is no URL"));
-        let mut url = Url::parse(realm).map_err(no_url)?;
-        let Some(origin) = Origin::of(&url) else {
-            return Err(Failure::new(
-                Exit::Unsafe,
-                format!("{act}: its token realm '{}' is not of HTTP", scar_http::redacted(&url)),
-            )
-            .into());
-        };
-        let away = self.realm_client(&act, &origin)?;
-        let client = away.as_ref().unwrap_or(&self.client);
-        let scope = format!("repository:{}:pull,push", self.reference.repository);
-        let mut form = vec![("scope", scope.as_str())];
-        form.extend(service.map(|service| ("service", service)));
-        if !matches!(self.login, Some(Login::Identity(_))) {
-            url.query_pairs_mut().extend_pairs(&form);
-        }
-        let ask = || async {
-            let request = match &self.login {
-                Some(Login::Password { username, password }) => client
-                    .request(Method::GET, url.clone())
-                    .credential(&Credential::Basic { username: username.clone(), password: password.clone() })?,
-                Some(Login::Identity(token)) => client
-                    .request(Method::POST, url.clone())
-                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(refresh(&form, token)),
-                _ => client.request(Method::GET, url.clone()),
-            };
-            let answer = request.timeout(EXCHANGE).send().await?;
-            match answer.status() {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-                    Err(Fault::Refused(answer.into_error().await))
-                }
-                _ => Ok(answer.success().await?.json::<Token>().await?),
-            }
-        };
-        let refuse = |cause: &str| Failure::new(Exit::Refused, format!("{act}: {cause}"));
-        let token = match self.retry(ask).await {
-            Ok(token) => token,
-            Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),
-            Err(fault) => return Err(fault),
-        };
-        let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
-        let text = text.ok_or_else(|| refuse("the answer of its token realm holds no token"))?;
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("the token of its token realm holds characters that no token has").into());
-        }
-        self.console.verbose(|| format!("got a token for '{registry}' from '{origin}'"));
-        Ok(Credential::Bearer(text.into()))
-    }
-
-    /// A client for a token realm elsewhere, where the user trusts it; none where the realm is the registry's own.
-    fn realm_client(&self, act: &str, origin: &Origin) -> Result<Option<Client>, Failure> {
-        if origin == self.client.origin() {
-            return Ok(None);
-        }
-        if origin.is_plain() && !self.client.origin().is_plain() {
-            return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' would take the login in clear"))
-                .hint("the registry must name a realm of https"));
-        }
-        if !names(&self.terms.trust_realm, origin) {
-            return Err(Failure::new(
-                Exit::Unsafe,
-                format!("{act}: its token realm '{origin}' is another server; the login was not sent to it"),
-            )
-            .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
-        }
-        let trust = login::trust(&self.terms.tls, &origin.authority(), self.terms.home.as_deref(), false, &self.console)?;
-        Client::new(origin.clone(), &trust, self.terms.plain_http, &self.console).map(Some)
-    }
-
     /// Whether a request may go where an answer points: never from TLS to clear; with the archive elsewhere only by the
     /// user's word. (Credentials never go along.)
     ///
@@ -383,32 +272,6 @@ fn is_kept(status: StatusCode) -> bool {
 }
 
 /// Whether one of `hosts` (`HOST[:PORT]`) is this origin.
-fn names(hosts: &[String], origin: &Origin) -> bool {
+pub(crate) fn names(hosts: &[String], origin: &Origin) -> bool {
     hosts.iter().any(|host| host.eq_ignore_ascii_case(&origin.authority()) || host.eq_ignore_ascii_case(&origin.address()))
-}
-
-/// A token service's answer; how long it holds is not trusted and not read.
-#[derive(serde::Deserialize)]
-struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
-}
-
-/// The form with which a refresh token is exchanged (RFC 6749, 6).
-fn refresh(form: &[(&str, &str)], token: &secrecy::SecretString) -> String {
-    use secrecy::ExposeSecret;
-    let fields = form.iter().copied().chain([
-        ("grant_type", "refresh_token"),
-        ("client_id", "scar-tools"),
-        ("refresh_token", token.expose_secret()),
-    ]);
-    let encoded = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-                byte => format!("%{byte:02X}"),
-            })
-            .collect()
-    };
-    fields.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
 }

@@ -40,6 +40,13 @@ pub(crate) enum Presence {
     Unknown,
 }
 
+/// What went wrong with the sessions so far.
+#[derive(Default)]
+struct Lost {
+    renewed: Cell<u32>,
+    invalid: Cell<bool>,
+}
+
 /// An upload session.
 struct Session {
     url: Url,
@@ -81,10 +88,12 @@ impl Registry {
         progress: Option<&Progress>,
     ) -> Result<bool, Fault> {
         let tries = Cell::new(0);
-        let invalid = Cell::new(0);
+        let lost = Lost::default();
         let chunk = Cell::new(self.terms.chunk.filter(|&chunk| chunk < content.size));
         self.retry(|| async {
             let first = tries.replace(tries.get() + 1) == 0;
+            // A session that failed holds space in the registry until somebody ends it.
+            self.abandon().await;
             if !(force && first) {
                 match self.presence(&content.digest, content.size).await? {
                     Presence::Here => return Ok(!first),
@@ -103,42 +112,9 @@ impl Registry {
                 let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
                 return Err(failure.hint("let nothing write to it while this step runs, and run it again").into());
             }
-            let status = match &done {
-                Err(Fault::Http(Error::Status { status, words, .. })) => Some((*status, words.clone())),
-                _ => None,
-            };
-            match status {
-                Some((StatusCode::PAYLOAD_TOO_LARGE, _)) => {
-                    let size = chunk.get().unwrap_or(content.size);
-                    match FALLBACKS.into_iter().find(|&smaller| smaller < size) {
-                        Some(smaller) => {
-                            chunk.set(Some(smaller));
-                            let mib = smaller >> 20;
-                            self.console.note(format!("the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"));
-                            Err(Fault::Lost("the body was too large (413)".to_owned()))
-                        }
-                        None => done,
-                    }
-                }
-                Some((StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE, words)) => {
-                    Err(Fault::Lost(format!("the registry lost the upload session ({words})")))
-                }
-                Some((StatusCode::BAD_REQUEST, words)) if words.contains("UPLOAD_INVALID") || words.contains("UPLOAD_UNKNOWN") => {
-                    Err(Fault::Lost(format!("the registry lost the upload session ({words})")))
-                }
-                Some((StatusCode::BAD_REQUEST, words)) if words.contains("DIGEST_INVALID") || words.contains("SIZE_INVALID") => {
-                    // What was sent had the right digest: the reader held the last piece back until it knew.
-                    match invalid.replace(invalid.get() + 1) {
-                        0 => Err(Fault::Lost(format!("the registry received something else ({words})"))),
-                        _ => Err(Failure::new(
-                            Exit::Mismatch,
-                            format!("push '{}': the registry twice received something else than was sent: {words}", content.digest),
-                        )
-                        .hint("something between this host and the registry changes what passes")
-                        .into()),
-                    }
-                }
-                _ => done,
+            match done {
+                Err(fault) => Err(self.after(fault, content, &chunk, &lost)),
+                Ok(()) => Ok(()),
             }
             .map(|()| {
                 self.open.take();
@@ -146,6 +122,54 @@ impl Registry {
             })
         })
         .await
+    }
+
+    /// What a fault of an upload means for the next try: another session, another size of its parts, or the end.
+    fn after(&self, fault: Fault, content: &Content, chunk: &Cell<Option<u64>>, lost: &Lost) -> Fault {
+        let (status, words) = match &fault {
+            Fault::Http(Error::Status { status, words, .. }) => (status.as_u16(), words.as_str()),
+            Fault::Lost(_) => {
+                // Renewed in vain: the login does not last for the whole, so it goes in parts.
+                if lost.renewed.replace(lost.renewed.get() + 1) == 1 && chunk.get().is_none() {
+                    chunk.set(FALLBACKS.into_iter().find(|&smaller| smaller < content.size));
+                }
+                return fault;
+            }
+            _ => return fault,
+        };
+        match status {
+            413 => {
+                let size = chunk.get().unwrap_or(content.size);
+                let Some(smaller) = FALLBACKS.into_iter().find(|&smaller| smaller < size) else { return fault };
+                chunk.set(Some(smaller));
+                let mib = smaller >> 20;
+                self.console.note(format!(
+                    "the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"
+                ));
+                Fault::Lost("the body was too large (413)".to_owned())
+            }
+            404 | 416 => Fault::Lost(format!("the registry lost the upload session ({words})")),
+            400 if words.contains("UPLOAD_INVALID") || words.contains("UPLOAD_UNKNOWN") => {
+                Fault::Lost(format!("the registry lost the upload session ({words})"))
+            }
+            400 if words.contains("DIGEST_INVALID") || words.contains("SIZE_INVALID") => {
+                // What was sent had the right digest: the reader held the last piece back until it knew.
+                chunk.set(None);
+                if lost.invalid.replace(true) {
+                    let digest = &content.digest;
+                    let cause = format!("push '{digest}': the registry twice received something else than was sent: {words}");
+                    return Failure::new(Exit::Mismatch, cause)
+                        .hint("something between this host and the registry changes what passes")
+                        .into();
+                }
+                Fault::Lost(format!("the registry received something else ({words})"))
+            }
+            400 | 405 | 501 if chunk.get().is_some() => {
+                chunk.set(None);
+                Fault::Lost(format!("the registry takes no chunks ({fault}); sending it whole"))
+            }
+            _ => fault,
+        }
     }
 
     /// A registry that holds something else under a digest.
@@ -192,6 +216,10 @@ impl Registry {
         let mut at = 0;
         while at < content.size {
             let to = content.size.min(at + chunk);
+            if at > 0 {
+                // A login that ended is renewed by a question: a chunk that is refused would cost the session.
+                self.presence(&content.digest, content.size).await?;
+            }
             let request = self
                 .request(Method::PATCH, &url)?
                 .header(CONTENT_TYPE, OCTETS)

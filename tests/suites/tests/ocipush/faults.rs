@@ -258,6 +258,17 @@ fn p26_chunks_go_on_whatever_the_range_says() {
 }
 
 #[test]
+fn p26_a_registry_that_takes_no_chunks_gets_the_whole() {
+    for status in [405, 400, 501] {
+        let site = Site::plain();
+        let fault = site.registry.faults().on(Match::patch("/**"), Times::Always, Action::Answer(Answer::status(status)));
+        site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
+        assert_eq!(fault.hits(), 1);
+        assert_pushed(&site, SIZE);
+    }
+}
+
+#[test]
 fn p27_a_chunk_whose_reply_is_lost_is_never_sent_twice_in_one_session() {
     let site = Site::plain();
     site.registry.faults().on(Match::patch("/**"), Times::Nth(2), Action::LoseReply);

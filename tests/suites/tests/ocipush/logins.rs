@@ -169,6 +169,29 @@ fn p9_a_token_that_ends_on_the_way_is_renewed() {
 }
 
 #[test]
+fn p9_a_token_that_ends_between_two_chunks_costs_no_chunk() {
+    let service = service();
+    let site = bearer(&service);
+    let ending = service.clone();
+    let patches = Match::patch("/v2/**/blobs/uploads/*");
+    let fault = site.registry.faults().on(patches.clone(), Times::Nth(2), Action::edit(move |_| ending.expire()));
+    log_in(site.ocipush(site.archive(1_000_000)).args(["--chunk-size", "256KiB"]), PASSWORD).run().succeeds();
+    assert_eq!((fault.hits(), site.registry.log().count(&patches)), (1, 4));
+}
+
+#[test]
+fn p9_a_login_that_never_lasts_for_the_whole_goes_in_parts() {
+    let service = service();
+    let site = bearer(&service);
+    let refused = Answer::status(401)
+        .header("www-authenticate", &format!("Bearer realm=\"{}/service/token\",service=\"lab-registry\"", site.registry.url()));
+    let whole = Match::put("/v2/**/blobs/uploads/*").query("_state=0");
+    let fault = site.registry.faults().on(whole, Times::First(2), Action::Answer(refused));
+    log_in(site.ocipush(site.archive(3 << 20)), PASSWORD).run().succeeds();
+    assert_eq!((fault.hits(), site.registry.log().count(&Match::patch("/**"))), (2, 3));
+}
+
+#[test]
 fn p13_no_login_goes_to_an_upload_location_elsewhere() {
     let site = basic();
     let other = LabRegistry::start(RegistryOptions::default());
