@@ -1,2 +1,48 @@
-//! scar-secret-rm
-fn main() {}
+//! scar-secret-rm: deletes the secret of the old manifest registry, so that the platform makes it anew (guide step 1).
+//!
+//! It deletes the very object that it read and saved, and no other; nothing that the secret holds is ever shown.
+
+mod backup;
+mod options;
+mod removal;
+mod secret;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use scar_cluster::Opened;
+use scar_record::{Input, Record};
+use scar_tool::{Console, Failure, signal};
+
+use crate::backup::Backup;
+use crate::options::Options;
+use crate::removal::Removal;
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/scar-secret-rm.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let name = options.name()?;
+    let opened = Opened::open(&options.cluster, console)?;
+    let find = |path| Backup::find(path, &options.cluster.namespace, name, console);
+    let backup = options.backup.as_deref().map(find).transpose()?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
+    let interrupt = signal::catch();
+    let deadline = Instant::now() + options.timeout;
+    let dry_run = record.is_dry_run();
+    let secret = scar_cluster::run(async {
+        let removal = Removal::new(opened.client(), name, deadline, console);
+        let work = async {
+            match dry_run {
+                true => removal.plan(backup.as_ref(), options.must_exist).await.map(|()| None),
+                false => removal.run(backup.as_ref(), options.must_exist).await.map(Some),
+            }
+        };
+        interrupt.race(work).await?
+    })?;
+    if let Some(secret) = secret {
+        record.set(&secret);
+    }
+    record.write(console)
+}

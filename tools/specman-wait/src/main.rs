@@ -1,2 +1,49 @@
-//! specman-wait
-fn main() {}
+//! specman-wait: waits until Specman has persisted what was pushed (guide step 8).
+//!
+//! It succeeds only on the line that the guide tells to look for, said by every replica, after the push.
+
+mod follow;
+mod line;
+mod options;
+mod pods;
+mod report;
+mod split;
+mod verdict;
+mod wait;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use scar_cluster::Opened;
+use scar_record::{Input, Record};
+use scar_tool::{Console, Failure, signal};
+
+use crate::options::Options;
+use crate::wait::Wait;
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/specman-wait.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let opened = Opened::open(&options.cluster, console)?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
+    let aim = options.aim(&record, console)?;
+    let interrupt = signal::catch();
+    let deadline = Instant::now() + options.timeout;
+    let dry_run = record.is_dry_run();
+    let specman = scar_cluster::run(async {
+        let wait = Wait { options: &options, aim, cluster: opened.client(), console: console.clone(), deadline };
+        let work = async {
+            match dry_run {
+                true => wait.plan().await.map(|()| None),
+                false => wait.run().await.map(Some),
+            }
+        };
+        interrupt.race(work).await?
+    })?;
+    if let Some(specman) = specman {
+        record.set(&specman);
+    }
+    record.write(console)
+}

@@ -68,6 +68,14 @@ impl Trust {
         Self { anchors, identity: None, insecure: false, ca_file: None }
     }
 
+    /// The same from a PEM text; `what` names where it is from.
+    ///
+    /// # Errors
+    /// Exit 2 where the text holds no certificate.
+    pub fn only_pem(text: &[u8], what: &str) -> Result<Self, Failure> {
+        Ok(Self { anchors: files::certificates_in(text, what)?, identity: None, insecure: false, ca_file: None })
+    }
+
     /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
     ///
     /// # Errors
@@ -116,6 +124,11 @@ impl Trust {
     /// Whether a client certificate is configured.
     pub fn has_identity(&self) -> bool {
         self.identity.is_some()
+    }
+
+    /// From when and until when the client certificate holds, in seconds since 1970.
+    pub fn identity_dates(&self) -> Option<(u64, u64)> {
+        Untrusted::dates(self.identity.as_ref()?.chain.first()?)
     }
 
     /// The TLS configuration; `with_identity` only towards the origin that the client certificate is meant for.

@@ -1,0 +1,102 @@
+//! The way to the API server: TCP, directly or in a proxy's tunnel; TLS is laid over it by the client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use scar_tool::Failure;
+use scar_trust::{Proxy, Trust};
+use tokio::net::TcpStream;
+use tower::{BoxError, Service};
+
+/// How long a TCP connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// After how much silence a connection is probed, so that a dead peer ends a quiet log stream.
+const PROBE: Duration = Duration::from_secs(20);
+
+/// The stream that all ways end in; TLS inside where the proxy itself speaks it.
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// One of the ways.
+#[derive(Clone)]
+pub(crate) enum Connector {
+    /// Without a proxy.
+    Direct(HttpConnector),
+    /// Through a proxy that is reached in the clear; TLS to the server goes through its tunnel.
+    Tunnel(Tunnel<HttpConnector>),
+    /// Through a proxy that is reached over TLS.
+    SecureTunnel(Tunnel<HttpsConnector<HttpConnector>>),
+}
+
+impl Connector {
+    /// The way to `server` through `proxy`, where one covers it.
+    ///
+    /// # Errors
+    /// Exit 2 where TLS to the proxy cannot be set up.
+    pub(crate) fn new(server: &Uri, proxy: Option<&Proxy>) -> Result<Self, Failure> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT));
+        http.set_keepalive(Some(PROBE));
+        http.set_keepalive_interval(Some(PROBE / 2));
+        http.set_keepalive_retries(Some(3));
+        http.set_nodelay(true);
+        let Some(proxy) = proxy else { return Ok(Self::Direct(http)) };
+        let Some(way) = Matcher::builder().https(proxy.url().to_owned()).build().intercept(server) else {
+            return Ok(Self::Direct(http));
+        };
+        let secure = way.uri().scheme_str() == Some("https");
+        let login = way.basic_auth().cloned();
+        if secure {
+            let tls = Trust::system()?.client_config(false)?;
+            let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(http);
+            let tunnel = Tunnel::new(way.uri().clone(), https);
+            return Ok(Self::SecureTunnel(match login {
+                Some(login) => tunnel.with_auth(login),
+                None => tunnel,
+            }));
+        }
+        let tunnel = Tunnel::new(way.uri().clone(), http);
+        Ok(Self::Tunnel(match login {
+            Some(login) => tunnel.with_auth(login),
+            None => tunnel,
+        }))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self {
+            Self::Direct(way) => way.poll_ready(context).map_err(Into::into),
+            Self::Tunnel(way) => way.poll_ready(context).map_err(Into::into),
+            Self::SecureTunnel(way) => way.poll_ready(context).map_err(Into::into),
+        }
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        match self {
+            Self::Direct(way) => {
+                let connecting = way.call(server);
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+            }
+            Self::Tunnel(way) => {
+                let connecting = way.call(server);
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+            }
+            Self::SecureTunnel(way) => {
+                let connecting = way.call(server);
+                Box::pin(async move { Ok(connecting.await?) })
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Who we are to the cluster: read again or renewed whenever a request needs it, since a wait outlives a token.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::HeaderValue;
+use jiff::{SignedDuration, Timestamp};
+use kube::config::{AuthInfo, Cluster, ExecAuthCluster};
+use scar_tool::{Exit, Failure};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use crate::plugin::{Issued, Plugin};
+
+/// How long before its end a token is renewed.
+const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// A client certificate and its key, PEM.
+pub(crate) type Identity = (String, SecretString);
+
+/// A kubeconfig user's credential, its client certificate aside.
+pub(crate) enum Credential {
+    /// None, or the client certificate alone.
+    None,
+    /// A header that stays the same.
+    Fixed(HeaderValue),
+    /// A file that its owner writes anew before its token ends; the last one read stands in while it is away.
+    File { path: PathBuf, whose: String, last: Mutex<Option<HeaderValue>> },
+    /// A plugin and what it last gave.
+    Plugin { plugin: Box<Plugin>, last: Mutex<Option<Issued>> },
+}
+
+impl Credential {
+    /// Reads what the kubeconfig says; a token file is read once, to fail early.
+    ///
+    /// # Errors
+    /// Exit 2.
+    pub(crate) fn new(user: &AuthInfo, cluster: &Cluster, whose: &str) -> Result<Self, Failure> {
+        if let Some(provider) = &user.auth_provider {
+            return Err(Failure::misuse(format!("use {whose}: auth-provider '{}' is no longer supported", provider.name))
+                .hint("use its exec plugin, as kubectl 1.26 and later do, or the admin kubeconfig"));
+        }
+        if let Some(path) = &user.token_file {
+            let path = PathBuf::from(path);
+            let header = token_in(&path, whose)?;
+            return Ok(Self::File { path, whose: whose.to_owned(), last: Mutex::new(Some(header)) });
+        }
+        if let Some(token) = &user.token {
+            return bearer(token.expose_secret(), whose).map(Self::Fixed);
+        }
+        if let (Some(username), Some(password)) = (&user.username, &user.password) {
+            let pair = BASE64.encode(format!("{username}:{}", password.expose_secret()));
+            return sensitive(&format!("Basic {pair}"), whose).map(Self::Fixed);
+        }
+        if let Some(exec) = &user.exec {
+            let cluster =
+                match exec.provide_cluster_info {
+                    true => Some(ExecAuthCluster::try_from(cluster).map_err(|_| {
+                        Failure::misuse(format!("use {whose}: the cluster's certificate-authority cannot be read"))
+                    })?),
+                    false => None,
+                };
+            return Ok(Self::Plugin { plugin: Box::new(Plugin::new(exec.clone(), cluster, whose)?), last: Mutex::new(None) });
+        }
+        Ok(Self::None)
+    }
+
+    /// Whether another try may bring another credential.
+    pub(crate) fn is_renewable(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Plugin { .. })
+    }
+
+    /// The header to send, and the client certificate that a plugin gave; `anew` after the last one was refused.
+    ///
+    /// # Errors
+    /// Exit 4 where there is none to be had; exit 2 where a plugin cannot be started.
+    pub(crate) async fn get(&self, anew: bool) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
+        match self {
+            Self::None => Ok((None, None)),
+            Self::Fixed(header) => Ok((Some(header.clone()), None)),
+            Self::File { path, whose, last } => {
+                let mut last = last.lock().await;
+                match token_in(path, whose) {
+                    Ok(header) => *last = Some(header),
+                    Err(failure) if last.is_none() => return Err(Failure { exit: Exit::Refused, ..failure }),
+                    Err(_) => {}
+                }
+                Ok((last.clone(), None))
+            }
+            Self::Plugin { plugin, last } => {
+                let mut last = last.lock().await;
+                let fresh = |issued: &Issued| issued.expires.is_none_or(|end| Timestamp::now() + MARGIN < end);
+                if anew || !last.as_ref().is_some_and(fresh) {
+                    *last = Some(plugin.run().await?);
+                }
+                let Some(issued) = &*last else { return Ok((None, None)) };
+                let header = issued.token.as_ref().map(|token| bearer(token.expose_secret(), "the exec plugin")).transpose()?;
+                Ok((header, issued.identity.clone()))
+            }
+        }
+    }
+}
+
+fn token_in(path: &std::path::Path, whose: &str) -> Result<HeaderValue, Failure> {
+    let token = SecretString::from(std::fs::read_to_string(path).map_err(|error| {
+        let failure = Failure::io(format!("read the token file '{}' of {whose}", path.display()), &error);
+        Failure { exit: Exit::Misuse, ..failure }
+    })?);
+    match token.expose_secret().trim() {
+        "" => Err(Failure::misuse(format!("read the token file '{}' of {whose}: it is empty", path.display()))),
+        token => bearer(token, whose),
+    }
+}
+
+fn bearer(token: &str, whose: &str) -> Result<HeaderValue, Failure> {
+    sensitive(&format!("Bearer {token}"), whose)
+}
+
+fn sensitive(text: &str, whose: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Failure::misuse(format!("use {whose}: its token or password holds characters that no header can carry")))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

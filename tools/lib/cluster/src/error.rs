@@ -1,0 +1,285 @@
+//! What can go wrong with a request to the API server, and the class of each; kube's own errors end here.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use http::StatusCode;
+use scar_tool::{Exit, Failure, bounded};
+use scar_trust::Untrusted;
+
+use crate::Access;
+
+/// A request that did not bring what it was sent for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server's certificate is not trusted; nothing was sent.
+    #[error("{untrusted}")]
+    Untrusted {
+        /// `METHOD URL`.
+        request: String,
+        /// The certificate.
+        untrusted: Box<Untrusted>,
+    },
+    /// No connection came about; nothing was sent.
+    #[error("{request}: {cause}")]
+    Connect {
+        /// `METHOD URL`.
+        request: String,
+        /// The deepest cause.
+        cause: String,
+    },
+    /// The proxy on the way let nothing through; nothing was sent to the server.
+    #[error("{request}: from the proxy: {cause}")]
+    Proxy {
+        /// `METHOD URL`.
+        request: String,
+        /// What it did.
+        cause: String,
+        /// Whether it wants a login.
+        refused: bool,
+    },
+    /// The connection ended, or fell silent, after the request may have been received.
+    #[error("{request}: {cause}")]
+    Broken {
+        /// `METHOD URL`.
+        request: String,
+        /// The deepest cause.
+        cause: String,
+    },
+    /// The server answered with a status that the step cannot use.
+    #[error("{request}: {status}{}", said(words))]
+    Status {
+        /// `METHOD URL`.
+        request: String,
+        /// The status.
+        status: StatusCode,
+        /// The server's own words.
+        words: String,
+        /// How long it asked to wait.
+        retry_after: Option<Duration>,
+        /// What the request asked permission for.
+        access: Option<Access>,
+    },
+    /// The answer is not the object that was asked for.
+    #[error("{request}: {cause}")]
+    Malformed {
+        /// `METHOD URL`.
+        request: String,
+        /// What it is instead.
+        cause: String,
+    },
+    /// There is no credential to send.
+    #[error("{}", .0.message)]
+    Credential(Box<Failure>),
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+impl Error {
+    /// A failure of the HTTP client, before any answer.
+    pub(crate) fn of_client(request: String, error: &(dyn StdError + 'static), connecting: bool) -> Self {
+        if let Some(untrusted) = scar_trust::untrusted(error) {
+            return Self::Untrusted { request, untrusted: Box::new(untrusted.clone()) };
+        }
+        if let Some((cause, refused)) = tunnel(error) {
+            return Self::Proxy { request, cause, refused };
+        }
+        let cause = scar_trust::explained(error).unwrap_or_else(|| cause(error));
+        if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause } }
+    }
+
+    /// kube's error: mostly ours, handed through; else what went wrong with the answer's body. The JSON library's words
+    /// are left out, since they may quote a secret's value.
+    pub fn of(error: kube::Error) -> Self {
+        let request = || "read the cluster's answer".to_owned();
+        match error {
+            kube::Error::Service(error) => match error.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(error) if error.to_string().contains("length limit exceeded") => {
+                    Self::Malformed { request: request(), cause: "it is larger than any object may be".to_owned() }
+                }
+                Err(error) => Self::of_client(request(), &*error, false),
+            },
+            kube::Error::SerdeError(error) => {
+                let cause = format!("it is not the object that was asked for (line {}, column {})", error.line(), error.column());
+                Self::Malformed { request: request(), cause }
+            }
+            kube::Error::FromUtf8(_) => Self::Malformed { request: request(), cause: "it is not UTF-8".to_owned() },
+            error => Self::Broken { request: request(), cause: cause(&error) },
+        }
+    }
+
+    /// Silence until the time for the request was over.
+    pub(crate) fn silent(request: String, limit: Duration) -> Self {
+        Self::Broken { request, cause: format!("no answer within {:.0} s", limit.as_secs_f64().ceil()) }
+    }
+
+    /// The status that the server answered with.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may bring another result a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Proxy { refused, .. } => !refused,
+            Self::Status { status, .. } => {
+                status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
+                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+            }
+            Self::Untrusted { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
+        }
+    }
+
+    /// How long the server asked to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The exit status of its class.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Untrusted { .. } => Exit::Unsafe,
+            Self::Malformed { .. } => Exit::Mismatch,
+            Self::Credential(failure) => failure.exit,
+            Self::Proxy { refused: true, .. } => Exit::Refused,
+            Self::Proxy { .. } | Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
+            Self::Status { status, .. } => match status.as_u16() {
+                401 | 403 => Exit::Refused,
+                404 => Exit::Absent,
+                409 => Exit::Mismatch,
+                300..=399 => Exit::Unsafe,
+                _ if self.is_transient() => Exit::Unreachable,
+                _ => Exit::Failed,
+            },
+        }
+    }
+}
+
+/// The server's own words: the message of a `Status` object, the title of an HTML page, else the text as it is.
+pub(crate) fn words(body: &[u8]) -> String {
+    if let Ok(status) = serde_json::from_slice::<serde_json::Value>(body) {
+        let message = status["message"].as_str().unwrap_or_default();
+        return bounded(message.as_bytes());
+    }
+    let text = bounded(body);
+    let lower = text.to_ascii_lowercase();
+    if !lower.starts_with('<') {
+        return text;
+    }
+    // ASCII lower case keeps every offset.
+    let title = lower.find("<title>").zip(lower.find("</title>")).and_then(|(from, to)| text.get(from + 7..to));
+    match title.map(str::trim).filter(|title| !title.is_empty()) {
+        Some(title) => format!("an HTML page titled '{title}'"),
+        None => "an HTML page".to_owned(),
+    }
+}
+
+/// How long a refusal asks to wait: the header, else the `Status` object's detail.
+pub(crate) fn asked_wait(header: Option<&str>, body: &[u8]) -> Option<Duration> {
+    let seconds = match header.and_then(|value| value.trim().parse().ok()) {
+        Some(seconds) => Some(seconds),
+        None => serde_json::from_slice::<serde_json::Value>(body).ok()?["details"]["retryAfterSeconds"].as_u64(),
+    };
+    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// The innermost cause: the outer layers only say that something failed.
+fn cause(error: &(dyn StdError + 'static)) -> String {
+    let mut inner = error;
+    loop {
+        let next = match inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+            None => inner.source(),
+        };
+        match next {
+            Some(next) => inner = next,
+            None => break,
+        }
+    }
+    let text = inner.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default().to_lowercase();
+    match text.as_str() {
+        "" => "the connection failed".to_owned(),
+        "deadline has elapsed" | "timed out" => "no connection in time".to_owned(),
+        _ => text,
+    }
+}
+
+/// What a proxy answered to CONNECT, where that is what went wrong, and whether it wants a login.
+fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
+            return Some(match said {
+                "proxy authorization required" => ("it wants a login (407)".to_owned(), true),
+                "unsuccessful" => ("it refused the connection to the server".to_owned(), false),
+                "unexpected end of file" => ("it closed the connection".to_owned(), false),
+                _ => (cause(error), false),
+            });
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> Error {
+        Error::Status {
+            request: "GET https://k.example/x".into(),
+            status: StatusCode::from_u16(code).unwrap(),
+            words: "no".into(),
+            retry_after: None,
+            access: None,
+        }
+    }
+
+    #[test]
+    fn each_status_has_its_class() {
+        for (code, exit, transient) in [
+            (401, Exit::Refused, false),
+            (403, Exit::Refused, false),
+            (404, Exit::Absent, false),
+            (409, Exit::Mismatch, false),
+            (422, Exit::Failed, false),
+            (302, Exit::Unsafe, false),
+            (429, Exit::Unreachable, true),
+            (500, Exit::Unreachable, true),
+            (503, Exit::Unreachable, true),
+        ] {
+            let error = status(code);
+            assert_eq!((error.exit(), error.is_transient()), (exit, transient), "{code}");
+        }
+        assert!(status(503).to_string().starts_with("GET https://k.example/x: 503 Service Unavailable: no"));
+    }
+
+    #[test]
+    fn reads_the_servers_words_and_the_wait_that_it_asks_for() {
+        let body = br#"{"kind":"Status","message":"too many","details":{"retryAfterSeconds":3}}"#;
+        assert_eq!(words(body), "too many");
+        assert_eq!(words(b"<html><title>502 Bad Gateway</title>"), "an HTML page titled '502 Bad Gateway'");
+        assert_eq!(asked_wait(None, body), Some(Duration::from_secs(3)));
+        assert_eq!(asked_wait(Some("7"), body), Some(Duration::from_secs(7)));
+        assert_eq!(asked_wait(Some("soon"), b""), None);
+    }
+
+    #[test]
+    fn a_malformed_answer_is_told_without_its_content() {
+        let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(r#"{"password":"canary"}"#).unwrap_err();
+        let error = Error::of(kube::Error::SerdeError(error));
+        assert!(!error.to_string().contains("canary"), "{error}");
+        assert_eq!(error.exit(), Exit::Mismatch);
+    }
+}

@@ -1,0 +1,322 @@
+//! Finding the cluster: the files of a kubeconfig, merged as kubectl merges them, and the context chosen from them.
+//!
+//! Nothing here connects; every failure is exit 2 and names the file or the context.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use scar_tool::{Console, Failure};
+
+use crate::ClusterOptions;
+
+/// Where the service account of a pod is mounted.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The most names that a message lists.
+const LISTED: usize = 10;
+
+/// What of the environment says where a kubeconfig is.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    /// `KUBECONFIG`.
+    pub(crate) kubeconfig: Option<OsString>,
+    /// `HOME`.
+    pub(crate) home: Option<PathBuf>,
+    /// `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`, which every pod has.
+    pub(crate) service: Option<(String, String)>,
+}
+
+impl Environment {
+    /// This process's.
+    pub(crate) fn read() -> Self {
+        let text = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|text| !text.is_empty());
+        Self {
+            kubeconfig: std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()),
+            home: std::env::var_os("HOME").map(PathBuf::from),
+            service: text("KUBERNETES_SERVICE_HOST").zip(text("KUBERNETES_SERVICE_PORT")),
+        }
+    }
+}
+
+/// One context with what it stands for.
+pub(crate) struct Chosen {
+    /// The context's name.
+    pub(crate) context: String,
+    /// The name of its cluster.
+    pub(crate) cluster_name: String,
+    /// Its cluster.
+    pub(crate) cluster: Cluster,
+    /// The name of its user; empty where it has none.
+    pub(crate) user_name: String,
+    /// Its user.
+    pub(crate) user: AuthInfo,
+    /// The files, for messages.
+    pub(crate) files: String,
+}
+
+/// Finds, reads and merges the files and takes the context out of them.
+pub(crate) fn choose(options: &ClusterOptions, environment: &Environment, console: &Console) -> Result<Chosen, Failure> {
+    let (merged, files) = match &options.kubeconfig {
+        Some(path) => (read(path)?, vec![path.clone()]),
+        None => merge(&candidates(environment), console)?,
+    };
+    if files.is_empty() {
+        return in_cluster(environment, console)?.ok_or_else(|| none(environment));
+    }
+    let files = files.iter().map(|path| format!("'{}'", path.display())).collect::<Vec<_>>().join(", ");
+    select(merged, options.context.as_deref(), &files)
+}
+
+fn candidates(environment: &Environment) -> Vec<PathBuf> {
+    match (&environment.kubeconfig, &environment.home) {
+        (Some(list), _) => std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect(),
+        (None, Some(home)) => vec![home.join(".kube/config")],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The first file to set a name or the current context wins; files that do not exist are passed over.
+fn merge(candidates: &[PathBuf], console: &Console) -> Result<(Kubeconfig, Vec<PathBuf>), Failure> {
+    let mut merged = Kubeconfig::default();
+    let mut files = Vec::new();
+    for path in candidates {
+        if std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            console.verbose(|| format!("kubeconfig '{}' does not exist", path.display()));
+            continue;
+        }
+        let next = read(path)?;
+        merged = merged.merge(next).map_err(|error| explain(path, &error))?;
+        files.push(path.clone());
+    }
+    Ok((merged, files))
+}
+
+fn read(path: &Path) -> Result<Kubeconfig, Failure> {
+    let mut config = Kubeconfig::read_from(path).map_err(|error| explain(path, &error))?;
+    // An empty name is none, as kubectl has it, and must not win over the next file's.
+    config.current_context = config.current_context.filter(|name| !name.is_empty());
+    let twice = duplicate(config.contexts.iter().map(|entry| &*entry.name), "context")
+        .or_else(|| duplicate(config.clusters.iter().map(|entry| &*entry.name), "cluster"))
+        .or_else(|| duplicate(config.auth_infos.iter().map(|entry| &*entry.name), "user"));
+    match twice {
+        Some((kind, name)) => {
+            let line = last_line_naming(path, &name).map(|line| format!(" (line {line})")).unwrap_or_default();
+            Err(Failure::misuse(format!("read kubeconfig '{}': {kind} '{name}' stands twice{line}", path.display()))
+                .hint("rename or remove one of them"))
+        }
+        None => Ok(config),
+    }
+}
+
+fn duplicate<'n>(names: impl Iterator<Item = &'n str>, kind: &'static str) -> Option<(&'static str, String)> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().find(|name| !seen.insert(*name)).map(|name| (kind, name.to_owned()))
+}
+
+/// The last line of a file that gives something this name.
+fn last_line_naming(path: &Path, name: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let names = |line: &str| {
+        let line = line.trim_start_matches([' ', '-']);
+        line.strip_prefix("name:").is_some_and(|value| value.trim().trim_matches(['"', '\'']) == name)
+    };
+    text.lines().enumerate().filter(|(_, line)| names(line)).last().map(|(place, _)| place + 1)
+}
+
+/// A file that cannot be used. The library's own words may quote a line, and a line may hold a token.
+fn explain(path: &Path, error: &KubeconfigError) -> Failure {
+    let act = format!("read kubeconfig '{}'", path.display());
+    match error {
+        KubeconfigError::ReadConfig(cause, _) if cause.kind() == std::io::ErrorKind::InvalidData => {
+            Failure::misuse(format!("{act}: it is not UTF-8 text"))
+        }
+        KubeconfigError::ReadConfig(cause, _) => {
+            let failure = Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(act, cause) };
+            failure.hint("give the kubeconfig of the cluster with --kubeconfig FILE or KUBECONFIG")
+        }
+        KubeconfigError::Parse(error) => {
+            let place = error.location().map(|place| (place.line(), place.column()));
+            let tab = std::fs::read_to_string(path).ok().and_then(|text| {
+                text.lines().position(|line| line.trim_start_matches(' ').starts_with('\t')).map(|line| line + 1)
+            });
+            match (tab, place) {
+                (Some(line), _) => Failure::misuse(format!("{act}: line {line} is indented with a tab; YAML takes spaces alone")),
+                (None, Some((line, column))) => {
+                    Failure::misuse(format!("{act}: line {line}, column {column}: this is not the YAML of a kubeconfig"))
+                }
+                (None, None) => Failure::misuse(format!("{act}: this is not the YAML of a kubeconfig")),
+            }
+        }
+        KubeconfigError::KindMismatch => Failure::misuse(format!("{act}: its kind is not that of the files before it")),
+        KubeconfigError::ApiVersionMismatch => {
+            Failure::misuse(format!("{act}: its apiVersion is not that of the files before it"))
+        }
+        _ => Failure::misuse(format!("{act}: it is no kubeconfig")),
+    }
+}
+
+fn select(config: Kubeconfig, asked: Option<&str>, files: &str) -> Result<Chosen, Failure> {
+    let existing = || listed(config.contexts.iter().map(|entry| &*entry.name));
+    let Some(name) = asked.or(config.current_context.as_deref()) else {
+        return Err(Failure::misuse(format!("read kubeconfig {files}: no current context is set"))
+            .hint(format!("choose one with --context NAME; there is {}", existing())));
+    };
+    let context = config.contexts.iter().find(|entry| entry.name == name).and_then(|entry| entry.context.clone());
+    let Some(context) = context else {
+        return Err(Failure::misuse(format!("read kubeconfig {files}: there is no context '{name}'"))
+            .hint(format!("there is {}", existing())));
+    };
+    let cluster = config.clusters.iter().find(|entry| entry.name == context.cluster).and_then(|entry| entry.cluster.clone());
+    let Some(cluster) = cluster else {
+        return Err(Failure::misuse(format!(
+            "read kubeconfig {files}: context '{name}' names the cluster '{}', which is not there",
+            context.cluster
+        )));
+    };
+    let user_name = context.user.clone().unwrap_or_default();
+    let user = config.auth_infos.iter().find(|entry| entry.name == user_name).and_then(|entry| entry.auth_info.clone());
+    if user.is_none() && !user_name.is_empty() && !config.auth_infos.iter().any(|entry| entry.name == user_name) {
+        return Err(Failure::misuse(format!(
+            "read kubeconfig {files}: context '{name}' names the user '{user_name}', which is not there"
+        )));
+    }
+    Ok(Chosen {
+        context: name.to_owned(),
+        cluster_name: context.cluster,
+        cluster,
+        user_name,
+        user: user.unwrap_or_default(),
+        files: files.to_owned(),
+    })
+}
+
+/// At most ten names, and how many more there are.
+pub(crate) fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let shown = names.iter().take(LISTED).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(LISTED) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}
+
+/// The service account of the pod that this process runs in.
+fn in_cluster(environment: &Environment, console: &Console) -> Result<Option<Chosen>, Failure> {
+    let Some((host, port)) = &environment.service else { return Ok(None) };
+    let (token, ca) = (format!("{SERVICE_ACCOUNT}/token"), format!("{SERVICE_ACCOUNT}/ca.crt"));
+    if !Path::new(&token).exists() {
+        return Ok(None);
+    }
+    console.verbose(|| "no kubeconfig; the pod's service account is used".to_owned());
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    Ok(Some(Chosen {
+        context: "in-cluster".to_owned(),
+        cluster_name: "in-cluster".to_owned(),
+        cluster: Cluster {
+            server: Some(format!("https://{host}:{port}")),
+            certificate_authority: Some(ca),
+            ..Cluster::default()
+        },
+        user_name: "the pod's service account".to_owned(),
+        user: AuthInfo { token_file: Some(token), ..AuthInfo::default() },
+        files: format!("'{SERVICE_ACCOUNT}'"),
+    }))
+}
+
+fn none(environment: &Environment) -> Failure {
+    let looked = match (&environment.kubeconfig, &environment.home) {
+        (Some(list), _) => format!("no file of KUBECONFIG '{}' exists", list.to_string_lossy()),
+        (None, Some(home)) => format!("'{}' does not exist and KUBECONFIG is not set", home.join(".kube/config").display()),
+        (None, None) => "neither KUBECONFIG nor HOME is set".to_owned(),
+    };
+    Failure::misuse(format!("find a kubeconfig: {looked}"))
+        .hint("download the admin kubeconfig from the VerteX cluster's page and give it with --kubeconfig FILE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn text(context: &str, current: Option<&str>) -> String {
+        let current = current.map(|name| format!("current-context: {name}\n")).unwrap_or_default();
+        format!(
+            "apiVersion: v1\nkind: Config\n{current}clusters:\n- name: c-{context}\n  cluster:\n    server: https://{context}.example\n\
+             users:\n- name: u\n  user:\n    token: canary-{context}\ncontexts:\n- name: {context}\n  context:\n    cluster: c-{context}\n    user: u\n"
+        )
+    }
+
+    fn chosen(options: &ClusterOptions, environment: &Environment) -> Result<Chosen, Failure> {
+        choose(options, environment, &Console::new("test"))
+    }
+
+    fn listing(paths: &[&Path]) -> Environment {
+        Environment { kubeconfig: Some(std::env::join_paths(paths).unwrap()), ..Environment::default() }
+    }
+
+    #[test]
+    fn the_first_file_of_a_list_wins_and_a_missing_one_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = file(dir.path(), "1", &text("one", Some("\"\"")));
+        let second = file(dir.path(), "2", &text("two", Some("two")));
+        let environment = listing(&[&dir.path().join("none"), &first, &second]);
+        let found = chosen(&ClusterOptions::default(), &environment).unwrap();
+        assert_eq!((found.context.as_str(), found.cluster.server.as_deref()), ("two", Some("https://two.example")));
+        // Both files have a user 'u'; kubectl takes the first file's, whatever the context.
+        use secrecy::ExposeSecret;
+        assert_eq!(found.user.token.unwrap().expose_secret(), "canary-one");
+    }
+
+    #[test]
+    fn every_refusal_names_file_and_context_and_quotes_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = text("one", None);
+        let many: String = (0..12).map(|n| format!("- name: x{n}\n  context:\n    cluster: c-one\n    user: u\n")).collect();
+        let cases = [
+            ("none set", good.clone(), None, "no current context is set"),
+            ("wrong", good.clone(), Some("two"), "there is no context 'two'"),
+            ("many", good.clone() + &many, Some("two"), "there is no context 'two'"),
+            ("twice", good.clone() + "- name: one\n  context: {}\n", Some("one"), "not the YAML"),
+            (
+                "twice2",
+                good.clone() + "- name: one\n  context: {cluster: c-one, user: u}\n",
+                Some("one"),
+                "context 'one' stands twice (line 16)",
+            ),
+            ("tab", good.replace("    token", "\ttoken"), None, "line 10 is indented with a tab"),
+            ("yaml", "users: [\n".to_owned(), None, "not the YAML of a kubeconfig"),
+            ("no cluster", good.replace("name: c-one", "name: other"), Some("one"), "names the cluster 'c-one'"),
+            ("no user", good.replace("- name: u\n", "- name: v\n"), Some("one"), "names the user 'u'"),
+        ];
+        for (name, text, context, says) in cases {
+            let path = file(dir.path(), name, &text);
+            let options =
+                ClusterOptions { kubeconfig: Some(path), context: context.map(Into::into), ..ClusterOptions::default() };
+            let failure = chosen(&options, &Environment::default()).map(drop).unwrap_err();
+            assert!(failure.message.contains(says) && failure.message.contains(name), "{name}: {}", failure.message);
+            assert!(!failure.message.contains("canary"), "{}", failure.message);
+            assert_eq!(failure.exit, scar_tool::Exit::Misuse);
+            if name == "many" {
+                assert!(failure.hint.unwrap().ends_with("'x8' and 3 more"));
+            }
+        }
+        let options = ClusterOptions { kubeconfig: Some(dir.path().join("gone")), ..ClusterOptions::default() };
+        let failure = chosen(&options, &Environment::default()).map(drop).unwrap_err();
+        assert!(failure.message.ends_with("gone': no such file or directory"), "{}", failure.message);
+    }
+
+    #[test]
+    fn without_any_file_it_says_where_it_looked() {
+        let environment = Environment { home: Some("/nowhere".into()), ..Environment::default() };
+        let failure = chosen(&ClusterOptions::default(), &environment).map(drop).unwrap_err();
+        assert_eq!(failure.message, "find a kubeconfig: '/nowhere/.kube/config' does not exist and KUBECONFIG is not set");
+    }
+}

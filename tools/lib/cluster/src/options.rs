@@ -1,0 +1,20 @@
+//! The options that every tool with a cluster shares.
+
+use std::path::PathBuf;
+
+/// Which cluster, as whom, and where in it.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Cluster options")]
+pub struct ClusterOptions {
+    /// Kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Namespace of Specman
+    #[arg(short, long, value_name = "NAME", default_value = "hubble-system", value_parser = crate::name::namespace)]
+    pub namespace: String,
+}

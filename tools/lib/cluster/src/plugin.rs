@@ -1,0 +1,280 @@
+//! Exec plugins: programs that hand out a kubeconfig user's token or certificate
+//! (Kubernetes documentation, "client-go credential plugins").
+//!
+//! A plugin gets no standard input (it would read the record), is bounded in time and in what it may write, and its
+//! output is never shown.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::config::{ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use scar_tool::{Exit, Failure, bounded};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+
+/// How long a plugin may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The most bytes that it may write.
+const LIMIT: u64 = 1024 * 1024;
+/// How much of its standard error a message shows, in bytes.
+const SHOWN: usize = 2048;
+
+/// What a plugin gave.
+pub(crate) struct Issued {
+    /// A bearer token.
+    pub(crate) token: Option<SecretString>,
+    /// A client certificate and its key, PEM.
+    pub(crate) identity: Option<(String, SecretString)>,
+    /// When it ends, where it tells.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// A plugin as a kubeconfig names it.
+pub(crate) struct Plugin {
+    config: ExecConfig,
+    info: String,
+    /// Whose it is, for messages: user, context, file.
+    whose: String,
+    patience: Duration,
+}
+
+impl Plugin {
+    /// Checks that the plugin can be run, without running it.
+    ///
+    /// # Errors
+    /// Exit 2 where it is not installed, or demands a person.
+    pub(crate) fn new(config: ExecConfig, cluster: Option<ExecAuthCluster>, whose: &str) -> Result<Self, Failure> {
+        let command = config.command.clone().unwrap_or_default();
+        if command.is_empty() {
+            return Err(Failure::misuse(format!("read the exec plugin of {whose}: it has no command")));
+        }
+        if !is_installed(&command) {
+            let failure = Failure::misuse(format!("find the exec plugin '{command}' of {whose}: it is not installed"));
+            let hint = config.install_hint.as_deref().map(|hint| bounded(hint.as_bytes()));
+            return Err(failure.hint(hint.unwrap_or_else(|| {
+                "install it, or use a kubeconfig with a token or a client certificate, such as the admin kubeconfig".to_owned()
+            })));
+        }
+        if config.interactive_mode == Some(ExecInteractiveMode::Always) {
+            return Err(Failure::misuse(format!("use the exec plugin '{command}' of {whose}: it demands a terminal"))
+                .hint("standard input carries the record; use a kubeconfig with a token or a client certificate"));
+        }
+        let mut spec = json!({"interactive": false});
+        if let Some(cluster) = cluster.filter(|_| config.provide_cluster_info) {
+            spec["cluster"] = serde_json::to_value(cluster).unwrap_or_default();
+        }
+        let info = json!({"apiVersion": config.api_version, "kind": "ExecCredential", "spec": spec}).to_string();
+        Ok(Self { config, info, whose: whose.to_owned(), patience: PATIENCE })
+    }
+
+    fn command(&self) -> &str {
+        self.config.command.as_deref().unwrap_or_default()
+    }
+
+    fn refused(&self, cause: impl std::fmt::Display) -> Failure {
+        Failure::new(Exit::Refused, format!("ask the exec plugin '{}' of {}: {cause}", self.command(), self.whose))
+    }
+
+    /// Runs it and reads what it gives.
+    ///
+    /// # Errors
+    /// Exit 4 where it gives nothing that can be used; exit 2 where it cannot be started.
+    pub(crate) async fn run(&self) -> Result<Issued, Failure> {
+        let mut command = Command::new(self.command());
+        command.args(self.config.args.iter().flatten());
+        for variable in self.config.env.iter().flatten() {
+            if let (Some(name), Some(value)) = (variable.get("name"), variable.get("value")) {
+                command.env(name, value);
+            }
+        }
+        command.env("KUBERNETES_EXEC_INFO", &self.info);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|error| {
+            let act = format!("run the exec plugin '{}' of {}", self.command(), self.whose);
+            Failure { exit: Exit::Misuse, ..Failure::io(act, &error) }
+        })?;
+        let mut child = Killed(child);
+        let (stdout, stderr) = (reader(child.0.stdout.take()), reader(child.0.stderr.take()));
+        let ended = tokio::time::timeout(self.patience, async {
+            let (stdout, stderr) = tokio::join!(stdout, stderr);
+            (stdout, stderr, child.ended(self.patience).await)
+        });
+        let Ok((stdout, stderr, status)) = ended.await else {
+            return Err(self
+                .refused(format!("it did not end within {} s", self.patience.as_secs()))
+                .hint("run it by hand: it may wait for a login that this tool cannot give it"));
+        };
+        if stdout.len() as u64 > LIMIT {
+            return Err(self.refused(format!("it wrote more than {LIMIT} bytes")));
+        }
+        if !status.is_some_and(|status| status.success()) {
+            let how = status.map_or_else(|| "it did not end".to_owned(), |status| status.to_string());
+            let said = bounded(&stderr[..stderr.len().min(SHOWN)]);
+            let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+            return Err(self
+                .refused(format!("{how}{said}"))
+                .hint("log in again as the plugin demands it, and run this step again"));
+        }
+        self.read(&stdout)
+    }
+
+    fn read(&self, output: &[u8]) -> Result<Issued, Failure> {
+        // The words of the JSON library may quote the token.
+        let credential: ExecCredential =
+            serde_json::from_slice(output).map_err(|_| self.refused("what it wrote is no ExecCredential in JSON"))?;
+        let status = credential.status.ok_or_else(|| self.refused("what it wrote has no status"))?;
+        let expires = match status.expiration_timestamp.as_deref().map(str::parse::<Timestamp>) {
+            Some(Ok(time)) => Some(time),
+            Some(Err(_)) => return Err(self.refused("its expirationTimestamp is no RFC 3339 time")),
+            None => None,
+        };
+        let identity = status.client_certificate_data.zip(status.client_key_data);
+        if status.token.is_none() && identity.is_none() {
+            return Err(self.refused("what it wrote has neither a token nor a client certificate"));
+        }
+        Ok(Issued { token: status.token, identity, expires })
+    }
+}
+
+#[derive(Deserialize)]
+struct ExecCredential {
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    expiration_timestamp: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
+    token: Option<SecretString>,
+    client_certificate_data: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
+    client_key_data: Option<SecretString>,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).map(SecretString::from))
+}
+
+/// A child that does not outlive the wish for it.
+struct Killed(Child);
+
+impl Killed {
+    async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            match self.0.try_wait() {
+                Ok(None) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // One that has ended is not there to be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads one byte more than the limit at most.
+async fn reader(stream: Option<impl Read + Send + 'static>) -> Vec<u8> {
+    let Some(stream) = stream else { return Vec::new() };
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is what there is.
+        let _ = stream.take(LIMIT + 1).read_to_end(&mut bytes);
+        bytes
+    });
+    read.await.unwrap_or_default()
+}
+
+/// Whether a command is a file, by its path or in `PATH`.
+fn is_installed(command: &str) -> bool {
+    if command.contains('/') {
+        return Path::new(command).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    fn shell(script: &str) -> Plugin {
+        let config = ExecConfig {
+            command: Some("sh".into()),
+            args: Some(vec!["-c".into(), script.into()]),
+            api_version: Some("client.authentication.k8s.io/v1".into()),
+            ..ExecConfig::default()
+        };
+        Plugin::new(config, None, "user 'u'").unwrap()
+    }
+
+    fn run(plugin: &Plugin) -> Result<Issued, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let out = runtime.block_on(plugin.run());
+        runtime.shutdown_background();
+        out
+    }
+
+    #[test]
+    fn a_plugin_gives_a_token_and_reads_nothing() {
+        let issued = run(&shell(
+            r#"read line && exit 9; case $KUBERNETES_EXEC_INFO in *'"interactive":false'*) ;; *) exit 8;; esac
+               echo '{"kind":"ExecCredential","status":{"token":"t-1","expirationTimestamp":"2030-01-01T00:00:00Z"}}'"#,
+        ));
+        let issued = issued.map_err(|failure| failure.message).unwrap();
+        assert_eq!(issued.token.unwrap().expose_secret(), "t-1");
+        assert_eq!(issued.expires.unwrap().to_string(), "2030-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn s1_every_bad_end_of_a_plugin_is_told_without_its_output() {
+        let cases = [
+            ("echo canary; echo 'no login' >&2; exit 1", "exit status: 1: no login"),
+            ("echo canary", "no ExecCredential in JSON"),
+            (r#"echo '{"status":{}}'"#, "neither a token nor a client certificate"),
+            (r#"echo '{"status":{"token":"canary","expirationTimestamp":"later"}}'"#, "no RFC 3339 time"),
+            ("head -c 10485760 /dev/zero", "more than 1048576 bytes"),
+        ];
+        for (script, says) in cases {
+            let failure = run(&shell(script)).map(drop).unwrap_err();
+            assert!(failure.message.contains(says), "{script}: {}", failure.message);
+            assert!(!failure.message.contains("canary"), "{}", failure.message);
+            assert_eq!(failure.exit, Exit::Refused);
+        }
+    }
+
+    #[test]
+    fn s1_a_plugin_that_hangs_is_killed() {
+        let mut plugin = shell("exec sleep 1000");
+        plugin.patience = Duration::from_millis(200);
+        let begun = Instant::now();
+        let failure = run(&plugin).map(drop).unwrap_err();
+        assert!(failure.message.contains("did not end within"), "{}", failure.message);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn s1_a_missing_plugin_is_named_with_its_install_hint() {
+        let config = ExecConfig {
+            command: Some("no-such-plugin".into()),
+            install_hint: Some("get it from\nthe vendor".into()),
+            ..ExecConfig::default()
+        };
+        let failure = Plugin::new(config, None, "user 'u'").map(drop).unwrap_err();
+        assert_eq!(failure.message, "find the exec plugin 'no-such-plugin' of user 'u': it is not installed");
+        assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Misuse, Some("get it from the vendor")));
+    }
+}

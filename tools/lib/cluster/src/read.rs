@@ -1,0 +1,106 @@
+//! Requests with an end: bounded in time each, and reads repeated a few times. kube's own retry layer is not in use.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::ListParams;
+use scar_tool::Failure;
+
+use crate::cluster::ANSWER;
+use crate::kubeconfig::listed;
+use crate::{Cluster, Error};
+
+/// How many tries a read has.
+const TRIES: u32 = 6;
+/// The wait after the first try; doubled after each.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait, also where the server asks for more.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+impl Cluster {
+    /// One try, given up after 30 s or at the deadline.
+    ///
+    /// # Errors
+    /// What went wrong; silence is [`Error::Broken`].
+    pub async fn once<T>(&self, deadline: Instant, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        let limit = deadline.saturating_duration_since(Instant::now()).min(ANSWER + Duration::from_secs(1));
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result.map_err(Error::of),
+            Err(_) => Err(Error::silent("ask the cluster".to_owned(), limit)),
+        }
+    }
+
+    /// A read, tried up to six times where another try may help, never past the deadline.
+    ///
+    /// # Errors
+    /// That of the last try.
+    pub async fn read<T, F, W>(&self, deadline: Instant, mut work: F) -> Result<T, Error>
+    where
+        F: FnMut() -> W,
+        W: Future<Output = kube::Result<T>>,
+    {
+        let mut tried = 1;
+        loop {
+            let error = match self.once(deadline, work()).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let wait = pause(tried, error.retry_after());
+            if tried >= TRIES || !error.is_transient() || Instant::now() + wait >= deadline {
+                return Err(error);
+            }
+            self.console().verbose(|| format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
+            tokio::time::sleep(wait).await;
+            tried += 1;
+        }
+    }
+
+    /// Makes sure that the namespace exists, where the credentials allow to ask; else an empty answer from a wrong
+    /// cluster would look like a step that is done.
+    ///
+    /// # Errors
+    /// Exit 2 where it does not exist, listing at most ten that do; what kept the cluster from answering.
+    pub async fn check_namespace(&self, deadline: Instant) -> Result<(), Failure> {
+        let api = Api::<Namespace>::all(self.client().clone());
+        match self.read(deadline, || api.get_metadata_opt(self.namespace())).await {
+            Ok(Some(_)) => return Ok(()),
+            Err(error) if error.status() == Some(403) => {
+                self.console().verbose(|| format!("whether namespace '{}' exists may not be asked", self.namespace()));
+                return Ok(());
+            }
+            Err(error) => return Err(self.failure(&format!("look for namespace '{}'", self.namespace()), &error)),
+            Ok(None) => {}
+        }
+        let failure =
+            Failure::misuse(format!("look for namespace '{}': {} has none of that name", self.namespace(), self.place()));
+        let first = ListParams::default().limit(50);
+        match self.once(deadline, api.list_metadata(&first)).await {
+            Ok(list) => {
+                let names = list.items.iter().filter_map(|namespace| namespace.metadata.name.as_deref());
+                Err(failure.hint(format!("is this the right cluster? there is {}", listed(names))))
+            }
+            Err(_) => Err(failure.hint("is this the right cluster? choose it with --kubeconfig and --context")),
+        }
+    }
+}
+
+/// The wait before the next try: what was asked for where that is more, but never longer than the longest.
+pub fn pause(tried: u32, asked: Option<Duration>) -> Duration {
+    let ours = FIRST_WAIT.saturating_mul(1 << tried.saturating_sub(1).min(10));
+    ours.max(asked.unwrap_or_default()).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_grows_and_what_the_server_asks_for_is_capped() {
+        assert_eq!(pause(1, None), Duration::from_millis(250));
+        assert_eq!(pause(4, None), Duration::from_secs(2));
+        assert_eq!(pause(1, Some(Duration::from_secs(3))), Duration::from_secs(3));
+        assert_eq!(pause(1, Some(Duration::from_secs(99_999))), LONGEST_WAIT);
+        assert_eq!(pause(60, None), LONGEST_WAIT);
+    }
+}

@@ -1,0 +1,71 @@
+//! What was typed, and what it means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use scar_cluster::ClusterOptions;
+use scar_tool::{Common, Failure};
+
+/// The secret that the guide deletes.
+const GUIDE: &str = "spectro-manifest-registry-secrets";
+
+const EXAMPLES: &str = "\
+Examples:
+  scar-secret-rm --backup /root/registry-secret.json
+  scar-secret-rm --kubeconfig admin.kubeconfig | mkmanifests /var/www/html | ocipush harbor.example
+  scar-secret-rm --dry-run -v
+";
+
+/// What was typed.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "scar-secret-rm",
+    version,
+    about = "delete the secret of the old manifest registry",
+    help_template = scar_tool::HELP,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Options {
+    /// The secret
+    #[arg(value_name = "NAME", default_value = GUIDE, value_parser = scar_cluster::name::object)]
+    name: String,
+
+    /// Save the secret in FILE (0600) before it is deleted; kubectl apply -f FILE restores it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) backup: Option<PathBuf>,
+
+    /// Fail with status 3 where the secret does not exist
+    #[arg(long)]
+    pub(crate) must_exist: bool,
+
+    /// Delete also a secret that the guide does not name
+    #[arg(long)]
+    yes: bool,
+
+    /// Give up after this time, finalizers included
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
+    pub(crate) timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl Options {
+    /// The secret to delete: the guide's, or another by the user's explicit word.
+    pub(crate) fn name(&self) -> Result<&str, Failure> {
+        if self.name != GUIDE && !self.yes {
+            return Err(Failure::misuse(format!("delete secret '{}': the migration deletes '{GUIDE}' and no other", self.name))
+                .hint("add --yes if this one is meant"));
+        }
+        Ok(&self.name)
+    }
+}

@@ -1,0 +1,213 @@
+//! The removal: read, back up, delete exactly what was read, and look that it is gone.
+//!
+//! Invariant: a delete carries uid and resource version of the object that was read, so that another of the same name
+//! is never touched; what became of a delete whose reply was lost is decided by reading again.
+
+use std::time::{Duration, Instant};
+
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Preconditions};
+use scar_cluster::{Cluster, Error, pause};
+use scar_record::Secret;
+use scar_tool::{Console, Exit, Failure};
+
+use crate::backup::Backup;
+use crate::secret::{Held, resource};
+
+/// How many times a delete is sent.
+const TRIES: u32 = 6;
+/// The longest wait between two looks at a secret that a finalizer holds.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// One removal.
+pub(crate) struct Removal {
+    cluster: Cluster,
+    api: Api<DynamicObject>,
+    name: String,
+    deadline: Instant,
+    console: Console,
+}
+
+/// What is there in place of what was read.
+enum Now {
+    Gone,
+    Another(Held),
+    Same(Held),
+}
+
+impl Removal {
+    /// A removal of `name` in the cluster's namespace, to be done by `deadline`.
+    pub(crate) fn new(cluster: Cluster, name: &str, deadline: Instant, console: &Console) -> Self {
+        let api = Api::namespaced_with(cluster.client().clone(), cluster.namespace(), &resource());
+        Self { cluster, api, name: name.to_owned(), deadline, console: console.clone() }
+    }
+
+    fn what(&self) -> String {
+        format!("secret '{}' in namespace '{}'", self.name, self.cluster.namespace())
+    }
+
+    fn result(&self, found: bool, deleted: bool) -> Secret {
+        Secret {
+            namespace: self.cluster.namespace().to_owned(),
+            name: self.name.clone(),
+            found,
+            deleted,
+            uid: None,
+            backup: None,
+        }
+    }
+
+    /// Says what [`Self::run`] would do.
+    ///
+    /// # Errors
+    /// Those of reading; exit 3 as `must_exist` demands it.
+    pub(crate) async fn plan(&self, backup: Option<&Backup>, must_exist: bool) -> Result<(), Failure> {
+        let Some(held) = self.look().await? else {
+            self.absent(must_exist).await?;
+            self.console.plan(format!("delete nothing: {} is absent", self.what()));
+            return Ok(());
+        };
+        if let Some(backup) = backup {
+            match backup.existing() {
+                Some(path) => self.console.plan(format!("keep the backup '{path}', if it is of this secret")),
+                None => self.console.plan(format!("save {} in the backup", self.what())),
+            }
+        }
+        self.console.plan(format!("delete {} (uid {}, made {})", self.what(), held.uid(), held.created()));
+        Ok(())
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// By class: 3 absent where it must exist, 4 no permission, 6 unreachable, 7 replaced or changed, 8 held.
+    pub(crate) async fn run(&self, backup: Option<&Backup>, must_exist: bool) -> Result<Secret, Failure> {
+        let Some(held) = self.look().await? else {
+            self.absent(must_exist).await?;
+            self.console.note(format!("{} is absent: nothing to delete", self.what()));
+            return Ok(Secret { backup: backup.and_then(Backup::existing), ..self.result(false, false) });
+        };
+        let backup = backup.map(|backup| backup.keep(&held, &self.console)).transpose()?;
+        let deleted = match held.is_going() {
+            true => false,
+            false => self.delete(&held).await?,
+        };
+        self.gone(&held).await?;
+        let saved = backup.as_ref().map(|path| format!("; its backup is '{path}'")).unwrap_or_default();
+        let done = if deleted { "deleted" } else { "already being deleted by another, and gone now:" };
+        self.console.note(format!("{done} {}{saved}", self.what()));
+        Ok(Secret { uid: Some(held.uid().to_owned()), backup, ..self.result(true, deleted) })
+    }
+
+    async fn absent(&self, must_exist: bool) -> Result<(), Failure> {
+        self.cluster.check_namespace(self.deadline).await?;
+        match must_exist {
+            true => Err(Failure::new(Exit::Absent, format!("delete {}: it does not exist", self.what()))),
+            false => Ok(()),
+        }
+    }
+
+    async fn look(&self) -> Result<Option<Held>, Failure> {
+        let read = self.cluster.read(self.deadline, || self.api.get_opt(&self.name)).await;
+        read.map(|object| object.map(Held::new)).map_err(|error| self.cluster.failure(&format!("read {}", self.what()), &error))
+    }
+
+    async fn now(&self, held: &Held) -> Result<Now, Failure> {
+        Ok(match self.look().await? {
+            None => Now::Gone,
+            Some(now) if now.uid() != held.uid() => Now::Another(now),
+            Some(now) => Now::Same(now),
+        })
+    }
+
+    /// Sends the delete until it is known what became of it; whether it was this run that deleted it.
+    async fn delete(&self, held: &Held) -> Result<bool, Failure> {
+        let preconditions =
+            Preconditions { uid: Some(held.uid().to_owned()), resource_version: Some(held.resource_version().to_owned()) };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        // Whether a delete may have been done without its reply having come back.
+        let mut lost = false;
+        for tried in 1.. {
+            let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
+            let Err(error) = sent else { return Ok(true) };
+            match error.status() {
+                Some(404) => return Ok(lost),
+                Some(409) => {}
+                _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
+                _ => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
+            }
+            let wait = pause(tried, None);
+            let last = tried >= TRIES || Instant::now() + wait >= self.deadline;
+            if error.status() != Some(409) {
+                self.console.verbose(|| format!("{error}; looking what became of it"));
+                tokio::time::sleep(wait.min(self.deadline.saturating_duration_since(Instant::now()))).await;
+            }
+            match self.now(held).await? {
+                Now::Gone | Now::Another(_) if lost => return Ok(true),
+                Now::Gone => return Ok(false),
+                Now::Another(other) => return Err(self.replaced(held, &other)),
+                Now::Same(now) if now.is_going() => return Ok(lost),
+                Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
+                Now::Same(_) if last => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
+                Now::Same(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn replaced(&self, held: &Held, now: &Held) -> Failure {
+        Failure::new(
+            Exit::Mismatch,
+            format!(
+                "delete {}: it was replaced after it was read (uid {} is now {}); the new one was not touched",
+                self.what(),
+                held.uid(),
+                now.uid()
+            ),
+        )
+        .hint("find out who made it; run this step again only if the new one is to go, too")
+    }
+
+    fn changed(&self, held: &Held, now: &Held) -> Failure {
+        Failure::new(
+            Exit::Mismatch,
+            format!(
+                "delete {}: it was changed after it was read (resource version {} is now {}); it was not touched",
+                self.what(),
+                held.resource_version(),
+                now.resource_version()
+            ),
+        )
+        .hint("something writes to it; run this step again to delete it as it is now")
+    }
+
+    /// Waits until it is gone; finalizers may hold it.
+    async fn gone(&self, held: &Held) -> Result<(), Failure> {
+        let progress = self.console.progress_waiting("waiting for the secret to go");
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let now = match self.now(held).await? {
+                Now::Gone => return Ok(()),
+                Now::Another(other) => {
+                    self.console.note(format!("{} was made anew (uid {}); the new one stays", self.what(), other.uid()));
+                    return Ok(());
+                }
+                Now::Same(now) => now,
+            };
+            let holders = now.finalizers().join(", ");
+            progress.message(if holders.is_empty() { "it is still there".to_owned() } else { format!("held by {holders}") });
+            if Instant::now() + wait >= self.deadline {
+                return Err(match holders.as_str() {
+                    "" => Failure::new(Exit::TimedOut, format!("delete {}: it is still there", self.what())),
+                    _ => Failure::new(
+                        Exit::TimedOut,
+                        format!("delete {}: its deletion waits for the finalizers {holders}", self.what()),
+                    )
+                    .hint("whatever set them must take them off; run this step again then, or with a longer --timeout"),
+                });
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LOOK);
+        }
+    }
+}

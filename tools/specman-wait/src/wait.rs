@@ -1,0 +1,301 @@
+//! The wait: looks at the cluster, follows every replica, asks the verdict, and tells how it stands.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use scar_cluster::{Cluster, Error};
+use scar_record::{Specman, Time};
+use scar_tool::{Console, Failure};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+
+use crate::follow::{Heard, Last, Log};
+use crate::line::Says;
+use crate::options::{Aim, Bound, Options};
+use crate::pods::{PodSeen, replicas, seen};
+use crate::report;
+use crate::verdict::{Look, Said, Verdict, Wanted, Watch};
+
+/// How often the cluster is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often the verdict is asked where nothing happens.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What a wait is made of.
+pub(crate) struct Wait<'o> {
+    pub(crate) options: &'o Options,
+    pub(crate) aim: Aim,
+    pub(crate) cluster: Cluster,
+    pub(crate) console: Console,
+    pub(crate) deadline: Instant,
+}
+
+/// A replica's pod that is followed.
+struct Followed {
+    uid: String,
+    restarts: u32,
+    gone: Arc<AtomicBool>,
+}
+
+/// A wait under way.
+pub(crate) struct State {
+    pub(crate) watch: Watch,
+    pub(crate) last: BTreeMap<String, Arc<Mutex<Last>>>,
+    followed: BTreeMap<String, Followed>,
+    /// What kept the cluster from answering since its last answer, and since when.
+    pub(crate) silent: Option<(Instant, Error)>,
+}
+
+impl Wait<'_> {
+    /// Says what [`Self::run`] would do.
+    ///
+    /// # Errors
+    /// Those of reading the cluster.
+    pub(crate) async fn plan(&self) -> Result<(), Failure> {
+        let look = self.first_look().await?;
+        let set = &self.options.statefulset;
+        match &look.replicas {
+            Some(_) => self.console.plan(format!(
+                "wait until {} of StatefulSet '{set}' logged that the tag '{}' is persisted{}",
+                if self.options.ready_only { "every ready replica" } else { "every replica" },
+                self.aim.tag,
+                match self.bound() {
+                    Some(since) => format!(", at {since:.0} or later"),
+                    None if matches!(self.aim.bound, Bound::None) => ", after the push".to_owned(),
+                    None => String::new(),
+                }
+            )),
+            None => self.console.warn(format!("there is no StatefulSet '{set}' in namespace '{}' now", self.cluster.namespace())),
+        }
+        for (name, pod) in &look.pods {
+            self.console.note(format!("{name} is {}", pod.health.words()));
+        }
+        Ok(())
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// By class: 3 no pod, or one that cannot run; 4 no permission; 6 unreachable; 8 time is over; Specman's own error
+    /// by its cause.
+    pub(crate) async fn run(&self) -> Result<Specman, Failure> {
+        let begun = Instant::now();
+        let first = self.first_look().await?;
+        if first.replicas.is_none() {
+            self.cluster.check_namespace(self.deadline).await?;
+        }
+        let since = self.bound();
+        self.console.verbose(|| match since {
+            Some(since) => format!("waiting for '{}', counting lines from {since:.0} of the cluster's clock on", self.aim.tag),
+            None => format!("waiting for '{}'", self.aim.tag),
+        });
+        let mut state =
+            State { watch: Watch::new(self.wanted(since)), last: BTreeMap::new(), followed: BTreeMap::new(), silent: None };
+        let (said, mut hears) = channel::<(String, Heard)>(64);
+        let (looked, mut looks) = channel(1);
+        let mut tasks = JoinSet::new();
+        self.take(&mut state, first, begun, since, &said, &mut tasks);
+        tasks.spawn(poll(self.cluster.clone(), self.options.statefulset.clone(), self.options.container.clone(), looked));
+        let progress = self.console.progress_waiting("waiting for Specman");
+        loop {
+            match state.watch.verdict(begun.elapsed()) {
+                Verdict::Wait => {}
+                Verdict::Done { persisted_at, pods } => {
+                    return Ok(Specman {
+                        namespace: self.cluster.namespace().to_owned(),
+                        tag: self.aim.tag.clone(),
+                        persisted_at: Time::from(persisted_at),
+                        pods,
+                    });
+                }
+                Verdict::GiveUp(reason) => {
+                    drop(progress);
+                    return Err(report::given_up(self, &state, &reason).await);
+                }
+            }
+            if Instant::now() >= self.deadline {
+                drop(progress);
+                return Err(report::timed_out(self, &state));
+            }
+            progress.message(report::standing(&state, &self.aim.tag));
+            self.next(&mut state, &mut hears, &mut looks, begun, since, &said, &mut tasks).await?;
+        }
+    }
+
+    /// Takes the next thing that happens.
+    #[allow(clippy::too_many_arguments)]
+    async fn next(
+        &self,
+        state: &mut State,
+        hears: &mut Receiver<(String, Heard)>,
+        looks: &mut Receiver<Result<Look, Error>>,
+        begun: Instant,
+        since: Option<Timestamp>,
+        said: &Sender<(String, Heard)>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), Failure> {
+        let tick = TICK.min(self.deadline.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            Some((pod, heard)) = hears.recv() => match heard {
+                Heard::Said(line) => self.heard(state, &pod, &line, begun),
+                Heard::Refused(error) => return Err(self.cluster.failure(&format!("read the log of pod '{pod}'"), &error)),
+            },
+            Some(look) = looks.recv() => match look {
+                Ok(look) => self.take(state, look, begun, since, said, tasks),
+                Err(error) if error.is_transient() => {
+                    self.console.verbose(|| format!("{error}"));
+                    let from = state.silent.take().map_or_else(Instant::now, |(from, _)| from);
+                    state.silent = Some((from, error));
+                }
+                Err(error) => return Err(self.cluster.failure("look at Specman's pods", &error)),
+            },
+            () = tokio::time::sleep(tick) => {}
+        }
+        Ok(())
+    }
+
+    fn heard(&self, state: &mut State, pod: &str, line: &Said, begun: Instant) {
+        if !state.watch.heard(pod, line, begun.elapsed()) {
+            return;
+        }
+        match line.says {
+            Says::Persisted => {
+                let counts = state.watch.replicas().iter().any(|(name, replica)| *name == pod && replica.persisted.is_some());
+                match counts {
+                    true => self.console.note(format!("{pod} persisted '{}'", self.aim.tag)),
+                    false => {
+                        self.console.verbose(|| format!("{pod}: '{}' is from before the push and does not count", line.text))
+                    }
+                }
+            }
+            Says::Failed(_) => self.console.warn(format!("{pod} says: {}", line.text)),
+            _ => self.console.verbose(|| format!("{pod}: {}", line.text)),
+        }
+    }
+
+    /// Takes a look at the cluster, and follows what is not followed yet.
+    fn take(
+        &self,
+        state: &mut State,
+        look: Look,
+        begun: Instant,
+        since: Option<Timestamp>,
+        said: &Sender<(String, Heard)>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        state.silent = None;
+        state.followed.retain(|name, known| {
+            let is_there = look.pods.get(name).is_some_and(|pod| pod.uid == known.uid);
+            known.gone.store(!is_there, Ordering::Relaxed);
+            is_there
+        });
+        for (name, pod) in &look.pods {
+            let known = state.followed.get(name).map(|known| (known.restarts, known.gone.clone()));
+            let is_new = known.is_none();
+            let (restarts, gone) = known.unwrap_or_default();
+            let log = Log {
+                cluster: self.cluster.clone(),
+                pod: name.clone(),
+                container: pod.container.clone(),
+                tag: self.aim.tag.clone(),
+                since,
+                out: said.clone(),
+                last: state.last.entry(name.clone()).or_default().clone(),
+                gone: gone.clone(),
+            };
+            if is_new {
+                self.console.verbose(|| format!("following {name} (uid {})", pod.uid));
+                tasks.spawn(log.clone().follow());
+            }
+            if pod.restarts > restarts {
+                self.console.verbose(|| format!("{name} was restarted ({} in all): reading its previous log, too", pod.restarts));
+                tasks.spawn(log.previous());
+            }
+            state.followed.insert(name.clone(), Followed { uid: pod.uid.clone(), restarts: pod.restarts, gone });
+        }
+        state.watch.looked(look, begun.elapsed());
+    }
+
+    async fn first_look(&self) -> Result<Look, Failure> {
+        let act = format!("look at Specman in namespace '{}'", self.cluster.namespace());
+        let (set, container) = (&self.options.statefulset, self.options.container.as_deref());
+        let look = async || {
+            // Each part by itself is tried again, so that a refusal names its own request.
+            let sets = Api::<StatefulSet>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
+            let found = self.cluster.read(self.deadline, || sets.get_opt(set)).await?;
+            let names = found.as_ref().map(replicas);
+            let pods = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
+            let mut look = Look { replicas: names.clone(), ..Look::default() };
+            for name in names.into_iter().flatten() {
+                if let Some(pod) = self.cluster.read(self.deadline, || pods.get_opt(&name)).await? {
+                    look.pods.insert(name, seen(&pod, container));
+                }
+            }
+            Ok(look)
+        };
+        let result: Result<Look, Error> = look().await;
+        result.map_err(|error| self.cluster.failure(&act, &error))
+    }
+
+    fn bound(&self) -> Option<Timestamp> {
+        let skew = self.cluster.skew().unwrap_or_default();
+        if skew.abs() > SignedDuration::from_secs(2) {
+            let (seconds, which) = (skew.as_secs().abs(), if skew.is_positive() { "ahead of" } else { "behind" });
+            self.console.verbose(|| format!("the cluster's clock is {seconds} s {which} this host's"));
+        }
+        self.aim.bound.in_cluster(Timestamp::now(), skew)
+    }
+
+    fn wanted(&self, since: Option<Timestamp>) -> Wanted {
+        let now = Timestamp::now();
+        Wanted {
+            since,
+            began: now.checked_add(self.cluster.skew().unwrap_or_default()).unwrap_or(now),
+            ready_only: self.options.ready_only,
+            keep_waiting: self.options.keep_waiting,
+            patience: self.options.patience,
+        }
+    }
+}
+
+/// Looks at the cluster again and again, each time a little later.
+async fn poll(cluster: Cluster, set: String, container: Option<String>, out: Sender<Result<Look, Error>>) {
+    let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());
+    let pods = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // A request that gets no answer is given up before the next is due twice over.
+        let soon = Instant::now() + LOOK * 5;
+        let look = async {
+            let found = cluster.once(soon, sets.get_opt(&set)).await?;
+            let mut look = Look { replicas: found.as_ref().map(replicas), ..Look::default() };
+            for name in look.replicas.clone().into_iter().flatten() {
+                if let Some(pod) = cluster.once(soon, pods.get_opt(&name)).await? {
+                    look.pods.insert(name, seen(&pod, container.as_deref()));
+                }
+            }
+            Ok(look)
+        };
+        if out.send(look.await).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl State {
+    /// The last line of a replica's log.
+    pub(crate) fn last_line(&self, name: &str) -> String {
+        self.last.get(name).map(|last| last.lock().unwrap_or_else(PoisonError::into_inner).words()).unwrap_or_default()
+    }
+
+    /// The pod of a replica, where there is one.
+    pub(crate) fn pod(&self, name: &str) -> Option<PodSeen> {
+        self.watch.replicas().into_iter().find(|(known, _)| *known == name).and_then(|(_, replica)| replica.pod.clone())
+    }
+}
