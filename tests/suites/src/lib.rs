@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cluster;
+
+pub use cluster::KubeSite;
+
 use std::path::{Path, PathBuf};
 
 use scar_kit::{DockerRegistry, Run, TOOLS, tool};

@@ -108,7 +108,7 @@ impl Removal {
     }
 
     async fn look(&self) -> Result<Option<Held>, Failure> {
-        let read = self.cluster.read(self.deadline, || self.api.get_opt(&self.name)).await;
+        let read = self.cluster.find(self.deadline, || self.api.get(&self.name)).await;
         read.map(|object| object.map(Held::new)).map_err(|error| self.cluster.failure(&format!("read {}", self.what()), &error))
     }
 
@@ -131,7 +131,7 @@ impl Removal {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
             match error.status() {
-                Some(404) => return Ok(lost),
+                Some(404) if error.is_absent() => return Ok(lost),
                 Some(409) => {}
                 _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
                 _ => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),

@@ -144,12 +144,16 @@ pub(crate) struct Aim {
 }
 
 impl Options {
-    /// Puts options and record together.
+    /// Puts options and record together. A record of other steps without a push is a mistake; a new one is a person's
+    /// choice.
     ///
     /// # Errors
-    /// Exit 2 for a section that is not as it should be.
+    /// Exit 2 for a section that is not as it should be, and for a record that lacks the push.
     pub(crate) fn aim(&self, record: &Record, console: &Console) -> Result<Aim, Failure> {
-        let artifact = record.section::<Artifact>()?;
+        let artifact = match self.since.is_some() || record.is_new() || record.is_dry_run() {
+            true => record.section::<Artifact>()?,
+            false => Some(record.need::<Artifact>()?),
+        };
         let session = record.section::<Session>()?;
         if let Some(end) = session.and_then(|session| session.expires_at) {
             let left = end.timestamp().duration_since(Timestamp::now());

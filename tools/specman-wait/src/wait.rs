@@ -60,18 +60,17 @@ impl Wait<'_> {
     pub(crate) async fn plan(&self) -> Result<(), Failure> {
         let look = self.first_look().await?;
         let set = &self.options.statefulset;
-        match &look.replicas {
-            Some(_) => self.console.plan(format!(
-                "wait until {} of StatefulSet '{set}' logged that the tag '{}' is persisted{}",
-                if self.options.ready_only { "every ready replica" } else { "every replica" },
-                self.aim.tag,
-                match self.bound() {
-                    Some(since) => format!(", at {since:.0} or later"),
-                    None if matches!(self.aim.bound, Bound::None) => ", after the push".to_owned(),
-                    None => String::new(),
-                }
-            )),
-            None => self.console.warn(format!("there is no StatefulSet '{set}' in namespace '{}' now", self.cluster.namespace())),
+        let since = match (self.bound(), self.aim.bound) {
+            (Some(since), _) => format!(", at {since:.0} or later"),
+            (None, Bound::None) => ", after the push".to_owned(),
+            (None, _) => String::new(),
+        };
+        let which = if self.options.ready_only { "every ready replica" } else { "every replica" };
+        let tag = &self.aim.tag;
+        self.console
+            .plan(format!("wait until {which} of StatefulSet '{set}' has logged that the tag '{tag}' is persisted{since}"));
+        if look.replicas.is_none() {
+            self.console.warn(format!("there is no StatefulSet '{set}' in namespace '{}' now", self.cluster.namespace()));
         }
         for (name, pod) in &look.pods {
             self.console.note(format!("{name} is {}", pod.health.words()));
@@ -228,12 +227,12 @@ impl Wait<'_> {
         let look = async || {
             // Each part by itself is tried again, so that a refusal names its own request.
             let sets = Api::<StatefulSet>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
-            let found = self.cluster.read(self.deadline, || sets.get_opt(set)).await?;
+            let found = self.cluster.find(self.deadline, || sets.get(set)).await?;
             let names = found.as_ref().map(replicas);
             let pods = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
             let mut look = Look { replicas: names.clone(), ..Look::default() };
             for name in names.into_iter().flatten() {
-                if let Some(pod) = self.cluster.read(self.deadline, || pods.get_opt(&name)).await? {
+                if let Some(pod) = self.cluster.find(self.deadline, || pods.get(&name)).await? {
                     look.pods.insert(name, seen(&pod, container));
                 }
             }
@@ -256,7 +255,8 @@ impl Wait<'_> {
         let now = Timestamp::now();
         Wanted {
             since,
-            began: now.checked_add(self.cluster.skew().unwrap_or_default()).unwrap_or(now),
+            // What is true of the push is true of this moment.
+            began: Bound::Push(now).in_cluster(now, self.cluster.skew().unwrap_or_default()).unwrap_or(now),
             ready_only: self.options.ready_only,
             keep_waiting: self.options.keep_waiting,
             patience: self.options.patience,
@@ -273,10 +273,10 @@ async fn poll(cluster: Cluster, set: String, container: Option<String>, out: Sen
         // A request that gets no answer is given up before the next is due twice over.
         let soon = Instant::now() + LOOK * 5;
         let look = async {
-            let found = cluster.once(soon, sets.get_opt(&set)).await?;
+            let found = cluster.find_once(soon, sets.get(&set)).await?;
             let mut look = Look { replicas: found.as_ref().map(replicas), ..Look::default() };
             for name in look.replicas.clone().into_iter().flatten() {
-                if let Some(pod) = cluster.once(soon, pods.get_opt(&name)).await? {
+                if let Some(pod) = cluster.find_once(soon, pods.get(&name)).await? {
                     look.pods.insert(name, seen(&pod, container.as_deref()));
                 }
             }

@@ -20,7 +20,7 @@ use tower::BoxError;
 
 use crate::connector::Connector;
 use crate::credential::{Credential, Identity};
-use crate::error::{asked_wait, words};
+use crate::error::{asked_wait, tells_absence, words};
 use crate::kubeconfig::{self, Chosen, Environment};
 use crate::{Access, ClusterOptions, Error};
 
@@ -353,6 +353,7 @@ impl Shared {
                 words: words(&said),
                 retry_after: asked_wait(asked.as_deref(), &said),
                 access: Access::of(head.method.as_str(), &path),
+                is_absent: tells_absence(status, &said),
             });
         }
     }
@@ -448,6 +449,9 @@ impl Cluster {
             Error::Status { status, .. } if status.as_u16() == 401 => {
                 Failure::new(error.exit(), format!("{act}: the cluster does not accept the credentials of {place}: {error}"))
                     .hint("the token or certificate may have expired: log in again, or download the admin kubeconfig anew")
+            }
+            Error::Status { status, is_absent: false, .. } if status.as_u16() == 404 => {
+                Failure::new(error.exit(), format!("{act}: {error}")).hint(format!("is the server of {place} a Kubernetes API server?"))
             }
             Error::Proxy { refused: true, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("give the proxy's login in HTTPS_PROXY, or name the API server in NO_PROXY"),

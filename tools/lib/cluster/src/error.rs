@@ -59,6 +59,8 @@ pub enum Error {
         retry_after: Option<Duration>,
         /// What the request asked permission for.
         access: Option<Access>,
+        /// Whether it is the API server's own word that this very object does not exist.
+        is_absent: bool,
     },
     /// The answer is not the object that was asked for.
     #[error("{request}: {cause}")]
@@ -124,6 +126,12 @@ impl Error {
         }
     }
 
+    /// Whether the API server itself says that the object does not exist: a 404 of something on the way, or of a path
+    /// that it does not know, says nothing about the object.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Status { is_absent: true, .. })
+    }
+
     /// Whether the same request may bring another result a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -182,6 +190,14 @@ pub(crate) fn words(body: &[u8]) -> String {
         Some(title) => format!("an HTML page titled '{title}'"),
         None => "an HTML page".to_owned(),
     }
+}
+
+/// Whether a refusal is a `Status` object that names an object which does not exist.
+pub(crate) fn tells_absence(status: StatusCode, body: &[u8]) -> bool {
+    let told = || serde_json::from_slice::<serde_json::Value>(body).ok();
+    status == StatusCode::NOT_FOUND
+        && told()
+            .is_some_and(|told| told["kind"] == "Status" && told["reason"] == "NotFound" && told["details"]["name"].is_string())
 }
 
 /// How long a refusal asks to wait: the header, else the `Status` object's detail.
@@ -243,6 +259,7 @@ mod tests {
             words: "no".into(),
             retry_after: None,
             access: None,
+            is_absent: false,
         }
     }
 
@@ -273,6 +290,19 @@ mod tests {
         assert_eq!(asked_wait(None, body), Some(Duration::from_secs(3)));
         assert_eq!(asked_wait(Some("7"), body), Some(Duration::from_secs(7)));
         assert_eq!(asked_wait(Some("soon"), b""), None);
+    }
+
+    #[test]
+    fn only_the_api_server_can_say_that_an_object_does_not_exist() {
+        for (code, body, told) in [
+            (404, r#"{"kind":"Status","reason":"NotFound","details":{"name":"s","kind":"secrets"},"code":404}"#, true),
+            (404, r#"{"kind":"Status","reason":"NotFound","details":{},"code":404}"#, false),
+            (404, "404 page not found", false),
+            (404, "<html><title>404 Not Found</title>", false),
+            (500, r#"{"kind":"Status","reason":"NotFound","details":{"name":"s"}}"#, false),
+        ] {
+            assert_eq!(tells_absence(StatusCode::from_u16(code).unwrap(), body.as_bytes()), told, "{body}");
+        }
     }
 
     #[test]

@@ -56,6 +56,34 @@ impl Cluster {
         }
     }
 
+    /// A read of an object that may not exist; `None` where the API server itself says so.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn find<T, F, W>(&self, deadline: Instant, work: F) -> Result<Option<T>, Error>
+    where
+        F: FnMut() -> W,
+        W: Future<Output = kube::Result<T>>,
+    {
+        match self.read(deadline, work).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same in one try.
+    ///
+    /// # Errors
+    /// As [`Self::once`].
+    pub async fn find_once<T>(&self, deadline: Instant, work: impl Future<Output = kube::Result<T>>) -> Result<Option<T>, Error> {
+        match self.once(deadline, work).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes sure that the namespace exists, where the credentials allow to ask; else an empty answer from a wrong
     /// cluster would look like a step that is done.
     ///
@@ -63,7 +91,7 @@ impl Cluster {
     /// Exit 2 where it does not exist, listing at most ten that do; what kept the cluster from answering.
     pub async fn check_namespace(&self, deadline: Instant) -> Result<(), Failure> {
         let api = Api::<Namespace>::all(self.client().clone());
-        match self.read(deadline, || api.get_metadata_opt(self.namespace())).await {
+        match self.find(deadline, || api.get_metadata(self.namespace())).await {
             Ok(Some(_)) => return Ok(()),
             Err(error) if error.status() == Some(403) => {
                 self.console().verbose(|| format!("whether namespace '{}' exists may not be asked", self.namespace()));

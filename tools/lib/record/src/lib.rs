@@ -40,6 +40,11 @@ impl Record {
         self.raw("dry_run").is_some_and(|value| value.get().trim() == "true")
     }
 
+    /// Whether no step has written anything yet, as in a record that was just begun.
+    pub fn is_new(&self) -> bool {
+        self.fields.iter().all(|(name, _)| name == "record" || name == "dry_run")
+    }
+
     /// Marks the record as that of a dry run.
     pub fn mark_dry_run(&mut self) {
         self.put("dry_run", &true);
