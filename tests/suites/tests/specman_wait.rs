@@ -55,7 +55,7 @@ fn persist(site: &KubeSite, pod: &str) {
 #[track_caller]
 fn following(site: &KubeSite, run: Run, pod: &str) -> Running {
     let running = run.start();
-    assert!(site.cluster.wait_for_streams(pod, 1, SOON), "no stream: {}", running.stderr());
+    assert!(site.cluster.wait_for_streams(pod, 1, SOON), "no stream of {pod}");
     running
 }
 
