@@ -52,6 +52,8 @@ impl Credential {
             Self::Bearer(token) => (AUTHORIZATION, format!("Bearer {}", token.expose_secret())),
             Self::Cookie { name, value } => (COOKIE, format!("{name}={}", value.expose_secret())),
         };
+        let (Self::Basic { password: secret, .. } | Self::Bearer(secret) | Self::Cookie { value: secret, .. }) = self;
+        scar_tool::never_show(secret.expose_secret());
         let mut value = HeaderValue::from_str(&text)
             .map_err(|_| Failure::misuse("use the credential: it holds characters that no HTTP header can carry"))?;
         value.set_sensitive(true);

@@ -119,7 +119,9 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
             Failure::misuse(format!("read {what}: it has more than one line")).hint("it must hold the secret alone, on one line")
         );
     }
-    String::from_utf8(bytes).map_err(|_| Failure::misuse(format!("read {what}: it is not UTF-8")))
+    let secret = String::from_utf8(bytes).map_err(|_| Failure::misuse(format!("read {what}: it is not UTF-8")))?;
+    scar_tool::never_show(&secret);
+    Ok(secret)
 }
 
 fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
@@ -135,6 +137,7 @@ fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
     if typed.is_empty() {
         return Err(Failure::misuse(format!("log in to '{origin}': the password is empty")));
     }
+    scar_tool::never_show(&typed);
     Ok(typed.into())
 }
 
