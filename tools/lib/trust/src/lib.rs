@@ -7,12 +7,14 @@
 
 mod files;
 mod options;
+mod pin;
 mod route;
 mod untrusted;
 mod verify;
 
 pub use files::ca_chain;
 pub use options::TlsOptions;
+pub use pin::Pin;
 pub use route::Proxy;
 pub use untrusted::{NOT_TLS, Reason, Untrusted, explained, untrusted};
 
@@ -30,6 +32,7 @@ pub struct Trust {
     anchors: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
     insecure: bool,
+    pin: Option<Pin>,
     ca_file: Option<PathBuf>,
 }
 
@@ -57,7 +60,7 @@ impl Trust {
             (Some(cert), Some(key)) => Some(Identity { chain: files::certificates(cert, "--cert-file")?, key: files::key(key)? }),
             _ => None,
         };
-        let trust = Self { anchors, identity, insecure: options.insecure, ca_file };
+        let trust = Self { anchors, identity, insecure: options.insecure, pin: None, ca_file };
         trust.client_config(true)?;
         Ok(trust)
     }
@@ -65,7 +68,7 @@ impl Trust {
     /// These certificates (DER) and no others, as a kubeconfig's `certificate-authority` means it.
     pub fn only(certificates: Vec<Vec<u8>>) -> Self {
         let anchors = certificates.into_iter().map(CertificateDer::from).collect();
-        Self { anchors, identity: None, insecure: false, ca_file: None }
+        Self { anchors, identity: None, insecure: false, pin: None, ca_file: None }
     }
 
     /// The same from a PEM text; `what` names where it is from.
@@ -73,7 +76,7 @@ impl Trust {
     /// # Errors
     /// Exit 2 where the text holds no certificate.
     pub fn only_pem(text: &[u8], what: &str) -> Result<Self, Failure> {
-        Ok(Self { anchors: files::certificates_in(text, what)?, identity: None, insecure: false, ca_file: None })
+        Ok(Self { anchors: files::certificates_in(text, what)?, identity: None, insecure: false, pin: None, ca_file: None })
     }
 
     /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
@@ -81,13 +84,20 @@ impl Trust {
     /// # Errors
     /// Exit 2 where `SSL_CERT_FILE` names a file that cannot be used.
     pub fn system() -> Result<Self, Failure> {
-        Ok(Self { anchors: files::system()?, identity: None, insecure: false, ca_file: None })
+        Ok(Self { anchors: files::system()?, identity: None, insecure: false, pin: None, ca_file: None })
     }
 
     /// The same without any check of the peer: only by the user's explicit word.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
+        self
+    }
+
+    /// Where the peer is not checked, holds it to the certificate that it showed first.
+    #[must_use]
+    pub fn pinned(mut self, pin: &Pin) -> Self {
+        self.pin = Some(pin.clone());
         self
     }
 
@@ -137,7 +147,7 @@ impl Trust {
     /// Exit 2 where certificate and key do not belong together.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = provider();
-        let verifier = verify::Verifier::new(&self.anchors, self.insecure, &provider);
+        let verifier = verify::Verifier::new(&self.anchors, self.insecure, self.pin.clone(), &provider);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?

@@ -22,6 +22,8 @@ pub enum Reason {
     WrongName,
     /// It is a CA certificate used as a server's, and not configured itself.
     CaAsServer,
+    /// It is not the one that the same server showed earlier in this run.
+    Replaced,
     /// Anything else, in the words of the library.
     Other(String),
 }
@@ -48,6 +50,7 @@ impl fmt::Display for Reason {
             Self::NotYetValid => "it is not valid yet",
             Self::WrongName => "it is for other names",
             Self::CaAsServer => "it is a CA certificate and not among the configured ones",
+            Self::Replaced => "it is not the one that it showed before in this run",
             Self::Other(text) => text,
         })
     }
@@ -76,7 +79,7 @@ pub struct Untrusted {
 
 impl Untrusted {
     pub(crate) fn new(reason: Reason, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Self {
-        let sha256 = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+        let sha256 = fingerprint(certificate);
         let asked = name.to_str().into_owned();
         let unknown = || "(unreadable)".to_owned();
         let mut untrusted = Self {
@@ -118,6 +121,7 @@ impl Untrusted {
                 .detail(format!("SHA-256: {}", self.sha256));
         match self.reason {
             Reason::Expired | Reason::NotYetValid => failure.hint("the server needs a new certificate, or a clock is wrong: compare 'date' on both"),
+            Reason::Replaced => failure.hint("the server was renewed, or another one answers in its place: find out which, and run this step again"),
             Reason::WrongName => failure.hint(format!("use one of its names, or have '{}' added to the certificate", self.asked)),
             _ => failure.hint(format!(
                 "compare the SHA-256 with the server's administrator; then trust it: openssl s_client -connect {address} </dev/null | \
@@ -125,6 +129,11 @@ impl Untrusted {
             )),
         }
     }
+}
+
+/// SHA-256 of a certificate's DER form, in hex pairs with colons, as `openssl x509 -fingerprint` prints it.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
 impl fmt::Display for Untrusted {

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
+use crate::pin::Pin;
 use crate::untrusted::{Reason, Untrusted};
 
 /// The usual path check; beside it the rule for a server certificate that is itself configured; and a full account of
@@ -18,16 +19,22 @@ pub(crate) struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     anchors: Vec<CertificateDer<'static>>,
     insecure: bool,
+    pin: Option<Pin>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
-    pub(crate) fn new(anchors: &[CertificateDer<'static>], insecure: bool, provider: &Arc<CryptoProvider>) -> Self {
+    pub(crate) fn new(
+        anchors: &[CertificateDer<'static>],
+        insecure: bool,
+        pin: Option<Pin>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(anchors.iter().cloned());
         // A store without a single root is refused by the builder: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
-        Self { chain, anchors: anchors.to_vec(), insecure, provider: Arc::clone(provider) }
+        Self { chain, anchors: anchors.to_vec(), insecure, pin, provider: Arc::clone(provider) }
     }
 
     /// A certificate that is itself configured needs no issuer; its name and its dates still count.
@@ -55,7 +62,10 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if self.insecure {
-            return Ok(ServerCertVerified::assertion());
+            return match &self.pin {
+                Some(pin) if !pin.holds(certificate) => Err(refused(Untrusted::new(Reason::Replaced, certificate, name))),
+                _ => Ok(ServerCertVerified::assertion()),
+            };
         }
         let error = match &self.chain {
             Some(chain) => match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
@@ -69,8 +79,7 @@ impl ServerCertVerifier for Verifier {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => error,
             Err(more_exact) => more_exact,
         };
-        let untrusted = Untrusted::new(Reason::of(&error), certificate, name);
-        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted)))))
+        Err(refused(Untrusted::new(Reason::of(&error), certificate, name)))
     }
 
     fn verify_tls12_signature(
@@ -94,4 +103,8 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+fn refused(untrusted: Untrusted) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
 }
