@@ -29,6 +29,7 @@ section!(Artifact, "artifact", "ocipush");
 section!(Session, "session", "vertex-login");
 section!(PackRegistry, "pack_registry", "pack-registry-set");
 section!(Specman, "specman", "specman-wait");
+section!(Verified, "verified", "specman-verify");
 section!(Scar, "scar", "scar-set");
 
 /// What became of the old secret (guide step 1).
@@ -147,6 +148,23 @@ pub struct Specman {
     pub persisted_at: Time,
     /// The pods that said so.
     pub pods: Vec<String>,
+}
+
+/// What Specman serves, held against what was pushed. Counts are of files, whichever replica differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Files compared, links inside of the tree among them.
+    pub compared: u64,
+    /// Of these, files that a replica does not serve.
+    pub missing: u64,
+    /// Of these, files that a replica serves with other bytes.
+    pub different: u64,
+    /// Of these, files that a replica could not give, or that could not be read here.
+    pub unreadable: u64,
+    /// Bytes of the files compared.
+    pub bytes: u64,
+    /// Absolute path of the archive or folder, or the reference of the artifact.
+    pub source: String,
 }
 
 /// The SCAR setting (guide steps 10 to 12).
