@@ -65,6 +65,15 @@ impl Origin {
         }
     }
 
+    /// The name or address alone, as a certificate has it: an IPv6 address without brackets.
+    pub fn host(&self) -> String {
+        match &self.host {
+            Host::Domain(name) => name.clone(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        }
+    }
+
     /// `HOST:PORT`, the port always written.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
