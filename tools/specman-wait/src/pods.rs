@@ -1,6 +1,5 @@
 //! Specman's StatefulSet and its pods, as the API server shows them, brought down to what the wait needs.
 
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 /// A pod.
@@ -47,14 +46,6 @@ impl Health {
             Self::Stuck { reason, .. } | Self::Broken { reason, .. } => reason,
         }
     }
-}
-
-/// How many pods the set has, and their names.
-pub(crate) fn replicas(set: &StatefulSet) -> Vec<String> {
-    let count = set.spec.replicas.unwrap_or(1).max(0);
-    let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let name = set.metadata.name.as_deref().unwrap_or_default();
-    (first..first + count).map(|ordinal| format!("{name}-{ordinal}")).collect()
 }
 
 /// Reads a pod. Without an asked container: `specman`, else the first.
@@ -173,17 +164,5 @@ mod tests {
         ] {
             assert_eq!(health(&status), expected, "{status}");
         }
-    }
-
-    #[test]
-    fn names_every_replica_from_its_first_ordinal() {
-        let set =
-            |spec: Value| serde_json::from_value::<StatefulSet>(json!({"metadata": {"name": "specman"}, "spec": spec})).unwrap();
-        let base = json!({"selector": {}, "serviceName": "s", "template": {}});
-        assert_eq!(replicas(&set(base.clone())), ["specman-0"]);
-        let mut three = base;
-        three["replicas"] = json!(3);
-        three["ordinals"] = json!({"start": 5});
-        assert_eq!(replicas(&set(three)), ["specman-5", "specman-6", "specman-7"]);
     }
 }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use scar_cluster::{Cluster, Error};
+use scar_cluster::{Cluster, Error, replicas};
 use scar_record::{Specman, Time};
 use scar_tool::{Console, Failure};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::follow::{Heard, Last, Log};
 use crate::line::Says;
 use crate::options::{Aim, Bound, Options};
-use crate::pods::{PodSeen, replicas, seen};
+use crate::pods::{PodSeen, seen};
 use crate::report;
 use crate::verdict::{Look, Said, Verdict, Wanted, Watch};
 

@@ -334,7 +334,8 @@ impl Shared {
             self.console.trace(|| format!("{shown}: {} after {} ms", answer.status(), begun.elapsed().as_millis()));
             self.note_date(answer.headers().get(DATE), begun.elapsed());
             let status = answer.status();
-            if status.is_success() {
+            // A switch to another protocol is what a port-forward asks for.
+            if status.is_success() || status == http::StatusCode::SWITCHING_PROTOCOLS {
                 let limit = if is_log { usize::MAX } else { OBJECT };
                 return Ok(answer.map(|body| Limited::new(body, limit)));
             }

@@ -15,12 +15,14 @@ mod kubeconfig;
 pub mod name;
 mod options;
 mod plugin;
+mod pods;
 mod read;
 
 pub use access::Access;
 pub use cluster::{Cluster, Opened};
 pub use error::Error;
 pub use options::ClusterOptions;
+pub use pods::replicas;
 pub use read::pause;
 
 use scar_tool::Failure;
