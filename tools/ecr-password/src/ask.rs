@@ -1,0 +1,194 @@
+//! The step itself: region and credentials from the AWS configuration, then one call to ECR.
+
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ecr::config::Builder as EcrConfig;
+use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ecr::operation::get_authorization_token::{GetAuthorizationTokenError, GetAuthorizationTokenOutput};
+use jiff::Timestamp;
+use scar_tool::{Console, Exit, Failure};
+use scar_trust::Trust;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::connect::{Answer, SdkHttp, Seen};
+use crate::looked;
+use crate::options::variable;
+use crate::refusal::{Said, chain, of_credentials, refused, unsent};
+use crate::target::Target;
+use crate::token::{Entry, choose, left, password};
+
+/// The time that is left to the whole step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    begun: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// So long from now.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self { begun: Instant::now(), limit }
+    }
+
+    async fn bound<F: Future>(self, act: &str, work: F) -> Result<F::Output, Failure> {
+        let at = tokio::time::Instant::from_std(self.begun + self.limit);
+        tokio::time::timeout_at(at, work).await.map_err(|_| {
+            Failure::new(Exit::Unreachable, format!("{act}: no end within {:?} (--timeout)", self.limit))
+                .hint("check route, firewall and proxy (HTTPS_PROXY, NO_PROXY); it is safe to run this step again")
+        })
+    }
+}
+
+/// Asks for the registry's password.
+///
+/// # Errors
+/// By class: exit 2 without a region, 4 for credentials, 5 for trust, 6 for the network, 7 for an answer that is none.
+pub(crate) async fn password_of(
+    target: &Target,
+    trust: &Trust,
+    deadline: Deadline,
+    console: &Console,
+) -> Result<SecretString, Failure> {
+    let http = SdkHttp::for_credentials(trust, console)?;
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+    if let Some(region) = &target.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    let sdk = deadline.bound("read the AWS configuration", loader.load()).await?;
+    let Some(region) = sdk.region().map(ToString::to_string) else {
+        return Err(Failure::misuse("find the registry's region: neither HOST nor the AWS configuration names one")
+            .hint("give HOST or --region, or set ECR_PACK_REGISTRY_REGION or AWS_REGION"));
+    };
+    let credentials = credentials(&sdk, &http, deadline, console).await?;
+    let act = format!("get a token for {}", target.named(&region));
+    let http = SdkHttp::for_ecr(trust, console)?;
+    let client = client(&sdk, target, &credentials, &http);
+    #[allow(deprecated)] // Without it the answer would name the credentials' own registry, not the one that is asked for.
+    let request = client.get_authorization_token().set_registry_ids(target.account.clone().map(|account| vec![account]));
+    let answer = deadline.bound(&act, request.send()).await?;
+    let answer = answer.map_err(|error| no_token(&act, &region, &error, &http, &credentials))?;
+    let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
+    let entries = entries(&answer);
+    let entry = choose(&entries, target.account.as_deref(), &region).map_err(|cause| mismatch(&cause))?;
+    let password = password(entry.token.expose_secret())
+        .map_err(|cause| mismatch(&format!("the token for '{}' is malformed: {cause}", entry.endpoint)))?;
+    tell(entry, Timestamp::now(), console);
+    Ok(password)
+}
+
+async fn credentials(sdk: &SdkConfig, http: &SdkHttp, deadline: Deadline, console: &Console) -> Result<Credentials, Failure> {
+    let act = "load AWS credentials";
+    let Some(provider) = sdk.credentials_provider() else { return Err(nothing_found(act)) };
+    let found = deadline.bound(act, provider.provide_credentials()).await?;
+    let credentials = found.map_err(|error| no_credentials(act, &error, &http.seen()))?;
+    let key = credentials.access_key_id();
+    let end = key.char_indices().rev().nth(3).map_or("", |(at, _)| &key[at..]);
+    console.verbose(|| format!("AWS credentials: the access key that ends in '{end}'"));
+    Ok(credentials)
+}
+
+fn nothing_found(act: &str) -> Failure {
+    looked::nothing(act, variable, |path| std::path::Path::new(path).exists())
+}
+
+/// The failure of a chain that gave no credentials.
+fn no_credentials(act: &str, error: &CredentialsError, seen: &Seen) -> Failure {
+    // Metadata that gives no token is what a host without a role looks like where access to it is barred.
+    let barred = seen.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
+    match (error, barred) {
+        (CredentialsError::CredentialsNotLoaded(_), _) if seen.refused.is_none() => nothing_found(act),
+        (CredentialsError::ProviderError(_), Some(answer)) if !answer.status.is_success() => {
+            nothing_found(act).detail(format!("the last answer: {}: {}", answer.request, answer.status))
+        }
+        _ => {
+            let misconfigured = matches!(error, CredentialsError::InvalidConfiguration(_));
+            of_credentials(act, error, seen, misconfigured, Timestamp::now())
+        }
+    }
+}
+
+fn client(sdk: &SdkConfig, target: &Target, credentials: &Credentials, http: &SdkHttp) -> aws_sdk_ecr::Client {
+    let mut config = EcrConfig::from(sdk).http_client(http.clone()).credentials_provider(credentials.clone());
+    if let Some(endpoint) = &target.endpoint {
+        // The SDK takes no given endpoint together with a choice among its own.
+        config = config.endpoint_url(endpoint.as_str()).use_fips(false).use_dual_stack(false);
+    }
+    if target.fips {
+        config = config.use_fips(true);
+    }
+    if target.dual_stack {
+        config = config.use_dual_stack(true);
+    }
+    aws_sdk_ecr::Client::from_conf(config.build())
+}
+
+/// The failure for a call that brought no token.
+fn no_token(
+    act: &str,
+    region: &str,
+    error: &SdkError<GetAuthorizationTokenError>,
+    http: &SdkHttp,
+    credentials: &Credentials,
+) -> Failure {
+    let within_reach = format!("is '{region}' a region, and its ECR API within reach (VPC endpoint, --endpoint-url)?");
+    let failure = match (unsent(act, error), error) {
+        (Some(failure), _) if failure.exit == Exit::Unreachable => failure.detail(within_reach),
+        (Some(failure), _) => failure,
+        (None, SdkError::ConstructionFailure(_)) => Failure::misuse(format!("{act}: {}", chain(error))),
+        (None, error) => match http.seen().answer {
+            Some(answer) if error.raw_response().is_some() => answered(act, error, &answer),
+            _ => Failure::new(Exit::Unreachable, format!("{act}: {}", chain(error)))
+                .hint("it is safe to run this step again")
+                .detail(within_reach),
+        },
+    };
+    scrubbed(failure, credentials)
+}
+
+fn answered(act: &str, error: &SdkError<GetAuthorizationTokenError>, answer: &Answer) -> Failure {
+    if answer.status.is_success() {
+        // Its body may hold a token, so nothing of it is told.
+        let cause = format!("{act}: {}: the answer is not ECR's", answer.request);
+        return Failure::new(Exit::Mismatch, cause).hint("check what answers there (--endpoint-url, a captive portal, a proxy)");
+    }
+    let code = error.code().unwrap_or_default();
+    let body = error.raw_response().and_then(|raw| raw.body().bytes()).unwrap_or_default();
+    let words =
+        error.message().map_or_else(|| if code.is_empty() { scar_http::words(body) } else { String::new() }, str::to_owned);
+    refused(act, &Said { answer, code, words: &words }, Timestamp::now())
+}
+
+/// What AWS quotes of a request must not hold what signed it.
+fn scrubbed(mut failure: Failure, credentials: &Credentials) -> Failure {
+    let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
+    for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+        failure.message = failure.message.replace(secret, "(not shown)");
+        failure.details.iter_mut().for_each(|detail| *detail = detail.replace(secret, "(not shown)"));
+    }
+    failure
+}
+
+fn entries(answer: &GetAuthorizationTokenOutput) -> Vec<Entry> {
+    let expires = |time: &aws_sdk_ecr::primitives::DateTime| Timestamp::from_second(time.secs()).ok();
+    answer
+        .authorization_data()
+        .iter()
+        .map(|data| Entry {
+            token: data.authorization_token().unwrap_or_default().to_owned().into(),
+            endpoint: data.proxy_endpoint().unwrap_or_default().to_owned(),
+            expires: data.expires_at().and_then(expires),
+        })
+        .collect()
+}
+
+fn tell(entry: &Entry, now: Timestamp, console: &Console) {
+    let Some(expires) = entry.expires else { return };
+    match left(expires, now) {
+        Some(left) => console.verbose(|| format!("the token for '{}' is good until {expires}, for {left}", entry.endpoint)),
+        None => console.warn(format!("the token for '{}' expired at {expires}: is this host's clock right?", entry.endpoint)),
+    }
+}

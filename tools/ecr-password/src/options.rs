@@ -1,0 +1,81 @@
+//! The command line.
+
+use std::time::Duration;
+
+use scar_tool::Common;
+use scar_trust::TlsOptions;
+
+const EXAMPLES: &str = "\
+Examples:
+  ocipush -u AWS --password-file <(ecr-password 123456789012.dkr.ecr.us-east-1.amazonaws.com) \\
+    123456789012.dkr.ecr.us-east-1.amazonaws.com manifests.tgz
+  ecr-password --region us-gov-west-1 | skopeo login -u AWS --password-stdin HOST
+  ecr-password --endpoint-url https://vpce-0a1b.api.ecr.us-east-1.vpce.amazonaws.com HOST
+A Harbor registry needs no such token: give its robot account to ocipush.
+";
+
+/// Prints the password of an ECR registry.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "ecr-password",
+    version,
+    about = "print a password for an Amazon ECR registry",
+    help_template = scar_tool::HELP,
+    after_help = EXAMPLES,
+    // It is no stage of the pipe: it reads no record.
+    mut_arg("new_record", |arg| arg.hide(true))
+)]
+pub(crate) struct Options {
+    /// The registry's host name; its region and account are taken from it [default: $ECR_PACK_REGISTRY]
+    #[arg(value_name = "HOST")]
+    pub(crate) host: Option<String>,
+
+    /// The registry's region [default: HOST's, $ECR_PACK_REGISTRY_REGION, the AWS configuration's]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+
+    /// The account that the registry belongs to [default: HOST's, else the credentials' own]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) registry_id: Option<String>,
+
+    /// Ask ECR's API at URL, such as a VPC endpoint
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+
+    /// Give up after so long
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = scar_tool::duration)]
+    pub(crate) timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// The airgap set-up's own variables; an empty one counts as unset.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    /// `ECR_PACK_REGISTRY`: the registry's host name.
+    pub(crate) registry: Option<String>,
+    /// `ECR_PACK_REGISTRY_REGION`: its region.
+    pub(crate) region: Option<String>,
+}
+
+impl Environment {
+    /// The process's own.
+    pub(crate) fn read() -> Self {
+        Self { registry: variable("ECR_PACK_REGISTRY"), region: variable("ECR_PACK_REGISTRY_REGION") }
+    }
+}
+
+/// A variable that is set to something.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok().filter(|text| !text.is_empty())
+}
