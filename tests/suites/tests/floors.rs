@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use scar_kit::{TOOLS, program, workspace};
 
-/// Our crates from the ground up; each may use what stands before its floor.
+/// Our crates from the ground up; each may use what stands before its floor. The tools and [`BESIDE`] are the top floor.
 const FLOORS: [&[&str]; 6] =
     [&["scar-tool"], &["scar-record"], &["scar-trust"], &["scar-http", "scar-cluster"], &["scar-vertex"], &TOOLS];
+
+/// Programs that are no stage of the pipe.
+const BESIDE: [&str; 1] = ["ecr-password"];
 
 /// What crates need that speak HTTP, TLS or Kubernetes.
 const NETWORK: [&str; 13] = [
@@ -56,7 +59,8 @@ fn ours(metadata: &Metadata) -> Vec<&Package> {
 #[test]
 fn arrows_lead_downwards_and_no_tool_uses_another() {
     let metadata = metadata();
-    let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name));
+    let top = |name: &str| BESIDE.contains(&name).then_some(FLOORS.len() - 1);
+    let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name)).or_else(|| top(name));
     let mut arrows = 0;
     for package in ours(&metadata) {
         let Some(here) = floor(&package.name) else {
@@ -90,9 +94,18 @@ fn the_ground_and_mkmanifests_link_nothing_of_the_network() {
 }
 
 #[test]
+fn the_sdk_of_aws_is_linked_by_ecr_password_alone() {
+    let metadata = metadata();
+    let links =
+        |name: &str| tree(&metadata, name).iter().any(|crate_| crate_.starts_with("aws-") && !crate_.starts_with("aws-lc-"));
+    let linking: Vec<_> = ours(&metadata).into_iter().map(|package| package.name.as_str()).filter(|name| links(name)).collect();
+    assert_eq!(linking, ["ecr-password"]);
+}
+
+#[test]
 fn the_tools_of_http_link_no_kubernetes() {
     let metadata = metadata();
-    for name in ["ocipush", "vertex-login", "pack-registry-set", "scar-set"] {
+    for name in ["ocipush", "vertex-login", "pack-registry-set", "scar-set", "ecr-password"] {
         let tree = tree(&metadata, name);
         assert!(!tree.iter().any(|crate_| crate_.starts_with("kube") || *crate_ == "k8s-openapi"), "{name}");
     }

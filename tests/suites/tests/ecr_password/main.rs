@@ -21,7 +21,7 @@ fn prints_what_the_aws_cli_prints() {
     let ours = ecr(&home).args([HOST, "--endpoint-url", &moto.url, "-q"]).run();
     ours.succeeds().quiet().prints("123456789012-auth-token\n");
     let Some(aws) = peer("aws") else { return };
-    let theirs = program(aws).home(home.path()).env("PYENV_VERSION", "").args(["ecr", "get-login-password"]);
+    let theirs = program(aws).home(home.path()).args(["ecr", "get-login-password"]);
     let theirs = theirs.args(["--region", "us-east-1", "--endpoint-url", &moto.url]).run();
     theirs.succeeds().prints(&ours.stdout());
 }
@@ -473,26 +473,4 @@ fn misuse_ends_before_any_connection() {
         ecr(&home).args(arguments).env("AWS_ENDPOINT_URL", api.url()).run().exits(2).writes_nothing().says(says);
     }
     assert_eq!(api.log().connections(), 0);
-}
-
-#[test]
-fn the_page_and_the_help_name_the_same_options() {
-    let page = std::fs::read_to_string(scar_kit::workspace().join("man/ecr-password.1")).unwrap();
-    let home = home();
-    ecr(&home).arg("--man").run().succeeds().quiet().prints(&page);
-    let help = ecr(&home).arg("--help").run();
-    let of_help = options(&help.succeeds().stdout(), "--");
-    let mut of_page = options(&page.replace(" , -", " ; Fl -"), "Fl -");
-    of_page.extend(["--version", "--man", "--completions"].map(str::to_owned));
-    assert_eq!(of_help, of_page);
-    assert!(help.stdout().starts_with("ecr-password - print a password for an Amazon ECR registry\n"));
-    assert!(page.contains("\n.Nd print a password for an Amazon ECR registry\n"));
-}
-
-/// The long options of the tool's own lines in a text.
-fn options(text: &str, mark: &str) -> std::collections::BTreeSet<String> {
-    let own = text.lines().filter(|line| !line.contains("skopeo") && !line.contains("ocipush"));
-    let names =
-        own.flat_map(|line| line.split(mark).skip(1).map(|rest| rest.split(|c: char| c != '-' && !c.is_ascii_lowercase())));
-    names.filter_map(|mut words| words.next()).filter(|name| !name.is_empty()).map(|name| format!("--{name}")).collect()
 }
