@@ -131,7 +131,7 @@ fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
     };
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
     // A signal during the prompt ends the process; the terminal must not stay without echo.
-    let _echo = signal::hide_typing(&terminal);
+    let _echo = signal::keep_terminal(&terminal);
     let asked = format!("Password for {} at {origin}: ", scar_tool::escape(username));
     let typed = rpassword::prompt_password(asked).map_err(none)?;
     if typed.is_empty() {

@@ -58,17 +58,6 @@ pub fn keep_terminal(terminal: &File) -> KeptTerminal {
     KeptTerminal(())
 }
 
-/// The same, with what is typed not shown from here on: before a prompt, so that no key pressed early is echoed.
-pub fn hide_typing(terminal: &File) -> KeptTerminal {
-    let kept = keep_terminal(terminal);
-    if let Ok(mut settings) = tcgetattr(terminal) {
-        settings.local_modes.remove(LocalModes::ECHO);
-        // A device that cannot hide what is typed is no reason not to ask: whoever reads it sees that it does not.
-        let _ = tcsetattr(terminal, OptionalActions::Now, &settings);
-    }
-    kept
-}
-
 /// See [`keep_terminal`].
 #[derive(Debug)]
 pub struct KeptTerminal(());
