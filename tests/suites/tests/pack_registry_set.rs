@@ -29,7 +29,10 @@ fn the_flag_is_set_and_every_other_field_kept() {
     let site = Site::with_registry();
     let before = site.vertex.registry("r1").unwrap();
     let outcome = set(&site).run();
-    outcome.succeeds().tells("pack-registry-set: 'harbor': spec.containsSpectroManifest: false -> true\n");
+    outcome.succeeds().tells(
+        "pack-registry-set: 'harbor': spec.containsSpectroManifest: false -> true\n\
+         pack-registry-set: the flag of 'harbor' is true now\n",
+    );
     let mut record = site.pushed();
     record["session"]["endpoint"] = json!("[VERTEX]");
     record["pack_registry"] = json!({

@@ -510,7 +510,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
          scar-set: would change SCAR caCert: (PEM, 57 bytes) -> (none)\n\
          scar-set: would change SCAR baseContentPath: 'content' -> (none)\n\
          scar-set: would change SCAR password: (not shown) -> (none)\n\
-         scar-set: would change SCAR fields that will be gone: note\n\
+         scar-set: SCAR fields that will be gone: note\n\
          scar-set: would have VerteX validate it, for 1 s at most\n\
          scar-set: would start the job 'syncCloudInstanceTypesData'\n\
          scar-set: would start the job 'syncCloudStorageTypesData'\n"

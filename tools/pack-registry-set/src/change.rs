@@ -65,6 +65,7 @@ impl Change<'_> {
             self.console.note(format!("what the entry was is kept in '{}'", saved.path.display()));
         }
         self.write(entry, kind, &before, &after).await?;
+        self.console.note(format!("the flag of '{}' is {} now", entry.name, self.flag));
         sync::wait(self.api, self.console, &path(&entry.uid, kind)).await;
         Ok(Some(self.section(entry, kind, true)))
     }

@@ -65,9 +65,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) ->
 
 /// Saves the old setting, gives where, and writes the new one.
 async fn set(site: &Site<'_>, present: &Setting, plan: &Plan, hold: &Interrupt) -> Result<Option<String>, Failure> {
-    for line in losses(present, plan) {
-        site.console.note(line);
-    }
+    changes(present, plan).iter().chain(&losses(present)).for_each(|line| site.console.note(line));
     let backup = save(site, present, plan)?;
     hold.check()?;
     match site.write(present, &plan.target).await {
@@ -79,9 +77,14 @@ async fn set(site: &Site<'_>, present: &Setting, plan: &Plan, hold: &Interrupt) 
     Ok(backup)
 }
 
-/// What changes and what will be gone, a line each.
-fn losses(present: &Setting, plan: &Plan) -> Vec<String> {
-    let mut lines: Vec<String> = present.unlike(&plan.target).iter().map(|change| format!("SCAR {change}")).collect();
+/// What changes, a line each.
+fn changes(present: &Setting, plan: &Plan) -> Vec<String> {
+    present.unlike(&plan.target).iter().map(|change| format!("SCAR {change}")).collect()
+}
+
+/// What will be gone although no change shows it, a line each.
+fn losses(present: &Setting) -> Vec<String> {
+    let mut lines = Vec::new();
     let unknown = present.unknown_fields();
     if !unknown.is_empty() {
         lines.push(format!("SCAR fields that will be gone: {}", unknown.join(", ")));
@@ -167,7 +170,8 @@ fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>)
             let place = plan.backup.as_ref().map_or("the state folder".to_owned(), |path| format!("'{}'", path.display()));
             site.console.plan(format!("save the present setting in {place}"));
         }
-        losses(present, plan).iter().for_each(|line| site.console.plan(format!("change {line}")));
+        changes(present, plan).iter().for_each(|line| site.console.plan(format!("change {line}")));
+        losses(present).iter().for_each(|line| site.console.note(line));
     }
     site.console.plan(format!("have VerteX validate it, for {} s at most", site.settle.as_secs()));
     for name in jobs::NAMES {

@@ -20,7 +20,7 @@ pub(crate) fn check(record: &Record, force: bool, console: &Console) -> Result<(
     );
     let Some((what, tool)) = missing else { return Ok(()) };
     if record.is_dry_run() {
-        console.plan(format!("stop here without a dry run: the record does not show {what} ({tool})"));
+        console.plan(format!("first want the record to show {what} ({tool})"));
         return Ok(());
     }
     if force {
@@ -46,7 +46,7 @@ fn missing(
     match specman {
         None => Some(("that Specman has persisted the manifests".to_owned(), Specman::WRITER)),
         Some(specman) if specman.tag != artifact.tag => {
-            Some((format!("that Specman has persisted '{}': it tells of '{}'", artifact.tag, specman.tag), Specman::WRITER))
+            Some((format!("that Specman has persisted '{}' (it tells of '{}')", artifact.tag, specman.tag), Specman::WRITER))
         }
         Some(_) => None,
     }
@@ -100,7 +100,7 @@ mod tests {
             (ARTIFACT.to_owned() + &registry(true), "persisted the manifests", "specman-wait"),
             (
                 ARTIFACT.to_owned() + &registry(true) + &specman("4.5.15"),
-                "persisted '0.0.0': it tells of '4.5.15'",
+                "persisted '0.0.0' (it tells of '4.5.15')",
                 "specman-wait",
             ),
         ] {
