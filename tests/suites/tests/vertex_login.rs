@@ -5,7 +5,7 @@ mod vertex_site;
 
 use std::time::Duration;
 
-use scar_kit::{Signal, secret, tool};
+use scar_kit::{Signal, bash, secret, tool};
 use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::server::{Listener, Server};
@@ -102,6 +102,16 @@ fn l1_without_a_password_it_is_asked_for_at_the_terminal_and_not_shown() {
     let outcome = tool("vertex-login").arg(site.url()).answer(&prompt, "Spectro-2024!\n").run();
     outcome.succeeds();
     assert!(!outcome.screen().contains(PASSWORD));
+}
+
+#[test]
+fn l1_a_prompt_that_is_left_gives_the_terminal_its_echo_back() {
+    let site = Site::start();
+    let prompt = format!("Password for admin at {}: ", site.url());
+    let script = format!("vertex-login {}; echo $?; stty -a </dev/tty | grep -o -e ' -\\?echo '", site.url());
+    let outcome = bash(&script).answer(&prompt, "half\u{3}").run();
+    outcome.succeeds().prints("130\n echo \n").tells("vertex-login: error: interrupted\n");
+    assert_eq!(site.server.log().connections(), 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! User and password as a person or a script gives them: file, standard input, or a prompt; never an argument.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -129,14 +129,20 @@ fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
         Failure::misuse(format!("log in to '{origin}': no password is given and there is no terminal to ask at"))
             .hint("use --password-file FILE or --password-stdin")
     };
-    let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
     // A signal during the prompt ends the process; the terminal must not stay without echo.
     let _echo = signal::keep_terminal(&terminal);
-    let asked = format!("Password for {} at {origin}: ", scar_tool::escape(username));
-    let typed = rpassword::prompt_password(asked).map_err(none)?;
-    if typed.is_empty() {
+    write!(terminal, "Password for {} at {origin}: ", scar_tool::escape(username)).map_err(none)?;
+    let mut typed = Vec::new();
+    let read = BufReader::new(&terminal).take(LONGEST).read_until(b'\n', &mut typed);
+    // The key that ended the line was not shown either.
+    let _ = writeln!(terminal);
+    read.map_err(none)?;
+    if typed.pop_if(|byte| *byte == b'\n').is_none() || typed.is_empty() {
         return Err(Failure::misuse(format!("log in to '{origin}': the password is empty")));
     }
+    let typed =
+        String::from_utf8(typed).map_err(|_| Failure::misuse(format!("log in to '{origin}': the password is not UTF-8")))?;
     scar_tool::never_show(&typed);
     Ok(typed.into())
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::pin::pin;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -28,7 +29,10 @@ pub(crate) fn install(console: &Console) {
         for signal in signals.forever() {
             let again = RECEIVED.swap(signal, Ordering::SeqCst) != 0;
             if again || CATCHERS.load(Ordering::SeqCst) == 0 {
-                restore_terminal();
+                if let Some(mut terminal) = restore_terminal() {
+                    // The cursor still stands behind the prompt.
+                    let _ = writeln!(terminal);
+                }
                 console.end(&failure(signal));
                 signal_hook::low_level::exit(128 + signal);
             }
@@ -68,11 +72,12 @@ impl Drop for KeptTerminal {
     }
 }
 
-fn restore_terminal() {
-    if let Some((terminal, settings)) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // Nothing is left to do for a terminal that has gone.
-        let _ = tcsetattr(terminal, OptionalActions::Now, &settings);
-    }
+/// Gives the terminal its settings back, where a prompt changed them; tells which.
+fn restore_terminal() -> Option<File> {
+    let (terminal, settings) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    // Nothing is left to do for a terminal that has gone.
+    let _ = tcsetattr(&terminal, OptionalActions::Now, &settings);
+    Some(terminal)
 }
 
 /// A step's view of the signals; see [`catch`].
