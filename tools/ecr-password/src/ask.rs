@@ -10,7 +10,7 @@ use aws_sdk_ecr::config::Builder as EcrConfig;
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::operation::get_authorization_token::{GetAuthorizationTokenError, GetAuthorizationTokenOutput};
 use jiff::Timestamp;
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Exit, Failure, never_show};
 use scar_trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -70,7 +70,7 @@ pub(crate) async fn password_of(
     #[allow(deprecated)] // Without it the answer would name the credentials' own registry, not the one that is asked for.
     let request = client.get_authorization_token().set_registry_ids(target.account.clone().map(|account| vec![account]));
     let answer = deadline.bound(&act, request.send()).await?;
-    let answer = answer.map_err(|error| no_token(&act, &region, &error, &http, &credentials))?;
+    let answer = answer.map_err(|error| no_token(&act, &region, &error, &http))?;
     let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
     let entries = entries(&answer);
     let entry = choose(&entries, target.account.as_deref(), &region).map_err(|cause| mismatch(&cause))?;
@@ -85,6 +85,9 @@ async fn credentials(sdk: &SdkConfig, http: &SdkHttp, deadline: Deadline, consol
     let Some(provider) = sdk.credentials_provider() else { return Err(nothing_found(act)) };
     let found = deadline.bound(act, provider.provide_credentials()).await?;
     let credentials = found.map_err(|error| no_credentials(act, &error, &http.seen()))?;
+    // On a wrong signature AWS quotes the request.
+    never_show(credentials.secret_access_key());
+    never_show(credentials.session_token().unwrap_or_default());
     let key = credentials.access_key_id();
     let end = key.char_indices().rev().nth(3).map_or("", |(at, _)| &key[at..]);
     console.verbose(|| format!("AWS credentials: the access key that ends in '{end}'"));
@@ -127,15 +130,9 @@ fn client(sdk: &SdkConfig, target: &Target, credentials: &Credentials, http: &Sd
 }
 
 /// The failure for a call that brought no token.
-fn no_token(
-    act: &str,
-    region: &str,
-    error: &SdkError<GetAuthorizationTokenError>,
-    http: &SdkHttp,
-    credentials: &Credentials,
-) -> Failure {
+fn no_token(act: &str, region: &str, error: &SdkError<GetAuthorizationTokenError>, http: &SdkHttp) -> Failure {
     let within_reach = format!("is '{region}' a region, and its ECR API within reach (VPC endpoint, --endpoint-url)?");
-    let failure = match (unsent(act, error), error) {
+    match (unsent(act, error), error) {
         (Some(failure), _) if failure.exit == Exit::Unreachable => failure.detail(within_reach),
         (Some(failure), _) => failure,
         (None, SdkError::ConstructionFailure(_)) => Failure::misuse(format!("{act}: {}", chain(error))),
@@ -145,8 +142,7 @@ fn no_token(
                 .hint("it is safe to run this step again")
                 .detail(within_reach),
         },
-    };
-    scrubbed(failure, credentials)
+    }
 }
 
 fn answered(act: &str, error: &SdkError<GetAuthorizationTokenError>, answer: &Answer) -> Failure {
@@ -160,16 +156,6 @@ fn answered(act: &str, error: &SdkError<GetAuthorizationTokenError>, answer: &An
     let words =
         error.message().map_or_else(|| if code.is_empty() { scar_http::words(body) } else { String::new() }, str::to_owned);
     refused(act, &Said { answer, code, words: &words }, Timestamp::now())
-}
-
-/// What AWS quotes of a request must not hold what signed it.
-fn scrubbed(mut failure: Failure, credentials: &Credentials) -> Failure {
-    let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
-    for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
-        failure.message = failure.message.replace(secret, "(not shown)");
-        failure.details.iter_mut().for_each(|detail| *detail = detail.replace(secret, "(not shown)"));
-    }
-    failure
 }
 
 fn entries(answer: &GetAuthorizationTokenOutput) -> Vec<Entry> {

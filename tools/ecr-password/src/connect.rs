@@ -25,6 +25,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Where AWS serves credentials over plain HTTP: instance metadata, ECS tasks, EKS pods, each as IPv4 and IPv6.
 const CREDENTIAL_HOSTS: [&str; 5] = ["169.254.169.254", "[fd00:ec2::254]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
+/// Headers that prove who asks: a session's token, the metadata service's, single sign-on's, a container's.
+const SECRET_HEADERS: [&str; 4] = ["x-amz-security-token", "x-aws-ec2-metadata-token", "x-amz-sso_bearer_token", "authorization"];
+
 /// Plain HTTP that was not sent.
 #[derive(Debug, Clone)]
 pub(crate) struct PlainHttp(pub(crate) String);
@@ -97,6 +100,7 @@ impl SdkHttp {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (head, body) = request.into_parts();
+        SECRET_HEADERS.iter().filter_map(|name| head.headers.get(*name)?.to_str().ok()).for_each(scar_tool::never_show);
         let url = Url::parse(&head.uri.to_string()).map_err(|error| ConnectorError::user(error.into()))?;
         if !may_go(&url, self.for_credentials) {
             let refused = PlainHttp(Origin::of(&url).map_or_else(|| url.scheme().to_owned(), |origin| origin.to_string()));

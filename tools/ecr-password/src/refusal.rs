@@ -140,7 +140,7 @@ pub(crate) fn of_credentials(
     if let Some(refused) = &seen.refused {
         return plain(act, refused);
     }
-    let words = shown(&chain(error));
+    let words = chain(error);
     let message = format!("{act}: {words}");
     if misconfigured {
         return Failure::misuse(message).hint("correct the AWS configuration (~/.aws/config, ~/.aws/credentials, AWS_PROFILE)");
@@ -154,7 +154,7 @@ pub(crate) fn of_credentials(
     }
 }
 
-/// An error with its causes, each said once.
+/// An error with its causes, each said once, for a message.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -165,7 +165,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         }
         next = error.source();
     }
-    said.join(": ")
+    shown(&said.join(": "))
 }
 
 #[cfg(test)]
