@@ -56,6 +56,15 @@ fn migrates_and_saves_the_record_without_a_session() {
     assert!(log.lines().last().unwrap().contains(" done in "), "{log}");
 }
 
+#[test]
+fn a_console_that_hides_passwords_gets_the_registrys_login_back() {
+    let options = scar_lab::site::SiteOptions { vertex_hides_passwords: true, replicas: 2, ..Default::default() };
+    let migration = Migration::on(options);
+    let record = migrate(&migration).run().succeeds().json();
+    assert_eq!(record["pack_registry"]["contains_spectro_manifest"], true);
+    assert_eq!(record["specman"]["pods"].as_array().unwrap().len(), 2);
+}
+
 /// The platform has made the secret anew: it is not deleted again.
 #[test]
 fn a_second_run_finds_all_in_place_and_leaves_the_secret() {
