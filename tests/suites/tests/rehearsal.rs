@@ -7,12 +7,14 @@ use std::time::Duration;
 use scar_kit::{Run, Signal, bash, binaries, program, workspace};
 use tempfile::TempDir;
 
-/// A rehearsal whose temporary files all go below `folder`.
-fn rehearse(folder: &Path) -> Run {
-    program(workspace().join("shell/rehearse"))
+/// A rehearsal whose temporary files all go below `folder`; none where it would have to install something first.
+fn rehearse(folder: &Path) -> Option<Run> {
+    scar_kit::peer("curl")?;
+    let run = program(workspace().join("shell/rehearse"))
         .env("SCAR_TOOLS_BIN", binaries())
         .env("TMPDIR", folder)
-        .timeout(Duration::from_secs(180))
+        .timeout(Duration::from_secs(180));
+    Some(run)
 }
 
 /// No file below the folder, and no process that was called with it.
@@ -31,7 +33,8 @@ fn leaves_nothing(folder: &Path) {
 #[test]
 fn the_sample_tree_migrates_and_every_file_is_served() {
     let folder = TempDir::new().unwrap();
-    let outcome = rehearse(folder.path()).run();
+    let Some(run) = rehearse(folder.path()) else { return };
+    let outcome = run.run();
     outcome.succeeds();
     let text = outcome.stdout();
     for line in [
@@ -64,7 +67,8 @@ fn a_tree_of_ones_own_migrates_and_links_out_of_it_are_told_apart() {
     std::os::unix::fs::symlink("../../../../../etc/hostname", at("sub/out")).unwrap();
     std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
     std::os::unix::fs::symlink("../sub/'quoted\" \\name", at("sub/in")).unwrap();
-    let outcome = rehearse(folder.path()).arg(tree.path()).run();
+    let Some(run) = rehearse(folder.path()) else { return };
+    let outcome = run.arg(tree.path()).run();
     outcome.succeeds();
     assert!(outcome.stdout().contains("   the same: 2 files\n   of them links to files of the tree: 1\n"), "{outcome}");
     assert!(outcome.stdout().contains("out of the tree or nowhere: 3\n"), "{outcome}");
@@ -74,7 +78,8 @@ fn a_tree_of_ones_own_migrates_and_links_out_of_it_are_told_apart() {
 #[test]
 fn a_migration_that_fails_fails_the_rehearsal_and_leaves_nothing() {
     let (folder, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let outcome = rehearse(folder.path()).arg(tree.path()).run();
+    let Some(run) = rehearse(folder.path()) else { return };
+    let outcome = run.arg(tree.path()).run();
     outcome.exits(2).says("scar-migrate: error: step 2 of 7, archive, ended with status 2\n");
     assert!(!outcome.stdout().contains("== After"), "{outcome}");
     leaves_nothing(folder.path());
@@ -83,8 +88,10 @@ fn a_migration_that_fails_fails_the_rehearsal_and_leaves_nothing() {
 #[test]
 fn a_folder_that_is_none_is_refused() {
     let folder = TempDir::new().unwrap();
-    rehearse(folder.path()).arg("/no/such/folder").run().fails(2, "rehearse: error: '/no/such/folder' is no folder\n");
-    rehearse(folder.path()).arg("--kep").run().fails(2, "rehearse: error: unknown option '--kep'\n");
+    for (argument, message) in [("/no/such/folder", "'/no/such/folder' is no folder"), ("--kep", "unknown option '--kep'")] {
+        let Some(run) = rehearse(folder.path()) else { return };
+        run.arg(argument).run().fails(2, &format!("rehearse: error: {message}\n"));
+    }
     leaves_nothing(folder.path());
 }
 
@@ -93,7 +100,8 @@ fn a_folder_that_is_none_is_refused() {
 fn ctrl_c_at_any_time_leaves_nothing() {
     for moment in ["== Before", "step 1 of 7", "step 3 of 7", "== After"] {
         let folder = TempDir::new().unwrap();
-        let mut running = rehearse(folder.path()).start();
+        let Some(run) = rehearse(folder.path()) else { return };
+        let mut running = run.start();
         running.until(moment);
         running.signal_group(Signal::INT);
         let outcome = running.wait();
@@ -106,7 +114,8 @@ fn ctrl_c_at_any_time_leaves_nothing() {
 #[test]
 fn a_kept_site_serves_single_tools_until_it_is_ended() {
     let folder = TempDir::new().unwrap();
-    let mut running = rehearse(folder.path()).arg("--keep").start();
+    let Some(run) = rehearse(folder.path()) else { return };
+    let mut running = run.arg("--keep").start();
     running.until("scar-secret-rm --dry-run");
     let [stdout, ..] = running.said();
     let environment = stdout.lines().find_map(|line| line.trim().strip_prefix(". ")).unwrap().to_owned();
