@@ -9,6 +9,7 @@ use scar_kit::{Run, Signal, peer, program};
 use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::kube::{Access, Ca, Login, Rule};
+use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::server::Listener;
 use scar_suites::{KubeSite, new_record};
 use serde_json::{Value, json};
@@ -480,6 +481,12 @@ fn s1_a_kubeconfig_that_cannot_be_used_is_told_before_anything_is_read_or_sent()
         (file("current", &good.replace("current-context", "x")), None, "kubeconfig 'FOLDER/current': no current context is set"),
         (site.kubeconfig(), Some("other"), "kubeconfig 'FOLDER/kubeconfig': there is no context 'other'"),
         (site.folder().join("none"), None, "kubeconfig 'FOLDER/none': no such file or directory"),
+        (file("data", &good.replace("authority-data: \"", "authority-data: \"%")), None, "the data is not base64"),
+        (
+            file("socks", &good.replace("    server", "    proxy-url: socks5://p:1\n    server")),
+            None,
+            "proxies of the kind 'socks5' are not supported",
+        ),
         (file("plain", &good.replace("https://127.0.0.1", "http://k8s.example")), None, "plain HTTP would show credentials"),
     ];
     for (path, context, says) in cases {
@@ -525,25 +532,60 @@ fn s1_a_plugin_hands_out_the_token_and_reads_no_record() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_named_and_no_proxy_goes_around_it() {
+fn a_plugin_may_hand_out_a_client_certificate() {
     let site = site();
-    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://user:proxy-canary-1@{}", proxy.local_addr().unwrap());
-    let answers = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        let (mut stream, _) = proxy.accept().unwrap();
-        let mut head = [0; 4096];
-        let count = stream.read(&mut head).unwrap();
-        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n").unwrap();
-        String::from_utf8_lossy(&head[..count]).into_owned()
-    });
-    let outcome = tool(&site).env("HTTPS_PROXY", &address).secret("proxy-canary-1").run();
-    outcome.exits(4).says("from the proxy: it wants a login (407)");
-    let asked = answers.join().unwrap();
-    assert!(
-        asked.starts_with(&format!("CONNECT 127.0.0.1:{} ", site.server.port())) && asked.contains("Proxy-Authorization: Basic ")
+    let client = site.certs.client("root");
+    let status = json!({"clientCertificateData": client.cert_pem, "clientKeyData": client.key_pem});
+    let credential = site.folder().join("credential");
+    std::fs::write(&credential, json!({"kind": "ExecCredential", "status": status}).to_string()).unwrap();
+    let arguments = vec![credential.display().to_string()];
+    site.configure(|config| config.login = Login::Exec { command: "cat".into(), arguments });
+    let outcome = tool(&site).arg("-vv").run();
+    outcome.succeeds();
+    assert!(!outcome.stderr().contains("PRIVATE KEY"));
+    assert!(site.server.log().requests().iter().all(|request| request.header("authorization").is_none()));
+    // One that hands out nothing is told, and nothing that it wrote is.
+    std::fs::write(&credential, "canary-of-the-plugin").unwrap();
+    let outcome = tool(&site).secret("canary-of-the-plugin").run();
+    outcome.exits(4).says(
+        "ask the exec plugin 'cat' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): what it wrote is no ExecCredential",
     );
-    tool(&site).env("HTTPS_PROXY", &address).env("NO_PROXY", "127.0.0.0/8").run().succeeds();
+}
+
+#[test]
+fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
+    let site = site();
+    let login = Manner::Login { user: "user".into(), password: "proxy-canary-1".into() };
+    let proxy = Proxy::start(login);
+    scar_kit::secret("proxy-canary-1");
+    let target = format!("127.0.0.1:{}", site.server.port());
+    tool(&site)
+        .env("HTTPS_PROXY", proxy.url())
+        .run()
+        .exits(4)
+        .says("from the proxy: it wants a login (407)")
+        .says("hint: give the proxy's login");
+    proxy.behave(Manner::Refuse);
+    let refused = tool(&site).env("HTTPS_PROXY", proxy.url()).args(["--timeout", "2s"]).run();
+    refused.exits(6).says("from the proxy: it refused the connection to the server");
+    assert!(site.server.log().requests().is_empty());
+    proxy.behave(Manner::Login { user: "user".into(), password: "proxy-canary-1".into() });
+    let outcome = tool(&site).env("HTTPS_PROXY", proxy.url_with("user", "proxy-canary-1")).arg("-vv").run();
+    outcome.succeeds().says(&format!("through the proxy '{}'", proxy.url()));
+    let asked = proxy.asked().pop().unwrap();
+    assert_eq!((asked.target.as_str(), asked.status), (target.as_str(), Some(200)));
+    seed(&site);
+    let before = proxy.asked().len();
+    tool(&site).env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.0/8").run().succeeds();
+    assert_eq!(proxy.asked().len(), before);
+    // The kubeconfig's own proxy-url wins over NO_PROXY, as kubectl has it.
+    seed(&site);
+    proxy.behave(Manner::Open);
+    let text = std::fs::read_to_string(site.kubeconfig()).unwrap();
+    std::fs::write(site.kubeconfig(), text.replace("    server:", &format!("    proxy-url: {}\n    server:", proxy.url())))
+        .unwrap();
+    tool(&site).env("NO_PROXY", "*").run().succeeds();
+    assert!(proxy.asked().len() > before);
 }
 
 #[test]

@@ -177,6 +177,44 @@ fn w3_a_stream_that_ends_or_breaks_is_reopened_without_losing_a_line() {
     assert_eq!(outcome.stderr(), "specman-wait: specman-0 persisted '0.0.0'\n", "said once");
 }
 
+/// Many lines through cuts, rotations and restarts of two replicas, with near misses among them.
+#[test]
+fn the_marker_is_found_once_among_many_lines_whatever_happens_to_the_streams() {
+    let site = KubeSite::new(2);
+    let mut running =
+        following(&site, tool(&site).args(["-v", "--timeout", "50s"]).timeout(Duration::from_secs(70)), "specman-0");
+    // A fixed sequence that looks like chance.
+    let mut dice = 7u32;
+    let mut roll = |sides: u32| {
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (dice >> 16) % sides
+    };
+    for number in 0..3000u32 {
+        let pod = ["specman-0", "specman-1"][roll(2) as usize];
+        let near = ["Persisting 0.0.01", "Persisting 0.0.0-rc1", "not Persisting 0.0.0", "Downloading 4.5.15", "tags[0.0.0]"];
+        site.cluster.line(pod, &info(&format!("{} {number}", near[roll(5) as usize]).replace(" 0.0.0 ", " 0.0.0x ")));
+        match roll(300) {
+            0 | 1 => site.cluster.cut_streams(pod, Cut::Break),
+            2 => site.cluster.cut_streams(pod, Cut::End),
+            3 => site.cluster.rotate_log(pod),
+            4 => site.cluster.restart_container(pod),
+            _ => {}
+        }
+    }
+    assert!(!running.is_over());
+    persist(&site, "specman-0");
+    site.cluster.cut_streams("specman-0", Cut::Break);
+    site.cluster.restart_container("specman-0");
+    site.cluster.rotate_log("specman-1");
+    persist(&site, "specman-1");
+    site.cluster.cut_streams("specman-1", Cut::End);
+    let outcome = running.wait();
+    done(&outcome, &["specman-0", "specman-1"]);
+    for pod in ["specman-0", "specman-1"] {
+        assert_eq!(outcome.stderr().matches(&format!("{pod} persisted '0.0.0'")).count(), 1, "{outcome}");
+    }
+}
+
 #[test]
 fn w3_a_line_that_was_cut_off_is_not_taken_for_a_whole_one() {
     let site = KubeSite::new(1);
@@ -309,6 +347,14 @@ fn w10_a_marker_from_before_the_push_does_not_count() {
     outcome.says(&format!(
         "hint: its last '0.0.0' is of {old:.0}, before the push; if nothing was pushed since, --since {old:.0} lets it count\n"
     ));
+    // The same where nothing of after the push was logged at all.
+    let silent = KubeSite::new(1);
+    silent.cluster.line_at("specman-0", old, &info_at(old, "Persisting 0.0.0"));
+    tool(&silent)
+        .args(["--timeout", "1s"])
+        .run()
+        .exits(8)
+        .says(&format!("hint: its last '0.0.0' is of {old:.0}, before the push"));
     let since = format!("{old:.0}");
     let outcome = tool(&site).args(["--since", &since]).run();
     assert_eq!(outcome.succeeds().json()["specman"]["pods"], json!(["specman-0"]));

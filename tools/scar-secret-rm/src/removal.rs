@@ -185,29 +185,38 @@ impl Removal {
     async fn gone(&self, held: &Held) -> Result<(), Failure> {
         let progress = self.console.progress_waiting("waiting for the secret to go");
         let mut wait = Duration::from_millis(100);
+        let mut holders: Option<String> = None;
         loop {
-            let now = match self.now(held).await? {
-                Now::Gone => return Ok(()),
-                Now::Another(other) => {
+            let now = match self.now(held).await {
+                Ok(Now::Gone) => return Ok(()),
+                Ok(Now::Another(other)) => {
                     self.console.note(format!("{} was made anew (uid {}); the new one stays", self.what(), other.uid()));
                     return Ok(());
                 }
-                Now::Same(now) => now,
+                Ok(Now::Same(now)) => now,
+                // A look that the deadline cut short does not make the cluster unreachable.
+                Err(failure) => match holders {
+                    Some(holders) if Instant::now() >= self.deadline => return Err(self.held(&holders)),
+                    _ => return Err(failure),
+                },
             };
-            let holders = now.finalizers().join(", ");
-            progress.message(if holders.is_empty() { "it is still there".to_owned() } else { format!("held by {holders}") });
+            let by = now.finalizers().join(", ");
+            progress.message(if by.is_empty() { "it is still there".to_owned() } else { format!("held by {by}") });
             if Instant::now() + wait >= self.deadline {
-                return Err(match holders.as_str() {
-                    "" => Failure::new(Exit::TimedOut, format!("delete {}: it is still there", self.what())),
-                    _ => Failure::new(
-                        Exit::TimedOut,
-                        format!("delete {}: its deletion waits for the finalizers {holders}", self.what()),
-                    )
-                    .hint("whatever set them must take them off; run this step again then, or with a longer --timeout"),
-                });
+                return Err(self.held(&by));
             }
+            holders = Some(by);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LOOK);
+        }
+    }
+
+    fn held(&self, holders: &str) -> Failure {
+        let what = self.what();
+        match holders {
+            "" => Failure::new(Exit::TimedOut, format!("delete {what}: it is still there")),
+            _ => Failure::new(Exit::TimedOut, format!("delete {what}: its deletion waits for the finalizers {holders}"))
+                .hint("whatever set them must take them off; run this step again then, or with a longer --timeout"),
         }
     }
 }

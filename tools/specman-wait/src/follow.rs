@@ -213,21 +213,33 @@ fn stamped(line: &[u8]) -> (Option<Timestamp>, &[u8]) {
 
 /// The last lines of a pod's log, for a message; empty where they cannot be had.
 pub(crate) async fn tail(cluster: &Cluster, pod: &str, container: &str, previous: bool) -> Vec<String> {
+    let parameters = LogParams { tail_lines: Some(5), previous, ..LogParams::default() };
+    let text = text(cluster, pod, container, parameters).await;
+    String::from_utf8_lossy(&text).lines().map(|line| line.chars().take(SHOWN).collect()).collect()
+}
+
+/// When a pod last said that the tag is persisted, however long ago, as far as a short look tells.
+pub(crate) async fn marker(cluster: &Cluster, pod: &str, container: &str, tag: &str) -> Option<Timestamp> {
+    let parameters = LogParams { tail_lines: Some(2000), timestamps: true, ..LogParams::default() };
+    let text = text(cluster, pod, container, parameters).await;
+    let lines = text.split(|byte| *byte == b'\n').map(stamped);
+    let said = lines.filter(|(_, text)| line::says(&line::read(&String::from_utf8_lossy(text)), tag) == Says::Persisted);
+    said.filter_map(|(at, _)| at).max()
+}
+
+/// Some of a log at once, within two seconds and a mebibyte.
+async fn text(cluster: &Cluster, pod: &str, container: &str, parameters: LogParams) -> Vec<u8> {
+    const MOST: i32 = 1024 * 1024;
     let api = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
-    let parameters = LogParams {
-        container: Some(container.to_owned()),
-        tail_lines: Some(5),
-        limit_bytes: Some(16 * 1024),
-        previous,
-        ..LogParams::default()
-    };
+    let parameters = LogParams { container: Some(container.to_owned()), limit_bytes: Some(MOST.into()), ..parameters };
+    let mut text = Vec::new();
     let work = async {
         let stream = api.log_stream(pod, &parameters).await.ok()?;
-        let mut text = Vec::new();
-        std::pin::pin!(stream).take(16 * 1024).read_to_end(&mut text).await.ok()?;
-        Some(String::from_utf8_lossy(&text).lines().map(|line| line.chars().take(SHOWN).collect()).collect())
+        std::pin::pin!(stream).take(u64::try_from(MOST).ok()?).read_to_end(&mut text).await.ok()
     };
-    tokio::time::timeout(Duration::from_secs(5), work).await.ok().flatten().unwrap_or_default()
+    // What was read until then is what there is to show.
+    let _ = tokio::time::timeout(Duration::from_secs(2), work).await;
+    text
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn words(replica: &Replica) -> String {
 }
 
 /// Time is over.
-pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
+pub(crate) async fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     let tag = &wait.aim.tag;
     let act = format!("wait for Specman to persist '{tag}'");
     if let Some((_, error)) = state.silent.as_ref().filter(|(from, _)| Instant::now().duration_since(*from) >= SILENT) {
@@ -65,7 +65,7 @@ pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     for (name, replica) in &replicas {
         failure = failure.detail(format!("{name}: {}", standing_of(state, name, replica)));
     }
-    match hint(&replicas, tag) {
+    match hint(wait, &replicas).await {
         Some(hint) => failure.hint(hint),
         None => failure.hint(format!(
             "see its log: kubectl logs --namespace {} {}; wait on with a longer --timeout",
@@ -75,14 +75,20 @@ pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     }
 }
 
-fn hint(replicas: &[(&str, &Replica)], tag: &str) -> Option<String> {
-    let waiting = || replicas.iter().map(|(_, replica)| *replica).filter(|replica| replica.persisted.is_none());
-    if let Some(stale) = waiting().find_map(|replica| replica.stale) {
+async fn hint(wait: &Wait<'_>, replicas: &[(&str, &Replica)]) -> Option<String> {
+    let tag = &wait.aim.tag;
+    let waiting = || replicas.iter().filter(|(_, replica)| replica.persisted.is_none());
+    let mut stale = waiting().find_map(|(_, replica)| replica.stale);
+    if let (None, Some((name, pod))) = (stale, waiting().find_map(|(name, replica)| Some((name, replica.pod.as_ref()?)))) {
+        // What is older than the push was not asked for till now.
+        stale = follow::marker(&wait.cluster, name, &pod.container, tag).await;
+    }
+    if let Some(stale) = stale {
         return Some(format!(
             "its last '{tag}' is of {stale:.0}, before the push; if nothing was pushed since, --since {stale:.0} lets it count"
         ));
     }
-    waiting().any(|replica| replica.has_tag == Some(false)).then(|| {
+    waiting().any(|(_, replica)| replica.has_tag == Some(false)).then(|| {
         format!("the tags that Specman sees lack '{tag}': is the flag set on the registry that was pushed to, and the base path the same?")
     })
 }
@@ -96,7 +102,7 @@ fn standing_of(state: &State, name: &str, replica: &Replica) -> String {
         out.push_str(&format!(", {restarts} restarts"));
     }
     match state.last_line(name) {
-        line if line.is_empty() => out.push_str(", no log line since the push"),
+        line if line.is_empty() => out.push_str(", no log line"),
         line => out.push_str(&format!(", last line {line}")),
     }
     out

@@ -50,6 +50,11 @@ pub(crate) struct State {
     followed: BTreeMap<String, Followed>,
     /// What kept the cluster from answering since its last answer, and since when.
     pub(crate) silent: Option<(Instant, Error)>,
+    begun: Instant,
+    since: Option<Timestamp>,
+    ears: Sender<(String, Heard)>,
+    /// All that reads logs; it ends with the wait.
+    tasks: JoinSet<()>,
 }
 
 impl Wait<'_> {
@@ -94,13 +99,20 @@ impl Wait<'_> {
             Some(since) => format!("waiting for '{}', counting lines from {since:.0} of the cluster's clock on", self.aim.tag),
             None => format!("waiting for '{}'", self.aim.tag),
         });
-        let mut state =
-            State { watch: Watch::new(self.wanted(since)), last: BTreeMap::new(), followed: BTreeMap::new(), silent: None };
-        let (said, mut hears) = channel::<(String, Heard)>(64);
+        let (ears, mut hears) = channel(64);
         let (looked, mut looks) = channel(1);
-        let mut tasks = JoinSet::new();
-        self.take(&mut state, first, begun, since, &said, &mut tasks);
-        tasks.spawn(poll(self.cluster.clone(), self.options.statefulset.clone(), self.options.container.clone(), looked));
+        let mut state = State {
+            watch: Watch::new(self.wanted(since)),
+            last: BTreeMap::new(),
+            followed: BTreeMap::new(),
+            silent: None,
+            begun,
+            since,
+            ears,
+            tasks: JoinSet::new(),
+        };
+        self.take(&mut state, first);
+        state.tasks.spawn(poll(self.cluster.clone(), self.options.statefulset.clone(), self.options.container.clone(), looked));
         let progress = self.console.progress_waiting("waiting for Specman");
         loop {
             match state.watch.verdict(begun.elapsed()) {
@@ -120,33 +132,28 @@ impl Wait<'_> {
             }
             if Instant::now() >= self.deadline {
                 drop(progress);
-                return Err(report::timed_out(self, &state));
+                return Err(report::timed_out(self, &state).await);
             }
             progress.message(report::standing(&state, &self.aim.tag));
-            self.next(&mut state, &mut hears, &mut looks, begun, since, &said, &mut tasks).await?;
+            self.next(&mut state, &mut hears, &mut looks).await?;
         }
     }
 
     /// Takes the next thing that happens.
-    #[allow(clippy::too_many_arguments)]
     async fn next(
         &self,
         state: &mut State,
         hears: &mut Receiver<(String, Heard)>,
         looks: &mut Receiver<Result<Look, Error>>,
-        begun: Instant,
-        since: Option<Timestamp>,
-        said: &Sender<(String, Heard)>,
-        tasks: &mut JoinSet<()>,
     ) -> Result<(), Failure> {
         let tick = TICK.min(self.deadline.saturating_duration_since(Instant::now()));
         tokio::select! {
             Some((pod, heard)) = hears.recv() => match heard {
-                Heard::Said(line) => self.heard(state, &pod, &line, begun),
+                Heard::Said(line) => self.heard(state, &pod, &line),
                 Heard::Refused(error) => return Err(self.cluster.failure(&format!("read the log of pod '{pod}'"), &error)),
             },
             Some(look) = looks.recv() => match look {
-                Ok(look) => self.take(state, look, begun, since, said, tasks),
+                Ok(look) => self.take(state, look),
                 Err(error) if error.is_transient() => {
                     self.console.verbose(|| format!("{error}"));
                     let from = state.silent.take().map_or_else(Instant::now, |(from, _)| from);
@@ -159,8 +166,8 @@ impl Wait<'_> {
         Ok(())
     }
 
-    fn heard(&self, state: &mut State, pod: &str, line: &Said, begun: Instant) {
-        if !state.watch.heard(pod, line, begun.elapsed()) {
+    fn heard(&self, state: &mut State, pod: &str, line: &Said) {
+        if !state.watch.heard(pod, line, state.begun.elapsed()) {
             return;
         }
         match line.says {
@@ -179,15 +186,7 @@ impl Wait<'_> {
     }
 
     /// Takes a look at the cluster, and follows what is not followed yet.
-    fn take(
-        &self,
-        state: &mut State,
-        look: Look,
-        begun: Instant,
-        since: Option<Timestamp>,
-        said: &Sender<(String, Heard)>,
-        tasks: &mut JoinSet<()>,
-    ) {
+    fn take(&self, state: &mut State, look: Look) {
         state.silent = None;
         state.followed.retain(|name, known| {
             let is_there = look.pods.get(name).is_some_and(|pod| pod.uid == known.uid);
@@ -203,22 +202,22 @@ impl Wait<'_> {
                 pod: name.clone(),
                 container: pod.container.clone(),
                 tag: self.aim.tag.clone(),
-                since,
-                out: said.clone(),
+                since: state.since,
+                out: state.ears.clone(),
                 last: state.last.entry(name.clone()).or_default().clone(),
                 gone: gone.clone(),
             };
             if is_new {
                 self.console.verbose(|| format!("following {name} (uid {})", pod.uid));
-                tasks.spawn(log.clone().follow());
+                state.tasks.spawn(log.clone().follow());
             }
             if pod.restarts > restarts {
                 self.console.verbose(|| format!("{name} was restarted ({} in all): reading its previous log, too", pod.restarts));
-                tasks.spawn(log.previous());
+                state.tasks.spawn(log.previous());
             }
             state.followed.insert(name.clone(), Followed { uid: pod.uid.clone(), restarts: pod.restarts, gone });
         }
-        state.watch.looked(look, begun.elapsed());
+        state.watch.looked(look, state.begun.elapsed());
     }
 
     async fn first_look(&self) -> Result<Look, Failure> {

@@ -13,14 +13,17 @@ mod credential;
 mod error;
 mod kubeconfig;
 pub mod name;
+mod open;
 mod options;
 mod plugin;
 mod pods;
 mod read;
+mod sender;
 
 pub use access::Access;
-pub use cluster::{Cluster, Opened};
+pub use cluster::Cluster;
 pub use error::Error;
+pub use open::Opened;
 pub use options::ClusterOptions;
 pub use pods::replicas;
 pub use read::pause;

@@ -7,8 +7,8 @@ use kube::Api;
 use kube::api::ListParams;
 use scar_tool::Failure;
 
-use crate::cluster::ANSWER;
 use crate::kubeconfig::listed;
+use crate::sender::ANSWER;
 use crate::{Cluster, Error};
 
 /// How many tries a read has.

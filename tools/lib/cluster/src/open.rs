@@ -1,0 +1,207 @@
+//! From the options to a cluster that can be reached: every file read, every mistake told, nothing sent.
+
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderName, HeaderValue, Request, Uri};
+use jiff::Timestamp;
+use kube::client::Body;
+use rustls_pki_types::ServerName;
+use scar_tool::{Console, Failure};
+use scar_trust::Proxy;
+use secrecy::ExposeSecret;
+use tower::BoxError;
+
+use crate::connector::Connector;
+use crate::credential::Credential;
+use crate::kubeconfig::{self, Chosen, Environment};
+use crate::sender::{Sender, TrustSource};
+use crate::{Cluster, ClusterOptions};
+
+/// A cluster that was found and whose files were read; nothing was sent yet.
+pub struct Opened {
+    sender: Sender,
+    namespace: String,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opened({}, {})", self.sender.server, self.namespace)
+    }
+}
+
+impl Opened {
+    /// Finds the cluster that the options mean and reads every file that reaching it needs; sends nothing.
+    ///
+    /// # Errors
+    /// Exit 2 naming the file, the context or the plugin; exit 5 for what must not be connected to.
+    pub fn open(options: &ClusterOptions, console: &Console) -> Result<Self, Failure> {
+        Self::with(options, &Environment::read(), console)
+    }
+
+    pub(crate) fn with(options: &ClusterOptions, environment: &Environment, console: &Console) -> Result<Self, Failure> {
+        let chosen = kubeconfig::choose(options, environment, console)?;
+        let place = format!("context '{}' of {}", chosen.context, chosen.files);
+        let whose = match chosen.user_name.as_str() {
+            "" => format!("the user of {place}"),
+            user => format!("user '{user}' ({place})"),
+        };
+        let server = server(&chosen, &place)?;
+        let trust = trust_source(&chosen, &place, &whose)?;
+        let checked = trust.trust(None)?;
+        let now = Timestamp::now().as_second();
+        if let Some((from, to)) = checked.identity_dates()
+            && !(from..=to).contains(&u64::try_from(now).unwrap_or_default())
+        {
+            let (word, at) =
+                if now < i64::try_from(from).unwrap_or(i64::MAX) { ("is not valid before", from) } else { ("expired at", to) };
+            let at = i64::try_from(at).ok().and_then(|at| Timestamp::from_second(at).ok()).unwrap_or_default();
+            return Err(Failure::new(scar_tool::Exit::Unsafe, format!("use {whose}: its client certificate {word} {at}")).hint(
+                "download the admin kubeconfig anew; if the certificate should be valid, compare 'date' here with the cluster's",
+            ));
+        }
+        if checked.is_insecure() {
+            console.warn(format!("{place} has insecure-skip-tls-verify: the cluster's certificate is not checked"));
+        }
+        let proxy = match &chosen.cluster.proxy_url {
+            Some(url) if !url.is_empty() => Some(Proxy::new(&format!("proxy-url of {place}"), url, "")?),
+            _ => Proxy::from_environment()?,
+        };
+        let proxy = proxy.filter(|proxy| proxy.covers(&server.to_string()));
+        console.verbose(|| {
+            let way = proxy.as_ref().map(|proxy| format!(" through the proxy '{}'", proxy.address())).unwrap_or_default();
+            format!("the cluster is '{server}'{way}, as {whose}")
+        });
+        let server_name = match chosen.cluster.tls_server_name.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => Some(ServerName::try_from(name.to_owned()).map_err(|_| {
+                Failure::misuse(format!("read {place}: tls-server-name '{name}' is neither a name nor an address"))
+            })?),
+            None => None,
+        };
+        let base = server.path().trim_end_matches('/').to_owned();
+        let sender = Sender {
+            connector: Connector::new(&server, proxy.as_ref())?,
+            credential: Credential::new(&chosen.user, &chosen.cluster, &whose)?,
+            impersonate: impersonation(&chosen, &place)?,
+            cluster_name: chosen.cluster_name,
+            server,
+            base,
+            place,
+            trust,
+            server_name,
+            http: Mutex::new(None),
+            skew: Mutex::new(None),
+            console: console.clone(),
+        };
+        sender.http(None)?;
+        Ok(Self { sender, namespace: options.namespace.clone() })
+    }
+
+    /// Makes the client; still nothing is sent. Call it inside a runtime.
+    pub fn client(self) -> Cluster {
+        let sender = Arc::new(self.sender);
+        let ours = sender.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let sender = ours.clone();
+            async move { sender.send(request).await.map_err(BoxError::from) }
+        });
+        Cluster::new(kube::Client::new(service, self.namespace.clone()), self.namespace, sender)
+    }
+}
+
+fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
+    let text = chosen.cluster.server.as_deref().unwrap_or_default();
+    let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{text}' {cause}"));
+    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let uri: Uri = full.parse().map_err(|_| refuse("is no URL"))?;
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("is no URL"))?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(Failure::misuse(format!("read {place}: its server holds a user or password")));
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if is_loopback(host) => Ok(uri),
+        Some("http") => Err(Failure::new(
+            scar_tool::Exit::Unsafe,
+            format!("connect to '{text}': plain HTTP would show credentials and secrets to the network"),
+        )
+        .hint(format!("give the https:// address in {place}"))),
+        _ => Err(refuse("is neither https:// nor http://")),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn trust_source(chosen: &Chosen, place: &str, whose: &str) -> Result<TrustSource, Failure> {
+    let (cluster, user) = (&chosen.cluster, &chosen.user);
+    let authority = data_or_file(
+        cluster.certificate_authority_data.as_deref(),
+        cluster.certificate_authority.as_deref(),
+        &format!("certificate-authority of {place}"),
+    )?;
+    let certificate = data_or_file(
+        user.client_certificate_data.as_deref(),
+        user.client_certificate.as_deref(),
+        &format!("client-certificate of {whose}"),
+    )?;
+    let key = data_or_file(
+        user.client_key_data.as_ref().map(|key| key.expose_secret()),
+        user.client_key.as_deref(),
+        &format!("client-key of {whose}"),
+    )?;
+    let identity = match (certificate, key) {
+        (Some((certificate, what)), Some((key, _))) => Some((certificate, key, what)),
+        (Some(_), None) => {
+            return Err(Failure::misuse(format!("use {whose}: it has a client-certificate without its client-key")));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::misuse(format!("use {whose}: it has a client-key without its client-certificate")));
+        }
+        (None, None) => None,
+    };
+    Ok(TrustSource { authority, insecure: cluster.insecure_skip_tls_verify.unwrap_or(false), identity })
+}
+
+/// What a kubeconfig holds in base64, else in a file; the data wins, as kubectl has it.
+fn data_or_file(data: Option<&str>, file: Option<&str>, what: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
+    use base64::Engine;
+    if let Some(data) = data.filter(|data| !data.is_empty()) {
+        let packed: String = data.split_ascii_whitespace().collect();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(packed);
+        return bytes
+            .map(|bytes| Some((bytes, format!("{what} (data)"))))
+            .map_err(|_| Failure::misuse(format!("read {what}: the data is not base64")));
+    }
+    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
+    match std::fs::read(file) {
+        Ok(bytes) => Ok(Some((bytes, format!("{what}, '{file}'")))),
+        Err(error) => Err(Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(format!("read {what}, '{file}'"), &error) }),
+    }
+}
+
+fn impersonation(chosen: &Chosen, place: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    let user = &chosen.user;
+    let mut headers = Vec::new();
+    let mut add = |name: &str, value: &str| {
+        let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+        headers.push(header.ok_or_else(|| Failure::misuse(format!("read {place}: '{value}' cannot be impersonated")))?);
+        Ok::<_, Failure>(())
+    };
+    if let Some(name) = &user.impersonate {
+        add("impersonate-user", name)?;
+    }
+    for group in user.impersonate_groups.iter().flatten() {
+        add("impersonate-group", group)?;
+    }
+    if let Some(uid) = &user.impersonate_uid {
+        add("impersonate-uid", uid)?;
+    }
+    for (name, values) in user.impersonate_user_extra.iter().flatten() {
+        for value in values {
+            add(&format!("impersonate-extra-{name}"), value)?;
+        }
+    }
+    Ok(headers)
+}
