@@ -142,7 +142,6 @@ fn m7_a_full_disk_at_any_write_leaves_the_old_archive() {
 /// A real file system that is full after each number of pages, in a mount namespace of its own.
 #[test]
 fn m7_a_disk_that_fills_at_each_page_leaves_the_old_archive() {
-    let Some(unshare) = peer("unshare") else { return };
     let site = Site::new(60 << 10);
     let script = r#"
         mount -t tmpfs -o size=4k none "$2" 2>/dev/null || { echo unmountable; exit 0; }
@@ -161,17 +160,49 @@ fn m7_a_disk_that_fills_at_each_page_leaves_the_old_archive() {
             [ "$(ls -A "$2")" = manifests.tgz ] && [ ! -s "$4/record" ] || exit 95
         done
     "#;
+    let Some(outcome) = on_a_small_disk(script, &site) else { return };
+    let pages: usize = outcome.succeeds().stdout().trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((15..=20).contains(&pages), "60 KiB and the old archive take {pages} pages");
+}
+
+/// Where the archive that is there takes most of the disk, and where the tree is far larger than it.
+#[test]
+fn m7_a_disk_without_room_is_told_before_anything_is_read() {
+    let site = Site::new(100);
+    let large = fs::File::create(site.tree.path().join("large")).unwrap();
+    large.set_len(100 << 20).unwrap();
+    let script = r#"
+        mount -t tmpfs -o size=64k none "$2" 2>/dev/null || { echo unmountable; exit 0; }
+        "$1" -o "$2/manifests.tgz" --new-record "$3" 2>&1 && exit 99
+        head -c 49152 /dev/zero >"$2/manifests.tgz"
+        mkfifo "$3/the walk would find this"
+        "$1" -o "$2/manifests.tgz" --new-record "$3" 2>&1 && exit 98
+        [ "$(ls -A "$2")" = manifests.tgz ]
+    "#;
+    let Some(outcome) = on_a_small_disk(script, &site) else { return };
+    let hint = "mkmanifests: hint: free some, name another place with -o, or stream it with -o -\n";
+    let says = format!(
+        "mkmanifests: error: write '[DISK]/manifests.tgz': no space: 65536 bytes are free, and an archive of this tree needs \
+         about 1048576\n{hint}mkmanifests: error: write '[DISK]/manifests.tgz': no space: 16384 bytes are free, and the archive \
+         that is there needs about 24576\n{hint}"
+    );
+    outcome.succeeds().prints(&says);
+}
+
+/// Runs a bash script with the tool, a folder to mount a file system on, the tree, and a folder for notes; none where
+/// nothing may be mounted.
+fn on_a_small_disk(script: &str, site: &Site) -> Option<Outcome> {
+    let unshare = peer("unshare")?;
     let (mount, notes) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let run = program(unshare).args(["-m", "bash", "-c", script, "bash"]).arg(binary("mkmanifests"));
-    let outcome = run.arg(mount.path()).arg(site.tree.path()).arg(notes.path()).run();
-    if outcome.status() == 1 || outcome.stdout() == "unmountable\n" {
-        // Without the privilege to mount there is still the fault at each write.
+    let run = run.arg(mount.path()).arg(site.tree.path()).arg(notes.path());
+    let outcome = run.called(mount.path().canonicalize().unwrap().display(), "[DISK]").run();
+    // Without the privilege to mount there is still the fault at each write.
+    if outcome.stderr().contains("unshare failed") || outcome.stdout() == "unmountable\n" {
         left_out("a file system that fills");
-        return;
+        return None;
     }
-    outcome.succeeds();
-    let pages: usize = outcome.stdout().trim().rsplit(' ').next().unwrap().parse().unwrap();
-    assert!((15..=20).contains(&pages), "60 KiB and the old archive take {pages} pages");
+    Some(outcome)
 }
 
 /// Says what was left out, past the capture of a passing test.
@@ -245,7 +276,7 @@ fn m9_success_means_that_file_rename_and_folder_are_on_the_disk() {
 
 #[test]
 fn m12_of_two_runs_at_once_one_wins_whole() {
-    let site = Site::new(20 << 20);
+    let site = Site::new(6 << 20);
     // Into the tree itself, so that each also meets the other's temporary file.
     let to = site.tree.path().join("m.tgz");
     let run = || tool("mkmanifests").arg(site.tree.path()).arg("-o").arg(&to).start();

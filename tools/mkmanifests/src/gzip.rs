@@ -17,6 +17,13 @@ const BLOCK: usize = 512 * 1024;
 /// How far back deflate can point.
 const WINDOW: usize = 32 * 1024;
 
+/// Bytes of a block with what it is primed with.
+const INPUT: usize = WINDOW + BLOCK;
+/// Room for a block that does not compress, so that the compressor never has to stop for it.
+const OUTPUT: usize = BLOCK + BLOCK / 4;
+/// Blocks that wait for a compressor, or for their turn to be written, beside those in work. Each costs memory.
+const AHEAD: usize = 2;
+
 /// Deflate, no name, no time, no extra flags, and "unix" as every other tool says.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
@@ -35,7 +42,15 @@ struct Packed {
     last: bool,
 }
 
+/// Buffers that go round.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// All buffers of one kind that are ever in use, made at once: made one by one between the compressors' own short-lived
+/// memory they would tear holes into the heap. Memory that is not yet written to costs nothing.
+fn pool(threads: usize, size: usize) -> Pool {
+    let in_use = threads + AHEAD + 2;
+    Arc::new(Mutex::new((0..in_use).map(|_| Vec::with_capacity(size)).collect()))
+}
 
 /// Takes the input.
 pub(crate) struct Blocks {
@@ -54,10 +69,10 @@ pub(crate) struct Member {
 
 /// Starts `threads` compressors.
 pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize, level: u32) -> (Blocks, Member) {
-    let (order, in_order) = sync_channel(2 * threads + 1);
-    let (jobs, todo) = sync_channel::<Job>(threads);
+    let (order, in_order) = sync_channel(threads + AHEAD);
+    let (jobs, todo) = sync_channel::<Job>(AHEAD);
     let todo = Arc::new(Mutex::new(todo));
-    let (inputs, outputs) = (Pool::default(), Pool::default());
+    let (inputs, outputs) = (pool(threads, INPUT), pool(threads, OUTPUT));
     for _ in 0..threads {
         let (todo, inputs, outputs) = (todo.clone(), inputs.clone(), outputs.clone());
         scope.spawn(move || {
@@ -71,7 +86,7 @@ pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize, le
             }
         });
     }
-    let blocks = Blocks { buffer: Vec::with_capacity(WINDOW + BLOCK), primed: 0, jobs, order, inputs };
+    let blocks = Blocks { buffer: take(&inputs), primed: 0, jobs, order, inputs };
     (blocks, Member { order: in_order, outputs })
 }
 
@@ -84,7 +99,7 @@ impl Blocks {
     fn send(&mut self, last: bool) -> io::Result<()> {
         let mut next = take(&self.inputs);
         let window = self.buffer.len().saturating_sub(WINDOW);
-        next.reserve_exact(WINDOW + BLOCK);
+        next.reserve_exact(INPUT);
         next.extend_from_slice(&self.buffer[window..]);
         let primed = std::mem::replace(&mut self.primed, next.len());
         let buffer = std::mem::replace(&mut self.buffer, next);
@@ -148,8 +163,7 @@ fn compress(buffer: &[u8], primed: usize, last: bool, level: u32, mut out: Vec<u
     }
     let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
     out.clear();
-    // Room for what does not compress, so that the compressor never has to stop for it.
-    out.reserve_exact(BLOCK + BLOCK / 4);
+    out.reserve_exact(OUTPUT);
     loop {
         let taken = compressor.total_in() as usize;
         let status = compressor.compress_vec(&input[taken..], &mut out, flush).map_err(io::Error::other)?;

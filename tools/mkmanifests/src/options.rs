@@ -10,7 +10,7 @@ use crate::pack::Manner;
 /// The level that measures best: see shell/bench archive.
 const LEVEL: u8 = 5;
 /// Compressors at most by default, so that memory stays within its bound on large machines.
-const THREADS: usize = 16;
+const THREADS: usize = 8;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LEVEL", default_value_t = LEVEL, value_parser = clap::value_parser!(u8).range(1..=9))]
     level: u8,
 
-    /// Compress with N threads (default: one for each processor, at most 16)
+    /// Compress with N threads (default: one for each processor, at most 8)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
