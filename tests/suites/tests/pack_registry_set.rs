@@ -311,6 +311,16 @@ fn r9_strange_answers_end_in_their_class() {
 }
 
 #[test]
+fn r9_a_server_that_repeats_secrets_is_quoted_without_them() {
+    let site = Site::with_registry();
+    let token = site.session()["authorization"].as_str().unwrap().to_owned();
+    let words = format!("bad login robot$packs:{REGISTRY_PASSWORD} with {token}");
+    let answer = Answer::json(400, &json!({"code": "Bad", "message": words}));
+    site.fault(Match::post(VALIDATE), Times::Always, Action::Answer(answer));
+    set(&site).arg("-vv").run().exits(1).writes_nothing().says("Bad: bad login robot$packs:");
+}
+
+#[test]
 fn a_get_is_tried_again_within_its_time() {
     let site = Site::with_registry();
     let fault = site.fault(Match::get("/**"), Times::First(2), Action::Answer(Answer::status(503)));

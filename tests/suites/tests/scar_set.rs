@@ -291,6 +291,15 @@ fn c6_undo_on_failure_restores_the_old_setting() {
 }
 
 #[test]
+fn c6_a_server_that_repeats_the_old_password_is_quoted_without_it() {
+    let site = site();
+    let home = home();
+    let answer = Answer::json(422, &json!({"code": "Bad", "message": format!("scar:{OLD_PASSWORD} does not open it")}));
+    site.fault(Match::get(VALIDATE), Times::Always, Action::Answer(answer));
+    set(&site, home.path()).arg("-vv").run().exits(7).writes_nothing().says("does not open it");
+}
+
+#[test]
 fn c7_a_job_that_runs_already_is_joined() {
     let site = site();
     let home = home();

@@ -178,6 +178,7 @@ fn key_file(path: &Path) -> Result<SecretString, Failure> {
     if !text.contains("PRIVATE KEY-----") {
         return Err(refuse("it holds no PEM private key"));
     }
+    scar_tool::never_show(text.trim());
     Ok(text.into())
 }
 

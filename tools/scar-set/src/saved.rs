@@ -47,6 +47,7 @@ impl Saved {
         if object.text_or_empty(&["backup"]) != FORMAT {
             return Err(format!("it has no field \"backup\": \"{FORMAT}\""));
         }
+        object.never_show_secrets();
         let part = |name: &str| object.object(&[name]).ok_or_else(|| format!("its field '{name}' is missing or no object"));
         let setting = Setting::new(part("setting")?);
         if setting.endpoint().is_empty() {

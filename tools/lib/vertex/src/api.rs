@@ -217,5 +217,7 @@ pub async fn read_object(response: Response) -> Result<Object, Error> {
         }
         Err(error) => return Err(error),
     };
-    Object::parse(text.get()).map_err(|is| Error::Malformed { request, cause: format!("the answer is {is}") })
+    let object = Object::parse(text.get()).map_err(|is| Error::Malformed { request, cause: format!("the answer is {is}") })?;
+    object.never_show_secrets();
+    Ok(object)
 }

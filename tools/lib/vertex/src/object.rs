@@ -7,8 +7,13 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use crate::{is_mask, names_a_secret};
+
 /// How many levels an answer may nest; a real one has about ten.
 const DEEPEST: usize = 64;
+
+/// What is shorter is left out of no message: it would be found in every word.
+const SHORTEST: usize = 4;
 
 /// The fields of an object, in order, each as it was read.
 #[derive(Clone, Default)]
@@ -90,6 +95,19 @@ impl Object {
         match self.0.iter_mut().find(|(name, _)| name == first) {
             Some((_, old)) => *old = value,
             None => self.0.push(((*first).to_owned(), value)),
+        }
+    }
+
+    /// Has messages leave out the secrets in it, should a server repeat one.
+    pub fn never_show_secrets(&self) {
+        for (name, value) in self.fields() {
+            if let Some(below) = self.object(&[name]) {
+                below.never_show_secrets();
+            }
+            let text = serde_json::from_str::<String>(value.get()).unwrap_or_default();
+            if names_a_secret(name) && text.len() >= SHORTEST && !is_mask(&text) {
+                scar_tool::never_show(&text);
+            }
         }
     }
 
