@@ -19,6 +19,7 @@ mod upload;
 use scar_http::Origin;
 use scar_record::Record;
 use scar_tool::{Console, Failure};
+use scar_trust::Trust;
 
 use options::Options;
 use source::Named;
@@ -38,7 +39,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let file = Named::open(options.file.as_deref())?;
     let origin = Origin::at(options.scheme(), &reference.registry)?;
     let terms = options.terms(&places);
-    login::trust(&terms.tls, &reference.registry, terms.home.as_deref(), true, &Console::new("ocipush"))?;
+    let trust = login::with_certs_d(Trust::load(&options.tls)?, &reference.registry, places.home.as_deref(), true, console)?;
     if let Some(directory) = &options.oci_layout {
         layout::vacant(directory)?;
     }
@@ -51,7 +52,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         (Some(_), Some(source)) => step.write_layout(source, dry_run, console)?,
         _ => {
             let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
-            let registry = registry::Registry::new(origin, &step.reference, login, terms, console)?;
+            let registry = registry::Registry::new(origin, &step.reference, login, trust, terms, console)?;
             if options.adopt {
                 step.adopt(registry, &record, source.as_ref())?
             } else {

@@ -89,7 +89,7 @@ pub(crate) struct Options {
     pub(crate) login: LoginOptions,
 
     #[command(flatten)]
-    tls: TlsOptions,
+    pub(crate) tls: TlsOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,
@@ -177,7 +177,6 @@ impl Options {
             trust_realm: self.trust_realm.clone(),
             trust_upload: self.trust_upload.clone(),
             plain_http: self.plain_http,
-            tls: self.tls.clone(),
             home: places.home.clone(),
             retry: Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) },
             stall: self.stall_timeout,

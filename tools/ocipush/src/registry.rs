@@ -12,9 +12,9 @@ use bytes::Bytes;
 use scar_http::header::HeaderName;
 use scar_http::{Attempt, Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
 use scar_tool::{Console, Exit, Failure};
-use scar_trust::TlsOptions;
+use scar_trust::Trust;
 
-use crate::login::{self, Login};
+use crate::login::Login;
 use crate::reference::Reference;
 
 /// How long an exchange without the archive may take.
@@ -31,8 +31,6 @@ pub(crate) struct Terms {
     pub(crate) trust_upload: Vec<String>,
     /// Whether plain HTTP is allowed.
     pub(crate) plain_http: bool,
-    /// The TLS options.
-    pub(crate) tls: TlsOptions,
     /// `$HOME`, for `certs.d`.
     pub(crate) home: Option<PathBuf>,
     /// Tries and waits.
@@ -100,6 +98,8 @@ impl From<Failure> for Fault {
 #[derive(Debug)]
 pub(crate) struct Registry {
     pub(crate) client: Client,
+    /// Whom the options and `certs.d` trust.
+    pub(crate) trust: Trust,
     pub(crate) reference: Reference,
     pub(crate) login: Option<Login>,
     pub(crate) terms: Terms,
@@ -121,12 +121,13 @@ impl Registry {
         origin: Origin,
         reference: &Reference,
         login: Option<Login>,
+        trust: Trust,
         terms: Terms,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let trust = login::trust(&terms.tls, &reference.registry, terms.home.as_deref(), true, console)?;
         Ok(Self {
             client: Client::new(origin, &trust, terms.plain_http, console)?,
+            trust,
             reference: reference.clone(),
             login,
             terms,
@@ -151,9 +152,8 @@ impl Registry {
                     return Err(failure.hint("--plain-http speaks to it without TLS, if the network is trusted").into());
                 }
                 self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
-                let trust = login::trust(&self.terms.tls, registry, self.terms.home.as_deref(), true, &self.console)?;
                 let origin = Origin::at("http", registry)?;
-                self.client = Client::new(origin, &trust, self.terms.plain_http, &self.console)?;
+                self.client = Client::new(origin, &self.trust, self.terms.plain_http, &self.console)?;
                 self.ping().await
             }
             answer => answer,

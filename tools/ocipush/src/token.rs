@@ -118,7 +118,8 @@ impl Registry {
             )
             .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
         }
-        let trust = login::trust(&self.terms.tls, &origin.authority(), self.terms.home.as_deref(), false, &self.console)?;
+        let trust = self.trust.for_another();
+        let trust = login::with_certs_d(trust, &origin.authority(), self.terms.home.as_deref(), false, &self.console)?;
         Client::new(origin.clone(), &trust, self.terms.plain_http, &self.console).map(Some)
     }
 }

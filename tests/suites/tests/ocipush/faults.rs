@@ -456,7 +456,7 @@ fn p41_neither_a_large_archive_nor_a_large_answer_is_held_in_memory() {
     let site = Site::start(RegistryOptions { storage: Storage::Discard, ..RegistryOptions::default() });
     let path = site.folder.path().join("large.tgz");
     let file = std::fs::File::create(&path).unwrap();
-    file.set_len(768 << 20).unwrap();
+    file.set_len(256 << 20).unwrap();
     let mut running = site.ocipush(&path).start();
     let mut peak = 0;
     while !running.is_over() {

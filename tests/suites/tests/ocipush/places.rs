@@ -77,3 +77,13 @@ fn a_client_certificate_of_certs_d_is_shown_to_the_registry() {
     file(&site, &format!("{at}/client.key"), &client.key_pem);
     push().succeeds();
 }
+
+#[test]
+fn a_ca_file_may_be_a_pipe() {
+    let certs = Certs::new(&[]);
+    let site = secure(certs.server());
+    file(&site, "ca.pem", certs.ca_pem());
+    let script =
+        format!("ocipush {} {} --new-record --ca-file <(cat ca.pem)", site.registry.authority(), site.archive(10).display());
+    scar_kit::bash(&script).folder(site.folder.path()).run().succeeds();
+}

@@ -121,6 +121,13 @@ impl Trust {
         Ok(self)
     }
 
+    /// The same trust for another server: without the client certificate and the pin, which are meant for one.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
+        Self { anchors, identity: None, insecure: self.insecure, pin: None, ca_file }
+    }
+
     /// Whether certificates are not checked.
     pub fn is_insecure(&self) -> bool {
         self.insecure

@@ -7,7 +7,7 @@ mod trust;
 
 pub(crate) use challenge::{Asked, asked};
 pub(crate) use files::Places;
-pub(crate) use trust::trust;
+pub(crate) use trust::with_certs_d;
 
 use scar_http::{Login as Given, Origin};
 use scar_tool::{Console, Failure};

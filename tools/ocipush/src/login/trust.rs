@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use scar_tool::{Console, Failure};
-use scar_trust::{TlsOptions, Trust};
+use scar_trust::Trust;
 
 /// The directories that may hold a folder named after the registry.
 fn directories(home: Option<&Path>) -> Vec<PathBuf> {
@@ -15,23 +15,18 @@ fn directories(home: Option<&Path>) -> Vec<PathBuf> {
     found
 }
 
-/// The trust for `registry`: every `*.crt` counts as a CA; the first `*.cert` with its `*.key` is the client's, where the
-/// options name none and `with_identity` allows one.
+/// Adds to the options' trust what is there for `registry`: every `*.crt` counts as a CA; the first `*.cert` with its
+/// `*.key` is the client's, where the options name none and `with_identity` allows one.
 ///
 /// # Errors
 /// Exit 2 for a file that does not hold what its name says.
-pub(crate) fn trust(
-    options: &TlsOptions,
+pub(crate) fn with_certs_d(
+    mut trust: Trust,
     registry: &str,
     home: Option<&Path>,
     with_identity: bool,
     console: &Console,
 ) -> Result<Trust, Failure> {
-    let options = match with_identity {
-        true => options.clone(),
-        false => TlsOptions { cert_file: None, key_file: None, ..options.clone() },
-    };
-    let mut trust = Trust::load(&options)?.insecure(options.insecure);
     for directory in directories(home).iter().map(|directory| directory.join(registry)) {
         for path in files(&directory) {
             let what = format!("'{}'", path.display());
