@@ -178,6 +178,15 @@ pub async fn validate(api: &Api) -> Result<Option<String>, Error> {
     Ok(answer.text(&["spectroVersion"]).filter(|version| !version.is_empty()))
 }
 
+/// The version of VerteX that is installed, where it tells.
+///
+/// # Errors
+/// The server's refusal, or that it could not be asked.
+pub async fn installed(api: &Api) -> Result<Option<String>, Error> {
+    let answer = api.get("/v1/system/version/installed").await?;
+    Ok(answer.text(&["version"]).filter(|version| !version.is_empty()))
+}
+
 /// The folder for saved settings, made where it is not there: `$XDG_STATE_HOME/scar-tools`, else below the home folder.
 ///
 /// # Errors

@@ -1,0 +1,72 @@
+//! Looking at the setting: what it is, whether it is the expected one, whether VerteX finds it good.
+
+use scar_http::{Error, StatusCode};
+use scar_record::Scar;
+use scar_tool::{Console, Exit, Failure};
+use scar_vertex::Api;
+use scar_vertex::scar::{Setting, installed, validate};
+
+/// Reads the setting, and tells it. `earlier` is what a step before has recorded of the same endpoint: what was there
+/// before it, and its jobs, are kept.
+///
+/// # Errors
+/// Exit 7 where the endpoint is not the expected one, or where VerteX does not find the setting good.
+pub(crate) async fn at(
+    api: &Api,
+    expected: Option<&Setting>,
+    validates: bool,
+    earlier: Option<Scar>,
+    console: &Console,
+) -> Result<Scar, Failure> {
+    let present = Setting::read(api).await?;
+    match present.endpoint().as_str() {
+        "" => console.note("SCAR has no endpoint"),
+        endpoint => console.note(format!("SCAR is '{endpoint}'")),
+    }
+    let installed = installed(api).await.map_err(|error| api.failure("read the installed version", &error))?;
+    if let Some(version) = &installed {
+        console.note(format!("VerteX {version} is installed"));
+    }
+    if let Some(expected) = expected.filter(|expected| !present.same_endpoint(expected)) {
+        let cause = format!("SCAR is '{}', not '{}'", present.endpoint(), expected.endpoint());
+        return Err(Failure::new(Exit::Mismatch, format!("check the SCAR setting: {cause}"))
+            .hint("scar-set sets it, scar-set --undo FILE restores a saved one"));
+    }
+    let version = if validates { validated(api, console).await? } else { None };
+    let earlier = earlier.filter(|scar| Setting::target(&scar.endpoint, None, false, None).same_endpoint(&present));
+    let scar = Scar {
+        endpoint: present.endpoint(),
+        changed: false,
+        validated: validates,
+        spectro_version: version.or(installed),
+        previous: present.previous(),
+        backup: None,
+        jobs: Vec::new(),
+    };
+    Ok(match earlier {
+        Some(Scar { changed, validated, previous, backup, jobs, .. }) => {
+            Scar { changed, validated: validated || validates, previous, backup, jobs, ..scar }
+        }
+        None => scar,
+    })
+}
+
+async fn validated(api: &Api, console: &Console) -> Result<Option<String>, Failure> {
+    let act = "validate the SCAR setting";
+    match validate(api).await {
+        Ok(version) => {
+            console
+                .note(format!("VerteX finds it good{}", version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default()));
+            Ok(version)
+        }
+        Err(error @ Error::Status { .. }) if !session_is_to_blame(&error) => {
+            Err(Failure::new(Exit::Mismatch, format!("{act}: not found good: {error}"))
+                .hint("right after a change VerteX may need a minute: try again; scar-set --undo FILE restores a saved setting"))
+        }
+        Err(error) => Err(api.failure(act, &error)),
+    }
+}
+
+fn session_is_to_blame(error: &Error) -> bool {
+    matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+}

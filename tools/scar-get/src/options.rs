@@ -1,0 +1,60 @@
+//! What was typed.
+
+use scar_tool::{Common, Failure};
+use scar_vertex::ApiOptions;
+use scar_vertex::scar::Setting;
+
+/// The command line.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "scar-get",
+    version,
+    about = "read the SCAR setting of VerteX",
+    help_template = scar_tool::HELP,
+    after_help = "Examples:
+  vertex-login https://vertex.example | scar-get
+  vertex-login https://vertex.example | scar-get --validate \\
+    --expect https://specman-service.hubble-system.svc.cluster.local:8443
+"
+)]
+pub(crate) struct Options {
+    /// Fail where the endpoint is not URL
+    #[arg(long, value_name = "URL")]
+    expect: Option<String>,
+
+    /// Have VerteX validate the setting
+    #[arg(long)]
+    pub(crate) validate: bool,
+
+    /// Leave the session in the record that is written
+    #[arg(long)]
+    pub(crate) keep_session: bool,
+
+    /// Where VerteX is.
+    #[command(flatten)]
+    pub(crate) api: ApiOptions,
+
+    /// The options of every tool.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl Options {
+    /// The setting that `--expect` asks for.
+    ///
+    /// # Errors
+    /// Exit 2 for an address that no setting can have.
+    pub(crate) fn expected(&self) -> Result<Option<Setting>, Failure> {
+        let Some(url) = &self.expect else { return Ok(None) };
+        if !(url.starts_with("https://") || url.starts_with("http://")) {
+            return Err(Failure::misuse(format!("read --expect '{url}': it has no scheme")).hint(format!("write https://{url}")));
+        }
+        Ok(Some(Setting::target(url, None, false, None)))
+    }
+}
