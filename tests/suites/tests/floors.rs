@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 6] =
     [&["scar-tool"], &["scar-record"], &["scar-trust"], &["scar-http", "scar-cluster"], &["scar-vertex"], &TOOLS];
 
 /// Programs that are no stage of the pipe.
-const BESIDE: [&str; 1] = ["ecr-password"];
+const BESIDE: [&str; 2] = ["ecr-password", "scar-get"];
 
 /// What crates need that speak HTTP, TLS or Kubernetes.
 const NETWORK: [&str; 13] = [
@@ -105,7 +105,7 @@ fn the_sdk_of_aws_is_linked_by_ecr_password_alone() {
 #[test]
 fn the_tools_of_http_link_no_kubernetes() {
     let metadata = metadata();
-    for name in ["ocipush", "vertex-login", "pack-registry-set", "scar-set", "ecr-password"] {
+    for name in ["ocipush", "vertex-login", "pack-registry-set", "scar-set", "scar-get", "ecr-password"] {
         let tree = tree(&metadata, name);
         assert!(!tree.iter().any(|crate_| crate_.starts_with("kube") || *crate_ == "k8s-openapi"), "{name}");
     }

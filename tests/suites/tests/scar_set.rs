@@ -115,7 +115,10 @@ fn scar_is_set_saved_validated_and_both_jobs_started() {
             "VerteX finds it good, version 4.5.15",
             "job 'syncCloudInstanceTypesData': started",
             "job 'syncCloudStorageTypesData': started",
-            "VerteX needs about five minutes to complete the syncs",
+            &format!(
+                "VerteX needs about five minutes to complete the syncs; to check later: \
+                 vertex-login [VERTEX] | scar-get --validate --expect {SPECMAN}"
+            ),
         ]
     );
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

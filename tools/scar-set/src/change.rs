@@ -10,7 +10,7 @@ use crate::site::{NotWritten, Site};
 use crate::{jobs, settle, undo};
 
 /// What the guide says after its last step.
-const CLOSING: &str = "VerteX needs about five minutes to complete the syncs";
+const CLOSING: &str = "VerteX needs about five minutes to complete the syncs; to check later";
 
 /// What there is for the way back.
 struct WayBack {
@@ -51,7 +51,8 @@ pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) ->
                 plan.target.endpoint()
             ))
         })?;
-    site.console.note(CLOSING);
+    let check = format!("scar-get --validate --expect {}", scar_vertex::shell_word(&plan.target.endpoint()));
+    site.console.note(format!("{CLOSING}: {} | {check}", site.api.login()));
     Ok(Some(Scar {
         endpoint: plan.target.endpoint(),
         changed,
