@@ -21,7 +21,7 @@ pub struct DockerRegistry {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// Starts one; none on a machine without it (see [`crate::peer`]).
+/// Starts one; none on a machine without it (see [`crate::peer()`]).
 ///
 /// # Panics
 /// Where it is there and does not answer.

@@ -1,5 +1,8 @@
 //! The command line, and what it means.
 
+// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,8 @@
 //! What was typed, and what it means: where to log in, as whom, and with what.
 
+// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
