@@ -3,16 +3,24 @@
 use scar_http::Error;
 use scar_tool::{Exit, Failure};
 
-use crate::ecr;
-use crate::login::Login;
-use crate::reference::Reference;
-use crate::registry::{Fault, Registry};
+use scar_registry::Fault;
+use scar_registry::Reference;
+use scar_registry::ecr;
+use scar_registry::login::Login;
 
-impl Registry {
+use crate::target::Target;
+
+impl Target {
     /// The failure to show for a fault.
     pub(crate) fn failure(&self, fault: Fault) -> Failure {
-        let username = self.login.as_ref().and_then(Login::username);
-        failure(fault, &self.reference, self.login.is_some(), username, self.terms.retry.longest_wait.as_secs())
+        let username = self.registry.login.as_ref().and_then(Login::username);
+        failure(
+            fault,
+            &self.registry.reference,
+            self.registry.login.is_some(),
+            username,
+            self.registry.terms.retry.longest_wait.as_secs(),
+        )
     }
 }
 

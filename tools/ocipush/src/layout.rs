@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::body::Content;
 use crate::manifest;
 use crate::push::Wanted;
-use crate::reference::Reference;
+use scar_registry::Reference;
 
 /// Bytes copied at a time.
 const BLOCK: usize = 1024 * 1024;

@@ -2,28 +2,26 @@
 
 mod body;
 mod cause;
-mod ecr;
 mod layout;
-mod login;
 mod manifest;
 mod options;
 mod push;
 mod queue;
-mod reference;
-mod registry;
 mod source;
 mod step;
-mod token;
+mod target;
 mod upload;
 
 use scar_http::Origin;
 use scar_record::Record;
+use scar_registry::{Registry, login};
 use scar_tool::{Console, Failure};
 use scar_trust::Trust;
 
 use options::Options;
 use source::Named;
 use step::Step;
+use target::Target;
 
 fn main() -> std::process::ExitCode {
     scar_tool::main(include_str!("../../../man/ocipush.1"), run)
@@ -52,11 +50,12 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         (Some(_), Some(source)) => step.write_layout(source, dry_run, console)?,
         _ => {
             let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
-            let registry = registry::Registry::new(origin, &step.reference, login, trust, terms, console)?;
+            let registry = Registry::new(origin, &step.reference, login, trust, terms, console)?;
+            let target = Target::new(registry, options.stall_timeout, options.chunk_size);
             if options.adopt {
-                step.adopt(registry, &record, source.as_ref())?
+                step.adopt(target, &record, source.as_ref())?
             } else {
-                step.push(registry, source.as_ref(), dry_run)?
+                step.push(target, source.as_ref(), dry_run)?
             }
         }
     };

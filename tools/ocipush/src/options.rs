@@ -11,9 +11,9 @@ use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Failure, HELP};
 use scar_trust::TlsOptions;
 
-use crate::login::Places;
-use crate::reference::Reference;
-use crate::registry::Terms;
+use scar_registry::Reference;
+use scar_registry::login::Places;
+use scar_registry::{Scope, Terms};
 
 const EXAMPLES: &str = "
 Examples:
@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
     /// Send the archive in chunks of SIZE, such as 16MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
-    chunk_size: Option<u64>,
+    pub(crate) chunk_size: Option<u64>,
 
     /// How often a failed request is tried again
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -66,7 +66,7 @@ pub(crate) struct Options {
 
     /// Give up a try when nothing moved for so long
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
-    stall_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
 
     /// Give up after so long in all (default: never while bytes move)
     #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
@@ -177,13 +177,12 @@ impl Options {
         let never = Duration::from_secs(10 * 365 * 24 * 3600);
         let deadline = Instant::now() + self.timeout.unwrap_or(never);
         Terms {
+            scope: Scope::Push,
             trust_realm: self.trust_realm.clone(),
             trust_upload: self.trust_upload.clone(),
             plain_http: self.plain_http,
             home: places.home.clone(),
             retry: Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) },
-            stall: self.stall_timeout,
-            chunk: self.chunk_size,
         }
     }
 

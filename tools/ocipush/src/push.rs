@@ -11,9 +11,11 @@ use scar_tool::{Exit, Failure};
 
 use crate::body::{Bits, Content};
 use crate::manifest::{self, Held, Layer};
-use crate::registry::{Fault, Registry};
 use crate::source::Source;
 use crate::upload::Presence;
+use scar_registry::Fault;
+
+use crate::target::Target;
 
 /// The most bytes of a manifest; Distribution's own limit.
 const MANIFEST: usize = 4 << 20;
@@ -49,44 +51,45 @@ fn config() -> Content {
     Content { bits: Bits::Memory(manifest::CONFIG), size, digest: manifest::digest(manifest::CONFIG) }
 }
 
-impl Registry {
+impl Target {
     /// The manifest of a tag or digest; `None` where the registry knows none.
     ///
     /// # Errors
     /// What the network or the login is to blame for; exit 7 where the registry contradicts itself.
     pub(crate) async fn held(&self, reference: &str) -> Result<Option<(Vec<u8>, Held)>, Fault> {
-        let url = self.in_repository(&format!("manifests/{reference}"))?;
-        self.retry(|| async {
-            let answer = self.exchange(Method::GET, &url, &[(ACCEPT, manifest::ACCEPT)], None).await?;
-            if answer.status() == StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
-            let answer = answer.success().await?;
-            let said = answer.header("docker-content-digest").map(scar_tool::escape);
-            let bytes = answer.bytes(MANIFEST).await?;
-            let held = manifest::held(&bytes);
-            match said.filter(|said| said != held.digest.as_str()) {
-                Some(said) => {
-                    let cause = format!("the registry calls its manifest '{said}'; what it sent is '{}'", held.digest);
-                    Err(self.mismatch(&cause).into())
+        let url = self.registry.in_repository(&format!("manifests/{reference}"))?;
+        self.registry
+            .retry(|| async {
+                let answer = self.registry.exchange(Method::GET, &url, &[(ACCEPT, manifest::ACCEPT)], None).await?;
+                if answer.status() == StatusCode::NOT_FOUND {
+                    return Ok(None);
                 }
-                None => Ok(Some((bytes, held))),
-            }
-        })
-        .await
+                let answer = answer.success().await?;
+                let said = answer.header("docker-content-digest").map(scar_tool::escape);
+                let bytes = answer.bytes(MANIFEST).await?;
+                let held = manifest::held(&bytes);
+                match said.filter(|said| said != held.digest.as_str()) {
+                    Some(said) => {
+                        let cause = format!("the registry calls its manifest '{said}'; what it sent is '{}'", held.digest);
+                        Err(self.mismatch(&cause).into())
+                    }
+                    None => Ok(Some((bytes, held))),
+                }
+            })
+            .await
     }
 
     fn mismatch(&self, cause: &str) -> Failure {
-        Failure::new(Exit::Mismatch, format!("push to '{}': {cause}", self.reference))
+        Failure::new(Exit::Mismatch, format!("push to '{}': {cause}", self.registry.reference))
     }
 
     /// The artifact's section of the record.
     fn artifact(&self, digest: &Digest, layer: &Layer, created: Time) -> Artifact {
         Artifact {
-            reference: self.reference.to_string(),
-            registry: self.reference.registry.clone(),
-            repository: self.reference.repository.clone(),
-            tag: self.reference.tag.clone(),
+            reference: self.registry.reference.to_string(),
+            registry: self.registry.reference.registry.clone(),
+            repository: self.registry.reference.repository.clone(),
+            tag: self.registry.reference.tag.clone(),
             digest: digest.clone(),
             layer: layer.digest.clone(),
             size: layer.size,
@@ -102,20 +105,22 @@ impl Registry {
     /// # Errors
     /// Every way in which it is not there afterwards.
     pub(crate) async fn push(&self, source: &Source, wanted: &Wanted) -> Result<Artifact, Fault> {
-        let before = self.held(&self.reference.tag).await?.map(|(_, held)| held);
+        let before = self.held(&self.registry.reference.tag).await?.map(|(_, held)| held);
         if let Some(Held { digest, artifact: Ok((layer, created)) }) = &before
             && *layer == wanted.layer
             && self.presence(&layer.digest, layer.size).await? == Presence::Here
         {
-            self.console.note(format!("'{}' holds this archive already; nothing was sent", self.reference));
+            self.registry.console.note(format!("'{}' holds this archive already; nothing was sent", self.registry.reference));
             return Ok(self.artifact(digest, layer, *created));
         }
         let replaced = before.map(|held| held.digest).filter(|digest| *digest != wanted.digest);
         let pushed_at = self.send(source, wanted).await?;
         self.verify(wanted).await?;
         match &replaced {
-            Some(replaced) => self.console.note(format!("pushed '{}'; the tag held '{replaced}' before", self.reference)),
-            None => self.console.note(format!("pushed '{}'", self.reference)),
+            Some(replaced) => {
+                self.registry.console.note(format!("pushed '{}'; the tag held '{replaced}' before", self.registry.reference))
+            }
+            None => self.registry.console.note(format!("pushed '{}'", self.registry.reference)),
         }
         Ok(Artifact { pushed_at, uploaded: true, replaced, ..self.artifact(&wanted.digest, &wanted.layer, wanted.created) })
     }
@@ -124,11 +129,11 @@ impl Registry {
     async fn send(&self, source: &Source, wanted: &Wanted) -> Result<Time, Fault> {
         let mut missed = false;
         loop {
-            let progress = self.console.progress_bytes("pushing", Some(source.content.size));
+            let progress = self.registry.console.progress_bytes("pushing", Some(source.content.size));
             let sent = self.push_blob(&source.content, || source.unchanged(), missed, Some(&progress)).await?;
             drop(progress);
             if !sent {
-                self.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));
+                self.registry.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));
             }
             self.push_blob(&config(), || Ok(()), missed, None).await?;
             source.unchanged()?;
@@ -147,29 +152,33 @@ impl Registry {
 
     /// Sends the manifest; the time is that of the try that was taken.
     async fn put_manifest(&self, wanted: &Wanted) -> Result<Time, Fault> {
-        let url = self.in_repository(&format!("manifests/{}", self.reference.tag))?;
-        self.retry(|| async {
-            let begun = Time::now();
-            let headers = [(CONTENT_TYPE, manifest::MEDIA_TYPE)];
-            let answer = self.exchange(Method::PUT, &url, &headers, Some(&wanted.manifest)).await?;
-            if !answer.status().is_success() {
-                let error = answer.into_error().await;
-                // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
-                let protected = matches!(error.status().map(|status| status.as_u16()), Some(400 | 409 | 412));
-                if protected && self.held(&self.reference.tag).await?.is_some_and(|(_, held)| held.digest == wanted.digest) {
-                    return Ok(begun);
+        let url = self.registry.in_repository(&format!("manifests/{}", self.registry.reference.tag))?;
+        self.registry
+            .retry(|| async {
+                let begun = Time::now();
+                let headers = [(CONTENT_TYPE, manifest::MEDIA_TYPE)];
+                let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(&wanted.manifest)).await?;
+                if !answer.status().is_success() {
+                    let error = answer.into_error().await;
+                    // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
+                    let protected = matches!(error.status().map(|status| status.as_u16()), Some(400 | 409 | 412));
+                    if protected
+                        && self.held(&self.registry.reference.tag).await?.is_some_and(|(_, held)| held.digest == wanted.digest)
+                    {
+                        return Ok(begun);
+                    }
+                    return Err(error.into());
                 }
-                return Err(error.into());
-            }
-            match answer.header("docker-content-digest").filter(|said| *said != wanted.digest.as_str()) {
-                Some(said) => {
-                    let cause = format!("the registry stored the manifest '{}' as '{}'", wanted.digest, scar_tool::escape(said));
-                    Err(self.mismatch(&cause).into())
+                match answer.header("docker-content-digest").filter(|said| *said != wanted.digest.as_str()) {
+                    Some(said) => {
+                        let cause =
+                            format!("the registry stored the manifest '{}' as '{}'", wanted.digest, scar_tool::escape(said));
+                        Err(self.mismatch(&cause).into())
+                    }
+                    None => Ok(begun),
                 }
-                None => Ok(begun),
-            }
-        })
-        .await
+            })
+            .await
     }
 
     /// Asks the registry for all that was pushed.
@@ -182,7 +191,7 @@ impl Registry {
         for (digest, size) in [(&wanted.layer.digest, wanted.layer.size), (&config().digest, config().size)] {
             self.confirm(digest, size).await?;
         }
-        match self.held(&self.reference.tag).await? {
+        match self.held(&self.registry.reference.tag).await? {
             Some((_, held)) if held.digest == wanted.digest => Ok(()),
             Some((_, held)) => Err(self
                 .mismatch(&format!("the tag holds '{}' afterwards, not '{}'", held.digest, wanted.digest))
@@ -199,15 +208,17 @@ impl Registry {
             Presence::Wrong(length) => return Err(self.wrong_size(digest, size, length).into()),
             Presence::Absent => return Err(self.mismatch(&format!("the registry took '{digest}' and does not have it")).into()),
             Presence::Unknown => {
-                let url = self.in_repository(&format!("blobs/{digest}"))?;
-                self.retry(|| async {
-                    let answer = self.exchange(Method::GET, &url, &[(RANGE, "bytes=0-0")], None).await?.success().await?;
-                    Ok(answer
-                        .header("content-range")
-                        .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
-                        .or_else(|| answer.header("content-length")?.parse::<u64>().ok()))
-                })
-                .await?
+                let url = self.registry.in_repository(&format!("blobs/{digest}"))?;
+                self.registry
+                    .retry(|| async {
+                        let answer =
+                            self.registry.exchange(Method::GET, &url, &[(RANGE, "bytes=0-0")], None).await?.success().await?;
+                        Ok(answer
+                            .header("content-range")
+                            .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
+                            .or_else(|| answer.header("content-length")?.parse::<u64>().ok()))
+                    })
+                    .await?
             }
         };
         match length {
@@ -222,8 +233,8 @@ impl Registry {
     /// # Errors
     /// Exit 3 where nothing is there; exit 7 where it is not what Specman takes, or not `expected`.
     pub(crate) async fn adopt(&self, title: &str, expected: Option<&Digest>) -> Result<Artifact, Fault> {
-        let refuse = |exit: Exit, cause: String| Failure::new(exit, format!("adopt '{}': {cause}", self.reference));
-        let Some((_, held)) = self.held(&self.reference.tag).await? else {
+        let refuse = |exit: Exit, cause: String| Failure::new(exit, format!("adopt '{}': {cause}", self.registry.reference));
+        let Some((_, held)) = self.held(&self.registry.reference.tag).await? else {
             return Err(refuse(Exit::Absent, "the registry has no such tag".to_owned())
                 .hint("push it: leave out --adopt")
                 .into());
@@ -242,7 +253,7 @@ impl Registry {
                 .into());
         }
         self.confirm(&layer.digest, layer.size).await?;
-        self.console.note(format!("adopted '{}', created {created}", self.reference));
+        self.registry.console.note(format!("adopted '{}', created {created}", self.registry.reference));
         Ok(self.artifact(&held.digest, &layer, created))
     }
 
@@ -251,25 +262,32 @@ impl Registry {
     /// # Errors
     /// As a push would have before it sends anything.
     pub(crate) async fn plan(&self, wanted: Option<(&Source, &Wanted)>) -> Result<(), Fault> {
-        let before = self.held(&self.reference.tag).await?.map(|(_, held)| held);
+        let before = self.held(&self.registry.reference.tag).await?.map(|(_, held)| held);
         let Some((source, wanted)) = wanted else {
-            self.console.plan(format!("push the archive that mkmanifests would write to '{}'", self.reference));
+            self.registry.console.plan(format!("push the archive that mkmanifests would write to '{}'", self.registry.reference));
             return Ok(());
         };
         let Layer { digest, size, title } = &wanted.layer;
         if let Some(Held { artifact: Ok((layer, _)), .. }) = &before
             && *layer == wanted.layer
         {
-            self.console.plan(format!("send nothing: '{}' holds {} already", self.reference, source.name));
+            self.registry.console.plan(format!("send nothing: '{}' holds {} already", self.registry.reference, source.name));
             return Ok(());
         }
         match self.presence(digest, *size).await? {
-            Presence::Here => self.console.plan(format!("not send the layer '{digest}': the registry has it")),
-            _ => self.console.plan(format!("send {} as the layer '{digest}', {size} bytes, titled '{title}'", source.name)),
+            Presence::Here => self.registry.console.plan(format!("not send the layer '{digest}': the registry has it")),
+            _ => self
+                .registry
+                .console
+                .plan(format!("send {} as the layer '{digest}', {size} bytes, titled '{title}'", source.name)),
         }
-        self.console.plan(format!("push the manifest '{}': {}", wanted.digest, String::from_utf8_lossy(&wanted.manifest)));
+        self.registry.console.plan(format!(
+            "push the manifest '{}': {}",
+            wanted.digest,
+            String::from_utf8_lossy(&wanted.manifest)
+        ));
         if let Some(held) = before {
-            self.console.plan(format!("move the tag '{}' from '{}'", self.reference, held.digest));
+            self.registry.console.plan(format!("move the tag '{}' from '{}'", self.registry.reference, held.digest));
         }
         Ok(())
     }

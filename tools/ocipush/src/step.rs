@@ -8,9 +8,11 @@ use scar_tool::{Console, Exit, Failure};
 
 use crate::manifest::Layer;
 use crate::push::Wanted;
-use crate::reference::Reference;
-use crate::registry::{Fault, Registry};
 use crate::source::Source;
+use scar_registry::Fault;
+use scar_registry::Reference;
+
+use crate::target::Target;
 
 /// What is to be done, but for the archive and the login.
 #[derive(Debug)]
@@ -37,11 +39,11 @@ impl Step {
     ///
     /// # Errors
     /// Every way in which the artifact is not there afterwards.
-    pub(crate) fn push(&self, registry: Registry, source: Option<&Source>, dry_run: bool) -> Result<Option<Artifact>, Failure> {
+    pub(crate) fn push(&self, target: Target, source: Option<&Source>, dry_run: bool) -> Result<Option<Artifact>, Failure> {
         let wanted = source.map(|source| Ok((source, self.wanted(source)?))).transpose()?;
-        self.run(registry, async |registry| match &wanted {
-            Some((source, wanted)) if !dry_run => registry.push(source, wanted).await.map(Some),
-            wanted => registry.plan(wanted.as_ref().map(|(source, wanted)| (*source, wanted))).await.map(|()| None),
+        self.run(target, async |target| match &wanted {
+            Some((source, wanted)) if !dry_run => target.push(source, wanted).await.map(Some),
+            wanted => target.plan(wanted.as_ref().map(|(source, wanted)| (*source, wanted))).await.map(|()| None),
         })
     }
 
@@ -49,17 +51,12 @@ impl Step {
     ///
     /// # Errors
     /// Exit 3 or 7 where it is not there or not what is meant.
-    pub(crate) fn adopt(
-        &self,
-        registry: Registry,
-        record: &Record,
-        source: Option<&Source>,
-    ) -> Result<Option<Artifact>, Failure> {
+    pub(crate) fn adopt(&self, target: Target, record: &Record, source: Option<&Source>) -> Result<Option<Artifact>, Failure> {
         let told = match source {
             Some(source) => Some(source.content.digest.clone()),
             None => record.section::<Archive>()?.map(|archive| archive.digest),
         };
-        self.run(registry, async |registry| registry.adopt(&self.title, told.as_ref()).await.map(Some))
+        self.run(target, async |target| target.adopt(&self.title, told.as_ref()).await.map(Some))
     }
 
     /// Writes a layout, or says so.
@@ -84,24 +81,24 @@ impl Step {
     }
 
     /// Runs `work` with the registry, bounded by the user's time and by a signal; an upload that is open is cancelled.
-    fn run<T>(&self, mut registry: Registry, work: impl AsyncFnOnce(&Registry) -> Result<T, Fault>) -> Result<T, Failure> {
+    fn run<T>(&self, mut target: Target, work: impl AsyncFnOnce(&Target) -> Result<T, Fault>) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::io("start the network runtime", &error))?;
         let interrupt = scar_tool::signal::catch();
         runtime.block_on(async {
-            let result = match interrupt.race(self.timed(registry.connect())).await {
-                Ok(Ok(Ok(()))) => interrupt.race(self.timed(work(&registry))).await,
+            let result = match interrupt.race(self.timed(target.registry.connect())).await {
+                Ok(Ok(Ok(()))) => interrupt.race(self.timed(work(&target))).await,
                 Ok(Ok(Err(fault))) => Ok(Ok(Err(fault))),
                 Ok(Err(failure)) | Err(failure) => Err(failure),
             };
             let failure = match result {
                 Ok(Ok(Ok(value))) => return Ok(value),
-                Ok(Ok(Err(fault))) => registry.failure(fault),
+                Ok(Ok(Err(fault))) => target.failure(fault),
                 Ok(Err(failure)) | Err(failure) => failure,
             };
-            registry.abandon().await;
+            target.abandon().await;
             Err(failure)
         })
     }

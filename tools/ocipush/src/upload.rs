@@ -13,7 +13,9 @@ use scar_record::Digest;
 use scar_tool::{Exit, Failure, Progress};
 
 use crate::body::{Content, Sent};
-use crate::registry::{Fault, Registry};
+use scar_registry::Fault;
+
+use crate::target::Target;
 
 const OCTETS: &str = "application/octet-stream";
 /// Chunks for a proxy that takes no larger body: the common limits, the last one nginx's default.
@@ -53,14 +55,14 @@ struct Session {
     least_chunk: u64,
 }
 
-impl Registry {
+impl Target {
     /// Asks for a blob.
     ///
     /// # Errors
     /// What would stop every other request too; a server that merely fails to answer this one is [`Presence::Unknown`].
     pub(crate) async fn presence(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
-        let url = self.in_repository(&format!("blobs/{digest}"))?;
-        let answer = match self.exchange(Method::HEAD, &url, &[], None).await {
+        let url = self.registry.in_repository(&format!("blobs/{digest}"))?;
+        let answer = match self.registry.exchange(Method::HEAD, &url, &[], None).await {
             Ok(answer) => answer,
             Err(Fault::Http(Error::Broken { .. } | Error::Status { .. })) => return Ok(Presence::Unknown),
             Err(fault) => return Err(fault),
@@ -89,39 +91,40 @@ impl Registry {
     ) -> Result<bool, Fault> {
         let tries = Cell::new(0);
         let lost = Lost::default();
-        let chunk = Cell::new(self.terms.chunk.filter(|&chunk| chunk < content.size));
-        self.retry(|| async {
-            let first = tries.replace(tries.get() + 1) == 0;
-            // A session that failed holds space in the registry until somebody ends it.
-            self.abandon().await;
-            if !(force && first) {
-                match self.presence(&content.digest, content.size).await? {
-                    Presence::Here => return Ok(!first),
-                    Presence::Wrong(length) => return Err(self.wrong_size(&content.digest, content.size, length).into()),
-                    Presence::Absent | Presence::Unknown => {}
+        let chunk = Cell::new(self.chunk.filter(|&chunk| chunk < content.size));
+        self.registry
+            .retry(|| async {
+                let first = tries.replace(tries.get() + 1) == 0;
+                // A session that failed holds space in the registry until somebody ends it.
+                self.abandon().await;
+                if !(force && first) {
+                    match self.presence(&content.digest, content.size).await? {
+                        Presence::Here => return Ok(!first),
+                        Presence::Wrong(length) => return Err(self.wrong_size(&content.digest, content.size, length).into()),
+                        Presence::Absent | Presence::Unknown => {}
+                    }
                 }
-            }
-            check()?;
-            let session = self.begin().await?;
-            let sent = Arc::default();
-            let done = match chunk.get() {
-                None => self.put(&session.url, content, (0, content.size), &sent, progress).await,
-                Some(chunk) => self.put_in_chunks(&session, content, chunk, &sent, progress).await,
-            };
-            if let Some(cause) = sent.fault() {
-                let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
-                return Err(failure.hint("let nothing write to it while this step runs, and run it again").into());
-            }
-            match done {
-                Err(fault) => Err(self.after(fault, content, &chunk, &lost)),
-                Ok(()) => Ok(()),
-            }
-            .map(|()| {
-                self.open.take();
-                true
+                check()?;
+                let session = self.begin().await?;
+                let sent = Arc::default();
+                let done = match chunk.get() {
+                    None => self.put(&session.url, content, (0, content.size), &sent, progress).await,
+                    Some(chunk) => self.put_in_chunks(&session, content, chunk, &sent, progress).await,
+                };
+                if let Some(cause) = sent.fault() {
+                    let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
+                    return Err(failure.hint("let nothing write to it while this step runs, and run it again").into());
+                }
+                match done {
+                    Err(fault) => Err(self.after(fault, content, &chunk, &lost)),
+                    Ok(()) => Ok(()),
+                }
+                .map(|()| {
+                    self.open.take();
+                    true
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// What a fault of an upload means for the next try: another session, another size of its parts, or the end.
@@ -143,7 +146,7 @@ impl Registry {
                 let Some(smaller) = FALLBACKS.into_iter().find(|&smaller| smaller < size) else { return fault };
                 chunk.set(Some(smaller));
                 let mib = smaller >> 20;
-                self.console.note(format!(
+                self.registry.console.note(format!(
                     "the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"
                 ));
                 Fault::Lost("the body was too large (413)".to_owned())
@@ -176,20 +179,23 @@ impl Registry {
     pub(crate) fn wrong_size(&self, digest: &Digest, size: u64, length: u64) -> Failure {
         Failure::new(
             Exit::Mismatch,
-            format!("push to '{}': the registry says that '{digest}' has {length} bytes; it has {size}", self.reference),
+            format!("push to '{}': the registry says that '{digest}' has {length} bytes; it has {size}", self.registry.reference),
         )
         .hint("the registry's storage is damaged, or a proxy answers in its place")
     }
 
     /// Opens an upload session.
     async fn begin(&self) -> Result<Session, Fault> {
-        let url = self.in_repository("blobs/uploads/")?;
-        let answer = self.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?.success().await?;
+        let url = self.registry.in_repository("blobs/uploads/")?;
+        let answer = self.registry.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?.success().await?;
         let least_chunk = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         let url = self.next(&answer)?.ok_or_else(|| {
             Failure::new(
                 Exit::Failed,
-                format!("push to '{}': the registry opened an upload without saying where (no Location)", self.reference),
+                format!(
+                    "push to '{}': the registry opened an upload without saying where (no Location)",
+                    self.registry.reference
+                ),
             )
         })?;
         *self.open.borrow_mut() = Some(url.clone());
@@ -199,7 +205,7 @@ impl Registry {
     /// Where the session goes on, where the answer says so and it is allowed.
     fn next(&self, answer: &Response) -> Result<Option<Url>, Fault> {
         let Some(url) = answer.location() else { return Ok(None) };
-        self.may_go(&url, true)?;
+        self.registry.may_go(&url, true)?;
         Ok(Some(url))
     }
 
@@ -221,6 +227,7 @@ impl Registry {
                 self.presence(&content.digest, content.size).await?;
             }
             let request = self
+                .registry
                 .request(Method::PATCH, &url)?
                 .header(CONTENT_TYPE, OCTETS)
                 .header(CONTENT_RANGE, &format!("{at}-{}", to - 1))
@@ -247,7 +254,7 @@ impl Registry {
     ) -> Result<(), Fault> {
         let mut url = url.clone();
         url.query_pairs_mut().append_pair("digest", content.digest.as_str());
-        let mut request = self.request(Method::PUT, &url)?.header(CONTENT_TYPE, OCTETS);
+        let mut request = self.registry.request(Method::PUT, &url)?.header(CONTENT_TYPE, OCTETS);
         request = match from == to {
             true => request.body(Vec::new()),
             false => request.body(Body::wrap(content.part(from, to, sent))),
@@ -286,9 +293,9 @@ impl Registry {
                     }
                     // All is sent: the registry may need its time to put a large blob in its place.
                     let settling = if arrived == goal { Duration::from_secs(goal / SETTLING) } else { Duration::ZERO };
-                    let patience = self.terms.stall + settling;
+                    let patience = self.stall + settling;
                     if moved.1.elapsed() > patience {
-                        let request = format!("upload to {}", self.client.origin());
+                        let request = format!("upload to {}", self.registry.client.origin());
                         let cause = format!("nothing moved for {} s", patience.as_secs_f64());
                         return Err(Error::Broken { request, cause, silent: true }.into());
                     }
@@ -296,7 +303,7 @@ impl Registry {
             }
         };
         progress.inspect(|progress| progress.set(sent.bytes()));
-        match self.unchallenged(answer).await? {
+        match self.registry.unchallenged(answer).await? {
             Some(answer) => Ok(answer.success().await?),
             None => Err(Fault::Lost("the login was renewed".to_owned())),
         }
@@ -305,7 +312,7 @@ impl Registry {
     /// Cancels the upload that is open, as well as it goes.
     pub(crate) async fn abandon(&self) {
         let Some(url) = self.open.take() else { return };
-        if let Ok(request) = self.request(Method::DELETE, &url) {
+        if let Ok(request) = self.registry.request(Method::DELETE, &url) {
             let _ = request.timeout(CANCEL).send().await;
         }
     }

@@ -94,11 +94,14 @@ impl Trust {
         self
     }
 
-    /// Where the peer is not checked, holds it to the certificate that it showed first.
+    /// The same trust for one more server; where the peer is not checked, it is held to the certificate that it showed
+    /// first.
     #[must_use]
-    pub fn pinned(mut self, pin: &Pin) -> Self {
-        self.pin = Some(pin.clone());
-        self
+    pub fn pinned(&self, pin: &Pin) -> Self {
+        let identity =
+            self.identity.as_ref().map(|Identity { chain, key }| Identity { chain: chain.clone(), key: key.clone_key() });
+        let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
+        Self { anchors, identity, insecure: self.insecure, pin: Some(pin.clone()), ca_file }
     }
 
     /// Also trusts the certificates of a PEM text; `what` names where it is from.

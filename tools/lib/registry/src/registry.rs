@@ -18,32 +18,57 @@ use crate::login::Login;
 use crate::reference::Reference;
 
 /// How long an exchange without the archive may take.
-pub(crate) const EXCHANGE: Duration = Duration::from_secs(60);
+pub const EXCHANGE: Duration = Duration::from_secs(60);
 /// How many redirects are followed, where they may be.
 const HOPS: usize = 5;
 
+/// What is wanted of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// To read it.
+    Pull,
+    /// To read it and to write to it.
+    Push,
+}
+
+impl Scope {
+    /// The actions that a token is asked for (Distribution "Token Scope Documentation").
+    pub(crate) fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        }
+    }
+
+    /// What is done, for messages.
+    pub(crate) fn act(self) -> &'static str {
+        match self {
+            Self::Pull => "pull from",
+            Self::Push => "push to",
+        }
+    }
+}
+
 /// What the user allows and how patient they are.
 #[derive(Debug, Clone)]
-pub(crate) struct Terms {
+pub struct Terms {
+    /// What is wanted of the repository.
+    pub scope: Scope,
     /// Hosts of token realms that may have the login.
-    pub(crate) trust_realm: Vec<String>,
+    pub trust_realm: Vec<String>,
     /// Hosts of upload locations that may have the archive.
-    pub(crate) trust_upload: Vec<String>,
+    pub trust_upload: Vec<String>,
     /// Whether plain HTTP is allowed.
-    pub(crate) plain_http: bool,
+    pub plain_http: bool,
     /// `$HOME`, for `certs.d`.
-    pub(crate) home: Option<PathBuf>,
+    pub home: Option<PathBuf>,
     /// Tries and waits.
-    pub(crate) retry: Retry,
-    /// How long an upload may make no progress.
-    pub(crate) stall: Duration,
-    /// Bytes of a chunk, where the archive is to go in chunks.
-    pub(crate) chunk: Option<u64>,
+    pub retry: Retry,
 }
 
 /// What a try ended with when it did not bring what it was for.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// What the network or the server said.
     Http(Error),
     /// The registry or its token realm refused who we are.
@@ -82,6 +107,17 @@ impl Attempt for Fault {
     }
 }
 
+impl Fault {
+    /// The failure to show for it; `act` is what was being done, in lower case with its operand.
+    pub fn failure(self, act: &str) -> Failure {
+        match self {
+            Self::Http(error) | Self::Refused(error) => error.failure(act),
+            Self::Lost(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}")),
+            Self::Fatal(failure) => failure,
+        }
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Http(error)
@@ -96,20 +132,23 @@ impl From<Failure> for Fault {
 
 /// A registry, spoken to.
 #[derive(Debug)]
-pub(crate) struct Registry {
-    pub(crate) client: Client,
+pub struct Registry {
+    /// The client of its origin.
+    pub client: Client,
     /// Whom the options and `certs.d` trust.
     pub(crate) trust: Trust,
-    pub(crate) reference: Reference,
-    pub(crate) login: Option<Login>,
-    pub(crate) terms: Terms,
-    pub(crate) console: Console,
+    /// What is spoken about.
+    pub reference: Reference,
+    /// Who logs in.
+    pub login: Option<Login>,
+    /// On which terms.
+    pub terms: Terms,
+    /// For messages.
+    pub console: Console,
     /// What is sent with each request.
     pub(crate) credential: RefCell<Option<Credential>>,
     /// Whether the credential has been taken once.
     pub(crate) proven: Cell<bool>,
-    /// The upload session that is open.
-    pub(crate) open: RefCell<Option<Url>>,
 }
 
 impl Registry {
@@ -117,7 +156,7 @@ impl Registry {
     ///
     /// # Errors
     /// Exit 2 or 5 for what the TLS options and `--plain-http` do not allow.
-    pub(crate) fn new(
+    pub fn new(
         origin: Origin,
         reference: &Reference,
         login: Option<Login>,
@@ -134,7 +173,6 @@ impl Registry {
             console: console.clone(),
             credential: RefCell::new(None),
             proven: Cell::new(false),
-            open: RefCell::new(None),
         })
     }
 
@@ -143,7 +181,7 @@ impl Registry {
     ///
     /// # Errors
     /// What the network, the certificate or the login is to blame for.
-    pub(crate) async fn connect(&mut self) -> Result<(), Fault> {
+    pub async fn connect(&mut self) -> Result<(), Fault> {
         match self.ping().await {
             Err(Fault::Http(error)) if error.is_not_tls() => {
                 let registry = &self.reference.registry;
@@ -174,7 +212,7 @@ impl Registry {
     }
 
     /// Tries again as the user's terms say.
-    pub(crate) async fn retry<T, F, W>(&self, work: F) -> Result<T, Fault>
+    pub async fn retry<T, F, W>(&self, work: F) -> Result<T, Fault>
     where
         F: FnMut() -> W,
         W: Future<Output = Result<T, Fault>>,
@@ -183,17 +221,17 @@ impl Registry {
     }
 
     /// The URL of a path at the registry.
-    pub(crate) fn url(&self, path: &str) -> Result<Url, Fault> {
+    pub fn url(&self, path: &str) -> Result<Url, Fault> {
         Ok(self.client.origin().url(path)?)
     }
 
     /// The URL of something in the repository, such as `manifests/0.0.0`.
-    pub(crate) fn in_repository(&self, rest: &str) -> Result<Url, Fault> {
+    pub fn in_repository(&self, rest: &str) -> Result<Url, Fault> {
         self.url(&format!("/v2/{}/{rest}", self.reference.repository))
     }
 
     /// A request with the login that the registry asked for, where it goes to the registry's own origin.
-    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<Request<'_>, Fault> {
+    pub fn request(&self, method: Method, url: &Url) -> Result<Request<'_>, Fault> {
         let request = self.client.request(method, url.clone());
         match &*self.credential.borrow() {
             Some(credential) => Ok(request.credential(credential)?),
@@ -205,17 +243,43 @@ impl Registry {
     ///
     /// # Errors
     /// No answer, or a login that was not taken. Any other status is an answer.
-    pub(crate) async fn exchange(
+    pub async fn exchange(
         &self,
         method: Method,
         url: &Url,
         headers: &[(HeaderName, &str)],
         body: Option<&Bytes>,
     ) -> Result<Response, Fault> {
+        self.conversation(method, url, headers, body, |request| request.timeout(EXCHANGE)).await
+    }
+
+    /// A GET whose body is streamed: the answer must begin in time, how long the rest may take is the caller's concern.
+    ///
+    /// # Errors
+    /// As [`Self::exchange`].
+    pub async fn download(&self, url: &Url) -> Result<Response, Fault> {
+        let begun = self.conversation(Method::GET, url, &[], None, |request| request);
+        match tokio::time::timeout(EXCHANGE, begun).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let request = format!("GET {}", scar_http::redacted(url));
+                Err(Error::Broken { request, cause: "no answer in time".to_owned(), silent: true }.into())
+            }
+        }
+    }
+
+    async fn conversation(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &[(HeaderName, &str)],
+        body: Option<&Bytes>,
+        bound: impl Fn(Request<'_>) -> Request<'_>,
+    ) -> Result<Response, Fault> {
         let mut url = url.clone();
         let mut hops = 0;
         loop {
-            let mut request = self.request(method.clone(), &url)?.timeout(EXCHANGE);
+            let mut request = bound(self.request(method.clone(), &url)?);
             for (name, value) in headers {
                 request = request.header(name.clone(), value);
             }
@@ -240,27 +304,23 @@ impl Registry {
     ///
     /// # Errors
     /// Exit 5, with the option that would allow it.
-    pub(crate) fn may_go(&self, url: &Url, with_archive: bool) -> Result<(), Fault> {
+    pub fn may_go(&self, url: &Url, with_archive: bool) -> Result<(), Fault> {
         let (home, shown) = (self.client.origin(), scar_http::redacted(url));
-        let registry = &self.reference.registry;
-        let origin = Origin::of(url).ok_or_else(|| {
-            Failure::new(Exit::Unsafe, format!("push to '{registry}': it points to '{shown}', which is not of HTTP"))
-        })?;
+        let act = format!("{} '{}'", self.terms.scope.act(), self.reference.registry);
+        let origin = Origin::of(url)
+            .ok_or_else(|| Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is not of HTTP")))?;
         if origin == *home {
             return Ok(());
         }
         if origin.is_plain() && !home.is_plain() {
-            return Err(Failure::new(Exit::Unsafe, format!("push to '{registry}': it points to '{shown}', which is plain HTTP"))
+            return Err(Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is plain HTTP"))
                 .hint("the registry does not know that it is reached by TLS: set its external URL, or X-Forwarded-Proto in the proxy before it")
                 .into());
         }
         if with_archive && !names(&self.terms.trust_upload, &origin) {
-            return Err(Failure::new(
-                Exit::Unsafe,
-                format!("push to '{registry}': it wants the archive at another server, '{origin}'"),
-            )
-            .hint(format!("if it belongs to the registry: --trust-upload {}", origin.authority()))
-            .into());
+            return Err(Failure::new(Exit::Unsafe, format!("{act}: it wants the archive at another server, '{origin}'"))
+                .hint(format!("if it belongs to the registry: --trust-upload {}", origin.authority()))
+                .into());
         }
         Ok(())
     }

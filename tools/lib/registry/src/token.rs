@@ -14,7 +14,7 @@ impl Registry {
     ///
     /// # Errors
     /// A login that cannot be had, or that was not taken.
-    pub(crate) async fn unchallenged(&self, answer: Response) -> Result<Option<Response>, Fault> {
+    pub async fn unchallenged(&self, answer: Response) -> Result<Option<Response>, Fault> {
         let at_home = Origin::of(answer.url()).as_ref() == Some(self.client.origin());
         if !at_home {
             return Ok(Some(answer));
@@ -62,7 +62,7 @@ impl Registry {
         };
         let away = self.realm_client(&act, &origin)?;
         let client = away.as_ref().unwrap_or(&self.client);
-        let scope = format!("repository:{}:pull,push", self.reference.repository);
+        let scope = format!("repository:{}:{}", self.reference.repository, self.terms.scope.actions());
         let mut form = vec![("scope", scope.as_str())];
         form.extend(service.map(|service| ("service", service)));
         if !matches!(self.login, Some(Login::Identity(_))) {

@@ -9,18 +9,18 @@ use scar_tool::Failure;
 /// The repository below the base path, and the tag, that Specman is set up for (guide step 5).
 const REPOSITORY: &str = "spectro-manifests/manifest";
 /// The base path of the guide.
-pub(crate) const BASE_PATH: &str = "spectro-packs";
+pub const BASE_PATH: &str = "spectro-packs";
 const TAG: &str = "0.0.0";
 
 /// `REGISTRY/REPOSITORY:TAG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reference {
+pub struct Reference {
     /// `HOST[:PORT]`.
-    pub(crate) registry: String,
+    pub registry: String,
     /// The repository's name.
-    pub(crate) repository: String,
+    pub repository: String,
     /// The tag.
-    pub(crate) tag: String,
+    pub tag: String,
 }
 
 impl std::fmt::Display for Reference {
@@ -34,7 +34,7 @@ impl Reference {
     ///
     /// # Errors
     /// Exit 2, saying which part is wrong and what it must look like.
-    pub(crate) fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
+    pub fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
         let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
         if let Some((_, rest)) = text.split_once("://") {
             let rest = without_userinfo(rest);

@@ -6,8 +6,8 @@ mod helper;
 mod trust;
 
 pub(crate) use challenge::{Asked, asked};
-pub(crate) use files::Places;
-pub(crate) use trust::with_certs_d;
+pub use files::Places;
+pub use trust::with_certs_d;
 
 use scar_http::{Login as Given, Origin};
 use scar_tool::{Console, Failure};
@@ -17,7 +17,7 @@ use crate::reference::Reference;
 
 /// A login to a registry.
 #[derive(Debug, Clone)]
-pub(crate) enum Login {
+pub enum Login {
     /// User and password.
     Password {
         /// The user.
@@ -33,7 +33,7 @@ pub(crate) enum Login {
 
 impl Login {
     /// The user, where it is one.
-    pub(crate) fn username(&self) -> Option<&str> {
+    pub fn username(&self) -> Option<&str> {
         match self {
             Self::Password { username, .. } => Some(username),
             _ => None,
@@ -46,7 +46,7 @@ impl Login {
 ///
 /// # Errors
 /// Exit 2 for a password without a user, a user whom the registry cannot know, and malformed login files.
-pub(crate) fn find(
+pub fn find(
     username: Option<&str>,
     given: &Given,
     reference: &Reference,

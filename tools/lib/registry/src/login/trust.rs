@@ -20,7 +20,7 @@ fn directories(home: Option<&Path>) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Exit 2 for a file that does not hold what its name says.
-pub(crate) fn with_certs_d(
+pub fn with_certs_d(
     mut trust: Trust,
     registry: &str,
     home: Option<&Path>,

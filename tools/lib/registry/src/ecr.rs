@@ -2,16 +2,16 @@
 
 /// The parts of `ACCOUNT.dkr.ecr[-fips].REGION.DOMAIN` (also `dkr-ecr…` as dual-stack names have it).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Host<'h> {
+pub struct Host<'h> {
     /// The account, twelve digits.
-    pub(crate) account: &'h str,
+    pub account: &'h str,
     /// The region.
-    pub(crate) region: &'h str,
+    pub region: &'h str,
 }
 
 impl<'h> Host<'h> {
     /// Reads the name of a registry (`HOST[:PORT]`); `None` where it is none of ECR's.
-    pub(crate) fn of(registry: &'h str) -> Option<Self> {
+    pub fn of(registry: &'h str) -> Option<Self> {
         let host = registry.split(':').next()?;
         let (account, rest) = host.split_once('.')?;
         let rest = rest

@@ -17,19 +17,19 @@ const LIMIT: usize = 4 * 1024 * 1024;
 
 /// Where login files may be; the environment, read at the edge.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Places {
+pub struct Places {
     /// `--registry-config`.
-    pub(crate) registry_config: Option<PathBuf>,
+    pub registry_config: Option<PathBuf>,
     /// `$REGISTRY_AUTH_FILE`.
-    pub(crate) registry_auth_file: Option<PathBuf>,
+    pub registry_auth_file: Option<PathBuf>,
     /// `$DOCKER_AUTH_CONFIG`: not a path but the file's content.
-    pub(crate) docker_auth_config: Option<String>,
+    pub docker_auth_config: Option<String>,
     /// `$DOCKER_CONFIG`: a directory.
-    pub(crate) docker_config: Option<PathBuf>,
+    pub docker_config: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
-    pub(crate) xdg_runtime_dir: Option<PathBuf>,
+    pub xdg_runtime_dir: Option<PathBuf>,
     /// `$HOME`.
-    pub(crate) home: Option<PathBuf>,
+    pub home: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -54,7 +54,7 @@ struct Entry {
 
 impl Places {
     /// The places as the process's environment names them.
-    pub(crate) fn from_environment(registry_config: Option<PathBuf>) -> Self {
+    pub fn from_environment(registry_config: Option<PathBuf>) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             registry_config,
@@ -70,7 +70,7 @@ impl Places {
     ///
     /// # Errors
     /// Exit 2 for a file that cannot be read or understood, naming it and the key.
-    pub(crate) fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
+    pub fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
         for place in self.list() {
             let (name, text) = match place {
                 Place::Text(name, text) => (name.to_owned(), text),
