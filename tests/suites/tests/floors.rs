@@ -9,11 +9,17 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use scar_kit::{TOOLS, program, workspace};
 
 /// Our crates from the ground up; each may use what stands before its floor. The tools and [`BESIDE`] are the top floor.
-const FLOORS: [&[&str]; 6] =
-    [&["scar-tool"], &["scar-record"], &["scar-trust"], &["scar-http", "scar-cluster"], &["scar-vertex"], &TOOLS];
+const FLOORS: [&[&str]; 6] = [
+    &["scar-tool"],
+    &["scar-record"],
+    &["scar-trust"],
+    &["scar-http", "scar-cluster"],
+    &["scar-vertex", "scar-registry"],
+    &TOOLS,
+];
 
 /// Programs that are no stage of the pipe.
-const BESIDE: [&str; 2] = ["ecr-password", "scar-get"];
+const BESIDE: [&str; 3] = ["ecr-password", "scar-get", "specman-verify"];
 
 /// What crates need that speak HTTP, TLS or Kubernetes.
 const NETWORK: [&str; 13] = [

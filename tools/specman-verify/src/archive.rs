@@ -1,0 +1,261 @@
+//! An archive read once, from its first byte to its last: names, and the SHA-256 of every file. Nothing is ever written.
+//!
+//! Invariants: memory grows with the number of names alone; what is no whole gzip archive, unpacks to more than a
+//! thousand times its size, or holds an entry that leads out of it, is refused with that entry's name.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use flate2::read::MultiGzDecoder;
+use scar_tool::{Exit, Failure};
+use sha2::{Digest as _, Sha256};
+use tar::EntryType;
+
+use crate::tree::{Content, File, Node, Tree, plain, text};
+
+/// How a gzip member begins (RFC 1952).
+const GZIP: &[u8] = &[0x1f, 0x8b];
+/// To how many times its size an archive may unpack.
+const RATIO: u64 = 1000;
+/// Bytes that may come out before that is looked at: small archives of empty files are no bombs.
+const GRACE: u64 = 64 << 20;
+/// The most of a link's target or an entry's name, in bytes; Linux has 4096.
+const NAME: usize = 64 * 1024;
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + size as u64);
+        Ok(size)
+    }
+}
+
+/// The unpacked side; ends what unpacks beyond all measure.
+struct Unpacked<R> {
+    inner: R,
+    packed: Rc<Cell<u64>>,
+    unpacked: u64,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = self.inner.read(buffer)?;
+        self.unpacked += size as u64;
+        if self.unpacked > GRACE && self.unpacked / RATIO > self.packed.get() {
+            return Err(io::Error::new(ErrorKind::QuotaExceeded, "it unpacks to more than 1000 times its size"));
+        }
+        Ok(size)
+    }
+}
+
+/// Reads the archive; `what` names it in messages.
+///
+/// # Errors
+/// Exit 7 naming the entry; exit 1 where reading itself fails.
+pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
+    let act = format!("read the archive {what}");
+    let mut magic = Vec::new();
+    reader.by_ref().take(2).read_to_end(&mut magic).map_err(|error| Failure::io(&act, &error))?;
+    match magic[..] {
+        [] => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is empty"))),
+        [0x1f, 0x8b] => {}
+        _ => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is not a gzip archive"))),
+    }
+    let packed = Rc::new(Cell::new(0));
+    let reader = Counted { inner: GZIP.chain(reader), count: packed.clone() };
+    let mut archive = tar::Archive::new(Unpacked { inner: MultiGzDecoder::new(reader), packed, unpacked: 0 });
+    let mut tree = Tree::default();
+    let mut last = String::new();
+    for entry in archive.entries().map_err(|error| broken(&act, &last, &error))? {
+        let mut entry = entry.map_err(|error| broken(&act, &last, &error))?;
+        let name = entry.path_bytes().into_owned();
+        let shown = text(&name[..name.len().min(NAME)]);
+        let node = node(&mut entry, &tree).map_err(|cause| match cause {
+            Cause::Io(error) => broken(&act, &format!("in entry '{shown}': "), &error),
+            Cause::Refused(why) => refused(&act, &shown, why),
+        })?;
+        if let Some(node) = node {
+            plain(&name).and_then(|name| tree.insert(name, node)).map_err(|why| refused(&act, &shown, why))?;
+        }
+        last = format!("after entry '{shown}': ");
+    }
+    // What follows the archive's end is read too, for the checksum stands there.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(&act, &last, &error))?;
+    Ok(tree)
+}
+
+enum Cause {
+    Io(io::Error),
+    Refused(&'static str),
+}
+
+/// What an entry is; none for what only describes others.
+fn node(entry: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Node>, Cause> {
+    let target = |entry: &tar::Entry<'_, _>| {
+        let target = entry.link_name_bytes().map(|target| target.into_owned()).filter(|target| target.len() <= NAME);
+        target.ok_or(Cause::Refused("it is a link without a target"))
+    };
+    Ok(match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            let (size, sum) = sum(entry).map_err(Cause::Io)?;
+            Some(Node::File(Arc::new(File { size, content: Content::Sum(sum) })))
+        }
+        EntryType::Directory => Some(Node::Folder),
+        EntryType::Symlink => Some(Node::Link(target(entry)?)),
+        EntryType::Link => {
+            let first = plain(&target(entry)?).map_err(|_| Cause::Refused("its hard link leads out of the archive"))?;
+            let file = tree.file(&first);
+            Some(Node::File(file.ok_or(Cause::Refused("its hard link is to no file that came before it"))?))
+        }
+        EntryType::XGlobalHeader => None,
+        _ => return Err(Cause::Refused("it is neither file, folder nor link")),
+    })
+}
+
+/// Length and SHA-256 of all that is to be read.
+pub(crate) fn sum(reader: &mut impl Read) -> io::Result<(u64, [u8; 32])> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((size, hash.finalize().into())),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                size += read as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn refused(act: &str, entry: &str, why: &str) -> Failure {
+    Failure::new(Exit::Mismatch, format!("{act}: entry '{entry}' is refused: {why}"))
+        .hint("no tree of files packs into such an archive; find out who made it")
+}
+
+/// The failure of a read: whether the bytes are at fault, or the reading of them.
+fn broken(act: &str, place: &str, error: &io::Error) -> Failure {
+    let cause = match error.kind() {
+        ErrorKind::QuotaExceeded => error.to_string(),
+        ErrorKind::UnexpectedEof => "it ends in its middle".to_owned(),
+        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::Other if error.raw_os_error().is_none() => {
+            format!("it is damaged: {error}")
+        }
+        _ => return Failure::io(act, error),
+    };
+    Failure::new(Exit::Mismatch, format!("{act}: {place}{cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    fn packed(fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        fill(&mut builder);
+        zipped(&builder.into_inner().unwrap())
+    }
+
+    fn zipped(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Writes the name as it is, whatever it holds.
+    fn add(builder: &mut tar::Builder<Vec<u8>>, kind: EntryType, name: &str, target: &str, content: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_gnu_mut().unwrap().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content).unwrap();
+    }
+
+    fn message(archive: &[u8]) -> String {
+        read(archive, "'x'").unwrap_err().message
+    }
+
+    #[test]
+    fn files_and_links_get_their_sums() {
+        let mut builder = tar::Builder::new(Vec::new());
+        add(&mut builder, EntryType::Directory, "./", "", b"");
+        add(&mut builder, EntryType::Regular, "./a", "", b"abc");
+        add(&mut builder, EntryType::Link, "./hard", "./a", b"");
+        add(&mut builder, EntryType::Symlink, "./soft", "a", b"");
+        let bytes = builder.into_inner().unwrap();
+        // Two members, as programs make them that compress in parallel.
+        let archive = [zipped(&bytes[..1000]), zipped(&bytes[1000..])].concat();
+        let (expected, outside) = read(&archive[..], "'x'").unwrap().expected().unwrap();
+        assert!(outside.is_empty());
+        let names: Vec<_> = expected.iter().map(|e| (text(&e.name), e.file.size)).collect();
+        assert_eq!(names, [("a".to_owned(), 3), ("hard".to_owned(), 3), ("soft".to_owned(), 3)]);
+        let sum: [u8; 32] = Sha256::digest(b"abc").into();
+        assert!(expected.iter().all(|e| e.file.content == Content::Sum(sum)));
+    }
+
+    #[test]
+    fn bad_input_35_every_damage_is_told_with_its_entry() {
+        let good = packed(|builder| {
+            add(builder, EntryType::Regular, "a", "", &(0..=255).collect::<Vec<u8>>().repeat(400));
+            add(builder, EntryType::Regular, "b", "", b"b");
+        });
+        assert_eq!(message(b""), "read the archive 'x': it is empty");
+        assert_eq!(message(b"x"), "read the archive 'x': it is not a gzip archive");
+        assert_eq!(message(b"PK\x03\x04 no gzip at all"), "read the archive 'x': it is not a gzip archive");
+        let cut = good.len() - 9;
+        assert!(message(&good[..cut]).ends_with("it ends in its middle"), "{}", message(&good[..cut]));
+        let mut flipped = good.clone();
+        let crc = flipped.len() - 6;
+        flipped[crc] ^= 1;
+        assert!(message(&flipped).starts_with("read the archive 'x': after entry 'b': it is damaged: "), "{}", message(&flipped));
+        assert!(message(&zipped(b"no tar".repeat(200).as_slice())).contains("it is damaged: "));
+        for (kind, name, target, says) in [
+            (EntryType::Regular, "../x", "", "entry '../x' is refused: it leads out of the archive"),
+            (EntryType::Regular, "/x", "", "entry '/x' is refused: its name is absolute"),
+            (EntryType::Fifo, "pipe", "", "entry 'pipe' is refused: it is neither file, folder nor link"),
+            (EntryType::Link, "hard", "../a", "entry 'hard' is refused: its hard link leads out of the archive"),
+            (EntryType::Link, "hard", "b", "entry 'hard' is refused: its hard link is to no file that came before it"),
+        ] {
+            assert_eq!(
+                message(&packed(|builder| add(builder, kind, name, target, b""))),
+                format!("read the archive 'x': {says}")
+            );
+        }
+        let archive = packed(|builder| {
+            add(builder, EntryType::Symlink, "l", "/tmp", b"");
+            add(builder, EntryType::Regular, "l/x", "", b"x");
+        });
+        let says = "read the archive 'x': entry 'l/x' is refused: it lies behind a link of the archive itself";
+        assert_eq!(message(&archive), says);
+    }
+
+    #[test]
+    fn bad_input_35_a_bomb_is_refused_in_its_middle() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("zeros").unwrap();
+        header.set_size(1 << 40);
+        header.set_cksum();
+        encoder.write_all(header.as_bytes()).unwrap();
+        let zeros = vec![0; 1 << 20];
+        (0..80).for_each(|_| encoder.write_all(&zeros).unwrap());
+        let archive = encoder.finish().unwrap();
+        assert_eq!(message(&archive), "read the archive 'x': in entry 'zeros': it unpacks to more than 1000 times its size");
+    }
+}

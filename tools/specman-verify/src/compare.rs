@@ -1,0 +1,202 @@
+//! One file at one replica: what is served, held against what ought to be.
+
+use futures::StreamExt;
+use http::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use scar_http::Url;
+use scar_tool::{Failure, Progress};
+use sha2::{Digest as _, Sha256};
+
+use crate::archive;
+use crate::fault::Fault;
+use crate::tree::{Content, Expected};
+use crate::way::{Answer, Line, SILENCE};
+
+/// What stands in a path as it is: RFC 3986's unreserved characters, and the slash.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// How many redirects of the replica to itself are followed.
+const HOPS: usize = 3;
+/// How many times a server may answer that it has a problem before the file counts as unreadable.
+const PROBLEMS: u32 = 3;
+/// The most of a refusal's body that is read, in bytes.
+const WORDS: usize = 4096;
+
+/// What one replica does with one file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// It serves it as it ought to be.
+    Same,
+    /// It does not serve it.
+    Missing,
+    /// It serves something else, in these words.
+    Different(String),
+    /// Whether it does cannot be told, in these words.
+    Unreadable(String),
+}
+
+/// What is kept of a file over its tries.
+#[derive(Default)]
+pub(crate) struct Tries {
+    /// Answers of a server with a problem.
+    problems: u32,
+    /// Bytes that progress has counted.
+    counted: u64,
+}
+
+/// The URL of a name below `base`, which ends with a slash.
+///
+/// # Errors
+/// Exit 2 where they make no URL.
+pub(crate) fn url(base: &Url, name: &[u8]) -> Result<Url, Failure> {
+    let name = percent_encode(name, PATH).to_string();
+    let text = format!("{base}{name}");
+    Url::parse(&text).map_err(|error| Failure::misuse(format!("make the URL '{text}': {error}")))
+}
+
+/// One try.
+///
+/// # Errors
+/// What kept the try from a verdict.
+pub(crate) async fn compare(
+    line: &mut Line<'_>,
+    base: &Url,
+    expected: &Expected,
+    tries: &mut Tries,
+    progress: &Progress,
+) -> Result<Verdict, Fault> {
+    let mut url = url(base, &expected.name)?;
+    let mut hops = 0;
+    let mut answer = line.get(&url).await?;
+    // A Go file server sends .../index.html to its folder.
+    while let Some(next) = answer.location(&url).filter(|next| next.origin() == url.origin() && hops < HOPS) {
+        line.hang_up();
+        url = next;
+        hops += 1;
+        answer = line.get(&url).await?;
+    }
+    let status = answer.status;
+    let verdict = match status {
+        StatusCode::OK => match answer.coding().map(str::to_owned) {
+            Some(coding) => Verdict::Unreadable(format!("it comes in the coding '{}'", scar_tool::bounded(coding.as_bytes()))),
+            None => return body(line, answer, expected, tries, progress).await,
+        },
+        StatusCode::NOT_FOUND | StatusCode::GONE => Verdict::Missing,
+        _ if status.is_server_error() || matches!(status.as_u16(), 408 | 429) => {
+            tries.problems += 1;
+            let asked = answer.asked();
+            let words = words(status, answer).await;
+            if tries.problems < PROBLEMS {
+                line.hang_up();
+                return Err(Fault::Passing { words: format!("GET {url}: {words}"), asked });
+            }
+            Verdict::Unreadable(words)
+        }
+        _ => Verdict::Unreadable(words(status, answer).await),
+    };
+    line.hang_up();
+    count(tries, expected.file.size, progress);
+    Ok(verdict)
+}
+
+/// Reads the body to the end that it should have, and no further.
+async fn body(
+    line: &mut Line<'_>,
+    mut answer: Answer,
+    expected: &Expected,
+    tries: &mut Tries,
+    progress: &Progress,
+) -> Result<Verdict, Fault> {
+    let size = expected.file.size;
+    if let Some(length) = answer.length().filter(|length| *length != size) {
+        line.hang_up();
+        count(tries, size, progress);
+        return Ok(Verdict::Different(format!("{length} bytes, not {size}")));
+    }
+    let here = match &expected.file.content {
+        Content::Sum(sum) => Here::Known(*sum),
+        Content::Path(path) => {
+            let path = path.clone();
+            Here::Read(tokio::task::spawn_blocking(move || archive::sum(&mut std::fs::File::open(path)?)))
+        }
+    };
+    let mut hash = Sha256::new();
+    let mut read = 0;
+    loop {
+        let piece = tokio::time::timeout(SILENCE, answer.body.next()).await;
+        let silent = |_| Fault::passing(format!("the answer stalled after {read} bytes"));
+        let Some(piece) = piece.map_err(silent)?.transpose()? else { break };
+        hash.update(&piece);
+        read += piece.len() as u64;
+        if read > size {
+            line.hang_up();
+            break;
+        }
+        count(tries, read, progress);
+    }
+    count(tries, size, progress);
+    if read > size {
+        return Ok(Verdict::Different(format!("more than its {size} bytes")));
+    }
+    if read < size {
+        return Ok(Verdict::Different(format!("{read} bytes, not {size}")));
+    }
+    let there: [u8; 32] = hash.finalize().into();
+    Ok(match here.sum().await {
+        Ok(here) if here == there => Verdict::Same,
+        Ok(_) => Verdict::Different(format!("other bytes in its {size}")),
+        Err(error) => Verdict::Unreadable(format!("here: {}", Failure::io("read", &error).message)),
+    })
+}
+
+/// The SHA-256 of the file on this side.
+enum Here {
+    Known([u8; 32]),
+    Read(tokio::task::JoinHandle<std::io::Result<(u64, [u8; 32])>>),
+}
+
+impl Here {
+    async fn sum(self) -> std::io::Result<[u8; 32]> {
+        match self {
+            Self::Known(sum) => Ok(sum),
+            Self::Read(task) => task.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map(|(_, sum)| sum),
+        }
+    }
+}
+
+/// Lets progress stand at `read` bytes of the file, but never go back.
+fn count(tries: &mut Tries, read: u64, progress: &Progress) {
+    let news = read.saturating_sub(tries.counted);
+    tries.counted += news;
+    progress.add(news);
+}
+
+/// A status and the server's own words.
+async fn words(status: StatusCode, mut answer: Answer) -> String {
+    let mut text = Vec::new();
+    while text.len() < WORDS
+        && let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, answer.body.next()).await
+    {
+        text.extend_from_slice(&piece[..piece.len().min(WORDS - text.len())]);
+    }
+    let said = scar_http::words(&text);
+    if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_any_bytes_makes_a_path() {
+        let base = Url::parse("https://specman.example:8443/m/").unwrap();
+        for (name, path) in [
+            (&b"a/b.yaml"[..], "/m/a/b.yaml"),
+            (b"a b?c#d%e", "/m/a%20b%3Fc%23d%25e"),
+            (b"\xff\n", "/m/%FF%0A"),
+            ("grüße".as_bytes(), "/m/gr%C3%BC%C3%9Fe"),
+            (b"...", "/m/..."),
+        ] {
+            assert_eq!(url(&base, name).unwrap().path(), path);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A folder as the file server has it: names and sizes now, bytes when they are compared. Links are never followed out
+//! of it, since they are followed among its own names alone.
+
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use scar_tool::{Console, Failure};
+use walkdir::WalkDir;
+
+use crate::tree::{Content, File, Node, Tree};
+
+/// Lists the folder. `left_out` is the archive that was made of it, where it stands in it.
+///
+/// # Errors
+/// Exit 1 where a folder or link cannot be read: what cannot be listed cannot be compared.
+pub(crate) fn list(root: &Path, left_out: Option<&Path>, console: &Console) -> Result<Tree, Failure> {
+    let act = |path: &Path| format!("list '{}'", path.display());
+    let mut tree = Tree::default();
+    for entry in WalkDir::new(root).min_depth(1) {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(root).to_owned();
+            Failure::io(act(&path), &error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of folders")))
+        })?;
+        let (path, kind) = (entry.path(), entry.file_type());
+        let node = if kind.is_dir() {
+            Node::Folder
+        } else if kind.is_symlink() {
+            Node::Link(std::fs::read_link(path).map_err(|error| Failure::io(act(path), &error))?.into_os_string().into_vec())
+        } else if !kind.is_file() {
+            console.warn(format!("'{}' is neither file, folder nor link; it is not compared", path.display()));
+            continue;
+        } else if left_out == Some(path) {
+            console.verbose(|| format!("'{}' is the archive itself; it is not compared", path.display()));
+            continue;
+        } else {
+            let data = entry.metadata().map_err(|error| Failure::io(act(path), &std::io::Error::from(error)))?;
+            Node::File(Arc::new(File { size: data.len(), content: Content::Path(path.to_owned()) }))
+        };
+        let name = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes().to_vec();
+        // A walk gives each name once, its folder before it.
+        tree.insert(name, node).map_err(|why| Failure::new(scar_tool::Exit::Failed, format!("{}: {why}", act(path))))?;
+    }
+    Ok(tree)
+}

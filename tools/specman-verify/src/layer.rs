@@ -1,0 +1,133 @@
+//! The archive as the registry has it: the layer of the record's artifact, read as it streams in.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use scar_http::{Login, Origin, Retry};
+use scar_record::{Artifact, Digest};
+use scar_registry::login::{self, Places};
+use scar_registry::{Fault, Reference, Registry, Scope, Terms};
+use scar_tool::{Console, Exit, Failure};
+use scar_trust::Trust;
+use tokio::sync::mpsc;
+
+use crate::archive;
+use crate::source::Hashed;
+use crate::tree::Tree;
+use crate::way::SILENCE;
+
+/// Where the registry's login and trust come from.
+pub(crate) struct Access {
+    /// `--username`.
+    pub(crate) username: Option<String>,
+    /// The password, where one was given.
+    pub(crate) given: Login,
+    /// Where logins may be.
+    pub(crate) places: Places,
+    /// The host's trust, and `--registry-ca-file`.
+    pub(crate) trust: Trust,
+    /// `--trust-realm`.
+    pub(crate) trust_realm: Vec<String>,
+}
+
+impl Access {
+    /// The tree of the artifact's layer.
+    ///
+    /// # Errors
+    /// Exit 3 where the registry has it no more; exit 7 where it is not what was pushed; what kept it from being read.
+    pub(crate) async fn read(self, artifact: &Artifact, deadline: Instant, console: &Console) -> Result<Tree, Failure> {
+        let act = format!("read the layer of '{}'", artifact.reference);
+        let reference = Reference::parse(&artifact.reference, None)?;
+        let origin = Origin::at("https", &reference.registry)?;
+        let login = login::find(self.username.as_deref(), &self.given, &reference, &origin, &self.places, console)?;
+        let terms = Terms {
+            scope: Scope::Pull,
+            trust_realm: self.trust_realm,
+            trust_upload: Vec::new(),
+            plain_http: false,
+            home: self.places.home.clone(),
+            retry: Retry { longest_wait: Duration::from_secs(30), ..Retry::until(deadline) },
+        };
+        let trust = login::with_certs_d(self.trust, &reference.registry, self.places.home.as_deref(), true, console)?;
+        let mut registry = Registry::new(origin, &reference, login, trust, terms, console)?;
+        registry.connect().await.map_err(|fault| fault.failure(&act))?;
+        registry.retry(|| once(&registry, artifact)).await.map_err(|fault| fault.failure(&act))
+    }
+}
+
+/// One try, from the first byte to the last.
+async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
+    let url = registry.in_repository(&format!("blobs/{}", artifact.layer))?;
+    let answer = registry.download(&url).await?.success().await?;
+    let request = format!("GET {}", scar_http::redacted(&url));
+    let what = format!("in '{}'", artifact.reference);
+    let progress = registry.console.progress_bytes("reading the layer", Some(artifact.size));
+    let (pieces, taken) = mpsc::channel(16);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut hashed = Hashed::new(Pieces { taken, rest: Bytes::new() }, progress);
+        let tree = archive::read(&mut hashed, &what)?;
+        // Behind the archive's own end there may be more that counts for the digest.
+        io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read the archive {what}"), &error))?;
+        Ok::<_, Failure>((tree, hashed.digest()))
+    });
+    let mut stream = answer.stream();
+    let mut broken = None;
+    loop {
+        let piece = match tokio::time::timeout(SILENCE, stream.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => {
+                broken = Some(error);
+                break;
+            }
+            Err(_) => {
+                broken = Some(scar_http::Error::Broken { request, cause: "the answer stalled".to_owned(), silent: true });
+                break;
+            }
+        };
+        // The reader ends early where the archive is none.
+        if pieces.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(pieces);
+    let read = reading.await.map_err(|error| Failure::new(Exit::Failed, format!("read the layer: {error}")))?;
+    if let Some(error) = broken {
+        return Err(error.into());
+    }
+    let (tree, digest) = read?;
+    if digest != artifact.layer {
+        return Err(other(artifact, &digest).into());
+    }
+    Ok(tree)
+}
+
+fn other(artifact: &Artifact, digest: &Digest) -> Failure {
+    let reference = &artifact.reference;
+    Failure::new(
+        Exit::Mismatch,
+        format!("read the layer of '{reference}': what the registry sent is '{digest}', not '{}'", artifact.layer),
+    )
+}
+
+/// What arrives, for a reader on another thread.
+struct Pieces {
+    taken: mpsc::Receiver<Bytes>,
+    rest: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.taken.blocking_recv() {
+                Some(piece) => self.rest = piece,
+                None => return Ok(0),
+            }
+        }
+        let size = self.rest.len().min(buffer.len());
+        self.rest.copy_to_slice(&mut buffer[..size]);
+        Ok(size)
+    }
+}

@@ -1,0 +1,62 @@
+//! specman-verify: compares what Specman serves with what was pushed, file by file, before the old file server goes.
+//!
+//! It changes nothing anywhere: it sends GET requests alone and writes no file.
+
+mod archive;
+mod compare;
+mod fault;
+mod folder;
+mod forward;
+mod layer;
+mod options;
+mod report;
+mod run;
+mod sample;
+mod source;
+mod tree;
+mod way;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use scar_cluster::Opened;
+use scar_record::{Input, Record};
+use scar_tool::{Console, Failure};
+use scar_trust::Trust;
+
+use crate::options::Options;
+use crate::report::Report;
+use crate::run::Run;
+use crate::source::{Named, Recorded};
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/specman-verify.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let place = options.place()?;
+    let trust = Trust::load(&options.tls)?;
+    let access = options.access(console)?;
+    let opened = if place.forwarded { Some(Opened::open(&options.cluster, console)?) } else { None };
+    let named = options.source.as_deref().map(Named::open).transpose()?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
+    let recorded = Recorded::of(&record)?;
+    if record.is_dry_run() {
+        console.plan(format!("compare {} with what Specman serves at {}", recorded.words(named.as_ref()), place.words()));
+        return record.write(console);
+    }
+    let deadline = Instant::now() + options.timeout;
+    let run = Run { options: &options, place: &place, trust: &trust, deadline, console };
+    let verified = scar_cluster::run(async {
+        let source = recorded.source(named, access, deadline, console).await?;
+        let files = options.choose(&source, console)?;
+        let replicas = run.replicas(opened).await?;
+        let findings = run.compare(&replicas, &files).await?;
+        let names: Vec<String> = replicas.iter().map(|replica| replica.name.clone()).collect();
+        let report = Report { files: &files, replicas: &names, findings, source: &source.name };
+        report.tell(options.report, console)?;
+        Ok(report.section())
+    })?;
+    record.set(&verified);
+    record.write(console)
+}

@@ -1,0 +1,203 @@
+//! What is compared with: the file or folder that was named, else the archive of the record, else the artifact in the
+//! registry.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use scar_record::{Archive, Artifact, Digest, Record};
+use scar_tool::{Console, Failure, Progress};
+use sha2::{Digest as _, Sha256};
+
+use crate::layer::Access;
+use crate::tree::Tree;
+use crate::{archive, folder};
+
+/// What FILE|DIR names.
+pub(crate) enum Named {
+    /// An archive, open.
+    Archive(PathBuf, File),
+    /// A folder.
+    Folder(PathBuf),
+}
+
+/// A tree, and what it was read from.
+pub(crate) struct Source {
+    /// What ought to be served.
+    pub(crate) tree: Tree,
+    /// Absolute path or reference.
+    pub(crate) name: String,
+}
+
+impl Named {
+    /// Opens what was named.
+    ///
+    /// # Errors
+    /// Exit 2 where it is not there, or is neither file nor folder.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let act = format!("open '{}'", path.display());
+        let misuse = |error: io::Error| Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(&act, &error) };
+        let absolute = path.canonicalize().map_err(misuse)?;
+        let data = absolute.metadata().map_err(misuse)?;
+        match () {
+            () if data.is_dir() => std::fs::read_dir(&absolute).map(|_| Self::Folder(absolute)).map_err(misuse),
+            () if data.is_file() => File::open(&absolute).map(|file| Self::Archive(absolute, file)).map_err(misuse),
+            () => Err(Failure::misuse(format!("{act}: it is neither an archive nor a folder"))),
+        }
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Archive(path, _) | Self::Folder(path) => path,
+        }
+    }
+}
+
+/// What the record offers where nothing was named: the archive, and after it the artifact.
+pub(crate) struct Recorded {
+    archive: Option<Archive>,
+    artifact: Option<Artifact>,
+}
+
+impl Recorded {
+    /// What the record holds.
+    ///
+    /// # Errors
+    /// Exit 2 for a malformed section.
+    pub(crate) fn of(record: &Record) -> Result<Self, Failure> {
+        Ok(Self { archive: record.section()?, artifact: record.section()? })
+    }
+
+    /// The digest that the pushed archive has.
+    fn digest(&self) -> Option<&Digest> {
+        self.artifact.as_ref().map(|artifact| &artifact.layer).or_else(|| self.archive.as_ref().map(|archive| &archive.digest))
+    }
+
+    /// A few words on what would be compared with.
+    pub(crate) fn words(&self, named: Option<&Named>) -> String {
+        match (named, &self.archive, &self.artifact) {
+            (Some(named), ..) => format!("'{}'", named.path().display()),
+            (None, Some(archive), _) => format!("'{}'", archive.path),
+            (None, None, Some(artifact)) => format!("the layer of '{}'", artifact.reference),
+            (None, None, None) => "the archive".to_owned(),
+        }
+    }
+
+    /// What is compared with, read.
+    ///
+    /// # Errors
+    /// Exit 2 where there is nothing; what is wrong with it.
+    pub(crate) async fn source(
+        &self,
+        named: Option<Named>,
+        access: Access,
+        deadline: Instant,
+        console: &Console,
+    ) -> Result<Source, Failure> {
+        if let Some(named) = named {
+            return self.read_named(named, console);
+        }
+        match (self.read(console)?, &self.artifact) {
+            (Some(source), _) => Ok(source),
+            (None, Some(artifact)) => {
+                let tree = access.read(artifact, deadline, console).await?;
+                Ok(Source { tree, name: artifact.reference.clone() })
+            }
+            (None, None) => Err(nothing()),
+        }
+    }
+
+    /// The tree of the record's archive, where that file is still what was packed; `None` where it is not.
+    ///
+    /// # Errors
+    /// What is wrong with the archive itself.
+    fn read(&self, console: &Console) -> Result<Option<Source>, Failure> {
+        let Some(archive) = &self.archive else { return Ok(None) };
+        let path = Path::new(&archive.path);
+        let why = match File::open(path) {
+            Err(error) => Failure::io("cannot be read", &error).message,
+            Ok(file) => {
+                let (tree, digest) = read(path, file, console)?;
+                if digest == archive.digest {
+                    return Ok(Some(Source { tree: tree?, name: archive.path.clone() }));
+                }
+                "is not what was packed any more".to_owned()
+            }
+        };
+        if self.artifact.is_none() {
+            return Err(Failure::misuse(format!("compare with the record's archive: '{}' {why}", archive.path))
+                .hint("name the archive or the folder: specman-verify FILE|DIR"));
+        }
+        console.note(format!("the record's archive '{}' {why}; the layer in the registry is taken instead", archive.path));
+        Ok(None)
+    }
+
+    /// The tree of what was named.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn read_named(&self, named: Named, console: &Console) -> Result<Source, Failure> {
+        let name = named.path().display().to_string();
+        let tree = match named {
+            Named::Folder(path) => {
+                let own = self.archive.as_ref().map(|archive| Path::new(&archive.path));
+                folder::list(&path, own, console)?
+            }
+            Named::Archive(path, file) => {
+                let (tree, digest) = read(&path, file, console)?;
+                if self.digest().is_some_and(|pushed| *pushed != digest) {
+                    console.warn(format!("'{name}' is not what the record says was pushed"));
+                }
+                tree?
+            }
+        };
+        Ok(Source { tree, name })
+    }
+}
+
+fn nothing() -> Failure {
+    Failure::misuse("find what to compare with: the record has neither section 'archive' nor section 'artifact'")
+        .hint("name the archive or the folder: specman-verify FILE|DIR")
+}
+
+/// Reads an archive: its tree, or what is wrong with it, and the digest of all its bytes.
+fn read(path: &Path, file: File, console: &Console) -> Result<(Result<Tree, Failure>, Digest), Failure> {
+    let what = format!("'{}'", path.display());
+    let length = file.metadata().map_err(|error| Failure::io(format!("read {what}"), &error))?.len();
+    let progress = console.progress_bytes("reading the archive", Some(length));
+    let mut hashed = Hashed::new(BufReader::with_capacity(256 * 1024, file), progress);
+    let tree = archive::read(&mut hashed, &what);
+    // Whatever stopped the reading: the digest is of the whole file.
+    io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read {what}"), &error))?;
+    Ok((tree, hashed.digest()))
+}
+
+/// Hashes and counts what is read.
+pub(crate) struct Hashed<R> {
+    inner: R,
+    hash: Sha256,
+    progress: Progress,
+}
+
+impl<R> Hashed<R> {
+    /// Nothing is read yet.
+    pub(crate) fn new(inner: R, progress: Progress) -> Self {
+        Self { inner, hash: Sha256::new(), progress }
+    }
+
+    /// The digest of all that was read.
+    pub(crate) fn digest(self) -> Digest {
+        Digest::from_sha256(&self.hash.finalize().into())
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..size]);
+        self.progress.add(size as u64);
+        Ok(size)
+    }
+}

@@ -1,0 +1,314 @@
+//! What Specman ought to serve: the names of a tree, each with its bytes, links as what they lead to.
+//!
+//! Invariants: every name is relative, without `.` and `..`; nothing lies below a file or a link; whatever a link says,
+//! it is followed among these names alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How many links may be followed on one way, as Linux has it.
+const HOPS: usize = 40;
+/// The most names that a tree may come to once links to folders count as what is below these.
+const NAMES: usize = 4_000_000;
+
+/// A regular file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct File {
+    /// Its bytes.
+    pub(crate) size: u64,
+    /// What they are.
+    pub(crate) content: Content,
+}
+
+/// The bytes of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Their SHA-256.
+    Sum([u8; 32]),
+    /// Where they are to be read.
+    Path(PathBuf),
+}
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// A folder.
+    Folder,
+    /// A regular file; hard links share it.
+    File(Arc<File>),
+    /// A symbolic link and where it points.
+    Link(Vec<u8>),
+}
+
+/// Entries by their name.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    nodes: BTreeMap<Vec<u8>, Node>,
+}
+
+/// A name under which Specman ought to give a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    /// The name.
+    pub(crate) name: Vec<u8>,
+    /// The file.
+    pub(crate) file: Arc<File>,
+}
+
+/// What a link leads to.
+enum Reached<'t> {
+    File(&'t Arc<File>),
+    Folder(Vec<u8>),
+    Nothing(&'static str),
+}
+
+/// A name as the tree keeps it; empty for the tree's own folder.
+///
+/// # Errors
+/// What is wrong with a name that leads out of the tree.
+pub(crate) fn plain(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if name.first() == Some(&b'/') {
+        return Err("its name is absolute");
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    for part in name.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return Err("it leads out of the archive"),
+            part => push(&mut plain, part),
+        }
+    }
+    Ok(plain)
+}
+
+fn push(name: &mut Vec<u8>, part: &[u8]) {
+    if !name.is_empty() {
+        name.push(b'/');
+    }
+    name.extend_from_slice(part);
+}
+
+impl Tree {
+    /// Adds an entry under a plain name; a later file or link takes the place of an earlier one, as with tar.
+    ///
+    /// # Errors
+    /// Why the entry cannot stand there: who unpacks it would write where it does not belong.
+    pub(crate) fn insert(&mut self, name: Vec<u8>, node: Node) -> Result<(), &'static str> {
+        if name.is_empty() {
+            return if matches!(node, Node::Folder) { Ok(()) } else { Err("it takes the place of the tree's own folder") };
+        }
+        for at in name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
+            match self.nodes.get(&name[..at]) {
+                Some(Node::Folder) => {}
+                Some(Node::Link(_)) => return Err("it lies behind a link of the archive itself"),
+                Some(Node::File(_)) => return Err("it lies below a file"),
+                None => drop(self.nodes.insert(name[..at].to_vec(), Node::Folder)),
+            }
+        }
+        match (self.nodes.get(&name), &node) {
+            (Some(Node::Folder), Node::Folder) => return Ok(()),
+            (Some(Node::Folder), _) => return Err("a folder of that name came before it"),
+            (Some(_), Node::Folder) => return Err("a file or link of that name came before it"),
+            (Some(Node::Link(_)), Node::File(_)) => return Err("a link of that name came before it"),
+            _ => {}
+        }
+        self.nodes.insert(name, node);
+        Ok(())
+    }
+
+    /// The file of that plain name, for a hard link to it.
+    pub(crate) fn file(&self, name: &[u8]) -> Option<Arc<File>> {
+        match self.nodes.get(name) {
+            Some(Node::File(file)) => Some(file.clone()),
+            _ => None,
+        }
+    }
+
+    /// Every name that ought to be served, in order, and the links that lead to nothing in the tree, each with where it
+    /// points and why that is nothing.
+    ///
+    /// A link to a folder stands for every file below it; links to folders that are met there are not followed again.
+    ///
+    /// # Errors
+    /// Exit 7 where links to folders multiply the names beyond all measure.
+    pub(crate) fn expected(&self) -> Result<(Vec<Expected>, Vec<String>), scar_tool::Failure> {
+        let mut expected = Vec::new();
+        let mut outside = Vec::new();
+        for (name, node) in &self.nodes {
+            match node {
+                Node::Folder => {}
+                Node::File(file) => expected.push(Expected { name: name.clone(), file: file.clone() }),
+                Node::Link(target) => match self.reach(name) {
+                    Reached::File(file) => expected.push(Expected { name: name.clone(), file: file.clone() }),
+                    Reached::Folder(folder) => expected.extend(self.below(&folder, name)),
+                    Reached::Nothing(why) => outside.push(format!("'{}' -> '{}' ({why})", text(name), text(target))),
+                },
+            }
+            if expected.len() > NAMES {
+                return Err(scar_tool::Failure::new(
+                    scar_tool::Exit::Mismatch,
+                    format!("list what is to be compared: its links to folders come to more than {NAMES} names"),
+                )
+                .hint("compare a part: --sample counts names too, so give a DIR further down and --path-prefix"));
+            }
+        }
+        Ok((expected, outside))
+    }
+
+    /// The files below `folder`, under the name `alias` of a link to it.
+    fn below<'t>(&'t self, folder: &[u8], alias: &'t [u8]) -> impl Iterator<Item = Expected> + use<'t> {
+        let mut first = folder.to_vec();
+        if !first.is_empty() {
+            first.push(b'/');
+        }
+        let from = first.clone();
+        self.nodes
+            .range(from..)
+            .take_while({
+                let first = first.clone();
+                move |(name, _)| name.starts_with(&first)
+            })
+            .filter_map(move |(name, node)| {
+                let file = match node {
+                    Node::File(file) => file,
+                    Node::Link(_) => match self.reach(name) {
+                        Reached::File(file) => file,
+                        _ => return None,
+                    },
+                    Node::Folder => return None,
+                };
+                let mut aliased = alias.to_vec();
+                push(&mut aliased, &name[first.len()..]);
+                Some(Expected { name: aliased, file: file.clone() })
+            })
+    }
+
+    /// Where a name leads, every link on the way followed among the names of this tree.
+    fn reach(&self, name: &[u8]) -> Reached<'_> {
+        let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let mut ahead: VecDeque<Vec<u8>> = parts(name).into();
+        let mut here: Vec<Vec<u8>> = Vec::new();
+        let mut hops = 0;
+        while let Some(part) = ahead.pop_front() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => match here.pop() {
+                    Some(_) => continue,
+                    None => return Reached::Nothing("out of the tree"),
+                },
+                _ => here.push(part),
+            }
+            match self.nodes.get(&here.join(&b'/')) {
+                Some(Node::Folder) => {}
+                Some(Node::File(file)) if ahead.is_empty() => return Reached::File(file),
+                Some(Node::File(_)) | None => return Reached::Nothing("not there"),
+                Some(Node::Link(target)) => {
+                    hops += 1;
+                    if hops > HOPS {
+                        return Reached::Nothing("a loop");
+                    }
+                    if target.first() == Some(&b'/') {
+                        return Reached::Nothing("out of the tree");
+                    }
+                    here.pop();
+                    for part in parts(target).into_iter().rev() {
+                        ahead.push_front(part);
+                    }
+                }
+            }
+        }
+        Reached::Folder(here.join(&b'/'))
+    }
+}
+
+/// A name as a message shows it.
+pub(crate) fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(size: u64) -> Node {
+        Node::File(Arc::new(File { size, content: Content::Sum([0; 32]) }))
+    }
+
+    fn link(target: &str) -> Node {
+        Node::Link(target.into())
+    }
+
+    fn names(tree: &Tree) -> (Vec<(String, u64)>, Vec<String>) {
+        let (expected, outside) = tree.expected().unwrap();
+        (expected.iter().map(|e| (text(&e.name), e.file.size)).collect(), outside)
+    }
+
+    #[test]
+    fn a_link_counts_as_what_it_leads_to_inside_and_is_listed_where_it_leads_out() {
+        let mut tree = Tree::default();
+        let mut add = |name: &str, node| tree.insert(plain(name.as_bytes()).unwrap(), node).unwrap();
+        add("./", Node::Folder);
+        add("./a/b/one", file(1));
+        add("a/two", file(2));
+        add("direct", link("a/b/one"));
+        add("a/up", link("../direct"));
+        add("folder", link("./a/"));
+        add("a/b/round", link("../b"));
+        add("through", link("folder/b/../two"));
+        add("absolute", link("/a/two"));
+        add("above", link("../x"));
+        add("dangling", link("a/three"));
+        add("loop", link("loop"));
+        add("file-below-file", link("a/two/x"));
+        let (served, outside) = names(&tree);
+        let served: Vec<(&str, u64)> = served.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let expected = [
+            ("a/b/one", 1),
+            ("a/b/round/one", 1),
+            ("a/two", 2),
+            ("a/up", 1),
+            ("direct", 1),
+            ("folder/b/one", 1),
+            ("folder/two", 2),
+            ("folder/up", 1),
+            ("through", 2),
+        ];
+        assert_eq!(served, expected);
+        let listed = [
+            "'above' -> '../x' (out of the tree)",
+            "'absolute' -> '/a/two' (out of the tree)",
+            "'dangling' -> 'a/three' (not there)",
+            "'file-below-file' -> 'a/two/x' (not there)",
+            "'loop' -> 'loop' (a loop)",
+        ];
+        assert_eq!(outside, listed);
+    }
+
+    #[test]
+    fn bad_input_35_what_would_be_written_elsewhere_is_refused() {
+        for (name, why) in [("../x", "leads out"), ("a/../../x", "leads out"), ("/etc/x", "absolute")] {
+            assert!(plain(name.as_bytes()).unwrap_err().contains(why), "{name}");
+        }
+        assert_eq!(plain(b"./a//b/.").unwrap(), b"a/b");
+        for (first, second, why) in [
+            (("l", link("/tmp")), ("l/x", file(1)), "behind a link"),
+            (("l", link("/tmp/x")), ("l", file(1)), "a link of that name"),
+            (("f", file(1)), ("f/x", file(1)), "below a file"),
+            (("d/x", file(1)), ("d", link("/tmp")), "a folder of that name"),
+            (("l", link("x")), ("l", Node::Folder), "a file or link of that name"),
+        ] {
+            let mut tree = Tree::default();
+            tree.insert(first.0.into(), first.1).unwrap();
+            assert!(tree.insert(second.0.into(), second.1).unwrap_err().contains(why), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_later_file_takes_the_place_of_an_earlier_one() {
+        let mut tree = Tree::default();
+        tree.insert(b"x".to_vec(), file(1)).unwrap();
+        tree.insert(b"x".to_vec(), file(2)).unwrap();
+        assert_eq!(names(&tree).0, [("x".to_owned(), 2)]);
+    }
+}
