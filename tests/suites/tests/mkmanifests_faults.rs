@@ -234,13 +234,16 @@ fn m8_a_kill_at_any_step_leaves_one_whole_archive_and_the_next_run_cleans_up() {
             let archive = fs::read(site.archive()).unwrap();
             assert!(archive == OLD || archive == new, "half an archive after {call} {time}\n{outcome}");
             renewed += usize::from(outcome.status() == 137 && archive == new);
-            let left: Vec<_> = in_folder(site.out.path()).into_iter().filter(|name| is_temporary(name)).collect();
+            let left = in_folder(site.out.path()).into_iter().filter(|name| is_temporary(name));
+            let length = |name: &str| fs::metadata(site.out.path().join(name)).unwrap().len();
+            let left: Vec<_> = left.map(|name| (length(&name), name)).collect();
             drafts += left.len();
             let outcome = tool("mkmanifests").arg(site.tree.path()).folder(site.out.path()).run();
             outcome.succeeds();
             let says: String = left
                 .iter()
-                .map(|name| {
+                .filter(|(length, _)| *length > 0)
+                .map(|(_, name)| {
                     let path = site.out.path().canonicalize().unwrap().join(name);
                     format!("mkmanifests: removed '{}', left by a run that was cut off\n", path.display())
                 })

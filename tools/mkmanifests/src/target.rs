@@ -128,10 +128,10 @@ impl Target {
         for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
-            if file.metadata().is_ok_and(|meta| meta.is_file())
-                && lock(&file) == Lock::Ours
-                && fs::remove_file(entry.path()).is_ok()
-            {
+            let Ok(meta) = file.metadata() else { continue };
+            let removed = meta.is_file() && lock(&file) == Lock::Ours && fs::remove_file(entry.path()).is_ok();
+            // An empty one may belong to a run that was about to lock it, and will make another.
+            if removed && meta.len() > 0 {
                 console.note(format_args!("removed '{}', left by a run that was cut off", entry.path().display()));
             }
         }
