@@ -30,6 +30,9 @@ use serve::Root;
 use crate::PodLog;
 use crate::server::{Listener, Server};
 
+/// How Specman calls itself to the registry: a test can tell its requests from those of a tool.
+pub const USER_AGENT: &str = "specman";
+
 /// How a Specman is set up.
 pub struct SpecmanOptions {
     /// The registry that it pulls from.

@@ -43,7 +43,7 @@ pub(super) struct Repository {
 
 impl Repository {
     pub(super) fn open(access: &RegistryAccess, name: &str) -> Result<Self, String> {
-        let builder = Client::builder().no_proxy();
+        let builder = Client::builder().no_proxy().user_agent(super::USER_AGENT);
         let builder = match &access.ca_pem {
             Some(pem) => builder.tls_backend_preconfigured(client_config(pem)?),
             None => builder.tls_certs_only([]),
