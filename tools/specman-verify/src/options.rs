@@ -47,7 +47,7 @@ pub(crate) struct Options {
     path_prefix: String,
 
     /// Compare N files taken at random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) sample: Option<NonZeroUsize>,
 
     /// Take the same files as the sample with this seed did
@@ -128,6 +128,11 @@ impl AsRef<Common> for Options {
     fn as_ref(&self) -> &Common {
         &self.common
     }
+}
+
+/// Reads a number of files; a clap value parser.
+fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number of files, which is 1 or more"))
 }
 
 /// Where Specman is.

@@ -1,0 +1,423 @@
+//! specman-verify on a migrated site: what Specman serves is held against archive, folder or registry, at every replica,
+//! whatever breaks on the way; and it changes nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use axum::Router;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use scar_kit::{Outcome, Run, tool};
+use scar_lab::certs::Certs;
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_lab::kube::{Access, Cut, Rule};
+use scar_lab::server::{Listener, Server};
+use scar_lab::site::{SPECMAN_PORT, SiteOptions};
+use scar_suites::{Migration, new_record};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(20);
+/// What [`Migration`] packs: `charts/deep/a file.yaml`, `charts/empty`, `image.bin`, and a link to that.
+const FILES: u64 = 4;
+const BYTES: u64 = 16 + 2 * 76_800;
+
+/// A site on which the steps before are done, and their record.
+struct Migrated {
+    migration: Migration,
+    record: Value,
+}
+
+impl Migrated {
+    fn new(replicas: u32) -> Self {
+        let migration = Migration::on(SiteOptions { replicas, ..SiteOptions::default() });
+        let mut record = migration.steps_before("scar-set", &new_record());
+        record.as_object_mut().unwrap().remove("session");
+        for (_, server) in migration.site.servers() {
+            server.log().clear();
+        }
+        Self { migration, record }
+    }
+
+    /// Through port-forwards.
+    fn run(&self) -> Run {
+        let source = self.migration.archive().display().to_string();
+        let run = self.migration.tool("specman-verify").args(["--ca-file", &self.migration.setting("SPECMAN_CA_FILE")]);
+        run.called(source, "ARCHIVE").called(self.migration.tree().display(), "TREE").record(&self.record)
+    }
+
+    /// At an address.
+    fn at_address(&self) -> Run {
+        let url = self.migration.setting("SPECMAN_URL");
+        self.run().args(["--url", &url]).called(url, "URL")
+    }
+
+    /// Specman's files as they must have been asked for: GET alone, and with no login.
+    #[track_caller]
+    fn only_looked(&self) {
+        for (name, server) in self.migration.site.servers() {
+            for request in server.log().requests() {
+                assert_eq!(request.method, "GET", "{name} {}", request.line());
+                let login = request.header("authorization").is_some() && name.starts_with("specman");
+                assert!(!login, "{name} {}", request.line());
+            }
+        }
+    }
+
+    fn fault(&self, replica: usize, path: &str, times: Times, action: Action) -> scar_lab::faults::Fault {
+        self.migration.site.specman.server(replica).faults().on(Match::get(path), times, action)
+    }
+}
+
+fn verified(outcome: &Outcome) -> Value {
+    outcome.json()["verified"].clone()
+}
+
+fn counts(missing: u64, different: u64, unreadable: u64) -> Value {
+    json!({
+        "compared": FILES, "missing": missing, "different": different, "unreadable": unreadable, "bytes": BYTES,
+        "source": "ARCHIVE"
+    })
+}
+
+#[test]
+fn every_file_of_every_replica_is_compared_through_port_forwards() {
+    let site = Migrated::new(2);
+    let outcome = site.run().run();
+    outcome.succeeds().tells("specman-verify: 4 files of 'ARCHIVE' are served as pushed by specman-0, specman-1\n");
+    assert_eq!(verified(&outcome), counts(0, 0, 0));
+    let mut passed = outcome.json();
+    passed.as_object_mut().unwrap().remove("verified");
+    passed["archive"] = site.record["archive"].clone();
+    assert_eq!(passed, site.record, "the record passes through");
+    for replica in 0..2 {
+        let log = site.migration.site.specman.server(replica).log();
+        let mut lines = log.lines();
+        lines.sort();
+        let expected = ["charts/deep/a%20file.yaml", "charts/empty", "image.bin", "latest.bin"];
+        assert_eq!(lines, expected.map(|name| format!("GET /{name} -> 200")));
+        assert!(site.migration.site.cluster.wait_for_forwards(&format!("specman-{replica}"), 0, SOON));
+    }
+    site.only_looked();
+    let kube = site.migration.site.kube_server.log().lines();
+    assert!(kube.iter().all(|line| line.contains("/statefulsets/specman ") || line.ends_with("ports=8443 -> 101")), "{kube:?}");
+}
+
+#[test]
+fn an_address_does_without_the_cluster() {
+    let site = Migrated::new(1);
+    let outcome = site.at_address().arg(site.migration.tree()).run();
+    outcome.succeeds().tells("specman-verify: 4 files of 'TREE' are served as pushed by URL\n");
+    assert_eq!(verified(&outcome)["compared"], FILES);
+    assert_eq!(site.migration.site.kube_server.log().lines(), Vec::<String>::new());
+    site.only_looked();
+}
+
+#[test]
+fn the_folder_is_compared_as_it_is_now() {
+    let site = Migrated::new(1);
+    let tree = site.migration.tree();
+    std::fs::write(tree.join("charts/empty"), "no more").unwrap();
+    std::fs::write(tree.join("new"), "").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", tree.join("out")).unwrap();
+    std::os::unix::fs::symlink("charts", tree.join("folder")).unwrap();
+    site.run().arg(&tree).run().fails(
+        7,
+        "specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
+         specman-verify: 'out' -> '/etc/passwd' (out of the tree)\n\
+         specman-verify: error: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable\n  \
+         different: 'charts/empty' at specman-0: 0 bytes, not 7\n  \
+         missing: 'folder/deep/a file.yaml' at specman-0\n  \
+         missing: 'folder/empty' at specman-0\n  \
+         missing: 'new' at specman-0\n\
+         specman-verify: hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman\n",
+    );
+}
+
+#[test]
+fn v1_missing_different_and_unreadable_are_told_apart_and_a_report_succeeds() {
+    let site = Migrated::new(1);
+    let gone = site.fault(0, "/charts/empty", Times::Always, Action::Answer(Answer::status(404)));
+    let other = Answer::status(200).body("kind: ConfigMop\n");
+    let other = site.fault(0, "/charts/deep/*", Times::Always, Action::Answer(other));
+    let ill = site.fault(0, "/image.bin", Times::Always, Action::Answer(Answer::html(500, "<title>out of order</title>")));
+    let list = [
+        "different: 'charts/deep/a file.yaml' at specman-0: other bytes in its 16\n",
+        "missing: 'charts/empty' at specman-0\n",
+        "unreadable: 'image.bin' at specman-0: 500 Internal Server Error: an HTML page titled 'out of order'\n",
+    ];
+    let hint = "hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman\n";
+    let sum = "3 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 1 unreadable\n";
+    let lines = list.map(|line| format!("  {line}")).concat();
+    site.run().run().fails(7, &format!("specman-verify: error: {sum}{lines}specman-verify: {hint}"));
+    assert_eq!((gone.hits(), other.hits(), ill.hits()), (1, 1, 3), "a server that says it is ill is asked again");
+    let report = site.run().arg("--report").run();
+    let lines = list.map(|line| format!("specman-verify: {line}")).concat();
+    report.succeeds().tells(&format!("specman-verify: warning: {sum}{lines}specman-verify: {hint}"));
+    assert_eq!(verified(&report), counts(1, 1, 1));
+    site.only_looked();
+}
+
+#[test]
+fn v2_a_reset_a_cut_and_a_503_are_tried_again() {
+    let site = Migrated::new(1);
+    let reset = site.fault(0, "/charts/empty", Times::First(1), Action::Reset);
+    let cut = site.fault(0, "/image.bin", Times::First(1), Action::CutReply(1000));
+    let busy = site.fault(0, "/latest.bin", Times::First(1), Action::Answer(Answer::status(503).header("retry-after", "1")));
+    let outcome = site.run().run();
+    outcome.succeeds();
+    assert_eq!(verified(&outcome), counts(0, 0, 0));
+    assert_eq!((reset.hits(), cut.hits(), busy.hits()), (1, 1, 1));
+    site.migration.site.specman.server(0).log().clear();
+    let cut = site.fault(0, "/image.bin", Times::First(1), Action::CutReply(1000));
+    site.at_address().run().succeeds();
+    assert_eq!(cut.hits(), 1);
+}
+
+#[test]
+fn v2_a_replica_that_lags_is_named() {
+    let site = Migrated::new(2);
+    site.fault(1, "/**", Times::Always, Action::Answer(Answer::status(404)));
+    let outcome = site.run().run();
+    outcome.exits(7).writes_nothing().says("  missing: 'image.bin' at specman-1\n");
+    outcome.says("hint: the other replicas serve all of it, specman-1 lags behind: run specman-wait, then this again\n");
+    outcome.never_says("at specman-0");
+}
+
+#[test]
+fn v3_an_archive_that_is_gone_or_changed_is_read_from_the_registry() {
+    let site = Migrated::new(1);
+    let login = |run: Run| {
+        let setting = |name| site.migration.setting(name);
+        let run = run.args(["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")]);
+        run.args(["--registry-ca-file", &setting("OCI_CA_FILE")]).called(site.migration.reference(), "REFERENCE")
+    };
+    let whole = std::fs::read(site.migration.archive()).unwrap();
+    std::fs::write(site.migration.archive(), &whole[..whole.len() / 2]).unwrap();
+    let outcome = login(site.run()).run();
+    outcome.succeeds().tells(
+        "specman-verify: the record's archive 'ARCHIVE' is not what was packed any more; the layer in the registry is taken instead\n\
+         specman-verify: 4 files of 'REFERENCE' are served as pushed by specman-0\n",
+    );
+    assert_eq!(verified(&outcome)["source"], "REFERENCE");
+    std::fs::remove_file(site.migration.archive()).unwrap();
+    let registry = site.migration.site.registry.as_ref().unwrap();
+    let cut = registry.faults().on(Match::get("/v2/**/blobs/*"), Times::First(1), Action::CutReply(100));
+    login(site.run())
+        .run()
+        .succeeds()
+        .says("cannot be read: no such file or directory; the layer in the registry is taken instead\n");
+    assert_eq!(cut.hits(), 1);
+    let tokens = registry.log().matching(&Match::get("/**")).into_iter().filter_map(|request| request.query);
+    let scopes: Vec<_> = tokens.filter(|query| query.contains("scope=")).collect();
+    assert!(!scopes.is_empty() && scopes.iter().all(|query| !query.contains("push")), "{scopes:?}");
+    // Without the artifact there is nothing left to compare with.
+    let mut record = site.record.clone();
+    record.as_object_mut().unwrap().remove("artifact");
+    site.run().record(&record).run().fails(
+        2,
+        "specman-verify: error: compare with the record's archive: 'ARCHIVE' cannot be read: no such file or directory\n\
+         specman-verify: hint: name the archive or the folder: specman-verify FILE|DIR\n",
+    );
+    site.run().record(&new_record()).run().exits(2).says("the record has neither section 'archive' nor section 'artifact'");
+}
+
+#[test]
+fn v3_a_layer_that_is_not_what_was_pushed_is_refused() {
+    let site = Migrated::new(1);
+    std::fs::remove_file(site.migration.archive()).unwrap();
+    let other = Answer::status(200).body(archive(&[(tar::EntryType::Regular, "other", "")]));
+    let registry = site.migration.site.registry.as_ref().unwrap();
+    let other = registry.faults().on(Match::get("/v2/**/blobs/*"), Times::Always, Action::Answer(other));
+    let setting = |name| site.migration.setting(name);
+    let run = site.run().args(["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")]);
+    let outcome = run.args(["--registry-ca-file", &setting("OCI_CA_FILE")]).run();
+    outcome.exits(7).writes_nothing().says("what the registry sent is 'sha256:");
+    assert_eq!((other.hits(), site.migration.site.specman.server(0).log().lines().len()), (1, 0));
+    site.run().run().exits(5).says("the certificate of '127.0.0.1' is not trusted");
+}
+
+#[test]
+fn v4_a_pod_that_dies_in_the_middle_is_reached_again() {
+    let site = Migrated::new(1);
+    let (cluster, specman) = (&site.migration.site.cluster, site.migration.site.specman.server(0));
+    let stalled = site.fault(0, "/image.bin", Times::First(1), Action::Stall);
+    let running = site.run().args(["--jobs", "1"]).start();
+    assert!(specman.log().wait(SOON, |all| all.iter().any(|request| request.path == "/image.bin")));
+    cluster.replace_pod("specman-0");
+    let outcome = running.wait();
+    outcome.succeeds();
+    assert_eq!((verified(&outcome), stalled.hits()), (counts(0, 0, 0), 1));
+}
+
+#[test]
+fn v4_a_pod_that_does_not_come_back_is_unreachable() {
+    let site = Migrated::new(1);
+    let (cluster, specman) = (&site.migration.site.cluster, site.migration.site.specman.server(0));
+    site.fault(0, "/image.bin", Times::First(1), Action::Stall);
+    let running = site.run().args(["--jobs", "1", "--retries", "1"]).start();
+    assert!(specman.log().wait(SOON, |all| all.iter().any(|request| request.path == "/image.bin")));
+    cluster.pause_controller(true);
+    cluster.remove("pods", "hubble-system", "specman-0");
+    let outcome = running.wait();
+    outcome.exits(6).writes_nothing().says("error: compare 'image.bin' at specman-0: ").says("pods \"specman-0\" not found");
+}
+
+#[test]
+fn v4_without_the_permission_the_verb_is_named_and_the_way_round() {
+    let site = Migrated::new(1);
+    for verb in ["get", "create"] {
+        site.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new(verb, "pods/portforward")]));
+        let outcome = site.run().run();
+        outcome.exits(4).writes_nothing().says("error: forward port 8443 of pod 'specman-0': ");
+        outcome.says(&format!("cannot {verb} resource \"pods/portforward\""));
+        outcome.says("verbs: [\"get\", \"create\"]}, or go round the cluster with --url");
+    }
+    site.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new("get", "statefulsets")]));
+    site.run().run().exits(4).says("no permission to get statefulsets 'specman'");
+    site.at_address().run().succeeds();
+}
+
+#[test]
+fn a_certificate_is_refused_shown_and_with_insecure_pinned() {
+    let site = Migrated::new(1);
+    let plain = || site.migration.tool("specman-verify").record(&site.record);
+    let refused = plain().run();
+    refused.exits(5).writes_nothing();
+    refused.says(
+        "error: connect to pod 'specman-0': the certificate of 'specman-service.hubble-system.svc.cluster.local' is not trusted",
+    );
+    refused.says("  SHA-256: ");
+    let fingerprint = refused.stderr().lines().find_map(|line| line.strip_prefix("  SHA-256: ").map(str::to_owned)).unwrap();
+    let outcome = plain().arg("--insecure").run();
+    let pinned = "the certificate of specman-0 is not checked (--insecure), but pinned for this run: SHA-256";
+    outcome.succeeds().says(&format!("warning: {pinned} {fingerprint}\n"));
+    site.run().args(["--server-name", "other.example"]).run().exits(5).says("hint: name one of its names: --server-name NAME\n");
+}
+
+#[test]
+fn a_pinned_replica_that_shows_another_certificate_is_left() {
+    let site = Migrated::new(1);
+    let (cluster, specman) = (&site.migration.site.cluster, site.migration.site.specman.server(0));
+    let router = Router::new().fallback(async || "anything");
+    let other = Server::start(router, Listener::tls(Certs::new(&[]).server_config()));
+    site.fault(0, "/image.bin", Times::First(1), Action::Stall);
+    let run = site.migration.tool("specman-verify").record(&site.record);
+    let running = run.args(["--insecure", "--jobs", "1"]).start();
+    assert!(specman.log().wait(SOON, |all| all.iter().any(|request| request.path == "/image.bin")));
+    cluster.serve_port("specman-0", SPECMAN_PORT, other.addr());
+    cluster.cut_forwards("specman-0", Cut::Break);
+    let outcome = running.wait();
+    outcome.exits(5).writes_nothing().says("is not trusted: it is not the one that it showed before in this run\n");
+    assert_eq!(other.log().lines(), Vec::<String>::new());
+}
+
+#[test]
+fn a_sample_tells_its_seed_and_repeats_with_it() {
+    let site = Migrated::new(1);
+    let first = site.run().args(["--sample", "2"]).run();
+    first.succeeds();
+    assert_eq!(verified(&first)["compared"], 2);
+    let seed = first.stderr().split("--seed ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let mut asked = site.migration.site.specman.server(0).log().lines();
+    site.migration.site.specman.server(0).log().clear();
+    site.run().args(["--sample", "2", "--seed", &seed]).run().succeeds();
+    let mut again = site.migration.site.specman.server(0).log().lines();
+    asked.sort();
+    again.sort();
+    assert_eq!((asked.len(), again), (2, asked));
+    site.run().args(["--sample", "0"]).run().exits(2).says("'0' is no number of files, which is 1 or more");
+}
+
+#[test]
+fn a_prefix_is_where_the_files_are() {
+    let site = Migrated::new(1);
+    let parts = site.migration.tree().join("charts");
+    site.run().args(["--path-prefix", "/charts"]).arg(&parts).run().succeeds();
+    let mut lines = site.migration.site.specman.server(0).log().lines();
+    lines.sort();
+    assert_eq!(lines, ["GET /charts/deep/a%20file.yaml -> 200", "GET /charts/empty -> 200"]);
+    site.run().args(["--path-prefix", "a/../b"]).run().exits(2).says("'..' is no folder's name");
+}
+
+/// A gzipped tar archive with these entries, whatever their names.
+fn archive(entries: &[(tar::EntryType, &str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (kind, name, target) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_gnu_mut().unwrap().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, std::io::empty()).unwrap();
+    }
+    builder.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn bad_input_35_no_archive_and_no_folder_is_refused_before_anything_is_sent() {
+    use tar::EntryType::{Regular, Symlink};
+    let site = Migrated::new(1);
+    let good = std::fs::read(site.migration.archive()).unwrap();
+    let folder = site.migration.folder();
+    for (bytes, says) in [
+        (b"PK\x03\x04".to_vec(), "it is not a gzip archive\n"),
+        (good[..good.len() - 9].to_vec(), "it ends in its middle\n"),
+        (archive(&[(Regular, "../x", "")]), "entry '../x' is refused: it leads out of the archive\n"),
+        (
+            archive(&[(Symlink, "l", "/tmp"), (Regular, "l/x", "")]),
+            "entry 'l/x' is refused: it lies behind a link of the archive itself\n",
+        ),
+    ] {
+        let path = folder.join("bad.tgz");
+        std::fs::write(&path, bytes).unwrap();
+        let outcome = site.run().arg("bad.tgz").run();
+        outcome.exits(7).writes_nothing().says("error: read the archive '").says(says);
+    }
+    assert!(!folder.join("x").exists() && !folder.parent().unwrap().join("x").exists());
+    std::fs::create_dir(folder.join("nothing")).unwrap();
+    site.run().arg("nothing").run().exits(2).says("there is no file in it\n");
+    site.run().arg("absent").run().fails(2, "specman-verify: error: open 'absent': no such file or directory\n");
+    site.run()
+        .arg("/dev/null")
+        .run()
+        .fails(2, "specman-verify: error: open '/dev/null': it is neither an archive nor a folder\n");
+    assert_eq!(site.migration.site.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dry_run_asks_nobody() {
+    let site = Migrated::new(1);
+    let outcome = site.run().arg("--dry-run").run();
+    outcome
+        .succeeds()
+        .tells("specman-verify: would compare 'ARCHIVE' with what Specman serves at each replica, through port-forwards\n");
+    assert_eq!(outcome.json()["dry_run"], true);
+    assert_eq!(outcome.json().get("verified"), None);
+    assert_eq!(site.migration.site.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn its_time_is_bounded_and_so_are_its_tries() {
+    let site = Migrated::new(1);
+    site.fault(0, "/image.bin", Times::Always, Action::Stall);
+    let outcome = site.run().args(["--timeout", "2s"]).run();
+    outcome.exits(8).writes_nothing().says("error: compare with Specman: time is over after 3 of 4 files\n");
+    assert!(outcome.took() < Duration::from_secs(7), "{outcome}");
+    let outcome = site.run().args(["--port", "81", "--retries", "0"]).run();
+    outcome.exits(6).writes_nothing().says("connect: connection refused");
+}
+
+#[test]
+fn the_record_and_standard_output_are_as_with_every_tool() {
+    let site = Migrated::new(1);
+    site.run().stdin("").run().exits(2).writes_nothing().says("standard input is empty");
+    site.run().stdout_closed().run().exits(1).says("standard output is closed");
+    assert_eq!(site.migration.site.requests(), Vec::<String>::new());
+    site.run().stdout_full().run().exits(1).says("no space left on device");
+    site.run().arg("-q").run().succeeds().quiet();
+    tool("specman-verify")
+        .arg("--sampel=3")
+        .run()
+        .fails(2, "specman-verify: error: unknown option '--sampel'\nspecman-verify: hint: did you mean '--sample'?\n");
+}
