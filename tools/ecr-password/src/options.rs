@@ -7,12 +7,11 @@ use scar_trust::TlsOptions;
 
 const EXAMPLES: &str = "\
 Examples:
-  ocipush -u AWS --password-file <(ecr-password 123456789012.dkr.ecr.us-east-1.amazonaws.com) \\
-    123456789012.dkr.ecr.us-east-1.amazonaws.com manifests.tgz
-  ecr-password --region us-gov-west-1 | skopeo login -u AWS --password-stdin HOST
-  ecr-password --endpoint-url https://vpce-0a1b.api.ecr.us-east-1.vpce.amazonaws.com HOST
-A Harbor registry needs no such token: give its robot account to ocipush.
-";
+  HOST=123456789012.dkr.ecr.us-east-1.amazonaws.com
+  ocipush -u AWS --password-file <(ecr-password $HOST) $HOST manifests.tgz
+  ecr-password $HOST | skopeo login -u AWS --password-stdin $HOST
+  ecr-password --endpoint-url https://ecr.vpc.example $HOST
+A Harbor registry needs no such token: give its robot account to ocipush.";
 
 /// Prints the password of an ECR registry.
 #[derive(clap::Parser, Debug)]

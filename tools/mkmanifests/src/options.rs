@@ -17,8 +17,8 @@ Examples:
   mkmanifests /var/www/html
   mkmanifests --exclude '*.log' -o /srv/manifests.tgz /var/www/html
   mkmanifests /var/www/html | ocipush harbor.example
-  mkmanifests -o - /var/www/html | ocipush 123456789012.dkr.ecr.us-east-1.amazonaws.com -
-";
+  mkmanifests -o - /var/www/html |
+    ocipush 123456789012.dkr.ecr.us-east-1.amazonaws.com -";
 
 /// What was typed.
 #[derive(clap::Parser, Debug)]

@@ -15,16 +15,17 @@ use scar_registry::Reference;
 use scar_registry::login::Places;
 use scar_registry::{Scope, Terms};
 
-const EXAMPLES: &str = "
+const EXAMPLES: &str = "\
 Examples:
   Harbor, in the pipe:
-    mkmanifests /var/www/html | ocipush harbor.example -u 'robot$push' --password-file pw
+    mkmanifests /var/www/html |
+      ocipush harbor.example -u 'robot$push' --password-file pw
   ECR:
     aws ecr get-login-password --region us-east-1 |
-      ocipush -u AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com manifests.tgz
+      ocipush -u AWS --password-stdin \\
+        123456789012.dkr.ecr.us-east-1.amazonaws.com manifests.tgz
   An archive that another tool makes:
-    tar -czf - . | ocipush harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0 -
-";
+    tar -czf - . | ocipush harbor.example -";
 
 /// The command line.
 #[derive(clap::Parser, Debug)]

@@ -16,10 +16,10 @@ use crate::credentials::CredentialOptions;
     help_template = scar_tool::HELP,
     after_help = "Examples:
   vertex-login https://vertex.example <push.json | pack-registry-set >flag.json
-  vertex-login https://vertex.example | pack-registry-set --name harbor --dry-run
-  ... | pack-registry-set -u 'robot$packs' --password-file harbor.pw --backup harbor.json
-  ... | pack-registry-set --name ecr --access-key-file id --secret-key-file key
-"
+  vertex-login https://vertex.example |
+    pack-registry-set --name harbor --dry-run
+  ... | pack-registry-set -u 'robot$packs' --password-file harbor.pw
+  ... | pack-registry-set --name ecr --access-key-file id --secret-key-file key"
 )]
 pub(crate) struct Options {
     /// The entry with this uid (else by --name, else by the host of the pushed artifact)

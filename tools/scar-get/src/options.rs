@@ -14,8 +14,7 @@ use scar_vertex::scar::Setting;
     after_help = "Examples:
   vertex-login https://vertex.example | scar-get
   vertex-login https://vertex.example | scar-get --validate \\
-    --expect https://specman-service.hubble-system.svc.cluster.local:8443
-"
+    --expect https://specman-service.hubble-system.svc.cluster.local:8443"
 )]
 pub(crate) struct Options {
     /// Fail where the endpoint is not URL

@@ -12,9 +12,9 @@ const GUIDE: &str = "spectro-manifest-registry-secrets";
 const EXAMPLES: &str = "\
 Examples:
   scar-secret-rm --backup /root/registry-secret.json
-  scar-secret-rm --kubeconfig admin.kubeconfig | mkmanifests /var/www/html | ocipush harbor.example
-  scar-secret-rm --dry-run -v
-";
+  scar-secret-rm --kubeconfig admin.kubeconfig |
+    mkmanifests /var/www/html | ocipush harbor.example
+  scar-secret-rm --dry-run -v";
 
 /// What was typed.
 #[derive(clap::Parser, Debug)]

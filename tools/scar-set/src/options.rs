@@ -22,8 +22,7 @@ use crate::{jobs, target};
     after_help = "Examples:
   ... | pack-registry-set | specman-wait | scar-set >done.json
   vertex-login https://vertex.example <flag.json | scar-set --dry-run
-  vertex-login https://vertex.example | scar-set --undo scar-backup.json
-"
+  vertex-login https://vertex.example | scar-set --undo scar-backup.json"
 )]
 pub(crate) struct Options {
     /// The SCAR's address, where it is not Specman's own

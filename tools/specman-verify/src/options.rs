@@ -20,9 +20,9 @@ const EXAMPLES: &str = "\
 Examples:
   specman-verify <record.json
   specman-verify --new-record /var/www/html --sample 200
-  specman-verify --new-record manifests.tgz --kubeconfig admin.kubeconfig --insecure
-  specman-verify --new-record manifests.tgz --url https://specman.example:8443 --ca-file specman.pem
-";
+  specman-verify --new-record manifests.tgz --insecure
+  specman-verify --new-record manifests.tgz \\
+    --url https://specman.example:8443 --ca-file specman.pem";
 
 /// What was typed.
 #[derive(clap::Parser, Debug)]

@@ -12,10 +12,10 @@ const TAG: &str = "0.0.0";
 
 const EXAMPLES: &str = "\
 Examples:
-  ocipush harbor.example manifests.tgz | vertex-login https://vertex.example | pack-registry-set | specman-wait >record.json
+  vertex-login https://vertex.example <push.json |
+    pack-registry-set | specman-wait >wait.json
   specman-wait --new-record --since 2024-12-06T12:43:00Z --timeout 30m
-  specman-wait --new-record --since 10m --kubeconfig admin.kubeconfig
-";
+  specman-wait --new-record --since 10m --kubeconfig admin.kubeconfig";
 
 /// What was typed.
 #[derive(clap::Parser, Debug)]

@@ -23,9 +23,9 @@ use secrecy::SecretString;
     help_template = scar_tool::HELP,
     after_help = "Examples:
   vertex-login https://vertex.example | pack-registry-set --name harbor
-  vertex-login https://vertex.example --ca-file vertex.pem --password-file pw | scar-set --dry-run
-  vertex-login https://vertex.example --token-file token <push.json
-"
+  vertex-login https://vertex.example --ca-file vertex.pem --password-file pw |
+    scar-set --dry-run
+  vertex-login https://vertex.example --token-file token <push.json"
 )]
 pub(crate) struct Options {
     /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]

@@ -5,7 +5,7 @@ use clap::{ArgAction, Args, FromArgMatches};
 use crate::{Failure, page, stdout, usage};
 
 /// The layout of `--help`: what it does, how it is called, examples, then the options.
-pub const HELP: &str = "{name} - {about}\n\n{usage-heading} {usage}\n{after-help}\n{all-args}";
+pub const HELP: &str = "{name} - {about}\n\n{usage-heading} {usage}{after-help}\n\n{all-args}";
 
 /// Options that every tool has.
 #[derive(Args, Debug, Clone, Default)]
@@ -31,8 +31,8 @@ pub struct Common {
     #[arg(long, exclusive = true)]
     man: bool,
 
-    /// Print a completion script for SHELL
-    #[arg(long, value_name = "SHELL", exclusive = true)]
+    /// Print a completion script for SHELL: bash, zsh or fish
+    #[arg(long, value_name = "SHELL", exclusive = true, hide_possible_values = true)]
     completions: Option<clap_complete::Shell>,
 }
 
@@ -66,7 +66,7 @@ where
     if let Some(shell) = matches.get_one::<clap_complete::Shell>("completions") {
         let mut script = Vec::new();
         clap_complete::generate(*shell, command, name, &mut script);
-        stdout::print_bytes(&script)?;
+        stdout::print_answer(&script)?;
         return Ok(Parsed::Answered);
     }
     O::from_arg_matches(&matches).map(Parsed::Run).map_err(|error| usage::failure(&error, name))

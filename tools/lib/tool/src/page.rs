@@ -12,7 +12,7 @@ use crate::{Failure, stdout};
 /// Exit 1 where standard output cannot be written.
 pub(crate) fn show(source: &str, name: &str) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
-        return stdout::print_bytes(source.as_bytes());
+        return stdout::print_answer(source.as_bytes());
     }
     if through_viewer(source, name) { Ok(()) } else { stdout::print(&rendered(source)) }
 }

@@ -50,7 +50,21 @@ impl Stdout {
 /// Writes text to standard output, without colour where no terminal shows it.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::AutoStream::auto(std::io::stdout());
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| failed(&error))
+    read_or_left(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Writes an answer such as a page as it is.
+pub(crate) fn print_answer(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    read_or_left(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+/// A reader who has seen enough of an answer, as `head` has, is no failure; of a record it would be one.
+fn read_or_left(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| failed(&error)),
+    }
 }
 
 /// Writes bytes to standard output as they are.
