@@ -14,7 +14,8 @@ use kube::api::LogParams;
 use scar_cluster::{Cluster, Error, pause};
 use tokio::sync::mpsc::Sender;
 
-use crate::line::{self, Says};
+use crate::line::{self, Marker, Says};
+use crate::options::Aim;
 use crate::split::Splitter;
 use crate::verdict::Said;
 
@@ -48,6 +49,8 @@ pub(crate) struct Log {
     pub(crate) container: String,
     /// The tag that matters.
     pub(crate) tag: String,
+    /// The words that say that it is persisted.
+    pub(crate) marker: Marker,
     /// Lines before this are not asked for.
     pub(crate) since: Option<Timestamp>,
     /// Where what is heard goes.
@@ -193,7 +196,7 @@ impl Log {
         }
         let text = String::from_utf8_lossy(text);
         let line = line::read(&text);
-        let says = line::says(&line, &self.tag);
+        let says = line::says(&line, &self.marker, &self.tag);
         if says != Says::Nothing {
             let shown: String = line.message.chars().take(SHOWN).collect();
             found.push(Said { at, told: line.time, says, text: shown });
@@ -219,11 +222,12 @@ pub(crate) async fn tail(cluster: &Cluster, pod: &str, container: &str, previous
 }
 
 /// When a pod last said that the tag is persisted, however long ago, as far as a short look tells.
-pub(crate) async fn marker(cluster: &Cluster, pod: &str, container: &str, tag: &str) -> Option<Timestamp> {
+pub(crate) async fn marker(cluster: &Cluster, pod: &str, container: &str, aim: &Aim) -> Option<Timestamp> {
     let parameters = LogParams { tail_lines: Some(2000), timestamps: true, ..LogParams::default() };
     let text = text(cluster, pod, container, parameters).await;
     let lines = text.split(|byte| *byte == b'\n').map(stamped);
-    let said = lines.filter(|(_, text)| line::says(&line::read(&String::from_utf8_lossy(text)), tag) == Says::Persisted);
+    let says = |text| line::says(&line::read(&String::from_utf8_lossy(text)), &aim.marker, &aim.tag);
+    let said = lines.filter(|(_, text)| says(text) == Says::Persisted);
     said.filter_map(|(at, _)| at).max()
 }
 

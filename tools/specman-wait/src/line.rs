@@ -18,6 +18,35 @@ pub(crate) struct Line<'t> {
     pub(crate) message: Cow<'t, str>,
 }
 
+/// The words that count, with the tag's place among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marker {
+    before: String,
+    after: String,
+}
+
+/// Where the tag stands in a marker as typed.
+const PLACE: &str = "{tag}";
+
+impl Default for Marker {
+    /// The guide's (step 8).
+    fn default() -> Self {
+        Self { before: "Persisting".to_owned(), after: String::new() }
+    }
+}
+
+impl std::str::FromStr for Marker {
+    type Err = String;
+
+    /// Reads `WORDS {tag} WORDS`. Words without the tag would let another tag's line count.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split(PLACE).collect::<Vec<_>>().as_slice() {
+            [before, after] => Ok(Self { before: before.trim().to_owned(), after: after.trim().to_owned() }),
+            _ => Err(format!("'{text}' must hold {PLACE} once, as 'Persisting {PLACE}' does")),
+        }
+    }
+}
+
 /// How grave a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -65,14 +94,14 @@ pub(crate) fn read(text: &str) -> Line<'_> {
     json(text).or_else(|| logfmt(text)).unwrap_or_else(|| plain(text))
 }
 
-/// What a line says about `tag`.
-pub(crate) fn says(line: &Line<'_>, tag: &str) -> Says {
+/// What a line says about `tag`, where the marker says that it is persisted.
+pub(crate) fn says(line: &Line<'_>, marker: &Marker, tag: &str) -> Says {
     let message = line.message.trim();
     if line.level == Level::Info {
-        if begins(message, "Persisting", tag) {
+        if begins(message, &marker.before, tag).is_some_and(|rest| rest.trim_start().starts_with(&marker.after)) {
             return Says::Persisted;
         }
-        if begins(message, "Downloading", tag) {
+        if begins(message, "Downloading", tag).is_some() {
             return Says::Downloading;
         }
         if let Some(list) = message.strip_prefix("tags").map(str::trim_start).and_then(|list| list.strip_prefix('[')) {
@@ -86,11 +115,11 @@ pub(crate) fn says(line: &Line<'_>, tag: &str) -> Says {
     Says::Nothing
 }
 
-/// Whether a message is `word` and the tag, perhaps followed by more that does not belong to the tag.
-fn begins(message: &str, word: &str, tag: &str) -> bool {
-    let rest = message.strip_prefix(word).map(str::trim_start).and_then(|rest| rest.strip_prefix(tag));
+/// What follows `words` and the tag in a message that begins with them.
+fn begins<'m>(message: &'m str, words: &str, tag: &str) -> Option<&'m str> {
+    let rest = message.strip_prefix(words).map(str::trim_start).and_then(|rest| rest.strip_prefix(tag));
     // A tag is of letters, digits, '_', '.' and '-'; a full stop that ends a sentence is none of it.
-    rest.is_some_and(|rest| {
+    rest.filter(|rest| {
         let mut chars = rest.chars();
         match chars.next() {
             None => true,
@@ -291,7 +320,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Says {
-        says(&read(text), "0.0.0")
+        says(&read(text), &Marker::default(), "0.0.0")
     }
 
     #[test]
@@ -308,7 +337,7 @@ mod tests {
             let text = format!(r#"time="2024-12-06T12:43:14Z" level=info msg="{message}""#);
             let line = read(&text);
             assert_eq!(line.time, Some("2024-12-06T12:43:14Z".parse().unwrap()));
-            assert_eq!((line.message.as_ref(), says(&line, "0.0.0")), (message, expected));
+            assert_eq!((line.message.as_ref(), says(&line, &Marker::default(), "0.0.0")), (message, expected));
         }
     }
 
@@ -349,6 +378,27 @@ mod tests {
             "",
         ] {
             assert_ne!(of(text), Says::Persisted, "{text}");
+        }
+    }
+
+    #[test]
+    fn another_marker_is_matched_as_strictly() {
+        for (marker, message, counts) in [
+            ("synced {tag} to disk", "synced 0.0.0 to disk", true),
+            ("synced {tag} to disk", "synced  0.0.0  to disk, 12 s", true),
+            ("synced {tag} to disk", "synced 0.0.0 to memory", false),
+            ("synced {tag} to disk", "synced 0.0.01 to disk", false),
+            ("synced {tag} to disk", "Persisting 0.0.0", false),
+            ("{tag} is here", "0.0.0 is here", true),
+            ("tag='{tag}'", "tag='0.0.0'", true),
+        ] {
+            let marker: Marker = marker.parse().unwrap();
+            let line = Line { time: None, level: Level::Info, message: message.into() };
+            assert_eq!(says(&line, &marker, "0.0.0") == Says::Persisted, counts, "{marker:?} {message}");
+        }
+        assert_eq!("Persisting {tag}".parse(), Ok(Marker::default()));
+        for text in ["Persisting", "", "{tag} {tag}"] {
+            assert!(text.parse::<Marker>().unwrap_err().contains("must hold {tag} once"), "{text}");
         }
     }
 

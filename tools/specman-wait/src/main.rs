@@ -7,6 +7,7 @@ mod line;
 mod options;
 mod pods;
 mod report;
+mod restart;
 mod split;
 mod verdict;
 mod wait;

@@ -7,6 +7,8 @@ use scar_cluster::ClusterOptions;
 use scar_record::{Artifact, Record, Session, Time};
 use scar_tool::{Common, Console, Failure};
 
+use crate::line::Marker;
+
 /// The tag of the guide.
 const TAG: &str = "0.0.0";
 
@@ -34,6 +36,14 @@ pub(crate) struct Options {
     /// Count log lines from this time on: RFC 3339, or so long ago (10m) [default: the record's push]
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
+
+    /// The words of the line that counts, {tag} in the tag's place [default: Persisting {tag}]
+    #[arg(long, value_name = "TEXT")]
+    marker: Option<Marker>,
+
+    /// Restart Specman first, as kubectl rollout restart does, and wait for its new pods
+    #[arg(long)]
+    pub(crate) restart: bool,
 
     /// Give up after this time
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
@@ -139,6 +149,8 @@ impl Bound {
 pub(crate) struct Aim {
     /// The tag.
     pub(crate) tag: String,
+    /// The words that say so.
+    pub(crate) marker: Marker,
     /// From when on lines count.
     pub(crate) bound: Bound,
 }
@@ -170,13 +182,13 @@ impl Options {
             (None, Some(artifact)) => Bound::Push(artifact.pushed_at.timestamp()),
             (None, None) => Bound::None,
         };
-        if bound == Bound::None && !record.is_dry_run() {
+        if bound == Bound::None && !record.is_dry_run() && !self.restart {
             console.warn(
                 "neither the record nor --since says when the push was: a line of any age counts, also one of an earlier try",
             );
         }
         let tag = self.tag.clone().or_else(|| artifact.map(|artifact| artifact.tag)).unwrap_or_else(|| TAG.to_owned());
-        Ok(Aim { tag, bound })
+        Ok(Aim { tag, marker: self.marker.clone().unwrap_or_default(), bound })
     }
 }
 

@@ -81,7 +81,7 @@ async fn hint(wait: &Wait<'_>, replicas: &[(&str, &Replica)]) -> Option<String> 
     let mut stale = waiting().find_map(|(_, replica)| replica.stale);
     if let (None, Some((name, pod))) = (stale, waiting().find_map(|(name, replica)| Some((name, replica.pod.as_ref()?)))) {
         // What is older than the push was not asked for till now.
-        stale = follow::marker(&wait.cluster, name, &pod.container, tag).await;
+        stale = follow::marker(&wait.cluster, name, &pod.container, &wait.aim).await;
     }
     if let Some(stale) = stale {
         return Some(format!(

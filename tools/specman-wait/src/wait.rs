@@ -20,6 +20,7 @@ use crate::line::Says;
 use crate::options::{Aim, Bound, Options};
 use crate::pods::{PodSeen, seen};
 use crate::report;
+use crate::restart::{self, Old};
 use crate::verdict::{Look, Said, Verdict, Wanted, Watch};
 
 /// How often the cluster is looked at.
@@ -52,6 +53,8 @@ pub(crate) struct State {
     pub(crate) silent: Option<(Instant, Error)>,
     begun: Instant,
     since: Option<Timestamp>,
+    /// The pods that a restart replaces.
+    old: Old,
     ears: Sender<(String, Heard)>,
     /// All that reads logs; it ends with the wait.
     tasks: JoinSet<()>,
@@ -70,6 +73,9 @@ impl Wait<'_> {
             (None, Bound::None) => ", after the push".to_owned(),
             (None, _) => String::new(),
         };
+        if self.options.restart {
+            self.console.plan(format!("restart StatefulSet '{set}', as kubectl rollout restart does"));
+        }
         let which = if self.options.ready_only { "every ready replica" } else { "every replica" };
         let tag = &self.aim.tag;
         self.console
@@ -94,6 +100,10 @@ impl Wait<'_> {
         if first.replicas.is_none() {
             self.cluster.check_namespace(self.deadline).await?;
         }
+        let old = match self.options.restart {
+            true => restart::restart(self, &first).await?,
+            false => Old::default(),
+        };
         let since = self.bound();
         self.console.verbose(|| match since {
             Some(since) => format!("waiting for '{}', counting lines from {since:.0} of the cluster's clock on", self.aim.tag),
@@ -108,6 +118,7 @@ impl Wait<'_> {
             silent: None,
             begun,
             since,
+            old,
             ears,
             tasks: JoinSet::new(),
         };
@@ -186,14 +197,15 @@ impl Wait<'_> {
     }
 
     /// Takes a look at the cluster, and follows what is not followed yet.
-    fn take(&self, state: &mut State, look: Look) {
+    fn take(&self, state: &mut State, mut look: Look) {
         state.silent = None;
+        state.old.hide(&mut look);
         state.followed.retain(|name, known| {
             let is_there = look.pods.get(name).is_some_and(|pod| pod.uid == known.uid);
             known.gone.store(!is_there, Ordering::Relaxed);
             is_there
         });
-        for (name, pod) in &look.pods {
+        for (name, pod) in look.pods.iter().filter(|(_, pod)| !state.old.has(pod)) {
             let known = state.followed.get(name).map(|known| (known.restarts, known.gone.clone()));
             let is_new = known.is_none();
             let (restarts, gone) = known.unwrap_or_default();
@@ -202,6 +214,7 @@ impl Wait<'_> {
                 pod: name.clone(),
                 container: pod.container.clone(),
                 tag: self.aim.tag.clone(),
+                marker: self.aim.marker.clone(),
                 since: state.since,
                 out: state.ears.clone(),
                 last: state.last.entry(name.clone()).or_default().clone(),
