@@ -362,6 +362,11 @@ fn s10_nothing_that_the_secret_holds_shows_at_any_verbosity() {
     site.server.faults().clear();
     site.server.faults().on(Match::get(PATH), Times::Always, Action::Answer(words));
     tool(&site).args(["-vv", "--timeout", "1s"]).run().exits(6).says("etcd: no leader\\x1b[2J");
+    let token = site.cluster.token();
+    let repeated = Answer::json(403, &json!({"kind": "Status", "message": format!("no rights for {token}"), "code": 403}));
+    site.server.faults().clear();
+    site.server.faults().on(Match::get(PATH), Times::Always, Action::Answer(repeated));
+    tool(&site).arg("-vv").run().exits(4).says("no rights for (not shown)");
 }
 
 #[test]

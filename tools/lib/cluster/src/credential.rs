@@ -51,6 +51,8 @@ impl Credential {
         }
         if let (Some(username), Some(password)) = (&user.username, &user.password) {
             let pair = BASE64.encode(format!("{username}:{}", password.expose_secret()));
+            scar_tool::never_show(password.expose_secret());
+            scar_tool::never_show(&pair);
             return sensitive(&format!("Basic {pair}"), whose).map(Self::Fixed);
         }
         if let Some(exec) = &user.exec {
@@ -114,6 +116,7 @@ fn token_in(path: &std::path::Path, whose: &str) -> Result<HeaderValue, Failure>
 }
 
 fn bearer(token: &str, whose: &str) -> Result<HeaderValue, Failure> {
+    scar_tool::never_show(token);
     sensitive(&format!("Bearer {token}"), whose)
 }
 
