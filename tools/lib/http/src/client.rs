@@ -100,6 +100,18 @@ impl Client {
             Some(proxy) => format!("'{origin}' is reached through the proxy '{}'", proxy.address()),
             None => format!("'{origin}' is reached directly"),
         });
+        // One TLS configuration serves the proxy and the server behind it, and a proxy may ask for a certificate, too.
+        let covering = proxy.as_ref().filter(|proxy| proxy.is_tls() && proxy.covers(&format!("{origin}/")));
+        if let Some(proxy) = covering.filter(|_| trust.has_identity()) {
+            return Err(Failure::new(
+                scar_tool::Exit::Unsafe,
+                format!(
+                    "connect to '{origin}': the client certificate for it would be shown to the proxy '{}', too",
+                    proxy.address()
+                ),
+            )
+            .hint("reach the proxy by http:// (what goes through it is TLS all the same), or name the server in NO_PROXY"));
+        }
         let home = build(trust, true, proxy.as_ref(), CONNECT)?;
         let away = if trust.has_identity() { build(trust, false, proxy.as_ref(), CONNECT)? } else { home.clone() };
         let base = origin.url("/")?;

@@ -65,6 +65,17 @@ impl Origin {
         }
     }
 
+    /// Whether it is an address of the link alone (169.254.0.0/16, fe80::/10), where clouds keep their hosts' secrets.
+    pub fn is_link_local(&self) -> bool {
+        match &self.host {
+            Host::Domain(_) => false,
+            Host::Ipv4(address) => address.is_link_local(),
+            Host::Ipv6(address) => {
+                address.is_unicast_link_local() || address.to_ipv4_mapped().is_some_and(|address| address.is_link_local())
+            }
+        }
+    }
+
     /// The name or address alone, as a certificate has it: an IPv6 address without brackets.
     pub fn host(&self) -> String {
         match &self.host {
@@ -140,6 +151,15 @@ mod tests {
         assert_eq!(origin("https://a.example"), origin("https://a.example:443"));
         for other in ["http://a.example", "https://a.example:444", "https://b.example", "https://a.example.b.example"] {
             assert_ne!(origin("https://a.example"), origin(other));
+        }
+        for (text, local) in [
+            ("169.254.169.254", true),
+            ("[fe80::1]", true),
+            ("[::ffff:169.254.1.1]", true),
+            ("169.253.1.1", false),
+            ("a.example", false),
+        ] {
+            assert_eq!(origin(text).is_link_local(), local, "{text}");
         }
         assert!(origin("https://127.0.0.2:1").is_loopback() && !origin("https://10.0.0.1").is_loopback());
     }

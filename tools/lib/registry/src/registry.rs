@@ -312,6 +312,10 @@ impl Registry {
         if origin == *home {
             return Ok(());
         }
+        if origin.is_link_local() && !names(&self.terms.trust_upload, &origin) {
+            let cause = format!("{act}: it points to '{shown}', an address of this host's own link, where no registry is");
+            return Err(Failure::new(Exit::Unsafe, cause).into());
+        }
         if origin.is_plain() && !home.is_plain() {
             return Err(Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is plain HTTP"))
                 .hint("the registry does not know that it is reached by TLS: set its external URL, or X-Forwarded-Proto in the proxy before it")

@@ -57,6 +57,11 @@ impl Proxy {
         url.parse::<http::Uri>().is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
     }
 
+    /// Whether the proxy itself is spoken to by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+
     /// Its address with the login that it may hold; for the client that connects, never for a message.
     pub fn url(&self) -> &str {
         &self.url
