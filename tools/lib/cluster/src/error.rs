@@ -85,10 +85,10 @@ impl Error {
         if let Some(untrusted) = scar_trust::untrusted(error) {
             return Self::Untrusted { request, untrusted: Box::new(untrusted.clone()) };
         }
-        if let Some((cause, refused)) = tunnel(error) {
+        if let Some((cause, refused)) = scar_trust::tunnel(error) {
             return Self::Proxy { request, cause, refused };
         }
-        let cause = scar_trust::explained(error).unwrap_or_else(|| cause(error));
+        let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
         if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause } }
     }
 
@@ -109,7 +109,7 @@ impl Error {
                 Self::Malformed { request: request(), cause }
             }
             kube::Error::FromUtf8(_) => Self::Malformed { request: request(), cause: "it is not UTF-8".to_owned() },
-            error => Self::Broken { request: request(), cause: cause(&error) },
+            error => Self::Broken { request: request(), cause: scar_trust::cause(&error) },
         }
     }
 
@@ -179,17 +179,7 @@ pub(crate) fn words(body: &[u8]) -> String {
         let message = status["message"].as_str().unwrap_or_default();
         return bounded(message.as_bytes());
     }
-    let text = bounded(body);
-    let lower = text.to_ascii_lowercase();
-    if !lower.starts_with('<') {
-        return text;
-    }
-    // ASCII lower case keeps every offset.
-    let title = lower.find("<title>").zip(lower.find("</title>")).and_then(|(from, to)| text.get(from + 7..to));
-    match title.map(str::trim).filter(|title| !title.is_empty()) {
-        Some(title) => format!("an HTML page titled '{title}'"),
-        None => "an HTML page".to_owned(),
-    }
+    scar_tool::words(body)
 }
 
 /// Whether a refusal is a `Status` object that names an object which does not exist.
@@ -207,45 +197,6 @@ pub(crate) fn asked_wait(header: Option<&str>, body: &[u8]) -> Option<Duration> 
         None => serde_json::from_slice::<serde_json::Value>(body).ok()?["details"]["retryAfterSeconds"].as_u64(),
     };
     seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
-}
-
-/// The innermost cause: the outer layers only say that something failed.
-fn cause(error: &(dyn StdError + 'static)) -> String {
-    let mut inner = error;
-    loop {
-        let next = match inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
-            None => inner.source(),
-        };
-        match next {
-            Some(next) => inner = next,
-            None => break,
-        }
-    }
-    let text = inner.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default().to_lowercase();
-    match text.as_str() {
-        "" => "the connection failed".to_owned(),
-        "deadline has elapsed" | "timed out" => "no connection in time".to_owned(),
-        _ => text,
-    }
-}
-
-/// What a proxy answered to CONNECT, where that is what went wrong, and whether it wants a login.
-fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
-            return Some(match said {
-                "proxy authorization required" => ("it wants a login (407)".to_owned(), true),
-                "unsuccessful" => ("it refused the connection to the server".to_owned(), false),
-                "unexpected end of file" => ("it closed the connection".to_owned(), false),
-                _ => (cause(error), false),
-            });
-        }
-        next = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

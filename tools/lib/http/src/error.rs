@@ -1,7 +1,5 @@
 //! What can go wrong with a request, and the class of each.
 
-use std::error::Error as StdError;
-
 use reqwest::{Method, StatusCode};
 use scar_tool::{Exit, Failure};
 use scar_trust::{Proxy, Untrusted};
@@ -87,8 +85,8 @@ impl Error {
             let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
             return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
         }
-        let cause = scar_trust::explained(error).unwrap_or_else(|| cause(error));
-        if let Some((proxy, (cause, refused))) = proxy.zip(tunnel(error)) {
+        let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
+        if let Some((proxy, (cause, refused))) = proxy.zip(scar_trust::tunnel(error)) {
             return Self::Proxy { request, proxy: proxy.address().to_owned(), cause, refused };
         }
         if error.is_connect() {
@@ -167,30 +165,4 @@ impl Error {
             _ => failure,
         }
     }
-}
-
-/// The innermost cause: the outer layers only say that something failed.
-fn cause(error: &dyn StdError) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string().split(" (os error ").next().unwrap_or_default().to_lowercase()
-}
-
-/// What a proxy answered to CONNECT, where that is what went wrong, and whether it wants a login.
-fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
-            return Some(match said {
-                "proxy authorization required" => ("it wants a login (407)".to_owned(), true),
-                "unsuccessful" => ("it refused the connection to the server".to_owned(), false),
-                "unexpected end of file" => ("it closed the connection".to_owned(), false),
-                _ => (cause(error), false),
-            });
-        }
-        next = error.source();
-    }
-    None
 }

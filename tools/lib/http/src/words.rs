@@ -23,17 +23,7 @@ pub fn of(body: &[u8]) -> String {
             return scar_tool::bounded(said.as_bytes());
         }
     }
-    let text = scar_tool::bounded(body);
-    let lower = text.to_ascii_lowercase();
-    if !lower.starts_with('<') {
-        return text;
-    }
-    // ASCII lower case keeps every offset.
-    let title = lower.find("<title>").zip(lower.find("</title>")).and_then(|(from, to)| text.get(from + 7..to));
-    match title.map(str::trim).filter(|title| !title.is_empty()) {
-        Some(title) => format!("an HTML page titled '{title}'"),
-        None => "an HTML page".to_owned(),
-    }
+    scar_tool::words(body)
 }
 
 fn of_json(json: &serde_json::Value) -> String {

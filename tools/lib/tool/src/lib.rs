@@ -40,7 +40,7 @@ pub use failure::{Exit, Failure};
 pub use options::{Common, HELP};
 pub use signal::Interrupt;
 pub use stdout::Stdout;
-pub use text::{bounded, escape, never_show};
+pub use text::{bounded, escape, never_show, words};
 
 use std::process::ExitCode;
 

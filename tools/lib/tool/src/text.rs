@@ -53,6 +53,21 @@ pub fn bounded(bytes: &[u8]) -> String {
     folded
 }
 
+/// A peer's text as [`bounded`] gives it; of an HTML page, which proxies answer with, the title alone.
+pub fn words(body: &[u8]) -> String {
+    let text = bounded(body);
+    let lower = text.to_ascii_lowercase();
+    if !lower.starts_with('<') {
+        return text;
+    }
+    // ASCII lower case keeps every offset.
+    let title = lower.find("<title>").zip(lower.find("</title>")).and_then(|(from, to)| text.get(from + 7..to));
+    match title.map(str::trim).filter(|title| !title.is_empty()) {
+        Some(title) => format!("an HTML page titled '{title}'"),
+        None => "an HTML page".to_owned(),
+    }
+}
+
 /// The cause of a failed system call in the system's own words, without the number that only a programmer reads.
 pub(crate) fn io_cause(error: &std::io::Error) -> String {
     let text = error.to_string();

@@ -5,6 +5,7 @@
 //! itself among the configured ones is trusted, also where it is marked as a CA, with its dates, its name and its
 //! handshake signature still checked; a host without any CA bundle works with `--ca-file`.
 
+mod cause;
 mod files;
 mod options;
 mod pin;
@@ -12,6 +13,7 @@ mod route;
 mod untrusted;
 mod verify;
 
+pub use cause::{cause, tunnel};
 pub use files::ca_chain;
 pub use options::TlsOptions;
 pub use pin::Pin;
