@@ -150,6 +150,24 @@ fn a_client_certificate_and_a_token_go_to_their_origin_alone() {
 }
 
 #[test]
+fn a_key_that_is_not_the_certificates_is_refused_naming_both_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let certs = Certs::new(&[]);
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let cert = write("cert.pem", &certs.client("operator").cert_pem);
+    let key = write("key.pem", &certs.client("another").key_pem);
+    let options = TlsOptions { cert_file: Some(cert.clone()), key_file: Some(key.clone()), ..TlsOptions::default() };
+    let failure = Trust::load(&options).unwrap_err();
+    let (cert, key) = (cert.display(), key.display());
+    assert_eq!(failure.message, format!("use --cert-file '{cert}' with --key-file '{key}': the key is not the certificate's"));
+    assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Misuse, Some("give the two of one pair")));
+}
+
+#[test]
 fn a_server_without_tls_is_named_as_such() {
     let plain = Server::start(Router::new(), Listener::plain());
     let (origin, _) = Origin::parse(&plain.url().replace("http://", "https://")).unwrap();

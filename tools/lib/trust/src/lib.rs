@@ -43,6 +43,8 @@ pub struct Trust {
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    /// Where they are from, for a message.
+    what: String,
 }
 
 impl Trust {
@@ -59,7 +61,11 @@ impl Trust {
                 Some(std::path::absolute(path).map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
         }
         let identity = match (&options.cert_file, &options.key_file) {
-            (Some(cert), Some(key)) => Some(Identity { chain: files::certificates(cert, "--cert-file")?, key: files::key(key)? }),
+            (Some(cert), Some(key)) => Some(Identity {
+                chain: files::certificates(cert, "--cert-file")?,
+                key: files::key(key)?,
+                what: format!("--cert-file '{}' with --key-file '{}'", cert.display(), key.display()),
+            }),
             _ => None,
         };
         let trust = Self { anchors, identity, insecure: options.insecure, pin: None, ca_file };
@@ -100,8 +106,11 @@ impl Trust {
     /// first.
     #[must_use]
     pub fn pinned(&self, pin: &Pin) -> Self {
-        let identity =
-            self.identity.as_ref().map(|Identity { chain, key }| Identity { chain: chain.clone(), key: key.clone_key() });
+        let identity = self.identity.as_ref().map(|Identity { chain, key, what }| Identity {
+            chain: chain.clone(),
+            key: key.clone_key(),
+            what: what.clone(),
+        });
         let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
         Self { anchors, identity, insecure: self.insecure, pin: Some(pin.clone()), ca_file }
     }
@@ -120,7 +129,8 @@ impl Trust {
     /// # Errors
     /// Exit 2 where the text holds no certificate, no key, or an encrypted one.
     pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
-        let identity = Identity { chain: files::certificates_in(certificate, what)?, key: files::key_in(key, what)? };
+        let (chain, key) = (files::certificates_in(certificate, what)?, files::key_in(key, what)?);
+        let identity = Identity { chain, key, what: format!("the client certificate of {what}") };
         self.identity = Some(identity);
         self.client_config(true)?;
         Ok(self)
@@ -167,9 +177,14 @@ impl Trust {
             .with_custom_certificate_verifier(Arc::new(verifier));
         match self.identity.as_ref().filter(|_| with_identity) {
             None => Ok(builder.with_no_client_auth()),
-            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| {
-                Failure::misuse(format!("use the client certificate: {error}")).hint("certificate and key must be of one pair")
-            }),
+            Some(Identity { chain, key, what }) => {
+                builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        Failure::misuse(format!("use {what}: the key is not the certificate's")).hint("give the two of one pair")
+                    }
+                    error => Failure::misuse(format!("use {what}: {error}")),
+                })
+            }
         }
     }
 }
