@@ -220,7 +220,18 @@ fn every_time_can_be_set_and_a_bad_one_is_refused() {
             assert_eq!(entry.unwrap().header().mtime().unwrap(), 1_733_488_994);
         }
     }
-    tool("mkmanifests").env("SOURCE_DATE_EPOCH", "soon").args(["-o", "-"]).arg(tree.path()).run().exits(2).writes_nothing();
+    tool("mkmanifests")
+        .env("SOURCE_DATE_EPOCH", "soon")
+        .args(["-o", "-"])
+        .arg(tree.path())
+        .run()
+        .fails(2, "mkmanifests: error: read SOURCE_DATE_EPOCH 'soon': it is no number of seconds since 1970\n");
+    tool("mkmanifests")
+        .args(["--mtime", "soon", "-o", "-"])
+        .arg(tree.path())
+        .run()
+        .fails(2, "mkmanifests: error: bad value for '--mtime <SECONDS>': 'soon' is no number of seconds since 1970\n");
+    tool("mkmanifests").env("SOURCE_DATE_EPOCH", "").args(["-o", "-"]).arg(tree.path()).run().succeeds();
 }
 
 #[test]

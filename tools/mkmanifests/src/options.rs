@@ -61,8 +61,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: u32,
 
-    /// Give every entry this time, in seconds since 1970
-    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env_values = true, allow_negative_numbers = true)]
+    /// Give every entry this time, in seconds since 1970 [env: SOURCE_DATE_EPOCH]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     mtime: Option<i64>,
 
     #[command(flatten)]
@@ -115,8 +115,21 @@ impl Options {
             threads: self.threads.map_or_else(processors, usize::from),
             level: self.level.into(),
             dereference: self.dereference,
-            mtime: self.mtime,
+            mtime: self.mtime.map_or_else(epoch, |mtime| Ok(Some(mtime)))?,
         };
         Ok(Plan { source: self.dir.clone(), destination, exclude, allow_empty: self.allow_empty, retries: self.retries, manner })
     }
+}
+
+/// Reads a time; a clap value parser.
+fn seconds(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number of seconds since 1970"))
+}
+
+/// The time that the environment asks for; set to nothing, it asks for none.
+fn epoch() -> Result<Option<i64>, Failure> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    let refuse = |_| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': it is no number of seconds since 1970"));
+    text.parse().map(Some).map_err(refuse)
 }
