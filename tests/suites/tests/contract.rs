@@ -170,10 +170,29 @@ fn a_record_that_a_full_disk_does_not_take_is_told_and_a_rerun_writes_it() {
 }
 
 #[test]
+fn a_dry_run_that_a_full_disk_cuts_short_claims_no_work() {
+    each_in_its_place(|migration, name, record| {
+        let outcome = migration.tool(name).arg("--dry-run").record(record).stdout_full().run();
+        outcome.exits(1);
+        let end = format!("{name}: error: write to standard output: no space left on device\n");
+        assert!(outcome.stderr().ends_with(&end), "{outcome}");
+    });
+}
+
+#[test]
 fn stdout_thrown_away_is_no_failure() {
     each_in_its_place(|migration, name, record| {
         migration.tool(name).record(record).stdout_null().run().succeeds();
     });
+}
+
+#[test]
+fn options_that_exclude_each_other_are_named_as_they_are_typed() {
+    for name in TOOLS {
+        let stderr = format!("{name}: error: '--quiet' cannot be used with '--verbose'\n{name}: hint: choose one\n");
+        let run = tool(name).args(["-q", "-v"]);
+        if name == "mkmanifests" { run.arg("/srv") } else { run }.run().fails(2, &stderr);
+    }
 }
 
 #[test]

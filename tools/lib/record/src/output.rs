@@ -21,8 +21,11 @@ impl Record {
                 console.warn("the record holds a session and goes to a file that others can read; remove the file after use");
             }
         }
-        stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| {
-            failure.hint("what this step did is done, only its record is lost; run it again, it finds its work in place")
+        stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
+            true => failure,
+            false => {
+                failure.hint("what this step did is done, only its record is lost; run it again, it finds its work in place")
+            }
         })
     }
 

@@ -11,7 +11,9 @@ pub(crate) fn failure(error: &clap::Error, name: &str) -> Failure {
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
         _ => None,
     };
-    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    // clap marks what may be repeated by dots, which nobody types.
+    let name_of = |kind| text(kind).map(|text| text.trim_end_matches("...").to_owned());
+    let argument = name_of(ContextKind::InvalidArg).unwrap_or_default();
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let help = format!("'{name} --help' lists the options, '{name} --man' explains them");
     match error.kind() {
@@ -40,7 +42,7 @@ pub(crate) fn failure(error: &clap::Error, name: &str) -> Failure {
             Failure::misuse(format!("bad value for '{argument}': {cause}"))
         }
         ErrorKind::MissingRequiredArgument => Failure::misuse(format!("missing: {argument}")).hint(help),
-        ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
+        ErrorKind::ArgumentConflict => match name_of(ContextKind::PriorArg) {
             Some(prior) if prior == argument => Failure::misuse(format!("'{argument}' is given twice")),
             Some(prior) => Failure::misuse(format!("'{argument}' cannot be used with '{prior}'")).hint("choose one"),
             None => Failure::misuse(format!("'{argument}' cannot be used with other options")),
