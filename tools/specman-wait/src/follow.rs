@@ -205,7 +205,7 @@ impl Log {
 }
 
 /// The runtime's time and the rest of a line.
-fn stamped(line: &[u8]) -> (Option<Timestamp>, &[u8]) {
+pub(crate) fn stamped(line: &[u8]) -> (Option<Timestamp>, &[u8]) {
     let Some(space) = line.iter().take(40).position(|byte| *byte == b' ') else { return (None, line) };
     let stamp = std::str::from_utf8(&line[..space]).ok().and_then(|stamp| stamp.parse().ok());
     match stamp {

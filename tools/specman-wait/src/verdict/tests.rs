@@ -214,3 +214,108 @@ proptest::proptest! {
         proptest::prop_assert_eq!(straight.verdict(s(9)), shuffled.verdict(s(9)));
     }
 }
+
+/// A generator whose whole state is its seed, so that a failure can be run again from what it prints.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+    }
+}
+
+/// A log of so many lines, a hundred a second from a minute before the push on; with the marker, the old one's decoy
+/// and much that looks like it. Without `marker`, nothing in it counts.
+fn log(random: &mut Random, lines: usize, marker: Option<usize>) -> Vec<(Timestamp, String)> {
+    let begin = time("12:42:00");
+    let at = |line: usize| begin + SignedDuration::from_millis(i64::try_from(line).unwrap() * 10);
+    let stale = random.below(5_900);
+    let line = |line: usize| {
+        let time = at(line);
+        let said = match random.below(9) {
+            _ if Some(line) == marker || line == stale => "level=info msg=\"Persisting 0.0.0\"",
+            0 => "level=info msg=\"Persisting 4.5.15\"",
+            1 => "level=info msg=\"Persisting 0.0.0-rc1\"",
+            2 => "level=info msg=\"not Persisting 0.0.0\"",
+            3 => "level=warning msg=\"Persisting 0.0.0\"",
+            4 => "level=error msg=\"dial tcp: connection refused\"",
+            5 => "level=info msg=\"tags[4.5.13 4.5.15 0.0.0]\"",
+            6 => "level=info msg=\"Downloading 0.0.0\"",
+            _ => "level=info msg=\"Syncing with OCI repo\"",
+        };
+        (time, format!("{time:.9} time=\"{time:.0}\" {said}\n"))
+    };
+    (0..lines).map(line).collect()
+}
+
+/// What a stream that begins with this line brings before it breaks, in chunks that heed no line; the last line may
+/// be cut off. Gives the place of the last whole line.
+fn stream(random: &mut Random, log: &[(Timestamp, String)], from: usize, to: usize, watch: &mut Watch) -> usize {
+    let mut bytes: Vec<u8> = log[from..to].iter().flat_map(|(_, line)| line.bytes()).collect();
+    let cut = if to == log.len() { 0 } else { random.below(log[to - 1].1.len()) };
+    bytes.truncate(bytes.len() - cut);
+    let (mut splitter, mut rest, mut whole) = (crate::split::Splitter::default(), bytes.as_slice(), from);
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at((1 + random.below(8192)).min(rest.len()));
+        splitter.push(chunk, |line| {
+            whole += 1;
+            let (at, text) = crate::follow::stamped(line);
+            let text = std::str::from_utf8(text).unwrap();
+            let line = crate::line::read(text);
+            let says = crate::line::says(&line, &crate::line::Marker::default(), "0.0.0");
+            watch.heard("specman-0", &Said { at, told: line.time, says, text: String::new() }, s(1));
+        });
+        rest = after;
+    }
+    whole.saturating_sub(1)
+}
+
+/// A hundred thousand lines through random cuts, overlaps, rotations and restarts, to the exact verdict each time.
+#[test]
+fn a_long_log_through_cuts_rotations_and_restarts_ends_in_the_exact_verdict() {
+    const LINES: usize = 100_000;
+    let first = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos().into();
+    for seed in [1, first].into_iter().map(|seed: u64| seed | 1 << 40) {
+        let mut random = Random(seed);
+        for has_marker in [true, false] {
+            let marker = has_marker.then(|| 6_000 + random.below(LINES - 6_000));
+            let log = log(&mut random, LINES, marker);
+            let mut watch = watch();
+            watch.looked(look(&[("specman-0", well())], 1), s(0));
+            let (mut from, mut cuts, mut restarts) = (0, 0, 0);
+            loop {
+                let to = (from + 300 + random.below(3_000)).min(LINES);
+                let last = stream(&mut random, &log, from, to, &mut watch);
+                // What has come is enough for the verdict at any moment, and nothing else is.
+                let is_said = marker.is_some_and(|marker| marker <= last);
+                assert_eq!(done(&watch, 9), is_said, "seed {seed}: marker at {marker:?}, read up to {last}");
+                if to == LINES {
+                    break;
+                }
+                // The next stream begins at the second of the last line but two, whatever was cut or rotated between.
+                let again = log[last].0.as_second() - 2;
+                from = log.partition_point(|(at, _)| at.as_second() < again);
+                cuts += 1;
+                if cuts % 15 == 0 {
+                    // A restart: the previous container's log is read from the push on, beside the new one.
+                    restarts += 1;
+                    let replaced = PodSeen { restarts, ..well() };
+                    watch.looked(look(&[("specman-0", replaced)], 1), s(1));
+                    let begun = last.saturating_sub(2_000);
+                    stream(&mut random, &log[..=last], begun, last + 1, &mut watch);
+                }
+            }
+            assert!(cuts > 25 && restarts > 0, "seed {seed}: {cuts} cuts, {restarts} restarts try too little");
+            let expected = marker.map(|marker| log[marker].0);
+            let found = match watch.verdict(s(9)) {
+                Verdict::Done { persisted_at, .. } => Some(persisted_at),
+                Verdict::Wait => None,
+                Verdict::GiveUp(reason) => panic!("seed {seed}: {reason:?}"),
+            };
+            assert_eq!(found, expected, "seed {seed}");
+        }
+    }
+}
