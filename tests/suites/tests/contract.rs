@@ -274,13 +274,6 @@ fn a_password_in_the_arguments_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn quiet_and_verbose_exclude_each_other() {
-    for name in TOOLS {
-        tool(name).args(["-q", "-v"]).record(&new_record()).run().exits(2).writes_nothing().says(&format!("{name}: error: "));
-    }
-}
-
-#[test]
 fn quiet_says_nothing() {
     let migration = Migration::new();
     let mut record = new_record();
