@@ -418,6 +418,7 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
         }
         let took = self.begun.elapsed();
+        self.terminal.iter().for_each(Terminal::end);
         // What it said is whole once nobody holds the streams any more; a child left behind would.
         let patience = Instant::now() + Duration::from_secs(5);
         let readers = || [&self.stdout, &self.stderr].into_iter().flatten().all(|stream| stream.reader.is_finished());

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -16,6 +18,7 @@ pub(crate) struct Terminal {
     path: PathBuf,
     slave: Option<File>,
     screen: Arc<Mutex<Vec<u8>>>,
+    ended: Arc<AtomicBool>,
     reader: JoinHandle<()>,
 }
 
@@ -28,14 +31,22 @@ impl Terminal {
         let slave = open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the terminal opens");
         tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
         let screen = Arc::new(Mutex::new(Vec::new()));
-        let seen = screen.clone();
+        let ended = Arc::new(AtomicBool::new(false));
+        let (seen, over) = (screen.clone(), ended.clone());
         let mut master = File::from(master);
         let reader = std::thread::spawn(move || {
             let mut answers = answers.into_iter().peekable();
             let mut from = 0;
             let mut chunk = [0; 4096];
-            // The last process that has the terminal open ends this with an error.
-            while let Ok(count @ 1..) = master.read(&mut chunk) {
+            loop {
+                // Nobody has the terminal open: not any more, or not yet, as before a tool opens its /dev/tty.
+                let Ok(count @ 1..) = master.read(&mut chunk) else {
+                    if over.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
                 let mut screen = seen.lock().unwrap();
                 screen.extend_from_slice(&chunk[..count]);
                 while let Some((prompt, answer)) = answers.peek() {
@@ -47,7 +58,7 @@ impl Terminal {
             }
         });
         let path = PathBuf::from(name.to_string_lossy().into_owned());
-        Self { path, slave: Some(slave.into()), screen, reader }
+        Self { path, slave: Some(slave.into()), screen, ended, reader }
     }
 
     /// Its device.
@@ -63,6 +74,11 @@ impl Terminal {
     /// Lets the child's copies be the only ones.
     pub(crate) fn close(&mut self) {
         self.slave = None;
+    }
+
+    /// The process has ended: once nobody has the terminal open any more, it is over.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_over(&self) -> bool {
