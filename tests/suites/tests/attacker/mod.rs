@@ -101,14 +101,19 @@ impl Shared {
     fn converse(&self, mut stream: impl Read + Write, port: u16) {
         let mut buffer = [0; 4096];
         let mut head = Vec::new();
-        let mut is_answered = false;
+        let (mut is_answered, mut is_tunnel) = (false, false);
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
             self.received.lock().unwrap().extend_from_slice(&buffer[..count]);
             head.extend_from_slice(&buffer[..count]);
+            if is_tunnel {
+                // What comes through a tunnel that leads nowhere was kept; nobody need wait for more.
+                return;
+            }
             if !is_answered && head.windows(4).any(|four| four == b"\r\n\r\n") {
                 is_answered = true;
                 let status = self.status.lock().unwrap().clone();
-                let length = if status.starts_with("200") { "" } else { "content-length: 0\r\nconnection: close\r\n" };
+                is_tunnel = status.starts_with("200");
+                let length = if is_tunnel { "" } else { "content-length: 0\r\nconnection: close\r\n" };
                 let answer = format!(
                     "HTTP/1.1 {status}\r\n{length}\
                      www-authenticate: Basic realm=\"attacker\"\r\n\
