@@ -22,6 +22,10 @@ const PIECE: usize = 256 * 1024;
 /// Pieces read ahead.
 const AHEAD: usize = 4;
 
+/// What to do about a source that changed.
+pub(crate) const UNTOUCHED: &str =
+    "let nothing write to the archive, and run this step again; an archive of mkmanifests that changed since must be made anew";
+
 /// What one upload session has sent so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
@@ -109,11 +113,11 @@ impl Content {
             });
             let fault = match whole {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    "it has become shorter since it was read first".to_owned()
+                    "it has become shorter since its digest was taken".to_owned()
                 }
                 Err(error) => error.to_string(),
                 Ok(()) if at == self.size && Digest::from_sha256(&hash.finalize_reset().into()) != self.digest => {
-                    "it has changed since it was read first".to_owned()
+                    "it has changed since its digest was taken".to_owned()
                 }
                 // The other side is gone where this fails: then nobody wants more.
                 Ok(()) => match pieces.blocking_send(Ok(piece.into())) {

@@ -1,6 +1,7 @@
 //! What is really the matter when a registry says no.
 
 use scar_http::Error;
+use scar_record::Time;
 use scar_tool::{Exit, Failure};
 
 use scar_registry::Fault;
@@ -13,18 +14,30 @@ use crate::target::Target;
 impl Target {
     /// The failure to show for a fault.
     pub(crate) fn failure(&self, fault: Fault) -> Failure {
-        let username = self.registry.login.as_ref().and_then(Login::username);
-        failure(
-            fault,
-            &self.registry.reference,
-            self.registry.login.is_some(),
-            username,
-            self.registry.terms.retry.longest_wait.as_secs(),
-        )
+        let expires = match &self.registry.login {
+            Some(Login::Password { password, .. }) => ecr::expiration(password),
+            _ => None,
+        };
+        let who = Who {
+            logged_in: self.registry.login.is_some(),
+            username: self.registry.login.as_ref().and_then(Login::username),
+            expires: expires.and_then(|seconds| Time::from_epoch(seconds).ok()),
+            now: Time::now(),
+        };
+        failure(fault, &self.registry.reference, &who, self.registry.terms.retry.longest_wait.as_secs())
     }
 }
 
-fn failure(fault: Fault, reference: &Reference, logged_in: bool, username: Option<&str>, cap: u64) -> Failure {
+/// Who was refused, and when.
+struct Who<'l> {
+    logged_in: bool,
+    username: Option<&'l str>,
+    /// When a password of ECR ends.
+    expires: Option<Time>,
+    now: Time,
+}
+
+fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Failure {
     let act = format!("push to '{reference}'");
     let (error, refused) = match fault {
         Fault::Fatal(failure) => return failure,
@@ -63,7 +76,7 @@ fn failure(fault: Fault, reference: &Reference, logged_in: bool, username: Optio
             "a proxy before the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
                 .to_owned(),
         ),
-        401 | 403 => refusal(plain, reference, refused, logged_in, username),
+        401 | 403 => refusal(plain, reference, refused, who),
         404 => missing(plain, reference),
         429 | 503 => match retry_after.map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
             Some(asked) => named(
@@ -80,23 +93,30 @@ fn failure(fault: Fault, reference: &Reference, logged_in: bool, username: Optio
 }
 
 /// A refusal: who we are, or what we may, or a project that is not there and may not be told of.
-fn refusal(plain: Failure, reference: &Reference, refused: bool, logged_in: bool, username: Option<&str>) -> Failure {
+fn refusal(plain: Failure, reference: &Reference, refused: bool, who: &Who<'_>) -> Failure {
     let failure = Failure { exit: Exit::Refused, ..plain };
     let project = reference.repository.split('/').next().unwrap_or_default();
-    if let Some(host) = ecr::Host::of(&reference.registry) {
-        return failure.hint(format!(
-            "the password must be of account {} and region {}, and not older than 12 hours: \
-             aws ecr get-login-password --region {} | ocipush -u AWS --password-stdin … (or ecr-password)",
-            host.account, host.region, host.region
-        ));
+    if let Some(ecr::Host { account, region }) = ecr::Host::of(&reference.registry) {
+        let anew = format!(
+            "aws ecr get-login-password --region {region} | ocipush -u AWS --password-stdin … (or ecr-password {})",
+            reference.registry
+        );
+        return failure.hint(match who.expires {
+            Some(expires) if expires <= who.now => format!("the password expired at {expires}; a new one: {anew}"),
+            Some(expires) => format!(
+                "the password holds until {expires}: it is of another account than {account} or another region than {region}, \
+                 or its user may not push; one of this registry: {anew}"
+            ),
+            None => format!("the password must be of account {account} and region {region}, and not older than 12 hours: {anew}"),
+        });
     }
-    if !logged_in {
+    if !who.logged_in {
         return failure.hint(format!(
             "no login for '{}' was found: give -u USER and --password-file FILE, or log in with docker or podman",
             reference.registry
         ));
     }
-    if username == Some("robot") {
+    if who.username == Some("robot") {
         return failure.hint("a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'");
     }
     match refused {
@@ -142,7 +162,30 @@ mod tests {
             retry_after: Some(Duration::from_secs(99_999)),
             location: None,
         };
-        failure(Fault::Http(error), &reference, username.is_some(), username, 120)
+        let who = Who { logged_in: username.is_some(), username, expires: None, now: Time::now() };
+        failure(Fault::Http(error), &reference, &who, 120)
+    }
+
+    #[test]
+    fn bad_inputs_15_and_16_an_ecr_password_that_expired_or_is_of_elsewhere_is_told() {
+        let reference = Reference::parse("123456789012.dkr.ecr.us-gov-west-1.amazonaws.com/p/r:1", None).unwrap();
+        for (now, says) in [
+            (
+                1_733_489_000,
+                "the password expired at 2024-12-06T12:43:14Z; a new one: aws ecr get-login-password --region us-gov-west-1",
+            ),
+            (
+                1_733_480_000,
+                "the password holds until 2024-12-06T12:43:14Z: it is of another account than 123456789012 or another region than us-gov-west-1",
+            ),
+        ] {
+            let expires = Some(Time::from_epoch(1_733_488_994).unwrap());
+            let who = Who { logged_in: true, username: Some("AWS"), expires, now: Time::from_epoch(now).unwrap() };
+            let failure = refusal(Failure::new(Exit::Failed, "push"), &reference, true, &who);
+            assert_eq!(failure.exit, Exit::Refused);
+            let hint = failure.hint.unwrap();
+            assert!(hint.starts_with(says), "{hint}");
+        }
     }
 
     #[test]

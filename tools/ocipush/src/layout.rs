@@ -10,7 +10,7 @@ use scar_tool::{Exit, Failure};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::body::Content;
+use crate::body::{self, Content};
 use crate::manifest;
 use crate::push::Wanted;
 use scar_registry::Reference;
@@ -57,7 +57,9 @@ pub(crate) fn write(directory: &Path, content: &Content, wanted: &Wanted, refere
         at += block.len() as u64;
     }
     if scar_record::Digest::from_sha256(&hash.finalize().into()) != content.digest {
-        return Err(Failure::new(Exit::Failed, "read the archive: it has changed since it was read first"));
+        return Err(
+            Failure::new(Exit::Failed, "read the archive: it has changed since its digest was taken").hint(body::UNTOUCHED)
+        );
     }
     layer.sync_all().map_err(failed)?;
 

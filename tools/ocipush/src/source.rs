@@ -26,7 +26,7 @@ pub(crate) enum Named {
     Record,
 }
 
-/// The archive, open and hashed.
+/// The archive, open, its digest known: computed here, or told by the record and then proven by the bytes as they are sent.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// How messages name it.
@@ -57,7 +57,9 @@ impl Named {
         }
     }
 
-    /// The archive, hashed and compared with the record's; `None` where the record has none and is that of a dry run.
+    /// The archive, and not another than the record's; `None` where the record has none and is that of a dry run.
+    ///
+    /// The record's own file is not read twice: its size is compared here, its digest while it is sent.
     ///
     /// # Errors
     /// Exit 2 without an archive, exit 7 where it is not the record's, exit 1 where it cannot be read.
@@ -70,30 +72,45 @@ impl Named {
                 if told.is_none() && record.is_dry_run() {
                     return Ok(None);
                 }
-                let path = PathBuf::from(record.need::<Archive>().map_err(|failure| {
-                    failure.hint("run mkmanifests before this step and pass its record on, or name the archive: ocipush REFERENCE FILE")
-                })?.path);
-                let file = open(&path)?;
-                Source::hash(path, file, console)?
+                let told = record.need::<Archive>().map_err(|failure| {
+                    failure.hint(
+                        "run mkmanifests before this step and pass its record on, or name the archive: ocipush REFERENCE FILE",
+                    )
+                })?;
+                Source::told(told, console)?
             }
         };
         match told.filter(|told| told.digest != source.content.digest) {
-            Some(told) => Err(Failure::new(
-                Exit::Mismatch,
-                format!(
-                    "push {}: its digest is {}, the record's archive has {}",
-                    source.name, source.content.digest, told.digest
-                ),
-            )
-            .hint(
-                "the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)",
-            )),
+            Some(told) => {
+                let (name, found, digest) = (&source.name, &source.content.digest, told.digest);
+                Err(other(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
+            }
             None => Ok(Some(source)),
         }
     }
 }
 
+/// A file that is not the archive of the record.
+fn other(message: String) -> Failure {
+    Failure::new(Exit::Mismatch, message)
+        .hint("the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)")
+}
+
 impl Source {
+    /// The record's archive, as the record tells it.
+    fn told(told: Archive, console: &Console) -> Result<Self, Failure> {
+        let path = PathBuf::from(told.path);
+        let file = open(&path)?;
+        let name = format!("'{}'", path.display());
+        let seen = seen(&file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
+        if seen.2 != told.size {
+            return Err(other(format!("push {name}: it has {} bytes, the record's archive has {}", seen.2, told.size)));
+        }
+        let (bits, file) = shared(file);
+        let content = Content { bits: Bits::File(bits), size: told.size, digest: told.digest };
+        Self { content, file, path: Some(path), name, seen }.check(console)
+    }
+
     fn hash(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
         let name = format!("'{}'", path.display());
         let failed = |error: &io::Error| Failure::io(format!("read {name}"), error);

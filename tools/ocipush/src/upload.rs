@@ -113,7 +113,7 @@ impl Target {
                 };
                 if let Some(cause) = sent.fault() {
                     let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
-                    return Err(failure.hint("let nothing write to it while this step runs, and run it again").into());
+                    return Err(failure.hint(crate::body::UNTOUCHED).into());
                 }
                 match done {
                     Err(fault) => Err(self.after(fault, content, &chunk, &lost)),

@@ -334,8 +334,27 @@ fn p30_a_source_that_changes_never_gets_a_manifest() {
     let running = site.ocipush(&path).start();
     assert!(site.registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.body_bytes > 100_000)));
     std::fs::File::options().write(true).open(&path).unwrap().set_len(31 << 20).unwrap();
-    running.wait().exits(1).says("it has become shorter since it was read first").writes_nothing();
+    running.wait().exits(1).says("it has become shorter since its digest was taken").writes_nothing();
     assert_eq!(site.registry.log().count(&manifests()), 0);
+}
+
+#[test]
+fn p30_the_records_archive_is_proven_by_the_bytes_as_they_are_sent() {
+    // The same size, other bytes: the record alone tells, and the last piece never leaves.
+    let site = Site::plain();
+    let path = site.archive(SIZE);
+    let told = crate::record(&path);
+    let mut other = bytes(SIZE);
+    other[SIZE / 2] ^= 1;
+    std::fs::write(&path, other).unwrap();
+    let outcome = site.bare().arg("--plain-http").record(&told).run();
+    outcome.exits(1).says("it has changed since its digest was taken").says("must be made anew").writes_nothing();
+    assert_eq!((site.registry.log().count(&puts()), site.registry.log().count(&manifests())), (1, 0));
+    assert_eq!(site.registry.store().blob(REPOSITORY, told["archive"]["digest"].as_str().unwrap()), None);
+    let layout = site.folder.path().join("layout");
+    let outcome = site.bare().arg("--oci-layout").arg(&layout).record(&told).run();
+    outcome.exits(1).says("it has changed since its digest was taken").writes_nothing();
+    assert!(!layout.join("index.json").exists());
 }
 
 #[test]

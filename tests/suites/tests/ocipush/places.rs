@@ -1,6 +1,7 @@
 //! Certificates: whom a push trusts, and what it says of the others.
 
 use scar_lab::certs::{Certs, Pair};
+use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::registry::RegistryOptions;
 use scar_lab::server::Listener;
 
@@ -86,4 +87,36 @@ fn a_ca_file_may_be_a_pipe() {
     let script =
         format!("ocipush {} {} --new-record --ca-file <(cat ca.pem)", site.registry.authority(), site.archive(10).display());
     scar_kit::bash(&script).folder(site.folder.path()).run().succeeds();
+}
+
+#[test]
+fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
+    let certs = Certs::new(&[]);
+    let site = secure(certs.server());
+    let ca = file(&site, "ca.pem", certs.ca_pem());
+    let archive = site.archive(100_000);
+    let run = |proxy: String| {
+        let run = site.bare().arg(&archive).args(["--new-record", "--retries", "1", "--retry-max-wait", "20ms"]);
+        run.arg("--ca-file").arg(&ca).env("HTTPS_PROXY", proxy)
+    };
+    let login = Manner::Login { user: "user".into(), password: "proxy-canary-42".into() };
+    scar_kit::secret("proxy-canary-42");
+    let proxy = Proxy::start(login.clone());
+    run(proxy.url()).run().exits(4).writes_nothing().says("from the proxy").says("it wants a login (407)");
+    assert_eq!(proxy.asked().len(), 1, "tried again");
+    proxy.behave(Manner::Refuse);
+    run(proxy.url()).run().exits(6).writes_nothing().says("from the proxy").says("it refused the connection to the server");
+    proxy.behave(Manner::Reset);
+    run(proxy.url()).run().exits(6).writes_nothing().says("proxy");
+    assert_eq!(site.registry.log().connections(), 0);
+
+    proxy.behave(login);
+    let before = proxy.asked().len();
+    run(proxy.url_with("user", "proxy-canary-42")).run().succeeds();
+    let tunnels = proxy.asked().split_off(before);
+    assert!(!tunnels.is_empty() && tunnels.iter().all(|asked| asked.status == Some(200)), "{tunnels:?}");
+    assert!(site.registry.log().requests().iter().all(|request| request.header("proxy-authorization").is_none()));
+    let before = proxy.asked().len();
+    run(proxy.url()).env("NO_PROXY", "127.0.0.0/8").run().succeeds().says("nothing was sent");
+    assert_eq!(proxy.asked().len(), before, "NO_PROXY was not honoured");
 }

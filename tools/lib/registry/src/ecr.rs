@@ -1,4 +1,21 @@
-//! AWS ECR's host names: account and region stand in them.
+//! AWS ECR: account and region stand in the host's name, and a password tells when it ends.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// When a password of ECR ends, in seconds since 1970; `None` where it does not tell. Account and region are encrypted in it.
+pub fn expiration(password: &SecretString) -> Option<i64> {
+    /// What is read of it: base64 of a JSON object, as `GetAuthorizationToken` hands it out.
+    #[derive(Deserialize)]
+    struct Token {
+        expiration: i64,
+    }
+    let text = Zeroizing::new(STANDARD.decode(password.expose_secret().trim()).ok()?);
+    serde_json::from_slice::<Token>(&text).ok().map(|token| token.expiration)
+}
 
 /// The parts of `ACCOUNT.dkr.ecr[-fips].REGION.DOMAIN` (also `dkr-ecr…` as dual-stack names have it).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +46,18 @@ impl<'h> Host<'h> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_tells_when_it_ends() {
+        let told = |text: &str| expiration(&STANDARD.encode(text).into());
+        assert_eq!(
+            told(r#"{"payload":"x","datakey":"y","version":"2","type":"DATA_KEY","expiration":1733488994}"#),
+            Some(1_733_488_994)
+        );
+        assert_eq!(told(r#"{"expiration":"soon"}"#), None);
+        assert_eq!(told("no JSON"), None);
+        assert_eq!(expiration(&"no base64!".into()), None);
+    }
 
     #[test]
     fn knows_the_hosts_of_every_partition() {
