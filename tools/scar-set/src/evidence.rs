@@ -8,6 +8,9 @@ use scar_tool::{Console, Exit, Failure};
 /// Time that the requests take beside the settling.
 const MARGIN: Duration = Duration::from_secs(120);
 
+/// How far the cluster's clock may be behind, in seconds, before a marker counts as one from before the push.
+const SKEW: i64 = 3600;
+
 /// Makes sure that the record shows artifact pushed, flag set and tag persisted.
 ///
 /// # Errors
@@ -48,8 +51,20 @@ fn missing(
         Some(specman) if specman.tag != artifact.tag => {
             Some((format!("that Specman has persisted '{}' (it tells of '{}')", artifact.tag, specman.tag), Specman::WRITER))
         }
+        Some(specman) if before(specman.persisted_at, artifact.pushed_at) => Some((
+            format!(
+                "that Specman has persisted this push (it was pushed at {}, Specman's word is from {})",
+                artifact.pushed_at, specman.persisted_at
+            ),
+            Specman::WRITER,
+        )),
         Some(_) => None,
     }
+}
+
+/// Whether Specman's word is from before the push, as in a record that was pushed anew and not waited for.
+fn before(persisted: Time, pushed: Time) -> bool {
+    persisted.timestamp().as_second() + SKEW < pushed.timestamp().as_second()
 }
 
 /// Makes sure that the session does not end in the middle of the step.
@@ -101,6 +116,11 @@ mod tests {
             (
                 ARTIFACT.to_owned() + &registry(true) + &specman("4.5.15"),
                 "persisted '0.0.0' (it tells of '4.5.15')",
+                "specman-wait",
+            ),
+            (
+                ARTIFACT.replace("12:43:14Z\",\"uploaded", "14:43:14Z\",\"uploaded") + &registry(true) + &specman("0.0.0"),
+                "it was pushed at 2024-12-06T14:43:14Z, Specman's word is from 2024-12-06T12:50:00Z",
                 "specman-wait",
             ),
         ] {
