@@ -1,0 +1,234 @@
+//! The way to the cluster: kubeconfig, permissions, plugins, certificates and the proxy.
+
+use std::os::unix::fs::PermissionsExt;
+
+use scar_lab::certs::Certs;
+use scar_lab::kube::{Access, Ca, Login, Rule};
+use scar_lab::proxy::{Manner, Proxy};
+use scar_lab::server::Listener;
+use scar_suites::KubeSite;
+use serde_json::json;
+
+use crate::{NAME, NAMESPACE, is_there, seed, site, tool};
+
+#[test]
+fn get_and_delete_on_the_one_name_are_enough() {
+    let rules = || ["get", "delete"].map(|verb| Rule::new(verb, "secrets").within(NAMESPACE).named(NAME)).to_vec();
+    let site = site();
+    site.cluster.set_access(Access::Only(rules()));
+    tool(&site).args(["--backup", "b.json"]).run().succeeds();
+    assert!(!is_there(&site));
+    tool(&site).run().succeeds().says("is absent");
+}
+
+#[test]
+fn s3_a_refusal_names_the_rule_to_ask_for() {
+    let site = site();
+    site.cluster.set_access(Access::Only(vec![Rule::new("get", "secrets")]));
+    let outcome = tool(&site).run();
+    outcome.exits(4).writes_nothing();
+    outcome.says(
+        "error: delete secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system': no permission to delete secrets \
+         'spectro-manifest-registry-secrets' in namespace 'hubble-system': DELETE SERVER",
+    );
+    outcome.says(
+        "403 Forbidden: secrets \"spectro-manifest-registry-secrets\" is forbidden: User \"kubernetes-admin\" cannot delete",
+    );
+    outcome.says(
+        "hint: ask the cluster's administrator for a Role in 'hubble-system' with the rule {apiGroups: [\"\"], resources: \
+         [\"secrets\"], resourceNames: [\"spectro-manifest-registry-secrets\"], verbs: [\"delete\"]}\n",
+    );
+    site.cluster.set_access(Access::Only(vec![]));
+    tool(&site).run().exits(4).says("no permission to get secrets");
+    assert!(is_there(&site));
+}
+
+#[test]
+fn wrong_credentials_are_refused_with_the_context() {
+    let site = site();
+    site.configure(|config| config.login = Login::Token("token-of-nobody".into()));
+    let outcome = tool(&site).secret("token-of-nobody").run();
+    outcome.exits(4).says("the cluster does not accept the credentials of context 'lab' of 'FOLDER/kubeconfig'");
+}
+
+fn behind(pair: &scar_lab::certs::Pair, certs: Certs) -> KubeSite {
+    let site = KubeSite::behind(0, certs, Listener::tls(pair.server_config()));
+    seed(&site);
+    site
+}
+
+#[test]
+fn s9_the_configured_certificate_itself_is_trusted_also_as_a_ca() {
+    for pair in [Certs::new(&[]).self_signed(), Certs::new(&[]).self_signed_ca()] {
+        let site = behind(&pair, Certs::new(&[]));
+        site.configure(|config| config.ca = Ca::Inline(pair.cert_pem.clone()));
+        tool(&site).run().succeeds();
+        assert!(!is_there(&site));
+    }
+}
+
+#[test]
+fn s9_an_untrusted_certificate_is_shown_and_nothing_is_sent() {
+    let certs = Certs::new(&[]);
+    let site = behind(&certs.unknown_ca(), certs);
+    let outcome = tool(&site).run();
+    outcome.exits(5).writes_nothing();
+    outcome.says("error: read secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system': the certificate of '127.0.0.1' is not trusted: its issuer is not known here");
+    outcome.says("SHA-256: ").says("kubectl config set-cluster lab --embed-certs --certificate-authority=server.pem");
+    assert!(site.server.log().requests().is_empty());
+    site.configure(|config| config.ca = Ca::Insecure);
+    tool(&site).run().succeeds().says("warning: context 'lab' of 'FOLDER/kubeconfig' has insecure-skip-tls-verify");
+}
+
+#[test]
+fn s9_tls_server_name_says_under_which_name_the_server_is_known() {
+    let certs = Certs::new(&["api.cluster.example"]);
+    let pair = certs.server().server_config();
+    let site = KubeSite::behind(0, certs, Listener::tls(pair));
+    seed(&site);
+    site.configure(|config| config.tls_server_name = Some("elsewhere.example".into()));
+    tool(&site)
+        .run()
+        .exits(5)
+        .says("the certificate of 'elsewhere.example' is not trusted: it is for other names")
+        .says("--tls-server-name");
+    site.configure(|config| config.tls_server_name = Some("api.cluster.example".into()));
+    tool(&site).run().succeeds();
+}
+
+#[test]
+fn s9_a_client_certificate_says_who_asks_and_an_expired_one_is_told() {
+    let site = site();
+    let client = site.certs.client("root");
+    let login =
+        |pair: &scar_lab::certs::Pair| Login::Certificate { certificate: pair.cert_pem.clone(), key: pair.key_pem.clone() };
+    site.configure(|config| config.login = login(&site.certs.expired_client("root")));
+    let outcome = tool(&site).run();
+    outcome.exits(5).says("use user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): its client certificate expired at ");
+    assert_eq!(site.server.log().connections(), 0);
+    site.configure(|config| config.login = login(&client));
+    tool(&site).run().succeeds();
+    assert!(site.server.log().requests().iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[test]
+fn s1_a_kubeconfig_that_cannot_be_used_is_told_before_anything_is_read_or_sent() {
+    let site = site();
+    let file = |name: &str, text: &str| {
+        let path = site.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let good = std::fs::read_to_string(site.kubeconfig()).unwrap();
+    let cases = [
+        (file("tab", &good.replace("    server", "\tserver")), None, "kubeconfig 'FOLDER/tab': line 6 is indented with a tab"),
+        (file("yaml", "a: [\n"), None, "kubeconfig 'FOLDER/yaml': line "),
+        (file("current", &good.replace("current-context", "x")), None, "kubeconfig 'FOLDER/current': no current context is set"),
+        (site.kubeconfig(), Some("other"), "kubeconfig 'FOLDER/kubeconfig': there is no context 'other'"),
+        (site.folder().join("none"), None, "kubeconfig 'FOLDER/none': no such file or directory"),
+        (file("data", &good.replace("authority-data: \"", "authority-data: \"%")), None, "the data is not base64"),
+        (
+            file("socks", &good.replace("    server", "    proxy-url: socks5://p:1\n    server")),
+            None,
+            "proxies of the kind 'socks5' are not supported",
+        ),
+        (file("plain", &good.replace("https://127.0.0.1", "http://k8s.example")), None, "plain HTTP would show credentials"),
+    ];
+    for (path, context, says) in cases {
+        // Standard input stays open and empty: a tool that read it would wait.
+        let mut run = site.tool("scar-secret-rm").stdin_terminal().arg("--kubeconfig").arg(path);
+        if let Some(context) = context {
+            run = run.args(["--context", context]);
+        }
+        let outcome = run.run();
+        outcome.says(says).writes_nothing();
+        assert_eq!(outcome.status(), if says.starts_with("plain") { 5 } else { 2 }, "{outcome}");
+    }
+    assert_eq!(site.server.log().connections(), 0);
+}
+
+#[test]
+fn s1_a_list_of_kubeconfigs_passes_over_what_is_missing() {
+    let site = site();
+    let list = format!("{}:{}", site.folder().join("none").display(), site.kubeconfig().display());
+    let outcome = tool(&site).env("KUBECONFIG", list).arg("-v").run();
+    outcome.succeeds().says("kubeconfig 'FOLDER/none' does not exist\n").says("context 'lab' of 'FOLDER/kubeconfig'");
+}
+
+#[test]
+fn s1_a_plugin_hands_out_the_token_and_reads_no_record() {
+    let site = site();
+    let script = site.folder().join("plugin");
+    let token = site.cluster.token();
+    let text = format!(
+        "#!/bin/sh\ncat >{}/stdin\necho '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}'\n",
+        site.folder().display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    site.configure(|config| config.login = Login::Exec { command: script.display().to_string(), arguments: vec![] });
+    tool(&site).arg("-vv").run().succeeds();
+    assert_eq!(std::fs::read_to_string(site.folder().join("stdin")).unwrap(), "");
+    site.configure(|config| config.login = Login::Exec { command: "no-such-plugin".into(), arguments: vec![] });
+    tool(&site)
+        .run()
+        .exits(2)
+        .says("find the exec plugin 'no-such-plugin' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): it is not installed");
+}
+
+#[test]
+fn a_plugin_may_hand_out_a_client_certificate() {
+    let site = site();
+    let client = site.certs.client("root");
+    let status = json!({"clientCertificateData": client.cert_pem, "clientKeyData": client.key_pem});
+    let credential = site.folder().join("credential");
+    std::fs::write(&credential, json!({"kind": "ExecCredential", "status": status}).to_string()).unwrap();
+    let arguments = vec![credential.display().to_string()];
+    site.configure(|config| config.login = Login::Exec { command: "cat".into(), arguments });
+    let outcome = tool(&site).arg("-vv").run();
+    outcome.succeeds();
+    assert!(!outcome.stderr().contains("PRIVATE KEY"));
+    assert!(site.server.log().requests().iter().all(|request| request.header("authorization").is_none()));
+    // One that hands out nothing is told, and nothing that it wrote is.
+    std::fs::write(&credential, "canary-of-the-plugin").unwrap();
+    let outcome = tool(&site).secret("canary-of-the-plugin").run();
+    outcome.exits(4).says(
+        "ask the exec plugin 'cat' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): what it wrote is no ExecCredential",
+    );
+}
+
+#[test]
+fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
+    let site = site();
+    let login = Manner::Login { user: "user".into(), password: "proxy-canary-1".into() };
+    let proxy = Proxy::start(login);
+    scar_kit::secret("proxy-canary-1");
+    let target = format!("127.0.0.1:{}", site.server.port());
+    tool(&site)
+        .env("HTTPS_PROXY", proxy.url())
+        .run()
+        .exits(4)
+        .says("from the proxy: it wants a login (407)")
+        .says("hint: give the proxy's login");
+    proxy.behave(Manner::Refuse);
+    let refused = tool(&site).env("HTTPS_PROXY", proxy.url()).args(["--timeout", "2s"]).run();
+    refused.exits(6).says("from the proxy: it refused the connection to the server");
+    assert!(site.server.log().requests().is_empty());
+    proxy.behave(Manner::Login { user: "user".into(), password: "proxy-canary-1".into() });
+    let outcome = tool(&site).env("HTTPS_PROXY", proxy.url_with("user", "proxy-canary-1")).arg("-vv").run();
+    outcome.succeeds().says(&format!("through the proxy '{}'", proxy.url()));
+    let asked = proxy.asked().pop().unwrap();
+    assert_eq!((asked.target.as_str(), asked.status), (target.as_str(), Some(200)));
+    seed(&site);
+    let before = proxy.asked().len();
+    tool(&site).env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.0/8").run().succeeds();
+    assert_eq!(proxy.asked().len(), before);
+    // The kubeconfig's own proxy-url wins over NO_PROXY, as kubectl has it.
+    seed(&site);
+    proxy.behave(Manner::Open);
+    let text = std::fs::read_to_string(site.kubeconfig()).unwrap();
+    std::fs::write(site.kubeconfig(), text.replace("    server:", &format!("    proxy-url: {}\n    server:", proxy.url())))
+        .unwrap();
+    tool(&site).env("NO_PROXY", "*").run().succeeds();
+    assert!(proxy.asked().len() > before);
+}

@@ -1,0 +1,47 @@
+//! scar-secret-rm against the lab's cluster: what it deletes, what it never touches, what it says.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod backup;
+mod removal;
+
+use std::collections::BTreeMap;
+
+use scar_kit::Run;
+use scar_suites::{KubeSite, new_record};
+
+pub(crate) const NAME: &str = "spectro-manifest-registry-secrets";
+pub(crate) const NAMESPACE: &str = "hubble-system";
+pub(crate) const PATH: &str = "/api/v1/namespaces/hubble-system/secrets/spectro-manifest-registry-secrets";
+pub(crate) const CANARY: &str = "canary-of-the-secret";
+
+/// A cluster with the secret.
+pub(crate) fn site() -> KubeSite {
+    let site = KubeSite::new(0);
+    seed(&site);
+    site
+}
+
+pub(crate) fn seed(site: &KubeSite) -> String {
+    scar_kit::secret(CANARY);
+    let data = BTreeMap::from([("password".to_owned(), CANARY.as_bytes().to_vec()), ("username".to_owned(), b"scar".to_vec())]);
+    site.cluster.put_secret(NAMESPACE, NAME, data);
+    uid(site)
+}
+
+pub(crate) fn uid(site: &KubeSite) -> String {
+    let object = site.cluster.object("secrets", NAMESPACE, NAME).expect("the secret is there");
+    object["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+pub(crate) fn is_there(site: &KubeSite) -> bool {
+    site.cluster.object("secrets", NAMESPACE, NAME).is_some()
+}
+
+pub(crate) fn tool(site: &KubeSite) -> Run {
+    site.tool("scar-secret-rm").record(&new_record())
+}
+
+pub(crate) fn requests(site: &KubeSite) -> Vec<String> {
+    site.server.log().lines().into_iter().map(|line| line.replace(PATH, "SECRET")).collect()
+}

@@ -1,0 +1,118 @@
+//! Options, the record and the session: what is refused before anything is sent, and what is passed on.
+
+use scar_kit::tool;
+use scar_lab::certs::Certs;
+use serde_json::json;
+
+use crate::vertex_site::Private;
+use crate::{home, set, site};
+
+#[test]
+fn c11_a_ca_file_is_checked_here_and_sent_without_a_key() {
+    let certs = Certs::new(&["specman"]);
+    let expired = certs.expired();
+    for (text, says) in [
+        (String::new(), "holds nothing"),
+        ("no pem".to_owned(), "holds something else"),
+        (certs.server().key_pem.clone(), "holds a private key"),
+        (expired.cert_pem.clone(), "only"),
+    ] {
+        let file = Private::new(&text);
+        let run = tool("scar-set").record(&json!({"record": "scar-tools/1"})).arg("--ca-cert").arg(file.path());
+        run.run().exits(2).writes_nothing().says("read --ca-cert").says(says);
+    }
+    let site = site();
+    let home = home();
+    let chain = format!("{}{}", certs.server().cert_pem, certs.ca_pem());
+    let file = Private::new(&format!("# chain\r\n{chain}{}", certs.server().key_pem));
+    set(&site, home.path()).arg("--ca-cert").arg(file.path()).args(["--base-content-path", "/c"]).run().succeeds();
+    let scar = site.vertex.scar();
+    let lines = |text: &str| text.lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(scar["caCert"].as_str().unwrap()), lines(&chain));
+    assert_eq!(scar["baseContentPath"], "/c");
+    assert_eq!(scar.get("insecureVerify"), None);
+}
+
+#[test]
+fn c11_checking_is_left_out_only_by_option_and_that_is_said() {
+    let site = site();
+    let home = home();
+    let outcome = set(&site, home.path()).arg("--insecure-verify").run();
+    outcome.succeeds().says("warning: VerteX will not check the certificate of").says("SCAR insecureVerify: false -> true");
+    assert_eq!(site.vertex.scar()["insecureVerify"], true);
+}
+
+#[test]
+fn c12_a_record_that_does_not_show_the_steps_before_is_refused() {
+    for (missing, says, tool_named) in [
+        ("artifact", "the manifests are pushed", "ocipush"),
+        ("pack_registry", "the pack registry's flag is set", "pack-registry-set"),
+        ("specman", "Specman has persisted the manifests", "specman-wait"),
+    ] {
+        let site = site();
+        let home = home();
+        let mut record = site.persisted();
+        record.as_object_mut().unwrap().remove(missing);
+        let run = || tool("scar-set").record(&record).home(home.path());
+        run().run().fails(
+            2,
+            &format!(
+                "scar-set: error: set SCAR: the record does not show that {says}\nscar-set: hint: run {tool_named} before this \
+                 step and pass its record on; --force goes on without\n"
+            ),
+        );
+        assert_eq!(site.server.log().connections(), 0);
+        run().arg("--force").run().succeeds().says("going on (--force)");
+    }
+}
+
+#[test]
+fn a_session_that_is_about_to_end_is_refused() {
+    let site = site();
+    let home = home();
+    let mut record = site.persisted();
+    record["session"]["expires_at"] = json!("2024-12-06T12:43:14Z");
+    let run = || tool("scar-set").record(&record).home(home.path());
+    run()
+        .run()
+        .exits(4)
+        .writes_nothing()
+        .says("use the session: it ended at 2024-12-06T12:43:14Z")
+        .says("log in again: vertex-login");
+    assert_eq!(site.server.log().connections(), 0);
+    run().arg("--force").run().succeeds();
+}
+
+#[test]
+fn bad_input_30_an_endpoint_is_scheme_host_and_port_alone() {
+    for (endpoint, error) in [
+        ("https://host/path?x=1#y", "it has a query or a fragment\nscar-set: hint: write https://HOST or https://HOST:PORT\n"),
+        ("https://host/a/b", "it has a path\nscar-set: hint: give the path apart: --base-content-path a/b\n"),
+        ("host:8443", "it is no https:// or http:// address\nscar-set: hint: write https://HOST or https://HOST:PORT\n"),
+    ] {
+        let outcome = tool("scar-set").args(["--scar-endpoint", endpoint]).run();
+        outcome.fails(2, &format!("scar-set: error: read the SCAR endpoint '{endpoint}': {error}"));
+    }
+    let outcome = tool("scar-set").args(["--scar-endpoint", "https://u:pw-in-url@host"]).run();
+    outcome.exits(2).says("it holds a login").never_says("pw-in-url");
+}
+
+#[test]
+fn the_session_leaves_the_record_unless_it_is_kept() {
+    let site = site();
+    let home = home();
+    assert_eq!(set(&site, home.path()).run().json().get("session"), None);
+    assert!(set(&site, home.path()).arg("--keep-session").run().json()["session"].is_object());
+}
+
+#[test]
+fn the_record_is_read_to_its_end_before_anything_is_sent() {
+    let site = site();
+    let home = home();
+    set(&site, home.path()).stdin("").run().exits(2).writes_nothing().says("standard input is empty");
+    set(&site, home.path()).stdout_closed().run().exits(1).says("standard output is closed");
+    assert_eq!(site.server.log().connections(), 0);
+    set(&site, home.path()).stdout_full().run().exits(1).says("no space left on device");
+    set(&site, home.path()).run().succeeds().says("already");
+    assert_eq!(site.vertex.scar_writes(), 1);
+}

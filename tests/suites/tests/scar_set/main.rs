@@ -1,0 +1,69 @@
+//! scar-set against the lab's VerteX: there, and back, with whatever goes wrong on the way.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod inputs;
+mod setting;
+mod settle;
+mod undo;
+#[path = "../vertex_site/mod.rs"]
+mod vertex_site;
+
+use std::path::{Path, PathBuf};
+
+use scar_kit::{Run, secret, tool};
+use scar_lab::vertex::{ContentServer, SPECMAN};
+use serde_json::{Value, json};
+use vertex_site::Site;
+
+pub(crate) const SCAR: &str = "/v1/system/config/scar";
+pub(crate) const VALIDATE: &str = "/v1/system/config/scar/validate";
+pub(crate) const OLD_PASSWORD: &str = "scar-canary-3";
+
+/// A site whose old SCAR wants a login, and whose Specman serves.
+pub(crate) fn site() -> Site {
+    let site = Site::start();
+    secret(OLD_PASSWORD);
+    site.vertex.set_scar(old());
+    site.vertex.set_persisted(true);
+    let login = Some(("scar".to_owned(), OLD_PASSWORD.to_owned()));
+    site.vertex.behave(|b| b.content_servers = vec![ContentServer { endpoint: "https://old.example".into(), login }]);
+    site
+}
+
+pub(crate) fn old() -> Value {
+    json!({
+        "endpoint": "https://old.example", "username": "scar", "password": OLD_PASSWORD,
+        "caCert": "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n", "baseContentPath": "content", "note": 1.50
+    })
+}
+
+/// What the guide's script puts there.
+pub(crate) fn new() -> Value {
+    json!({"endpoint": SPECMAN, "username": "", "password": ""})
+}
+
+pub(crate) fn set(site: &Site, home: &Path) -> Run {
+    tool("scar-set")
+        .record(&site.persisted())
+        .home(home)
+        .args(["--settle", "1s"])
+        .called(site.url(), "[VERTEX]")
+        .called(home.display(), "[STATE]")
+}
+
+pub(crate) fn home() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// The files in the state folder below a home.
+pub(crate) fn backups(home: &Path) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(home.join(".local/state/scar-tools"));
+    let mut files: Vec<_> = folder.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+pub(crate) fn undo(site: &Site, file: &Path) -> Run {
+    let record = json!({"record": "scar-tools/1", "session": site.session()});
+    tool("scar-set").record(&record).args(["--settle", "1s", "--undo"]).arg(file).called(site.url(), "[VERTEX]")
+}

@@ -1,0 +1,68 @@
+//! The way back.
+
+use std::path::Path;
+
+use scar_lab::vertex::Masking;
+use serde_json::json;
+
+use crate::vertex_site::Private;
+use crate::{backups, home, new, old, set, site, undo};
+
+#[test]
+fn a_hidden_password_does_not_stand_in_the_way() {
+    for masking in [Masking::Blank, Masking::Absent, Masking::Masked] {
+        let site = site();
+        let home = home();
+        site.vertex.behave(|b| b.scar_masking = masking);
+        let outcome = set(&site, home.path()).run();
+        outcome.succeeds().says("SCAR has a password that VerteX does not show: it will be gone, and undoing will ask for it");
+        assert_eq!(outcome.json()["scar"]["previous"]["has_password"], true);
+        let file = backups(home.path()).pop().unwrap();
+        undo(&site, &file).run().exits(2).writes_nothing().says("give it with --scar-password-file FILE");
+        assert_eq!(site.vertex.scar(), new());
+        let prompt = "Password for scar at https://old.example: ";
+        undo(&site, &file).answer(prompt, "scar-canary-3\n").run().succeeds();
+        assert_eq!(site.vertex.scar(), {
+            let mut expected = old();
+            let kept = expected.as_object_mut().unwrap();
+            // A setting without what the server leaves out means the same.
+            kept.retain(|_, value| *value != json!(""));
+            expected
+        });
+    }
+}
+
+#[test]
+fn undo_refuses_where_someone_has_changed_the_setting_since() {
+    let site = site();
+    let home = home();
+    set(&site, home.path()).run().succeeds();
+    let file = backups(home.path()).pop().unwrap();
+    site.vertex.set_scar(json!({"endpoint": "https://third.example"}));
+    undo(&site, &file)
+        .run()
+        .exits(7)
+        .writes_nothing()
+        .says("the present setting is not the one that was set then:\n  endpoint: 'https://third.example' -> ");
+    assert_eq!(site.vertex.scar()["endpoint"], "https://third.example");
+    let outcome = undo(&site, &file).arg("--force").run();
+    outcome.succeeds();
+    assert_eq!(site.vertex.scar(), old());
+    let scar = &outcome.json()["scar"];
+    assert_eq!((&scar["endpoint"], &scar["changed"], &scar["jobs"]), (&json!("https://old.example"), &json!(true), &json!([])));
+    undo(&site, &file).run().succeeds().says("SCAR is 'https://old.example' already");
+    let elsewhere = crate::site();
+    undo(&elsewhere, &file).run().exits(5).writes_nothing().says("the backup is of");
+    assert_eq!(elsewhere.vertex.scar_writes(), 0);
+}
+
+#[test]
+fn undo_reads_its_file_before_anything_else() {
+    let site = site();
+    for text in ["", "{}", "{\"record\":\"scar-tools/1\"}"] {
+        let file = Private::new(text);
+        undo(&site, &file.path()).run().exits(2).writes_nothing().says("read the backup");
+    }
+    undo(&site, Path::new("/nonexistent")).run().exits(2).says("no such file");
+    assert_eq!(site.server.log().connections(), 0);
+}

@@ -1,0 +1,194 @@
+//! What the lines say, when they were said, and what is told of them.
+
+use jiff::Timestamp;
+use scar_lab::PodLog as _;
+use scar_lab::faults::{Action, Match, Times};
+use scar_suites::KubeSite;
+use serde_json::json;
+
+use crate::{SOON, ago, done, error, following, info, info_at, persist, pushed, tool};
+
+#[test]
+fn waits_until_every_replica_has_said_it() {
+    let site = KubeSite::new(2);
+    let running = following(&site, tool(&site), "specman-1");
+    for line in
+        ["Syncing with OCI repo", "tags[4.5.13 4.5.15 0.0.0]", "Downloading 0.0.0", "Persisting 4.5.15", "Persisting 0.0.0"]
+    {
+        site.cluster.line("specman-0", &info(line));
+    }
+    site.cluster.line("specman-1", &info("Persisting 0.0.0"));
+    let outcome = running.wait();
+    done(&outcome, &["specman-0", "specman-1"]);
+    assert_eq!(outcome.stderr().lines().count(), 2, "{outcome}");
+    outcome.says("specman-wait: specman-0 persisted '0.0.0'\n").says("specman-wait: specman-1 persisted '0.0.0'\n");
+    let record = outcome.json();
+    assert!(record["artifact"].is_object(), "what the steps before wrote passes through");
+    // Nothing but reading was asked for, and nothing that lists or watches.
+    let requests = site.server.log().requests();
+    assert!(requests.iter().all(|request| request.method == "GET" && !request.path.ends_with("/pods")), "{requests:?}");
+}
+
+#[test]
+fn w10_a_marker_from_before_the_push_does_not_count() {
+    let site = KubeSite::new(1);
+    let old = ago(600);
+    site.cluster.line_at("specman-0", old, &info_at(old, "Persisting 0.0.0"));
+    // Written after the push, and telling a time before it.
+    site.cluster.line("specman-0", &info_at(old, "Persisting 0.0.0"));
+    let outcome = tool(&site).args(["--timeout", "3s"]).run();
+    outcome.exits(8).writes_nothing();
+    outcome.says(&format!(
+        "hint: its last '0.0.0' is of {old:.0}, before the push; if nothing was pushed since, --since {old:.0} lets it count\n"
+    ));
+    // The same where nothing of after the push was logged at all.
+    let silent = KubeSite::new(1);
+    silent.cluster.line_at("specman-0", old, &info_at(old, "Persisting 0.0.0"));
+    tool(&silent)
+        .args(["--timeout", "1s"])
+        .run()
+        .exits(8)
+        .says(&format!("hint: its last '0.0.0' is of {old:.0}, before the push"));
+    let since = format!("{old:.0}");
+    let outcome = tool(&site).args(["--since", &since]).run();
+    assert_eq!(outcome.succeeds().json()["specman"]["pods"], json!(["specman-0"]));
+    let outcome = site.tool("specman-wait").arg("--new-record").run();
+    outcome.succeeds().says("warning: neither the record nor --since says when the push was: a line of any age counts");
+}
+
+#[test]
+fn a_record_without_the_push_is_refused_before_anything_is_sent() {
+    let site = KubeSite::new(1);
+    let mut record = pushed(60);
+    record["other"] = json!(1);
+    record.as_object_mut().unwrap().remove("artifact");
+    site.tool("specman-wait").record(&record).run().fails(
+        2,
+        "specman-wait: error: read the record: it has no section 'artifact'\n\
+         specman-wait: hint: run ocipush before this step, and pass its record on\n",
+    );
+    assert_eq!(site.server.log().connections(), 0);
+}
+
+#[test]
+fn a_clock_that_differs_from_the_clusters_is_allowed_for() {
+    let site = KubeSite::new(1);
+    // The cluster is five minutes behind: its lines from after the push seem to be from before it.
+    let behind = httpdate(300);
+    site.server.faults().on(Match::any("/**"), Times::Always, Action::set_header("date", &behind));
+    let said = ago(300);
+    let running = following(&site, tool(&site).arg("-v"), "specman-0");
+    site.cluster.line_at("specman-0", said, &info_at(said, "Persisting 0.0.0"));
+    let outcome = running.wait();
+    outcome.succeeds().says("s behind this host's");
+}
+
+fn httpdate(ago_seconds: i64) -> String {
+    ago(ago_seconds).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[test]
+fn w11_what_a_terminal_would_obey_is_shown_escaped() {
+    let site = KubeSite::new(1);
+    let now = Timestamp::now();
+    site.cluster.entry("specman-0", None, now, b"a\x1b[2Jb\xc2\x9bc\rd\x00e\xff\xfe", true);
+    let outcome = tool(&site).args(["--timeout", "2s"]).run();
+    outcome.exits(8).says("last line ").says("a\\x1b[2Jb\\x9bc\\rd\\x00e");
+    assert!(!outcome.stderr().contains('\u{1b}'), "{outcome}");
+    site.cluster.entry("specman-0", None, Timestamp::now(), b"level=info msg=\"Persisting 0.0.0\" x=\"\xff\x1b\"", true);
+    done(&tool(&site).run(), &["specman-0"]);
+}
+
+#[test]
+fn specmans_own_error_about_the_tag_ends_the_wait() {
+    for (message, status, hint) in [
+        ("Error pulling 0.0.0: 401 Unauthorized", 4, "wrong credentials"),
+        ("Error pulling 0.0.0: x509: certificate signed by unknown authority", 5, "give the CA in its pack registry entry"),
+        ("GET https://harbor.example/v2/x/manifests/0.0.0: MANIFEST_UNKNOWN", 3, "another repository"),
+        ("persist 0.0.0: no space left on device", 1, "enlarge Specman's claim"),
+    ] {
+        let site = KubeSite::new(1);
+        let running = following(&site, tool(&site).args(["--patience", "1s"]), "specman-0");
+        site.cluster.line_at("specman-0", Timestamp::now(), &error(message));
+        let outcome = running.wait();
+        outcome.exits(status).writes_nothing().says(hint);
+        outcome.says(&format!("error: wait for Specman to persist '0.0.0': pod 'specman-0' says: {message}\n"));
+    }
+    // Another tag's error, and one that passes by itself, end nothing.
+    let site = KubeSite::new(1);
+    let running = following(&site, tool(&site).args(["--patience", "1s"]), "specman-0");
+    site.cluster.line("specman-0", &error("Error pulling 4.5.13: 401 Unauthorized"));
+    site.cluster.line("specman-0", &error("dial tcp: connection refused"));
+    persist(&site, "specman-0");
+    done(&running.wait(), &["specman-0"]);
+}
+
+#[test]
+fn tags_without_ours_are_told_at_the_deadline() {
+    let site = KubeSite::new(1);
+    site.cluster.line("specman-0", &info("tags[4.5.13 4.5.15]"));
+    let outcome = tool(&site).args(["--timeout", "2s"]).run();
+    outcome.exits(8).says("hint: the tags that Specman sees lack '0.0.0': is the flag set on the registry that was pushed to");
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_waited_for() {
+    let site = KubeSite::new(1);
+    let outcome = tool(&site).arg("--dry-run").run();
+    outcome
+        .succeeds()
+        .says("would wait until every replica of StatefulSet 'specman' has logged that the tag '0.0.0' is persisted, at ");
+    outcome.says("specman-wait: specman-0 is Running\n");
+    assert_eq!(outcome.json()["dry_run"], true);
+    assert_eq!(outcome.json().get("specman"), None);
+    let bare = site.tool("specman-wait").record(&json!({"record": "scar-tools/1", "dry_run": true})).run();
+    bare.succeeds().says("is persisted, after the push\n");
+}
+
+#[test]
+fn a_session_that_may_end_before_the_wait_is_told() {
+    let site = KubeSite::new(1);
+    persist(&site, "specman-0");
+    let mut record = pushed(60);
+    let end = format!("{:.0}", ago(-120));
+    record["session"] =
+        json!({"endpoint": "https://v.example", "authorization": "session-canary", "expires_at": end, "insecure": false});
+    let outcome = site.tool("specman-wait").secret("session-canary").record(&record).run();
+    done(&outcome, &["specman-0"]);
+    outcome.says(&format!("warning: the session in the record ends at {end}, which may be before Specman is done\n"));
+}
+
+#[test]
+fn another_set_and_container_are_options() {
+    let site = KubeSite::new(0);
+    site.cluster.add_statefulset("manifests", 1, &["proxy", "server"]);
+    let now = Timestamp::now();
+    site.cluster.entry("manifests-0", Some("server"), now, info("Persisting 0.0.0").as_bytes(), true);
+    let outcome = tool(&site).args(["--statefulset", "manifests", "--container", "server"]).run();
+    assert_eq!(outcome.succeeds().json()["specman"]["pods"], json!(["manifests-0"]));
+    tool(&site).args(["--tag", "a b"]).run().exits(2).says("' ' at 2 in 'a b' is not allowed");
+    tool(&site).args(["--timeout", "5"]).run().exits(2).says("has no unit");
+}
+
+#[test]
+fn on_a_terminal_it_shows_what_it_last_saw() {
+    let site = KubeSite::new(1);
+    let running = following(&site, tool(&site).stderr_terminal().terminal(120), "specman-0");
+    site.cluster.line("specman-0", &info("Downloading 0.0.0"));
+    assert!(site.server.log().wait(SOON, |all| all.iter().filter(|r| r.path.ends_with("/pods/specman-0")).count() > 1));
+    persist(&site, "specman-0");
+    let outcome = running.wait();
+    done(&outcome, &["specman-0"]);
+    let screen = outcome.screen();
+    assert!(screen.contains("waiting for Specman") && screen.contains("0 of 1 persisted '0.0.0'"), "{outcome}");
+}
+
+#[test]
+fn other_words_may_be_what_is_waited_for() {
+    let site = KubeSite::new(1);
+    persist(&site, "specman-0");
+    site.cluster.line("specman-0", &info("stored 0.0.0 on disk"));
+    done(&tool(&site).args(["--marker", "stored {tag} on"]).run(), &["specman-0"]);
+    tool(&site).args(["--marker", "kept {tag}", "--timeout", "2s"]).run().exits(8);
+    tool(&site).args(["--marker", "Persisting"]).run().exits(2).says("must hold {tag} once");
+}
