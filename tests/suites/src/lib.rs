@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
+pub mod crates;
 
 pub use cluster::KubeSite;
 

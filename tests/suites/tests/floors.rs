@@ -1,12 +1,11 @@
-//! The floors of the design, read from cargo's own metadata: arrows lead downwards, and no crate comes in that must not.
+//! The floors of the design, read from cargo's own metadata: arrows lead downwards, and no tool links what it must not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// Which cargo runs this, and where its registry is.
-#![allow(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
-use scar_kit::{TOOLS, program, workspace};
+use cargo_metadata::{DependencyKind, Metadata, Package};
+use scar_kit::{TOOLS, workspace};
+use scar_suites::crates::metadata;
 
 /// Our crates from the ground up; each may use what stands before its floor. The tools and [`BESIDE`] are the top floor.
 const FLOORS: [&[&str]; 6] = [
@@ -37,10 +36,6 @@ const NETWORK: [&str; 13] = [
     "k8s-openapi",
     "oci-client",
 ];
-
-fn metadata() -> Metadata {
-    MetadataCommand::new().current_dir(workspace()).other_options(vec!["--offline".into(), "--locked".into()]).exec().unwrap()
-}
 
 /// What a package is built from on this platform, itself included: its normal and build dependencies and theirs.
 fn tree<'a>(metadata: &'a Metadata, name: &str) -> BTreeSet<&'a str> {
@@ -114,43 +109,6 @@ fn the_tools_of_http_link_no_kubernetes() {
     for name in ["ocipush", "vertex-login", "pack-registry-set", "scar-set", "scar-get", "ecr-password"] {
         let tree = tree(&metadata, name);
         assert!(!tree.iter().any(|crate_| crate_.starts_with("kube") || *crate_ == "k8s-openapi"), "{name}");
-    }
-}
-
-/// Every crate that is built, for the tests too, as `name version`. cargo's metadata also lists optional dependencies that
-/// no feature takes (ring is one); its tree does not.
-fn built() -> BTreeSet<(String, String)> {
-    let tree = program(std::env::var_os("CARGO").unwrap()).folder(workspace()).args([
-        "tree",
-        "--workspace",
-        "--offline",
-        "--locked",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}",
-    ]);
-    // cargo finds its registry through the real HOME.
-    let homes = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"].map(|name| (name, std::env::var_os(name)));
-    let tree = homes.into_iter().fold(tree, |tree, (name, value)| match value {
-        Some(value) => tree.env(name, value),
-        None => tree,
-    });
-    let tree = tree.home(std::env::var_os("HOME").unwrap()).run();
-    let lines = tree.succeeds().stdout();
-    let words = lines.lines().filter_map(|line| line.split_once(" v"));
-    words.map(|(name, rest)| (name.to_owned(), rest.split(' ').next().unwrap().to_owned())).collect()
-}
-
-#[test]
-fn there_is_one_tls_stack_and_one_http_client() {
-    let built = built();
-    for banned in ["ring", "openssl", "openssl-sys", "native-tls", "hyper-tls", "ureq", "isahc", "curl", "surf", "attohttpc"] {
-        assert!(built.iter().all(|(name, _)| name != banned), "{banned} is built");
-    }
-    for single in ["reqwest", "rustls", "hyper", "aws-lc-rs", "kube-client", "tokio"] {
-        let versions: Vec<_> = built.iter().filter(|(name, _)| name == single).collect();
-        assert_eq!(versions.len(), 1, "{single}: {versions:?}");
     }
 }
 

@@ -1,0 +1,156 @@
+//! What is linked of others: where it comes from, under which licence, and what is never among it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+
+use scar_kit::workspace;
+use scar_suites::crates::{built, metadata};
+
+/// The licences under which a site may be handed what we link: none asks for more than its own text beside the binary.
+const LICENCES: [&str; 8] =
+    ["Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "Unicode-3.0", "Zlib"];
+
+/// The one registry, as a lock spells it.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// The lock's packages, each as its keys and values.
+fn lock() -> Vec<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(workspace().join("Cargo.lock")).unwrap();
+    let packages = text.split("[[package]]\n").skip(1);
+    let pairs = |package: &str| {
+        let lines = package.lines().filter_map(|line| line.split_once(" = "));
+        lines.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+    };
+    packages.map(pairs).collect()
+}
+
+/// Whether we may ship under an SPDX expression, the older spelling with `/` included: one side of each `OR`, both of each
+/// `AND`, which binds closer.
+fn may_ship(expression: &str) -> bool {
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let words: Vec<_> = spaced.split_whitespace().collect();
+    let mut rest = words.as_slice();
+    let answer = any(&mut rest);
+    assert!(rest.is_empty(), "no expression of licences: {expression}");
+    answer
+}
+
+fn any(words: &mut &[&str]) -> bool {
+    let mut answer = every(words);
+    while next(words, "OR") {
+        answer |= every(words);
+    }
+    answer
+}
+
+fn every(words: &mut &[&str]) -> bool {
+    let mut answer = one(words);
+    while next(words, "AND") {
+        answer &= one(words);
+    }
+    answer
+}
+
+fn one(words: &mut &[&str]) -> bool {
+    if next(words, "(") {
+        let answer = any(words);
+        assert!(next(words, ")"), "a parenthesis stays open");
+        return answer;
+    }
+    let (licence, rest) = words.split_first().expect("a licence");
+    *words = rest;
+    if next(words, "WITH") {
+        let (exception, rest) = words.split_first().expect("an exception");
+        *words = rest;
+        return LICENCES.contains(&format!("{licence} WITH {exception}").as_str());
+    }
+    LICENCES.contains(licence)
+}
+
+/// Takes the word where it is the next one.
+fn next(words: &mut &[&str], word: &str) -> bool {
+    let is_next = words.first() == Some(&word);
+    if is_next {
+        *words = &words[1..];
+    }
+    is_next
+}
+
+#[test]
+fn an_expression_of_licences_is_read_as_spdx_means_it() {
+    for (expression, answer) in [
+        ("MIT", true),
+        ("GPL-3.0-only", false),
+        ("GPL-3.0-only OR MIT", true),
+        ("GPL-3.0-only AND MIT", false),
+        ("MIT AND GPL-3.0-only OR ISC", true),
+        ("MIT AND (GPL-3.0-only OR ISC)", true),
+        ("(MIT OR GPL-3.0-only) AND GPL-3.0-only", false),
+        ("Unlicense/MIT", true),
+        ("Unlicense/LGPL-2.1", false),
+        ("Apache-2.0 WITH LLVM-exception", true),
+        ("Apache-2.0 WITH Classpath-exception-2.0", false),
+        ("GPL-2.0 WITH LLVM-exception OR Zlib", true),
+    ] {
+        assert_eq!(may_ship(expression), answer, "{expression}");
+    }
+}
+
+#[test]
+fn every_crate_may_be_shipped_under_its_licence() {
+    let metadata = metadata();
+    let others: Vec<_> = metadata.packages.iter().filter(|package| package.source.is_some()).collect();
+    assert!(others.len() > 300, "{}", others.len());
+    for package in others {
+        let licence = package.license.as_deref().unwrap_or_else(|| panic!("{} names no licence", package.id));
+        assert!(may_ship(licence), "{}: {licence}", package.id);
+    }
+    assert!(metadata.workspace_packages().iter().all(|package| package.license.as_deref() == Some("Apache-2.0")));
+}
+
+#[test]
+fn every_crate_is_ours_or_of_the_one_registry_with_its_checksum() {
+    let lock = lock();
+    assert!(lock.len() > 300, "{}", lock.len());
+    let mut ours: Vec<_> = metadata().workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    ours.sort();
+    let local = lock.iter().filter(|package| !package.contains_key("source")).map(|package| package["name"].clone());
+    assert_eq!(local.collect::<Vec<_>>(), ours);
+    for package in lock.iter().filter(|package| package.contains_key("source")) {
+        assert_eq!(package["source"], REGISTRY, "{}", package["name"]);
+        assert_eq!(package["checksum"].len(), 64, "{}", package["name"]);
+    }
+    // Nothing turns the registry into another one, or a crate into one from elsewhere.
+    let root = std::fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    assert!(!root.contains("\n[patch") && !root.contains("\n[replace") && !root.contains("git = "));
+}
+
+#[test]
+fn there_is_one_tls_stack_and_one_http_client() {
+    let built = built();
+    for banned in [
+        "ring",
+        "openssl",
+        "openssl-sys",
+        "openssl-src",
+        "native-tls",
+        "boring",
+        "boring-sys",
+        "s2n-tls",
+        "mbedtls",
+        "hyper-tls",
+        "tokio-native-tls",
+        "ureq",
+        "isahc",
+        "curl",
+        "curl-sys",
+        "surf",
+        "attohttpc",
+    ] {
+        assert!(built.iter().all(|(name, _)| name != banned), "{banned} is built");
+    }
+    for single in ["reqwest", "rustls", "hyper", "aws-lc-rs", "aws-lc-sys", "kube-client", "tokio"] {
+        let versions: Vec<_> = built.iter().filter(|(name, _)| name == single).collect();
+        assert_eq!(versions.len(), 1, "{single}: {versions:?}");
+    }
+}
