@@ -278,6 +278,15 @@ fn m9_success_means_that_file_rename_and_folder_are_on_the_disk() {
 }
 
 #[test]
+fn m9_a_sync_that_fails_while_the_archive_is_written_is_not_forgotten() {
+    let Some(strace) = peer("strace") else { return };
+    let site = Site::new(9 << 20);
+    let outcome = site.traced(&strace, &["-e", "inject=fdatasync:error=EIO:when=1"]).run();
+    outcome.fails(1, "mkmanifests: error: sync '[OUT]/manifests.tgz': input/output error\n");
+    site.is_as_before(&outcome);
+}
+
+#[test]
 fn m12_of_two_runs_at_once_one_wins_whole() {
     let site = Site::new(6 << 20);
     // Into the tree itself, so that each also meets the other's temporary file.

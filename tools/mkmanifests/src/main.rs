@@ -2,6 +2,7 @@
 //!
 //! The archive is the tree exactly, the same bytes for the same content, and never half a file.
 
+mod drain;
 mod entry;
 mod exclude;
 mod fault;

@@ -1,7 +1,7 @@
 //! The step as a whole: list, see that it can go well, pack, commit; and again where the tree was in motion.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,7 +93,7 @@ pub(crate) fn archive(source: &Source, target: &Target, plan: &Plan, console: &C
         let attempt = list(source, target.output(), plan, Some(&interrupt), console).and_then(|tree| {
             draft.room(tree.count.bytes / SMALLEST, "an archive of this tree").map_err(Stopped::For)?;
             let name = target.path().display().to_string();
-            let written = write(source, &tree, plan, Some(&interrupt), console, draft.file(), &name)?;
+            let written = write(source, &tree, plan, Some(&interrupt), console, &mut draft.writer(), &name)?;
             Ok((tree.count, written))
         });
         match attempt {
@@ -234,7 +234,7 @@ fn write(
     plan: &Plan,
     interrupt: Option<&Interrupt>,
     console: &Console,
-    out: &mut File,
+    out: &mut (impl Write + Send),
     name: &str,
 ) -> Result<Written, Stopped> {
     let progress = console.progress_bytes("packing", Some(tree.count.bytes));

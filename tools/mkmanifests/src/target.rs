@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use scar_tool::{Console, Exit, Failure};
 use tempfile::NamedTempFile;
 
+use crate::drain::{Drain, Draining};
 use crate::exclude::{Output, RANDOM, TEMPORARY, is_temporary};
 
 /// Tries to make a temporary file that another run does not take for a stale one.
@@ -32,6 +33,7 @@ pub(crate) struct Target {
 pub(crate) struct Draft<'a> {
     target: &'a Target,
     file: NamedTempFile,
+    drain: Drain,
 }
 
 impl Target {
@@ -99,7 +101,8 @@ impl Target {
     pub(crate) fn draft(&self, console: &Console) -> Result<Draft<'_>, Failure> {
         self.remove_stale(console);
         let file = self.temporary().map_err(|error| self.failed("write", error))?;
-        let draft = Draft { target: self, file };
+        let drain = Drain::start(file.as_file()).map_err(|error| self.failed("write", error))?;
+        let draft = Draft { target: self, file, drain };
         draft.room(self.old_size / 2, "the archive that is there")?;
         Ok(draft)
     }
@@ -143,9 +146,9 @@ impl Target {
 }
 
 impl Draft<'_> {
-    /// The open file.
-    pub(crate) fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+    /// Writes to the file.
+    pub(crate) fn writer(&self) -> Draining<'_> {
+        self.drain.writer(self.file.as_file())
     }
 
     /// Empties it, for another try.
@@ -183,7 +186,7 @@ impl Draft<'_> {
     /// Exit 1, naming the step. The old archive is in place unless it was the folder's sync that failed.
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let target = self.target;
-        self.file.as_file().sync_all().map_err(|error| target.failed("sync", error))?;
+        self.drain.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
         self.file.persist(&target.path).map_err(|error| target.failed("rename to", error.error))?;
         File::open(&target.folder)
             .and_then(|folder| folder.sync_all())
