@@ -11,9 +11,8 @@ use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Failure, HELP};
 use scar_trust::TlsOptions;
 
-use scar_registry::Reference;
 use scar_registry::login::Places;
-use scar_registry::{Scope, Terms};
+use scar_registry::{Named, Reference, Scope, Terms};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -105,43 +104,24 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// What of the environment names the goal.
-#[derive(Debug, Default)]
-struct Environment {
-    registry: Option<String>,
-    base: Option<String>,
-}
-
 impl Options {
     /// Where it goes.
     ///
     /// # Errors
     /// Exit 2 for a reference that is none, or none at all.
     pub(crate) fn reference(&self, console: &Console) -> Result<Reference, Failure> {
-        let set =
-            |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-        let environment = match set("OCI_PACK_REGISTRY") {
-            Some(registry) => Environment { registry: Some(registry), base: set("OCI_PACK_BASE") },
-            None => {
-                let registry = set("ECR_PACK_REGISTRY");
-                let base = if registry.is_some() { set("ECR_PACK_BASE") } else { set("OCI_PACK_BASE").or(set("ECR_PACK_BASE")) };
-                Environment { registry, base }
-            }
-        };
-        let reference = self.reference_in(&environment)?;
+        let reference = self.reference_in(&Named::from_environment())?;
         if self.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
             console.warn(format!("'--base-path' goes with a bare HOST[:PORT]; it is not used for '{reference}'"));
         }
         Ok(reference)
     }
 
-    fn reference_in(&self, environment: &Environment) -> Result<Reference, Failure> {
-        let named = self.reference.as_deref();
-        let Some(text) = named.or(environment.registry.as_deref()) else {
-            return Err(Failure::misuse("no REFERENCE is given, and neither OCI_PACK_REGISTRY nor ECR_PACK_REGISTRY is set")
-                .hint("name the registry: ocipush HOST[:PORT]"));
-        };
-        Reference::parse(text, self.base_path.as_deref().or(environment.base.as_deref()))
+    fn reference_in(&self, environment: &Named) -> Result<Reference, Failure> {
+        environment.or_typed(self.reference.as_deref(), self.base_path.as_deref())?.ok_or_else(|| {
+            Failure::misuse("no REFERENCE is given, and neither OCI_PACK_REGISTRY nor ECR_PACK_REGISTRY is set")
+                .hint("name the registry: ocipush HOST[:PORT]")
+        })
     }
 
     /// The layer's title.
@@ -237,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_environment_names_the_registry_where_no_operand_does() {
-        let environment = Environment { registry: Some("env.example".into()), base: Some("base".into()) };
+        let environment = Named { registry: Some("env.example".into()), base: Some("base".into()) };
         for (arguments, whole) in [
             (&[][..], "env.example/base/spectro-manifests/manifest:0.0.0"),
             (&["arg.example"], "arg.example/base/spectro-manifests/manifest:0.0.0"),
@@ -246,7 +226,7 @@ mod tests {
         ] {
             assert_eq!(options(arguments).reference_in(&environment).unwrap().to_string(), whole);
         }
-        assert!(options(&[]).reference_in(&Environment::default()).is_err());
+        assert!(options(&[]).reference_in(&Named::default()).is_err());
     }
 
     #[test]

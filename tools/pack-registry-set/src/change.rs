@@ -8,18 +8,14 @@ use std::path::Path;
 use scar_http::{Error, StatusCode};
 use scar_record::PackRegistry;
 use scar_tool::{Console, Exit, Failure, signal};
+use scar_vertex::entry::{self, Entry, FLAG, Kind, Wanted, path};
 use scar_vertex::{Api, Object, Settled, differences, save};
 
 use crate::credentials::Given;
-use crate::entry::{self, Entry, Kind, Wanted};
 use crate::sync;
 
-/// The field that the console's box stands for.
-const FLAG: &[&str] = &["spec", "containsSpectroManifest"];
 /// What the server changes by itself.
 const OWN: &[&str] = &["status"];
-/// Where below the entry's base path Specman looks (guide step 5).
-const MANIFESTS: &str = "spectro-manifests/manifest";
 
 /// What is to be done, and with what.
 pub(crate) struct Change<'a> {
@@ -36,12 +32,9 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     /// Sets the flag of the entry that is wanted; `None` after a dry run.
     pub(crate) async fn run(&self, wanted: &Wanted) -> Result<Option<PackRegistry>, Failure> {
-        let list = self.api.get("/v1/registries/oci/summary").await;
-        let list = list.map_err(|error| self.api.failure("list the pack registries", &error))?;
-        let entries = entry::entries(&list)
-            .ok_or_else(|| Failure::new(Exit::Mismatch, "list the pack registries: the answer is no list of pack registries"))?;
+        let entries = entry::list(self.api).await?;
         let entry = entry::pick(&entries, wanted)?;
-        let (kind, before) = self.read(entry).await?;
+        let (kind, before) = entry.read(self.api).await?;
         self.check_place(entry, &before)?;
         if before.flag(FLAG) == self.flag {
             match self.dry_run {
@@ -70,33 +63,6 @@ impl Change<'_> {
         Ok(Some(self.section(entry, kind, true)))
     }
 
-    /// The whole object of an entry. A list that does not tell its kind is helped by asking for both.
-    async fn read(&self, entry: &Entry) -> Result<(Kind, Object), Failure> {
-        let kinds: &[Kind] = match entry.kind {
-            Some(Kind::Basic) => &[Kind::Basic],
-            Some(Kind::Ecr) => &[Kind::Ecr],
-            None => &[Kind::Basic, Kind::Ecr],
-        };
-        let mut last = None;
-        for kind in kinds {
-            match self.api.get(&path(&entry.uid, *kind)).await {
-                Ok(object) if object.object(&["spec"]).is_some() => return Ok((*kind, object)),
-                Ok(_) => {
-                    let act = format!("read the pack registry '{}'", entry.name);
-                    return Err(Failure::new(Exit::Mismatch, format!("{act}: the answer is no pack registry")));
-                }
-                Err(error) => {
-                    let absent = error.status() == Some(StatusCode::NOT_FOUND);
-                    last = Some(self.api.failure(&format!("read the pack registry '{}'", entry.name), &error));
-                    if !absent {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| Failure::new(Exit::Absent, format!("read the pack registry '{}'", entry.name))))
-    }
-
     /// Specman fetches from one place below the entry: what was pushed elsewhere would never be found.
     fn check_place(&self, entry: &Entry, object: &Object) -> Result<(), Failure> {
         if let Some(registry) = self.registry.filter(|registry| !entry::same_host(registry, &entry.endpoint)) {
@@ -104,7 +70,7 @@ impl Change<'_> {
         }
         let Some(repository) = self.repository.filter(|_| self.flag) else { return Ok(()) };
         let base = object.text_or_empty(&["spec", "baseContentPath"]);
-        let expected = expected_repository(&base);
+        let expected = entry::expected_repository(object);
         if repository == expected {
             return Ok(());
         }
@@ -132,7 +98,7 @@ impl Change<'_> {
 
     async fn write(&self, entry: &Entry, kind: Kind, before: &Object, after: &Object) -> Result<(), Failure> {
         let act = format!("set the flag of '{}'", entry.name);
-        let (_, now) = self.read(entry).await?;
+        let (_, now) = entry.read(self.api).await?;
         let changed = differences(before, &now, OWN);
         if !changed.is_empty() {
             let failure =
@@ -162,7 +128,7 @@ impl Change<'_> {
             }
         }
         let (_, now) =
-            self.read(entry).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?;
+            entry.read(self.api).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?;
         if now.flag(FLAG) != self.flag {
             return Err(Failure::new(
                 Exit::Mismatch,
@@ -191,38 +157,10 @@ impl Change<'_> {
 /// When the server notes a change.
 const STAMP: &str = "metadata.lastModifiedTimestamp";
 
-fn path(uid: &str, kind: Kind) -> String {
-    format!("/v1/registries/oci/{uid}/{}", kind.word())
-}
-
 fn told(failure: Failure, changes: &[scar_vertex::Change]) -> Failure {
     changes.iter().fold(failure, |failure, change| failure.detail(change))
 }
 
 fn same_text(held: &str, object: &Object) -> bool {
     Object::parse(held.trim()).is_ok_and(|held| differences(&held, object, OWN).is_empty())
-}
-
-/// The repository that Specman fetches from, for an entry's base content path.
-fn expected_repository(base: &str) -> String {
-    match base.trim_matches('/') {
-        "" => MANIFESTS.to_owned(),
-        base => format!("{base}/{MANIFESTS}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn specman_looks_below_the_base_content_path() {
-        for (base, repository) in [
-            ("spectro-packs", "spectro-packs/spectro-manifests/manifest"),
-            ("/a/b/", "a/b/spectro-manifests/manifest"),
-            ("", "spectro-manifests/manifest"),
-        ] {
-            assert_eq!(expected_repository(base), repository);
-        }
-    }
 }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use scar_http::{Login, LoginOptions, Origin, secret_file};
 use scar_tool::{Console, Failure};
+use scar_vertex::entry::Kind;
 use scar_vertex::{Object, is_mask, names_a_secret};
 use secrecy::{ExposeSecret, SecretString};
-
-use crate::entry::Kind;
 
 /// The registry's own login, for an entry whose secrets VerteX does not show.
 #[derive(clap::Args, Debug, Clone, Default)]

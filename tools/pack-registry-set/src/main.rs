@@ -2,7 +2,6 @@
 
 mod change;
 mod credentials;
-mod entry;
 mod options;
 mod sync;
 
@@ -11,7 +10,7 @@ use std::process::ExitCode;
 use options::Options;
 use scar_record::{Artifact, Input, Record, Session};
 use scar_tool::{Console, Failure};
-use scar_vertex::Api;
+use scar_vertex::{Api, entry};
 
 fn main() -> ExitCode {
     scar_tool::main(include_str!("../../../man/pack-registry-set.1"), run)

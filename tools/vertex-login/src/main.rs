@@ -1,9 +1,7 @@
 //! vertex-login: a session of the VerteX System API, from a password or from a token of the browser (guide steps 10
 //! and 11).
 
-mod login;
 mod options;
-mod token;
 
 use std::process::ExitCode;
 
@@ -12,6 +10,7 @@ use scar_http::{Client, Origin};
 use scar_record::{Record, Session};
 use scar_tool::{Console, Failure};
 use scar_trust::Trust;
+use scar_vertex::{block_on, browser, login};
 use secrecy::{ExposeSecret, SecretString};
 
 fn main() -> ExitCode {
@@ -29,13 +28,14 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     }
     let session = match &plan.way {
         Way::Token(given) => {
-            let session = session(&plan.origin, token::shaped(given)?, &trust);
-            token::accepted(client, &session, options.timeout, console)?;
+            let session = session(&plan.origin, browser::shaped(given)?, &trust);
+            block_on(browser::accepted(client, &session, options.timeout, console))?;
             session
         }
-        Way::Password { username, login } => {
-            let password = login.password(username, &plan.origin)?;
-            session(&plan.origin, login::syslogin(&client, username, &password, options.timeout, console)?, &trust)
+        Way::Password { username, login: given } => {
+            let password = given.password(username, &plan.origin)?;
+            let token = block_on(login::syslogin(&client, username, &password, options.timeout, console))?;
+            session(&plan.origin, token, &trust)
         }
     };
     match session.expires_at {

@@ -47,6 +47,21 @@ impl Cluster {
         *self.sender.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The API server's address.
+    pub fn server(&self) -> String {
+        self.sender.server.to_string().trim_end_matches('/').to_owned()
+    }
+
+    /// The address of the proxy through which it is reached; `None` where it is reached directly.
+    pub fn proxy(&self) -> Option<&str> {
+        self.sender.proxy.as_deref()
+    }
+
+    /// Until when the server's certificate holds, in seconds since 1970, once it was seen.
+    pub fn certificate_until(&self) -> Option<u64> {
+        self.sender.seen.until()
+    }
+
     pub(crate) fn console(&self) -> &Console {
         &self.sender.console
     }

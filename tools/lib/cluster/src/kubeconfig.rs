@@ -38,6 +38,15 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// Whether it names a cluster at all, reachable or not.
+    pub(crate) fn names_one(&self) -> bool {
+        let default = || self.home.as_ref().is_some_and(|home| home.join(".kube/config").exists());
+        let in_pod = || self.service.is_some() && Path::new(SERVICE_ACCOUNT).exists();
+        self.kubeconfig.is_some() || default() || in_pod()
+    }
+}
+
 /// One context with what it stands for.
 pub(crate) struct Chosen {
     /// The context's name.

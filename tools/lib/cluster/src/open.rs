@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::client::Body;
 use rustls_pki_types::ServerName;
 use scar_tool::{Console, Failure};
-use scar_trust::Proxy;
+use scar_trust::{Proxy, Seen};
 use secrecy::ExposeSecret;
 use tower::BoxError;
 
@@ -90,6 +90,8 @@ impl Opened {
             server_name,
             http: Mutex::new(None),
             skew: Mutex::new(None),
+            proxy: proxy.as_ref().map(|proxy| proxy.address().to_owned()),
+            seen: Seen::default(),
             console: console.clone(),
         };
         sender.http(None)?;

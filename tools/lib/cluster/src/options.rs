@@ -18,3 +18,10 @@ pub struct ClusterOptions {
     #[arg(short, long, value_name = "NAME", default_value = "hubble-system", value_parser = crate::name::namespace)]
     pub namespace: String,
 }
+
+impl ClusterOptions {
+    /// Whether anything says which cluster is meant: an option, `KUBECONFIG`, `~/.kube/config`, or a pod's service account.
+    pub fn name_one(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some() || crate::kubeconfig::Environment::read().names_one()
+    }
+}

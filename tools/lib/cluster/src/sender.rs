@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use rustls_pki_types::ServerName;
 use scar_tool::{Console, Failure};
-use scar_trust::Trust;
+use scar_trust::{Seen, Trust};
 use secrecy::ExposeSecret;
 
 use crate::connector::Connector;
@@ -47,6 +47,10 @@ pub(crate) struct Sender {
     pub(crate) http: Mutex<Option<(Http, Option<String>)>>,
     /// The server's clock less ours, as its last answer told.
     pub(crate) skew: Mutex<Option<SignedDuration>>,
+    /// The proxy's address, where one is on the way.
+    pub(crate) proxy: Option<String>,
+    /// The server's certificate.
+    pub(crate) seen: Seen,
     pub(crate) console: Console,
 }
 
@@ -86,7 +90,7 @@ impl Sender {
         {
             return Ok(client.clone());
         }
-        let tls = self.trust.trust(issued)?.client_config(true)?;
+        let tls = self.trust.trust(issued)?.seen_by(&self.seen).client_config(true)?;
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let builder = match &self.server_name {
             Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),

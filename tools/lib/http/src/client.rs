@@ -132,6 +132,11 @@ impl Client {
         &self.origin
     }
 
+    /// The address of the proxy through which the origin is reached; `None` where it is reached directly.
+    pub fn proxy(&self) -> Option<&str> {
+        self.proxy.as_ref().filter(|proxy| proxy.covers(self.base.as_str())).map(Proxy::address)
+    }
+
     /// The root of the client's origin, for a caller that sets path and query itself.
     pub fn base(&self) -> Url {
         self.base.clone()
@@ -284,6 +289,11 @@ impl Response {
     /// A header's text, where it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name)?.to_str().ok()
+    }
+
+    /// The server's clock when it answered, to the second.
+    pub fn date(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.header("date")?).ok()
     }
 
     /// The URL that was asked.

@@ -12,7 +12,8 @@ mod time;
 
 pub use digest::Digest;
 pub use input::Input;
-pub use sections::{Archive, Artifact, Job, PackRegistry, Previous, Scar, Secret, Section, Session, Specman, Verified};
+pub use sections::{Archive, Artifact, Check, CheckResult, Job, PackRegistry, Preflight, Previous, Scar, Secret};
+pub use sections::{Section, Session, Specman, Verified};
 pub use time::Time;
 
 use scar_tool::Failure;

@@ -23,6 +23,7 @@ macro_rules! section {
     };
 }
 
+section!(Preflight, "preflight", "scar-preflight");
 section!(Secret, "secret", "scar-secret-rm");
 section!(Archive, "archive", "mkmanifests");
 section!(Artifact, "artifact", "ocipush");
@@ -31,6 +32,41 @@ section!(PackRegistry, "pack_registry", "pack-registry-set");
 section!(Specman, "specman", "specman-wait");
 section!(Verified, "verified", "specman-verify");
 section!(Scar, "scar", "scar-set");
+
+/// What was found before anything was done (the guide's prerequisites).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preflight {
+    /// In the order in which they are shown.
+    pub checks: Vec<Check>,
+}
+
+/// One prerequisite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `side.what`, such as `registry.push`.
+    pub name: String,
+    /// What it came to.
+    pub result: CheckResult,
+    /// What is there.
+    pub found: String,
+    /// The way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckResult {
+    /// All is as it must be.
+    Ok,
+    /// The migration can run, and a person should look.
+    Warning,
+    /// The migration would fail.
+    Blocked,
+    /// It was not checked.
+    Skipped,
+}
 
 /// What became of the old secret (guide step 1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

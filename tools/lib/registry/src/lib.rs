@@ -10,5 +10,5 @@ mod reference;
 mod registry;
 mod token;
 
-pub use reference::{BASE_PATH, Reference};
+pub use reference::{BASE_PATH, Named, Reference};
 pub use registry::{EXCHANGE, Fault, Registry, Scope, Terms};

@@ -23,6 +23,38 @@ pub struct Reference {
     pub tag: String,
 }
 
+/// What of the environment names the registry, under the airgap set-up's own names.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// `OCI_PACK_REGISTRY`, else `ECR_PACK_REGISTRY`.
+    pub registry: Option<String>,
+    /// The base path that goes with it.
+    pub base: Option<String>,
+}
+
+impl Named {
+    /// This process's.
+    pub fn from_environment() -> Self {
+        let set =
+            |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+        if let Some(registry) = set("OCI_PACK_REGISTRY") {
+            return Self { registry: Some(registry), base: set("OCI_PACK_BASE") };
+        }
+        let registry = set("ECR_PACK_REGISTRY");
+        let base = if registry.is_some() { set("ECR_PACK_BASE") } else { set("OCI_PACK_BASE").or(set("ECR_PACK_BASE")) };
+        Self { registry, base }
+    }
+
+    /// The reference that was typed, else that of the environment; `None` where neither names one.
+    ///
+    /// # Errors
+    /// As [`Reference::parse`].
+    pub fn or_typed(&self, text: Option<&str>, base: Option<&str>) -> Result<Option<Reference>, Failure> {
+        let text = text.or(self.registry.as_deref());
+        text.map(|text| Reference::parse(text, base.or(self.base.as_deref()))).transpose()
+    }
+}
+
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}:{}", self.registry, self.repository, self.tag)

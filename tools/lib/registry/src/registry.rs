@@ -29,6 +29,8 @@ pub enum Scope {
     Pull,
     /// To read it and to write to it.
     Push,
+    /// The same, and to take back what was begun, where that may be had.
+    Trial,
 }
 
 impl Scope {
@@ -37,6 +39,7 @@ impl Scope {
         match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
+            Self::Trial => "pull,push,delete",
         }
     }
 
@@ -44,7 +47,7 @@ impl Scope {
     pub(crate) fn act(self) -> &'static str {
         match self {
             Self::Pull => "pull from",
-            Self::Push => "push to",
+            Self::Push | Self::Trial => "push to",
         }
     }
 }

@@ -82,6 +82,28 @@ impl Console {
         }
     }
 
+    /// A line of a table that a person reads, each piece in its colour; silent with `-q`.
+    pub fn row(&self, pieces: &[(Colour, &str)]) {
+        if self.quiet {
+            return;
+        }
+        let mut line = String::new();
+        for (colour, text) in pieces {
+            let text = escape(text);
+            match colour.code() {
+                Some(code) if !text.is_empty() => line.push_str(&format!("\u{1b}[{code}m{text}\u{1b}[0m")),
+                _ => line.push_str(&text),
+            }
+        }
+        self.raw(&format!("{}\n", line.trim_end()));
+    }
+
+    /// The columns that a line may have: those of the terminal, 80 elsewhere.
+    pub fn columns(&self) -> usize {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+        size.map_or(80, |size| usize::from(size.ws_col)).clamp(60, 160)
+    }
+
     /// Detail for `-vv`: requests and answers, already scrubbed by the caller.
     pub fn trace(&self, message: impl FnOnce() -> String) {
         if self.verbose >= 2 {
@@ -161,6 +183,36 @@ impl Console {
         match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
+        }
+    }
+}
+
+/// How a piece of a table stands out on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// As text.
+    Plain,
+    /// Good.
+    Green,
+    /// To be looked at.
+    Yellow,
+    /// Bad.
+    Red,
+    /// The next thing to do.
+    Cyan,
+    /// Of no weight.
+    Dim,
+}
+
+impl Colour {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Green => Some("32"),
+            Self::Yellow => Some("1;33"),
+            Self::Red => Some("1;31"),
+            Self::Cyan => Some("1;36"),
+            Self::Dim => Some("2"),
         }
     }
 }

@@ -34,7 +34,7 @@ mod stdout;
 mod text;
 mod usage;
 
-pub use console::{Console, Progress};
+pub use console::{Colour, Console, Progress};
 pub use duration::parse as duration;
 pub use failure::{Exit, Failure};
 pub use options::{Common, HELP};

@@ -10,6 +10,7 @@ mod files;
 mod options;
 mod pin;
 mod route;
+mod seen;
 mod untrusted;
 mod verify;
 
@@ -18,6 +19,7 @@ pub use files::ca_chain;
 pub use options::TlsOptions;
 pub use pin::Pin;
 pub use route::Proxy;
+pub use seen::Seen;
 pub use untrusted::{NOT_TLS, Reason, Untrusted, explained, untrusted};
 
 use std::path::{Path, PathBuf};
@@ -35,6 +37,7 @@ pub struct Trust {
     identity: Option<Identity>,
     insecure: bool,
     pin: Option<Pin>,
+    seen: Seen,
     ca_file: Option<PathBuf>,
 }
 
@@ -68,7 +71,7 @@ impl Trust {
             }),
             _ => None,
         };
-        let trust = Self { anchors, identity, insecure: options.insecure, pin: None, ca_file };
+        let trust = Self { anchors, identity, insecure: options.insecure, pin: None, seen: Seen::default(), ca_file };
         trust.client_config(true)?;
         Ok(trust)
     }
@@ -76,7 +79,7 @@ impl Trust {
     /// These certificates (DER) and no others, as a kubeconfig's `certificate-authority` means it.
     pub fn only(certificates: Vec<Vec<u8>>) -> Self {
         let anchors = certificates.into_iter().map(CertificateDer::from).collect();
-        Self { anchors, identity: None, insecure: false, pin: None, ca_file: None }
+        Self { anchors, identity: None, insecure: false, pin: None, seen: Seen::default(), ca_file: None }
     }
 
     /// The same from a PEM text; `what` names where it is from.
@@ -84,7 +87,14 @@ impl Trust {
     /// # Errors
     /// Exit 2 where the text holds no certificate.
     pub fn only_pem(text: &[u8], what: &str) -> Result<Self, Failure> {
-        Ok(Self { anchors: files::certificates_in(text, what)?, identity: None, insecure: false, pin: None, ca_file: None })
+        Ok(Self {
+            anchors: files::certificates_in(text, what)?,
+            identity: None,
+            insecure: false,
+            pin: None,
+            seen: Seen::default(),
+            ca_file: None,
+        })
     }
 
     /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
@@ -92,7 +102,7 @@ impl Trust {
     /// # Errors
     /// Exit 2 where `SSL_CERT_FILE` names a file that cannot be used.
     pub fn system() -> Result<Self, Failure> {
-        Ok(Self { anchors: files::system()?, identity: None, insecure: false, pin: None, ca_file: None })
+        Ok(Self { anchors: files::system()?, identity: None, insecure: false, pin: None, seen: Seen::default(), ca_file: None })
     }
 
     /// The same without any check of the peer: only by the user's explicit word.
@@ -112,7 +122,7 @@ impl Trust {
             what: what.clone(),
         });
         let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
-        Self { anchors, identity, insecure: self.insecure, pin: Some(pin.clone()), ca_file }
+        Self { anchors, identity, insecure: self.insecure, pin: Some(pin.clone()), seen: Seen::default(), ca_file }
     }
 
     /// Also trusts the certificates of a PEM text; `what` names where it is from.
@@ -140,7 +150,14 @@ impl Trust {
     #[must_use]
     pub fn for_another(&self) -> Self {
         let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
-        Self { anchors, identity: None, insecure: self.insecure, pin: None, ca_file }
+        Self { anchors, identity: None, insecure: self.insecure, pin: None, seen: Seen::default(), ca_file }
+    }
+
+    /// Tells `seen` of every certificate that a server shows, trusted or not.
+    #[must_use]
+    pub fn seen_by(mut self, seen: &Seen) -> Self {
+        self.seen = seen.clone();
+        self
     }
 
     /// Whether certificates are not checked.
@@ -169,7 +186,7 @@ impl Trust {
     /// Exit 2 where certificate and key do not belong together.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = provider();
-        let verifier = verify::Verifier::new(&self.anchors, self.insecure, self.pin.clone(), &provider);
+        let verifier = verify::Verifier::new(&self.anchors, self.insecure, self.pin.clone(), self.seen.clone(), &provider);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?

@@ -10,6 +10,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
 use crate::pin::Pin;
+use crate::seen::Seen;
 use crate::untrusted::{Reason, Untrusted};
 
 /// The usual path check; beside it the rule for a server certificate that is itself configured; and a full account of
@@ -20,6 +21,7 @@ pub(crate) struct Verifier {
     anchors: Vec<CertificateDer<'static>>,
     insecure: bool,
     pin: Option<Pin>,
+    seen: Seen,
     provider: Arc<CryptoProvider>,
 }
 
@@ -28,13 +30,14 @@ impl Verifier {
         anchors: &[CertificateDer<'static>],
         insecure: bool,
         pin: Option<Pin>,
+        seen: Seen,
         provider: &Arc<CryptoProvider>,
     ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(anchors.iter().cloned());
         // A store without a single root is refused by the builder: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
-        Self { chain, anchors: anchors.to_vec(), insecure, pin, provider: Arc::clone(provider) }
+        Self { chain, anchors: anchors.to_vec(), insecure, pin, seen, provider: Arc::clone(provider) }
     }
 
     /// A certificate that is itself configured needs no issuer; its name and its dates still count.
@@ -61,6 +64,7 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.seen.note(certificate);
         if self.insecure {
             return match &self.pin {
                 Some(pin) if !pin.holds(certificate) => Err(refused(Untrusted::new(Reason::Replaced, certificate, name))),

@@ -7,8 +7,11 @@
 
 mod api;
 mod backup;
+pub mod browser;
 mod difference;
+pub mod entry;
 mod hidden;
+pub mod login;
 mod object;
 mod options;
 pub mod scar;

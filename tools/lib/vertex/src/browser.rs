@@ -5,11 +5,15 @@ use std::time::Duration;
 use scar_http::{Client, StatusCode};
 use scar_record::Session;
 use scar_tool::{Console, Failure};
-use scar_vertex::{Api, token};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::{Api, token};
+
 /// The token without what copying left around it: quotes (as jq prints them), the cookie's name, white space.
-pub(crate) fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
+///
+/// # Errors
+/// Exit 2 where it can be no token.
+pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     let text = given.expose_secret().trim();
     let text = text.strip_prefix("Authorization=").unwrap_or(text);
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -21,10 +25,13 @@ pub(crate) fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
 }
 
 /// Has VerteX say whose token it is; a token that it does not take is no session.
-pub(crate) fn accepted(client: Client, session: &Session, time: Duration, console: &Console) -> Result<(), Failure> {
+///
+/// # Errors
+/// What the token, the network or the server is to blame for.
+pub async fn accepted(client: Client, session: &Session, time: Duration, console: &Console) -> Result<String, Failure> {
     let act = format!("check the token at '{}'", client.origin());
     let api = Api::with(client, session, time, console)?;
-    let me = scar_vertex::block_on(async { Ok(api.get("/v1/system/users/me").await) })?.map_err(|error| {
+    let me = api.get("/v1/system/users/me").await.map_err(|error| {
         let failure = api.failure(&act, &error);
         match error.status() {
             Some(StatusCode::UNAUTHORIZED) => {
@@ -34,8 +41,9 @@ pub(crate) fn accepted(client: Client, session: &Session, time: Duration, consol
             _ => failure,
         }
     })?;
-    console.verbose(|| format!("the token is of '{}'", me.text_or_empty(&["metadata", "name"])));
-    Ok(())
+    let name = me.text_or_empty(&["metadata", "name"]);
+    console.verbose(|| format!("the token is of '{name}'"));
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -3,13 +3,20 @@
 
 use std::fmt;
 
+use scar_http::StatusCode;
 use scar_record::Artifact;
 use scar_tool::{Exit, Failure};
-use scar_vertex::Object;
+
+use crate::{Api, Object};
+
+/// The field that the console's box "Contains Spectro Manifests" stands for.
+pub const FLAG: &[&str] = &["spec", "containsSpectroManifest"];
+/// Where below an entry's base content path Specman looks (guide step 5).
+const MANIFESTS: &str = "spectro-manifests/manifest";
 
 /// How VerteX logs in to a registry; the API has a path for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// User and password: Harbor and its like.
     Basic,
     /// AWS keys or a role: Amazon ECR.
@@ -18,7 +25,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The word of the kind in paths and in the record.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Basic => "basic",
             Self::Ecr => "ecr",
@@ -28,13 +35,74 @@ impl Kind {
 
 /// An entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) uid: String,
-    pub(crate) name: String,
-    pub(crate) endpoint: String,
+pub struct Entry {
+    /// Its uid, fit for a path.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
+    /// Its address as it was typed in.
+    pub endpoint: String,
     /// `None` where the list does not tell.
-    pub(crate) kind: Option<Kind>,
+    pub kind: Option<Kind>,
     provider: String,
+}
+
+impl Entry {
+    /// The whole object. A list that does not tell its kind is helped by asking for both.
+    ///
+    /// # Errors
+    /// As [`Api::failure`] tells them; exit 7 where the answer is something else.
+    pub async fn read(&self, api: &Api) -> Result<(Kind, Object), Failure> {
+        let kinds: &[Kind] = match self.kind {
+            Some(Kind::Basic) => &[Kind::Basic],
+            Some(Kind::Ecr) => &[Kind::Ecr],
+            None => &[Kind::Basic, Kind::Ecr],
+        };
+        let act = format!("read the pack registry '{}'", self.name);
+        let mut last = None;
+        for kind in kinds {
+            match api.get(&path(&self.uid, *kind)).await {
+                Ok(object) if object.object(&["spec"]).is_some() => return Ok((*kind, object)),
+                Ok(_) => return Err(Failure::new(Exit::Mismatch, format!("{act}: the answer is no pack registry"))),
+                Err(error) => {
+                    let absent = error.status() == Some(StatusCode::NOT_FOUND);
+                    last = Some(api.failure(&act, &error));
+                    if !absent {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new(Exit::Absent, act)))
+    }
+}
+
+/// Where the API has an entry.
+pub fn path(uid: &str, kind: Kind) -> String {
+    format!("/v1/registries/oci/{uid}/{}", kind.word())
+}
+
+/// The repository that Specman fetches from, for an entry's object.
+pub fn expected_repository(object: &Object) -> String {
+    below(&object.text_or_empty(&["spec", "baseContentPath"]))
+}
+
+fn below(base: &str) -> String {
+    match base.trim_matches('/') {
+        "" => MANIFESTS.to_owned(),
+        base => format!("{base}/{MANIFESTS}"),
+    }
+}
+
+/// VerteX's list of OCI pack registries.
+///
+/// # Errors
+/// As [`Api::failure`] tells them; exit 7 where the answer is something else.
+pub async fn list(api: &Api) -> Result<Vec<Entry>, Failure> {
+    let list = api.get("/v1/registries/oci/summary").await;
+    let list = list.map_err(|error| api.failure("list the pack registries", &error))?;
+    entries(&list)
+        .ok_or_else(|| Failure::new(Exit::Mismatch, "list the pack registries: the answer is no list of pack registries"))
 }
 
 impl fmt::Display for Entry {
@@ -45,7 +113,7 @@ impl fmt::Display for Entry {
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// The entry with this uid.
     Uid(String),
     /// The entry with this name.
@@ -65,7 +133,7 @@ impl fmt::Display for Wanted {
 }
 
 /// What the options and the record ask for; `None` where neither says anything.
-pub(crate) fn wanted(uid: Option<&str>, name: Option<&str>, artifact: Option<&Artifact>) -> Option<Wanted> {
+pub fn wanted(uid: Option<&str>, name: Option<&str>, artifact: Option<&Artifact>) -> Option<Wanted> {
     let own = str::to_owned;
     uid.map(|uid| Wanted::Uid(own(uid)))
         .or_else(|| name.map(|name| Wanted::Name(own(name))))
@@ -73,7 +141,7 @@ pub(crate) fn wanted(uid: Option<&str>, name: Option<&str>, artifact: Option<&Ar
 }
 
 /// The entries of a list; `None` where it is none.
-pub(crate) fn entries(list: &Object) -> Option<Vec<Entry>> {
+fn entries(list: &Object) -> Option<Vec<Entry>> {
     if list.raw(&["items"]).is_some_and(|items| items.get() == "null") {
         return Some(Vec::new());
     }
@@ -102,7 +170,7 @@ pub(crate) fn entries(list: &Object) -> Option<Vec<Entry>> {
 ///
 /// # Errors
 /// Exit 3 where there is none, exit 2 where there are several; each lists the candidates.
-pub(crate) fn pick<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<&'e Entry, Failure> {
+pub fn pick<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<&'e Entry, Failure> {
     let is_meant = |entry: &&Entry| match wanted {
         Wanted::Uid(uid) => entry.uid == *uid,
         Wanted::Name(name) => entry.name == *name,
@@ -129,7 +197,7 @@ pub(crate) fn pick<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<&'e Entr
 }
 
 /// Whether two addresses are the same registry: case, scheme, default port and what follows the host aside.
-pub(crate) fn same_host(a: &str, b: &str) -> bool {
+pub fn same_host(a: &str, b: &str) -> bool {
     host(a) == host(b)
 }
 
@@ -168,6 +236,17 @@ mod tests {
             ("127.0.0.1:4430", "127.0.0.1:443", false),
         ] {
             assert_eq!(same_host(a, b), same, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn specman_looks_below_the_base_content_path() {
+        for (base, repository) in [
+            ("spectro-packs", "spectro-packs/spectro-manifests/manifest"),
+            ("/a/b/", "a/b/spectro-manifests/manifest"),
+            ("", "spectro-manifests/manifest"),
+        ] {
+            assert_eq!(below(base), repository);
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use scar_http::header::ACCEPT;
 use scar_http::{Client, Error, Method, Origin, Retry, StatusCode, Url};
 use scar_tool::{Console, Exit, Failure};
-use scar_vertex::{Object, read_object, token};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+
+use crate::{Object, read_object, token};
 
 /// The path that the guide's script posts to.
 const PATH: &str = "/v1/auth/syslogin";
@@ -19,7 +20,10 @@ const BROWSER: &str =
     "log in with a browser, save the value of its cookie 'Authorization' in a file of mode 0600, and use --token-file FILE";
 
 /// Logs in and gives the token.
-pub(crate) fn syslogin(
+///
+/// # Errors
+/// A refusal, in the words of a login; what kept the server from answering.
+pub async fn syslogin(
     client: &Client,
     username: &str,
     password: &SecretString,
@@ -27,8 +31,7 @@ pub(crate) fn syslogin(
     console: &Console,
 ) -> Result<SecretString, Failure> {
     let act = format!("log in to '{}' as '{username}'", client.origin());
-    let answer = scar_vertex::block_on(async { Ok(post(client, username, password, time, console).await) })?;
-    match answer {
+    match post(client, username, password, time, console).await {
         Ok(answer) => token_of(&answer, &act),
         Err(Error::Status { status, location, .. }) if status.is_redirection() => {
             Err(redirected(&act, client.origin(), location.as_deref(), status))
