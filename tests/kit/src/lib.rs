@@ -42,5 +42,13 @@ pub use rustix::process::Signal;
 pub use schema::complaints;
 
 /// The tools of the suite, in the order of the guide.
-pub const TOOLS: [&str; 7] =
-    ["scar-secret-rm", "mkmanifests", "ocipush", "vertex-login", "pack-registry-set", "specman-wait", "scar-set"];
+pub const TOOLS: [&str; 8] = [
+    "scar-secret-rm",
+    "mkmanifests",
+    "ocipush",
+    "vertex-login",
+    "pack-registry-set",
+    "specman-wait",
+    "specman-verify",
+    "scar-set",
+];

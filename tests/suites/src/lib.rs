@@ -100,6 +100,7 @@ impl Migration {
             "ocipush" => login("OCI", self.setting("OCI_PACK_REGISTRY")),
             "vertex-login" => login("VERTEX", self.setting("VERTEX_ENDPOINT")),
             "specman-wait" => ["--timeout", "30s"].map(str::to_owned).to_vec(),
+            "specman-verify" => vec!["--ca-file".to_owned(), self.setting("SPECMAN_CA_FILE")],
             _ => Vec::new(),
         }
     }
@@ -136,6 +137,7 @@ pub fn sender(line: &str) -> Option<&'static str> {
     let path = request.split_once(' ').unwrap().1;
     match server {
         "kube" if path.contains("/secrets") => Some("scar-secret-rm"),
+        "kube" if path.contains("/portforward") => Some("specman-verify"),
         "kube" => Some("specman-wait"),
         "registry" => Some("ocipush"),
         "vertex" if path.starts_with("/v1/auth/") => Some("vertex-login"),

@@ -39,7 +39,7 @@ fn help(name: &str) -> String {
 }
 
 fn programs() -> impl Iterator<Item = &'static str> {
-    TOOLS.into_iter().chain(["scar-get", "specman-verify", "ecr-password", "scar-migrate"])
+    TOOLS.into_iter().chain(["scar-get", "ecr-password", "scar-migrate"])
 }
 
 /// `--name` of every option that the help lists at the beginning of a line.

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// Programs that are no stage of the pipe.
-const BESIDE: [&str; 3] = ["ecr-password", "scar-get", "specman-verify"];
+const BESIDE: [&str; 2] = ["ecr-password", "scar-get"];
 
 /// What crates need that speak HTTP, TLS or Kubernetes.
 const NETWORK: [&str; 13] = [

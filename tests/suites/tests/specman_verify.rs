@@ -30,7 +30,7 @@ struct Migrated {
 impl Migrated {
     fn new(replicas: u32) -> Self {
         let migration = Migration::on(SiteOptions { replicas, ..SiteOptions::default() });
-        let mut record = migration.steps_before("scar-set", &new_record());
+        let mut record = migration.steps_before("specman-verify", &new_record());
         record.as_object_mut().unwrap().remove("session");
         for (_, server) in migration.site.servers() {
             server.log().clear();
@@ -41,8 +41,14 @@ impl Migrated {
     /// Through port-forwards.
     fn run(&self) -> Run {
         let source = self.migration.archive().display().to_string();
-        let run = self.migration.tool("specman-verify").args(["--ca-file", &self.migration.setting("SPECMAN_CA_FILE")]);
+        let run = self.migration.tool("specman-verify");
         run.called(source, "ARCHIVE").called(self.migration.tree().display(), "TREE").record(&self.record)
+    }
+
+    /// Without the certificate that Specman is trusted by.
+    fn trusting_nobody(&self) -> Run {
+        let run = tool("specman-verify").env("KUBECONFIG", self.migration.setting("KUBECONFIG"));
+        run.folder(self.migration.folder()).record(&self.record)
     }
 
     /// At an address.
@@ -280,15 +286,14 @@ fn v4_without_the_permission_the_verb_is_named_and_the_way_round() {
 #[test]
 fn a_certificate_is_refused_shown_and_with_insecure_pinned() {
     let site = Migrated::new(1);
-    let plain = || site.migration.tool("specman-verify").record(&site.record);
-    let refused = plain().run();
+    let refused = site.trusting_nobody().run();
     refused.exits(5).writes_nothing();
     refused.says(
         "error: connect to pod 'specman-0': the certificate of 'specman-service.hubble-system.svc.cluster.local' is not trusted",
     );
     refused.says("  SHA-256: ");
     let fingerprint = refused.stderr().lines().find_map(|line| line.strip_prefix("  SHA-256: ").map(str::to_owned)).unwrap();
-    let outcome = plain().arg("--insecure").run();
+    let outcome = site.trusting_nobody().arg("--insecure").run();
     let pinned = "the certificate of specman-0 is not checked (--insecure), but pinned for this run: SHA-256";
     outcome.succeeds().says(&format!("warning: {pinned} {fingerprint}\n"));
     site.run().args(["--server-name", "other.example"]).run().exits(5).says("hint: name one of its names: --server-name NAME\n");
@@ -301,8 +306,7 @@ fn a_pinned_replica_that_shows_another_certificate_is_left() {
     let router = Router::new().fallback(async || "anything");
     let other = Server::start(router, Listener::tls(Certs::new(&[]).server_config()));
     site.fault(0, "/image.bin", Times::First(1), Action::Stall);
-    let run = site.migration.tool("specman-verify").record(&site.record);
-    let running = run.args(["--insecure", "--jobs", "1"]).start();
+    let running = site.trusting_nobody().args(["--insecure", "--jobs", "1"]).start();
     assert!(specman.log().wait(SOON, |all| all.iter().any(|request| request.path == "/image.bin")));
     cluster.serve_port("specman-0", SPECMAN_PORT, other.addr());
     cluster.cut_forwards("specman-0", Cut::Break);
