@@ -133,10 +133,12 @@ impl Removal {
             match error.status() {
                 Some(404) if error.is_absent() => return Ok(lost),
                 Some(409) => {}
+                // What was put off, or never arrived, was not done.
+                Some(429) => {}
                 _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
                 _ => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
             }
-            let wait = pause(tried, None);
+            let wait = pause(tried, error.retry_after());
             let last = tried >= TRIES || Instant::now() + wait >= self.deadline;
             if error.status() != Some(409) {
                 self.console.verbose(|| format!("{error}; looking what became of it"));
@@ -149,6 +151,8 @@ impl Removal {
                 Now::Same(now) if now.is_going() => return Ok(lost),
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
                 Now::Same(_) if last => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
+                // A conflict that the object does not show: something else of the cluster's was in the way.
+                Now::Same(_) if error.status() == Some(409) => tokio::time::sleep(wait).await,
                 Now::Same(_) => {}
             }
         }

@@ -24,8 +24,13 @@ const QUIET: Duration = Duration::from_secs(10);
 /// How far before the last line a reopened stream begins: `sinceTime` is cut to seconds, and the lines of two streams
 /// of a container may stand out of order.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
-/// How long the opening of a stream may take.
+/// How long the opening of a stream may take. A kubelet begins its answer with the first line, so that a quiet log opens
+/// as late as that.
 const OPEN: Duration = Duration::from_secs(20);
+/// The longest pause before a stream is opened again that did not open, or ended.
+const LONGEST: Duration = Duration::from_secs(2);
+/// The pause after a stream that was healthy and quiet: nothing is to be spared there.
+const SHORT: Duration = Duration::from_millis(50);
 /// How much of a line a message shows, in bytes.
 const SHOWN: usize = 400;
 
@@ -66,6 +71,28 @@ pub(crate) struct Log {
 pub(crate) struct Last {
     at: Option<Timestamp>,
     text: Vec<u8>,
+    /// Why the log cannot be read at present.
+    pub(crate) trouble: Option<String>,
+}
+
+/// How a stream came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It brought lines that were not known.
+    Heard,
+    /// It was open, and nothing new was said.
+    Quiet,
+    /// It ended at once, broke, or did not open.
+    Failed,
+}
+
+/// The pause before the next try, and how many in a row have failed.
+fn again(end: End, failed: u32) -> (Duration, u32) {
+    match end {
+        End::Heard => (pause(1, None).min(LONGEST), 1),
+        End::Quiet => (SHORT, 0),
+        End::Failed => (pause(failed + 1, None).min(LONGEST), failed + 1),
+    }
 }
 
 impl Last {
@@ -97,12 +124,8 @@ impl Log {
         let mut newest = None;
         let mut failed = 0;
         while !self.out.is_closed() && !self.gone.load(Ordering::Relaxed) {
-            let since = match newest {
-                Some(at) => Timestamp::checked_sub(at, OVERLAP).ok().max(self.since),
-                None => self.since,
-            };
-            let parameters = self.parameters(since);
-            let heard = match tokio::time::timeout(OPEN, api.log_stream(&self.pod, &parameters)).await {
+            let parameters = self.parameters(self.from(newest));
+            let end = match tokio::time::timeout(OPEN, api.log_stream(&self.pod, &parameters)).await {
                 Ok(Ok(stream)) => self.drain(stream, &mut newest, false).await,
                 Ok(Err(error)) => {
                     let error = Error::of(error);
@@ -111,13 +134,30 @@ impl Log {
                         let _ = self.out.send((self.pod.clone(), Heard::Refused(error))).await;
                         return;
                     }
-                    false
+                    self.last().trouble = Some(scar_tool::bounded(error.to_string().as_bytes()));
+                    End::Failed
                 }
-                Err(_) => false,
+                Err(_) => End::Quiet,
             };
-            failed = if heard { 1 } else { failed + 1 };
-            tokio::time::sleep(pause(failed, None).min(Duration::from_secs(2))).await;
+            let (wait, tries) = again(end, failed);
+            failed = tries;
+            tokio::time::sleep(wait).await;
         }
+    }
+
+    /// From where on a stream is asked for: a little before the newest line. The cluster's time is the limit, since a
+    /// line of a node whose clock is ahead would else hide all that follow.
+    fn from(&self, newest: Option<Timestamp>) -> Option<Timestamp> {
+        let now = Timestamp::now().checked_add(self.cluster.skew().unwrap_or_default()).ok();
+        let newest = newest.map(|newest| now.map_or(newest, |now| newest.min(now)));
+        match newest {
+            Some(at) => Timestamp::checked_sub(at, OVERLAP).ok().max(self.since),
+            None => self.since,
+        }
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what the container's previous instance wrote, which a restart would else take out of sight.
@@ -142,16 +182,17 @@ impl Log {
         }
     }
 
-    /// Reads a stream until it ends, breaks or falls silent; true where it brought a line that was not known.
+    /// Reads a stream until it ends, breaks or falls silent.
     ///
     /// What stands after the last line ending counts only in a log that is `closed`: of one that is still written to it
     /// may be the first part of a line, which comes again, whole.
-    async fn drain(&self, stream: impl AsyncBufRead, newest: &mut Option<Timestamp>, closed: bool) -> bool {
+    async fn drain(&self, stream: impl AsyncBufRead, newest: &mut Option<Timestamp>, closed: bool) -> End {
         let mut stream = std::pin::pin!(stream);
         let mut splitter = Splitter::default();
         let mut found = Vec::new();
         let before = *newest;
-        loop {
+        self.last().trouble = None;
+        let ended = loop {
             let chunk = match tokio::time::timeout(QUIET, stream.fill_buf()).await {
                 Ok(Ok(chunk)) if !chunk.is_empty() => chunk,
                 Ok(Ok(_)) => {
@@ -159,18 +200,19 @@ impl Log {
                         self.line(rest, newest, &mut found);
                     }
                     self.send(&mut found).await;
-                    break;
+                    break End::Failed;
                 }
-                _ => break,
+                Ok(Err(_)) => break End::Failed,
+                Err(_) => break End::Quiet,
             };
             let taken = chunk.len();
             splitter.push(chunk, |line| self.line(line, newest, &mut found));
             stream.consume_unpin(taken);
             if !self.send(&mut found).await {
-                break;
+                break End::Failed;
             }
-        }
-        *newest > before
+        };
+        if *newest > before && ended == End::Failed { End::Heard } else { ended }
     }
 
     /// False where nobody listens any more.
@@ -187,7 +229,7 @@ impl Log {
         let (at, text) = stamped(line);
         *newest = (*newest).max(at);
         {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last();
             if last.at <= at {
                 last.at = at;
                 last.text.clear();
@@ -249,6 +291,15 @@ async fn text(cluster: &Cluster, pod: &str, container: &str, parameters: LogPara
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quiet_stream_is_opened_again_at_once_and_one_that_fails_ever_later() {
+        assert_eq!(again(End::Quiet, 7), (SHORT, 0));
+        assert_eq!(again(End::Heard, 7), (Duration::from_millis(250), 1));
+        assert_eq!(again(End::Failed, 0), (Duration::from_millis(250), 1));
+        assert_eq!(again(End::Failed, 2), (Duration::from_secs(1), 3));
+        assert_eq!(again(End::Failed, 40), (LONGEST, 41));
+    }
 
     #[test]
     fn takes_the_runtimes_time_off_a_line() {

@@ -105,6 +105,9 @@ fn standing_of(state: &State, name: &str, replica: &Replica) -> String {
         line if line.is_empty() => out.push_str(", no log line"),
         line => out.push_str(&format!(", last line {line}")),
     }
+    if let Some(trouble) = state.log_trouble(name) {
+        out.push_str(&format!("; its log cannot be read: {trouble}"));
+    }
     out
 }
 

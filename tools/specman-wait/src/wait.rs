@@ -1,13 +1,13 @@
 //! The wait: looks at the cluster, follows every replica, asks the verdict, and tells how it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::Api;
 use scar_cluster::{Cluster, Error, replicas};
 use scar_record::{Specman, Time};
@@ -241,17 +241,29 @@ impl Wait<'_> {
             let sets = Api::<StatefulSet>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
             let found = self.cluster.find(self.deadline, || sets.get(set)).await?;
             let names = found.as_ref().map(replicas);
+            let template = found.and_then(|set| set.spec.template.spec);
+            let mut containers = template.as_ref().map(containers).unwrap_or_default();
             let pods = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
             let mut look = Look { replicas: names.clone(), ..Look::default() };
             for name in names.into_iter().flatten() {
                 if let Some(pod) = self.cluster.find(self.deadline, || pods.get(&name)).await? {
+                    // A pod may have more than its template: a mesh puts a container of its own into it.
+                    containers.extend(pod.spec.as_ref().map(self::containers).unwrap_or_default());
                     look.pods.insert(name, seen(&pod, container));
                 }
             }
-            Ok(look)
+            Ok((look, containers))
         };
-        let result: Result<Look, Error> = look().await;
-        result.map_err(|error| self.cluster.failure(&act, &error))
+        let result: Result<_, Error> = look().await;
+        let (look, containers) = result.map_err(|error| self.cluster.failure(&act, &error))?;
+        match container.filter(|asked| !containers.is_empty() && !containers.contains(*asked)) {
+            None => Ok(look),
+            Some(asked) => {
+                let names = containers.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+                Err(Failure::misuse(format!("use --container '{asked}': the pods of StatefulSet '{set}' have none of that name"))
+                    .hint(format!("there is {names}")))
+            }
+        }
     }
 
     fn bound(&self) -> Option<Timestamp> {
@@ -274,6 +286,11 @@ impl Wait<'_> {
             patience: self.options.patience,
         }
     }
+}
+
+/// The names of a pod's containers.
+fn containers(pod: &PodSpec) -> BTreeSet<String> {
+    pod.containers.iter().map(|container| container.name.clone()).collect()
 }
 
 /// Looks at the cluster again and again, each time a little later.
@@ -304,6 +321,11 @@ impl State {
     /// The last line of a replica's log.
     pub(crate) fn last_line(&self, name: &str) -> String {
         self.last.get(name).map(|last| last.lock().unwrap_or_else(PoisonError::into_inner).words()).unwrap_or_default()
+    }
+
+    /// Why a replica's log cannot be read, where that is so.
+    pub(crate) fn log_trouble(&self, name: &str) -> Option<String> {
+        self.last.get(name)?.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
     }
 
     /// The pod of a replica, where there is one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response, StatusCode};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
@@ -18,12 +18,32 @@ use super::resource::Target;
 use super::status::{Refusal, bad_request, failure, invalid, not_found};
 use super::{Cluster, State};
 
-/// Answers for the pod that `target` names.
-pub(super) fn log(
+/// Answers for the pod that `target` names. A log that is followed is answered with its first line, or its end, and not
+/// before: a kubelet sends its headers with what it first writes.
+pub(super) async fn log(
     cluster: &Arc<Cluster>,
     target: &Target<'_>,
     query: &HashMap<String, String>,
 ) -> Result<Response<Body>, Refusal> {
+    let mut following = match open(cluster, target, query)? {
+        Opened::Whole(response) => return Ok(response),
+        Opened::Followed(following) => following,
+    };
+    let first = following.next().await;
+    let rest = stream::unfold(following, |mut following| async {
+        let chunk = following.next().await?;
+        Some((chunk, following))
+    });
+    Ok(text(Body::from_stream(stream::iter(first).chain(rest))))
+}
+
+/// What a request for a log comes to.
+enum Opened {
+    Whole(Response<Body>),
+    Followed(Following),
+}
+
+fn open(cluster: &Arc<Cluster>, target: &Target<'_>, query: &HashMap<String, String>) -> Result<Opened, Refusal> {
     let name = target.name.as_deref().unwrap_or_default();
     let wanted = wanted(target, query, Timestamp::now())?;
     // Before the state is read: a change in between then wakes the stream.
@@ -35,24 +55,20 @@ pub(super) fn log(
     let Some(pod) = state.pods.get_mut(&uid).filter(|p| p.state != PodState::Pending) else {
         let mut nothing = Response::new(Body::empty());
         *nothing.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(nothing);
+        return Ok(Opened::Whole(nothing));
     };
     let container = container(pod, query.get("container").map(String::as_str))?;
     let instance = instance(pod, container, wanted.previous)?;
     let files = &pod.containers[container].instances[instance].files;
     let mut reader = Reader::open(instance, files, &wanted);
     if !wanted.follow {
-        return Ok(text(Body::from(reader.take(files))));
+        return Ok(Opened::Whole(text(Body::from(reader.take(files)))));
     }
     pod.streams += 1;
     let cuts = pod.cuts;
     drop(state);
     cluster.notify();
-    let following = Following { cluster: cluster.clone(), changes, uid, container, reader, cuts, rest: None };
-    Ok(text(Body::from_stream(stream::unfold(following, |mut f| async {
-        let chunk = f.next().await?;
-        Some((chunk, f))
-    }))))
+    Ok(Opened::Followed(Following { cluster: cluster.clone(), changes, uid, container, reader, cuts, rest: None }))
 }
 
 fn text(body: Body) -> Response<Body> {

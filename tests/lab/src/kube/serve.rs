@@ -70,7 +70,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
     }
     match (verb, target.subresource.as_deref()) {
         ("get", Some("log")) if target.resource.plural == "pods" => {
-            return logs::log(cluster, &target, &query);
+            return logs::log(cluster, &target, &query).await;
         }
         ("get" | "create", Some("portforward")) if target.resource.plural == "pods" => {
             if forward::is_websocket(&head.headers) {

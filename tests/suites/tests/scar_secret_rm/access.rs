@@ -3,13 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 
 use scar_lab::certs::Certs;
+use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::kube::{Access, Ca, Login, Rule};
 use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::server::Listener;
 use scar_suites::KubeSite;
 use serde_json::json;
 
-use crate::{NAME, NAMESPACE, is_there, seed, site, tool};
+use crate::{NAME, NAMESPACE, PATH, is_there, seed, site, tool};
 
 #[test]
 fn get_and_delete_on_the_one_name_are_enough() {
@@ -231,4 +232,30 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
         .unwrap();
     tool(&site).env("NO_PROXY", "*").run().succeeds();
     assert!(proxy.asked().len() > before);
+}
+
+/// A policy is no permission: no rule of RBAC helps against it.
+#[test]
+fn s3_a_policy_that_keeps_the_secret_is_not_taken_for_a_missing_permission() {
+    let site = site();
+    let words = "admission webhook \"keep.policy.example\" denied the request: secrets of hubble-system stay";
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": words, "reason": "Forbidden", "code": 403});
+    site.server.faults().on(Match::delete(PATH), Times::Always, Action::Answer(Answer::json(403, &status)));
+    let outcome = tool(&site).run();
+    outcome.exits(4).writes_nothing().says(&format!("403 Forbidden: {words}\n"));
+    outcome.says("hint: a policy of the cluster refuses it, whatever the permissions: ask the cluster's administrator\n");
+    outcome.never_says("RBAC").never_says("Role");
+    assert!(is_there(&site));
+}
+
+#[test]
+fn s3_a_request_without_a_login_is_told_as_one() {
+    let site = site();
+    site.cluster.accept_anonymous(true);
+    site.cluster.set_access(Access::Only(vec![]));
+    site.configure(|config| config.login = Login::None);
+    let outcome = tool(&site).run();
+    outcome.exits(4).writes_nothing().says("User \"system:anonymous\" cannot get resource \"secrets\"");
+    outcome.says("hint: the request came without a login: does context 'lab' of 'FOLDER/kubeconfig' hold a token or a client");
 }

@@ -232,3 +232,16 @@ fn an_interrupt_ends_it_with_130() {
     running.wait().fails(130, "scar-secret-rm: error: interrupted\n");
     assert!(is_there(&site));
 }
+
+/// What the API server put off was not done: the new secret that came meanwhile is not ours.
+#[test]
+fn s7_a_delete_that_was_put_off_is_not_taken_for_one_that_was_done() {
+    let site = site();
+    let answer = Answer::status(429).header("retry-after", "2").body("Too many requests, please try again later.\n");
+    let put_off = site.server.faults().on(Match::delete(PATH), Times::First(1), Action::Answer(answer));
+    let running = tool(&site).start();
+    assert!(site.server.log().wait(Duration::from_secs(20), |all| all.iter().any(|r| r.method == "DELETE")));
+    let after = seed(&site);
+    running.wait().exits(7).writes_nothing().says("it was replaced after it was read");
+    assert_eq!((put_off.hits(), uid(&site)), (1, after));
+}

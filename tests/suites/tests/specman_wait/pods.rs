@@ -113,3 +113,13 @@ fn ready_only_is_content_with_the_ready_ones() {
     persist(&site, "specman-0");
     done(&tool(&site).arg("--ready-only").run(), &["specman-0"]);
 }
+
+/// Where the API server does not reach a node, pods are there and their logs are not.
+#[test]
+fn w8_a_log_that_the_cluster_cannot_reach_is_told_with_its_words() {
+    let site = KubeSite::new(1);
+    site.cluster.set_pod("specman-0", PodState::NodeLost);
+    let outcome = tool(&site).args(["--timeout", "3s"]).run();
+    outcome.exits(8).writes_nothing().says(", no log line; its log cannot be read: GET SERVER");
+    outcome.says("500 Internal Server Error: Get \"https://192.0.2.10:10250/containerLogs/");
+}

@@ -8,7 +8,7 @@ use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::kube::{Cut, PodState};
 use scar_suites::KubeSite;
 
-use crate::{SOON, done, following, info, persist, pushed, tool};
+use crate::{SOON, ago, done, following, info, info_at, persist, pushed, tool};
 
 #[test]
 fn the_verdict_comes_within_two_seconds_of_the_line() {
@@ -193,4 +193,17 @@ fn w15_a_run_after_the_marker_came_succeeds_at_once_from_the_log() {
         done(&outcome, &["specman-0", "specman-1", "specman-2"]);
         assert!(outcome.took() < Duration::from_secs(10), "{outcome}");
     }
+}
+
+/// A node whose clock is ahead, and is then put right: what it says from then on seems older than what it said before.
+#[test]
+fn w3_a_line_from_the_future_hides_none_that_follow() {
+    let site = KubeSite::new(1);
+    let later = ago(-3600);
+    site.cluster.line_at("specman-0", later, &info_at(later, "Downloading 0.0.0"));
+    let running = following(&site, tool(&site), "specman-0");
+    site.cluster.cut_streams("specman-0", Cut::End);
+    assert!(site.cluster.wait_for_streams("specman-0", 0, SOON));
+    persist(&site, "specman-0");
+    done(&running.wait(), &["specman-0"]);
 }

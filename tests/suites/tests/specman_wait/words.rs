@@ -166,6 +166,11 @@ fn another_set_and_container_are_options() {
     site.cluster.entry("manifests-0", Some("server"), now, info("Persisting 0.0.0").as_bytes(), true);
     let outcome = tool(&site).args(["--statefulset", "manifests", "--container", "server"]).run();
     assert_eq!(outcome.succeeds().json()["specman"]["pods"], json!(["manifests-0"]));
+    tool(&site).args(["--statefulset", "manifests", "--container", "servre"]).run().fails(
+        2,
+        "specman-wait: error: use --container 'servre': the pods of StatefulSet 'manifests' have none of that name\n\
+         specman-wait: hint: there is 'proxy', 'server'\n",
+    );
     tool(&site).args(["--tag", "a b"]).run().exits(2).says("' ' at 2 in 'a b' is not allowed");
     tool(&site).args(["--timeout", "5"]).run().exits(2).says("has no unit");
 }

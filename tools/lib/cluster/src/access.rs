@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `get`, `list`, `delete`, ….
-    pub verb: &'static str,
+    pub verb: String,
     /// The API group; empty for the core.
     pub group: String,
     /// The plural, with its subresource: `pods/log`.
@@ -47,7 +47,32 @@ impl Access {
             ("PUT", _) => "update",
             _ => "create",
         };
-        Some(Self { verb, group, resource, namespace: namespace.into(), name: name.into() })
+        Some(Self { verb: verb.to_owned(), group, resource, namespace: namespace.into(), name: name.into() })
+    }
+
+    /// The same with what the server's refusal names in its place: it may have asked for more than the path tells, as
+    /// for `create` where a `GET` forwards a port, or for another object, as for the user of an impersonation. `None` for
+    /// a refusal that is none of permissions: an admission webhook's, a policy's, a quota's.
+    pub fn refused(&self, words: &str) -> Option<Self> {
+        let Some((_, told)) = words.split_once(" cannot ") else {
+            let by_policy = ["admission", "denied the request", "denied request", "quota", "terminated"];
+            return (!by_policy.iter().any(|part| words.contains(part))).then(|| self.clone());
+        };
+        let read = || {
+            let (verb, rest) = told.split_once(" resource \"")?;
+            let (resource, rest) = rest.split_once("\" in API group \"")?;
+            let (group, place) = rest.split_once('"')?;
+            let is_own = (resource, group) == (self.resource.as_str(), self.group.as_str());
+            let everywhere = place.starts_with(" at the cluster scope");
+            Some(Self {
+                verb: verb.to_owned(),
+                group: group.to_owned(),
+                resource: resource.to_owned(),
+                namespace: if everywhere { String::new() } else { self.namespace.clone() },
+                name: if is_own { self.name.clone() } else { String::new() },
+            })
+        };
+        Some(read().unwrap_or_else(|| self.clone()))
     }
 
     /// The RBAC rule that allows it.
@@ -92,6 +117,32 @@ mod tests {
             assert_eq!(Access::of(method, path).unwrap().to_string(), says);
         }
         assert_eq!(Access::of("GET", "/version"), None);
+    }
+
+    #[test]
+    fn a_refusal_is_believed_about_what_it_asked_for() {
+        let asked = Access::of("GET", "/api/v1/namespaces/a/pods/p/portforward").unwrap();
+        for (words, says) in [
+            (
+                r#"pods "p" is forbidden: User "u" cannot create resource "pods/portforward" in API group "" in the namespace "a""#,
+                "create pods/portforward 'p' in namespace 'a'",
+            ),
+            (
+                r#"users "root" is forbidden: User "u" cannot impersonate resource "users" in API group "" at the cluster scope"#,
+                "impersonate users",
+            ),
+            ("no", "get pods/portforward 'p' in namespace 'a'"),
+            ("User \"u\" cannot do that", "get pods/portforward 'p' in namespace 'a'"),
+        ] {
+            assert_eq!(asked.refused(words).unwrap().to_string(), says, "{words}");
+        }
+        for words in [
+            r#"admission webhook "keep.example" denied the request: secrets stay"#,
+            r#"ValidatingAdmissionPolicy 'keep' with binding 'all' denied request: secrets stay"#,
+            r#"pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#,
+        ] {
+            assert_eq!(asked.refused(words), None, "{words}");
+        }
     }
 
     #[test]

@@ -88,12 +88,15 @@ impl Cluster {
                 }
             }
             Error::Credential(failure) => (**failure).clone(),
-            Error::Status { status, access, .. } if status.as_u16() == 403 => {
-                let what = access.as_ref().map(|access| format!(": no permission to {access}")).unwrap_or_default();
-                let failure = Failure::new(error.exit(), format!("{act}{what}: {error}"));
-                match access {
-                    Some(access) => failure.hint(access.rule()),
-                    None => failure,
+            Error::Status { status, access: Some(access), words, .. } if status.as_u16() == 403 => {
+                let Some(access) = access.refused(words) else {
+                    return Failure::new(error.exit(), format!("{act}: {error}"))
+                        .hint("a policy of the cluster refuses it, whatever the permissions: ask the cluster's administrator");
+                };
+                let failure = Failure::new(error.exit(), format!("{act}: no permission to {access}: {error}"));
+                match words.contains("system:anonymous") {
+                    true => failure.hint(format!("the request came without a login: does {place} hold a token or a client certificate?")),
+                    false => failure.hint(access.rule()),
                 }
             }
             Error::Status { status, .. } if status.as_u16() == 401 => {
