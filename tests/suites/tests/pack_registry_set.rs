@@ -59,6 +59,27 @@ fn the_flag_is_set_and_every_other_field_kept() {
     }
 }
 
+/// The entry is found by its host, without a push; nothing but questions is sent.
+#[test]
+fn a_check_tells_what_the_flag_is_and_writes_nothing() {
+    let site = Site::with_registry();
+    let record = json!({"record": "scar-tools/1", "session": site.session()});
+    let check = || set(&site).record(&record).args(["--registry", "Harbor.example:443", "--check", "--drop-session"]);
+    check().run().fails(
+        7,
+        "pack-registry-set: error: check the flag of 'harbor': it is false, not true\n\
+         pack-registry-set: hint: without --check this step sets it\n",
+    );
+    assert_eq!(check().arg("--contains-spectro-manifests=false").run().succeeds().json()["pack_registry"]["changed"], false);
+    set(&site).run().succeeds();
+    let record = check().run().succeeds().json();
+    assert_eq!(record["pack_registry"]["contains_spectro_manifest"], true);
+    assert_eq!(record.get("session"), None);
+    assert_eq!(site.writes().len(), 1, "{:?}", site.writes());
+    check().args(["--name", "harbor"]).run().exits(2).says("cannot be used with");
+    check().args(["--backup", "/tmp/x"]).run().exits(2).says("cannot be used with");
+}
+
 #[test]
 fn r1_no_match_is_absent_and_two_are_listed() {
     let site = Site::start();

@@ -2,22 +2,25 @@
 
 mod body;
 mod cause;
+mod kept;
 mod layout;
 mod manifest;
 mod options;
 mod push;
 mod queue;
+mod restore;
 mod source;
 mod step;
 mod target;
 mod upload;
 
 use scar_http::Origin;
-use scar_record::Record;
-use scar_registry::{Registry, login};
+use scar_record::{Artifact, Record};
+use scar_registry::{Reference, Registry, login};
 use scar_tool::{Console, Failure};
 use scar_trust::Trust;
 
+use kept::Backup;
 use options::Options;
 use source::Named;
 use step::Step;
@@ -28,36 +31,53 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let reference = options.reference(console)?;
+    let undo = options.undo()?;
+    let named = options.reference(undo.as_ref(), console)?;
     let title = options.title()?.to_owned();
     let created = options::created()?;
     let input = options.input()?;
     let places = options.places();
     let given = options.login.open(console)?;
     let file = Named::open(options.file.as_deref())?;
-    let origin = Origin::at(options.scheme(), &reference.registry)?;
     let terms = options.terms(&places);
-    let trust = login::with_certs_d(Trust::load(&options.tls)?, &reference.registry, places.home.as_deref(), true, console)?;
     if let Some(directory) = &options.oci_layout {
         layout::vacant(directory)?;
     }
+    let way = |reference: &Reference| -> Result<(Origin, Trust), Failure> {
+        let trust = login::with_certs_d(Trust::load(&options.tls)?, &reference.registry, places.home.as_deref(), true, console)?;
+        Ok((Origin::at(options.scheme(), &reference.registry)?, trust))
+    };
+    let early = named.as_ref().map(&way).transpose()?;
+    let backup = options.backup.as_deref().zip(named.as_ref());
+    let backup = backup.map(|(path, reference)| Backup::find(path, reference)).transpose()?;
 
     let mut record = Record::read(&options.common, input)?;
-    let step = Step { reference, title, created, layout: options.oci_layout.clone(), timeout: options.timeout };
+    let recorded = named.is_none();
+    let reference = match named {
+        Some(reference) => reference,
+        None => Reference::parse(&record.need::<Artifact>()?.reference, None)?,
+    };
+    let (origin, trust) = early.map_or_else(|| way(&reference), Ok)?;
+    let step = Step { reference, recorded, title, created, layout: options.oci_layout.clone(), backup, timeout: options.timeout };
     let dry_run = record.is_dry_run();
-    let source = if options.adopt && options.file.is_none() { None } else { file.source(&record, console)? };
-    let artifact = match (&options.oci_layout, &source) {
-        (Some(_), Some(source)) => step.write_layout(source, dry_run, console)?,
-        _ => {
-            let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
-            let registry = Registry::new(origin, &step.reference, login, trust, terms, console)?;
-            let target = Target::new(registry, options.stall_timeout, options.chunk_size);
-            if options.adopt {
-                step.adopt(target, &record, source.as_ref())?
-            } else {
-                step.push(target, source.as_ref(), dry_run)?
+    let nothing_to_read = undo.is_some() || (options.adopt && options.file.is_none());
+    let source = if nothing_to_read { None } else { file.source(&record, console)? };
+    let target = || -> Result<Target, Failure> {
+        let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
+        let registry = Registry::new(origin.clone(), &step.reference, login, trust, terms, console)?;
+        Ok(Target::new(registry, options.stall_timeout, options.chunk_size))
+    };
+    let artifact = match (&options.oci_layout, &source, &undo) {
+        (Some(_), Some(source), _) => step.write_layout(source, dry_run, console)?,
+        (.., Some(kept)) => {
+            step.restore(target()?, kept, dry_run)?;
+            if !dry_run {
+                record.remove::<Artifact>();
             }
+            None
         }
+        _ if options.adopt => step.adopt(target()?, &record, source.as_ref())?,
+        _ => step.push(target()?, source.as_ref(), dry_run)?,
     };
     // A dry run's record is the one that came in.
     if let Some(artifact) = artifact.filter(|_| !dry_run) {

@@ -11,6 +11,7 @@ use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Failure, HELP};
 use scar_trust::TlsOptions;
 
+use crate::kept::Kept;
 use scar_registry::login::Places;
 use scar_registry::{Named, Reference, Scope, Terms};
 
@@ -44,9 +45,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
     pub(crate) title: String,
 
-    /// Take what another tool pushed into the record, and send nothing
+    /// Take what is there already into the record, and send nothing; without REFERENCE, where the record says
     #[arg(long, conflicts_with = "oci_layout")]
     pub(crate) adopt: bool,
+
+    /// Keep in FILE what the tag holds, before it moves
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["adopt", "oci_layout"])]
+    pub(crate) backup: Option<PathBuf>,
+
+    /// Bring the tag back to what it held before the push that wrote FILE with --backup
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reference", "adopt", "backup", "oci_layout", "base_path", "title", "chunk_size"])]
+    undo: Option<PathBuf>,
 
     /// Write an OCI layout to DIR in place of a push
     #[arg(long, value_name = "DIR")]
@@ -105,16 +114,31 @@ impl AsRef<Common> for Options {
 }
 
 impl Options {
-    /// Where it goes.
+    /// What the tag held, where it is to come back.
+    ///
+    /// # Errors
+    /// Exit 2 where the file is no backup.
+    pub(crate) fn undo(&self) -> Result<Option<Kept>, Failure> {
+        self.undo.as_deref().map(Kept::read).transpose()
+    }
+
+    /// Where it goes; `None` where the record is to tell.
     ///
     /// # Errors
     /// Exit 2 for a reference that is none, or none at all.
-    pub(crate) fn reference(&self, console: &Console) -> Result<Reference, Failure> {
-        let reference = self.reference_in(&Named::from_environment())?;
+    pub(crate) fn reference(&self, kept: Option<&Kept>, console: &Console) -> Result<Option<Reference>, Failure> {
+        if let Some(kept) = kept {
+            return Ok(Some(kept.reference.clone()));
+        }
+        let environment = Named::from_environment();
+        if self.adopt && environment.or_typed(self.reference.as_deref(), None)?.is_none() {
+            return Ok(None);
+        }
+        let reference = self.reference_in(&environment)?;
         if self.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
             console.warn(format!("'--base-path' goes with a bare HOST[:PORT]; it is not used for '{reference}'"));
         }
-        Ok(reference)
+        Ok(Some(reference))
     }
 
     fn reference_in(&self, environment: &Named) -> Result<Reference, Failure> {

@@ -10,6 +10,7 @@ use scar_record::{Artifact, Digest, Time};
 use scar_tool::{Exit, Failure};
 
 use crate::body::{Bits, Content};
+use crate::kept::Backup;
 use crate::manifest::{self, Held, Layer};
 use crate::source::Source;
 use crate::upload::Presence;
@@ -104,14 +105,17 @@ impl Target {
     ///
     /// # Errors
     /// Every way in which it is not there afterwards.
-    pub(crate) async fn push(&self, source: &Source, wanted: &Wanted) -> Result<Artifact, Fault> {
-        let before = self.held(&self.registry.reference.tag).await?.map(|(_, held)| held);
+    pub(crate) async fn push(&self, source: &Source, wanted: &Wanted, backup: Option<&Backup>) -> Result<Artifact, Fault> {
+        let (bytes, before) = self.held(&self.registry.reference.tag).await?.unzip();
         if let Some(Held { digest, artifact: Ok((layer, created)) }) = &before
             && *layer == wanted.layer
             && self.presence(&layer.digest, layer.size).await? == Presence::Here
         {
             self.registry.console.note(format!("'{}' holds this archive already; nothing was sent", self.registry.reference));
             return Ok(self.artifact(digest, layer, *created));
+        }
+        if let Some(backup) = backup {
+            backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
         }
         let replaced = before.map(|held| held.digest).filter(|digest| *digest != wanted.digest);
         let pushed_at = self.send(source, wanted).await?;
@@ -137,7 +141,7 @@ impl Target {
             }
             self.push_blob(&config(), || Ok(()), missed, None).await?;
             source.unchanged()?;
-            match self.put_manifest(wanted).await {
+            match self.put_manifest(&wanted.manifest, &wanted.digest, manifest::MEDIA_TYPE).await {
                 Err(Fault::Http(Error::Status { words, .. })) if words.contains("BLOB_UNKNOWN") => {
                     if missed {
                         let cause = format!("the registry took the blobs twice and does not know them: {words}");
@@ -151,28 +155,26 @@ impl Target {
     }
 
     /// Sends the manifest; the time is that of the try that was taken.
-    async fn put_manifest(&self, wanted: &Wanted) -> Result<Time, Fault> {
+    pub(crate) async fn put_manifest(&self, manifest: &Bytes, digest: &Digest, media_type: &str) -> Result<Time, Fault> {
         let url = self.registry.in_repository(&format!("manifests/{}", self.registry.reference.tag))?;
         self.registry
             .retry(|| async {
                 let begun = Time::now();
-                let headers = [(CONTENT_TYPE, manifest::MEDIA_TYPE)];
-                let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(&wanted.manifest)).await?;
+                let headers = [(CONTENT_TYPE, media_type)];
+                let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(manifest)).await?;
                 if !answer.status().is_success() {
                     let error = answer.into_error().await;
                     // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
                     let protected = matches!(error.status().map(|status| status.as_u16()), Some(400 | 409 | 412));
-                    if protected
-                        && self.held(&self.registry.reference.tag).await?.is_some_and(|(_, held)| held.digest == wanted.digest)
+                    if protected && self.held(&self.registry.reference.tag).await?.is_some_and(|(_, held)| held.digest == *digest)
                     {
                         return Ok(begun);
                     }
                     return Err(error.into());
                 }
-                match answer.header("docker-content-digest").filter(|said| *said != wanted.digest.as_str()) {
+                match answer.header("docker-content-digest").filter(|said| *said != digest.as_str()) {
                     Some(said) => {
-                        let cause =
-                            format!("the registry stored the manifest '{}' as '{}'", wanted.digest, scar_tool::escape(said));
+                        let cause = format!("the registry stored the manifest '{digest}' as '{}'", scar_tool::escape(said));
                         Err(self.mismatch(&cause).into())
                     }
                     None => Ok(begun),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use scar_record::{Archive, Artifact, Record, Time};
 use scar_tool::{Console, Exit, Failure};
 
+use crate::kept::{Backup, Kept};
 use crate::manifest::Layer;
 use crate::push::Wanted;
 use crate::source::Source;
@@ -19,12 +20,16 @@ use crate::target::Target;
 pub(crate) struct Step {
     /// Where the artifact goes.
     pub(crate) reference: Reference,
+    /// Whether that is the record's own word.
+    pub(crate) recorded: bool,
     /// The layer's title.
     pub(crate) title: String,
     /// The manifest's time.
     pub(crate) created: Time,
     /// The directory of a layout.
     pub(crate) layout: Option<PathBuf>,
+    /// Where what the tag holds is kept.
+    pub(crate) backup: Option<Backup>,
     /// The time for all of it.
     pub(crate) timeout: Option<Duration>,
 }
@@ -35,14 +40,14 @@ impl Step {
         Wanted::new(Layer { digest: content.digest.clone(), size: content.size, title: self.title.clone() }, self.created)
     }
 
-    /// Pushes, or says what would be pushed.
+    /// Pushes, or says what would be pushed; what the tag held goes into the backup first.
     ///
     /// # Errors
     /// Every way in which the artifact is not there afterwards.
     pub(crate) fn push(&self, target: Target, source: Option<&Source>, dry_run: bool) -> Result<Option<Artifact>, Failure> {
         let wanted = source.map(|source| Ok((source, self.wanted(source)?))).transpose()?;
         self.run(target, async |target| match &wanted {
-            Some((source, wanted)) if !dry_run => target.push(source, wanted).await.map(Some),
+            Some((source, wanted)) if !dry_run => target.push(source, wanted, self.backup.as_ref()).await.map(Some),
             wanted => target.plan(wanted.as_ref().map(|(source, wanted)| (*source, wanted))).await.map(|()| None),
         })
     }
@@ -54,9 +59,20 @@ impl Step {
     pub(crate) fn adopt(&self, target: Target, record: &Record, source: Option<&Source>) -> Result<Option<Artifact>, Failure> {
         let told = match source {
             Some(source) => Some(source.content.digest.clone()),
-            None => record.section::<Archive>()?.map(|archive| archive.digest),
+            None => match record.section::<Archive>()? {
+                Some(archive) => Some(archive.digest),
+                None => record.section::<Artifact>()?.filter(|_| self.recorded).map(|artifact| artifact.layer),
+            },
         };
         self.run(target, async |target| target.adopt(&self.title, told.as_ref()).await.map(Some))
+    }
+
+    /// Brings the tag back to what it held before the push, or says so.
+    ///
+    /// # Errors
+    /// Exit 7 where it holds something else meanwhile; else why it is not back.
+    pub(crate) fn restore(&self, target: Target, kept: &Kept, dry_run: bool) -> Result<(), Failure> {
+        self.run(target, async |target| target.restore(kept, dry_run).await)
     }
 
     /// Writes a layout, or says so.

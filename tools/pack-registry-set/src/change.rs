@@ -26,6 +26,7 @@ pub(crate) struct Change<'a> {
     pub(crate) repository: Option<&'a str>,
     pub(crate) registry: Option<&'a str>,
     pub(crate) backup: Option<&'a Path>,
+    pub(crate) check: bool,
     pub(crate) dry_run: bool,
 }
 
@@ -42,6 +43,11 @@ impl Change<'_> {
                 false => self.console.note(format!("the flag of '{}' is {} already", entry.name, self.flag)),
             }
             return Ok((!self.dry_run).then(|| self.section(entry, kind, false)));
+        }
+        if self.check {
+            let act = format!("check the flag of '{}'", entry.name);
+            return Err(Failure::new(Exit::Mismatch, format!("{act}: it is {}, not {}", before.flag(FLAG), self.flag))
+                .hint("without --check this step sets it"));
         }
         let mut after = self.given.fill(&before, kind, !self.dry_run)?;
         after.set(FLAG, &self.flag);

@@ -22,7 +22,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let artifact = record.section::<Artifact>()?;
     let dry_run = record.is_dry_run();
-    let wanted = match entry::wanted(options.uid.as_deref(), options.name.as_deref(), artifact.as_ref()) {
+    let asked = entry::wanted(options.uid.as_deref(), options.name.as_deref(), artifact.as_ref());
+    let wanted = match options.registry.clone().map(entry::Wanted::Host).or(asked) {
         None if dry_run => {
             console.plan(format!("set the flag of the pack registry that the artifact is pushed to: {}", options.flag));
             return record.write(console);
@@ -47,10 +48,14 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         repository: artifact.as_ref().map(|artifact| artifact.repository.as_str()),
         registry: artifact.as_ref().map(|artifact| artifact.registry.as_str()),
         backup: options.backup.as_deref(),
+        check: options.check,
         dry_run,
     };
     if let Some(section) = scar_vertex::block_on(change.run(&wanted))? {
         record.set(&section);
+    }
+    if options.drop_session {
+        record.remove::<Session>();
     }
     record.write(console)
 }

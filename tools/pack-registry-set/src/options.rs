@@ -1,5 +1,8 @@
 //! What was typed.
 
+// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::path::PathBuf;
 
 use scar_tool::Common;
@@ -23,12 +26,20 @@ use crate::credentials::CredentialOptions;
 )]
 pub(crate) struct Options {
     /// The entry with this uid (else by --name, else by the host of the pushed artifact)
-    #[arg(long, value_name = "UID", conflicts_with = "name")]
+    #[arg(long, value_name = "UID", conflicts_with_all = ["name", "registry"])]
     pub(crate) uid: Option<String>,
 
     /// The entry with this name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "registry")]
     pub(crate) name: Option<String>,
+
+    /// The entry whose endpoint is HOST[:PORT]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) registry: Option<String>,
+
+    /// Only look: fail with status 7 where the flag is another, and write nothing
+    #[arg(long, conflicts_with = "backup")]
+    pub(crate) check: bool,
 
     /// What to set the flag to
     #[arg(long = "contains-spectro-manifests", value_name = "BOOL", default_value = "true", default_missing_value = "true",
@@ -38,6 +49,10 @@ pub(crate) struct Options {
     /// Keep what the entry was in FILE (mode 0600)
     #[arg(long, value_name = "FILE")]
     pub(crate) backup: Option<PathBuf>,
+
+    /// Leave the session out of the record that is written
+    #[arg(long)]
+    pub(crate) drop_session: bool,
 
     #[command(flatten)]
     pub(crate) credentials: CredentialOptions,

@@ -8,10 +8,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use kube::api::DynamicObject;
 use rustix::fs::{Access, OFlags};
 use scar_tool::{Console, Exit, Failure};
 use serde_json::Value;
 
+use crate::restore;
 use crate::secret::{BACKUP_OF, Held};
 
 /// The most bytes that a backup is read of; a secret has 1.5 MiB at most.
@@ -106,6 +108,47 @@ impl Backup {
         file.as_file().sync_all()?;
         file.persist_noclobber(&self.path).map_err(|error| error.error)?;
         sync(&self.folder)
+    }
+}
+
+/// A backup that is to come back.
+pub(crate) struct Saved {
+    path: PathBuf,
+    manifest: Value,
+    object: DynamicObject,
+}
+
+impl Saved {
+    /// Reads a backup of this secret.
+    ///
+    /// # Errors
+    /// Exit 2 where the file is none.
+    pub(crate) fn read(path: &Path, namespace: &str, name: &str) -> Result<Self, Failure> {
+        let act = format!("read the backup '{}'", path.display());
+        let text = read(path).map_err(|error| misuse(&act, &error))?;
+        let (text, _) = text.ok_or_else(|| Failure::misuse(format!("{act}: no such file")))?;
+        let none = || {
+            Failure::misuse(format!("{act}: it is no backup of secret '{name}' in namespace '{namespace}'"))
+                .hint("give the file that --backup named; --namespace and NAME as then")
+        };
+        let manifest = parse(&text, namespace, name).ok_or_else(none)?;
+        let object = serde_json::from_value(manifest.clone()).map_err(|_| none())?;
+        Ok(Self { path: path.to_owned(), manifest, object })
+    }
+
+    /// Its path, for messages.
+    pub(crate) fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// What goes back.
+    pub(crate) fn object(&self) -> DynamicObject {
+        self.object.clone()
+    }
+
+    /// Whether a secret holds what this one does.
+    pub(crate) fn is(&self, now: &Held) -> bool {
+        restore::same(&self.manifest, &now.manifest())
     }
 }
 

@@ -5,16 +5,17 @@
 mod backup;
 mod options;
 mod removal;
+mod restore;
 mod secret;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use scar_cluster::Opened;
-use scar_record::{Input, Record};
+use scar_record::{Input, Record, Secret};
 use scar_tool::{Console, Failure, signal};
 
-use crate::backup::Backup;
+use crate::backup::{Backup, Saved};
 use crate::options::Options;
 use crate::removal::Removal;
 
@@ -27,6 +28,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let opened = Opened::open(&options.cluster, console)?;
     let find = |path| Backup::find(path, &options.cluster.namespace, name, console);
     let backup = options.backup.as_deref().map(find).transpose()?;
+    let undo = options.undo.as_deref().map(|path| Saved::read(path, &options.cluster.namespace, name)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let interrupt = signal::catch();
     let deadline = Instant::now() + options.timeout;
@@ -34,15 +36,18 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let secret = scar_cluster::run(async {
         let removal = Removal::new(opened.client(), name, deadline, console);
         let work = async {
-            match dry_run {
-                true => removal.plan(backup.as_ref(), options.must_exist).await.map(|()| None),
-                false => removal.run(backup.as_ref(), options.must_exist).await.map(Some),
+            match (&undo, dry_run) {
+                (Some(saved), _) => removal.restore(saved, dry_run).await.map(|()| None),
+                (None, true) => removal.plan(backup.as_ref(), options.must_exist).await.map(|()| None),
+                (None, false) => removal.run(backup.as_ref(), options.must_exist).await.map(Some),
             }
         };
         interrupt.race(work).await?
     })?;
-    if let Some(secret) = secret {
-        record.set(&secret);
+    match secret {
+        Some(secret) => record.set(&secret),
+        None if dry_run => {}
+        None => record.remove::<Secret>(),
     }
     record.write(console)
 }

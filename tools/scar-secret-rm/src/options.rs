@@ -34,6 +34,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) backup: Option<PathBuf>,
 
+    /// Make the secret anew as FILE, its backup, holds it, where there is none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["backup", "must_exist"])]
+    pub(crate) undo: Option<PathBuf>,
+
     /// Fail with status 3 where the secret does not exist
     #[arg(long)]
     pub(crate) must_exist: bool,

@@ -14,18 +14,18 @@ use scar_tool::{Console, Exit, Failure};
 use crate::backup::Backup;
 use crate::secret::{Held, resource};
 
-/// How many times a delete is sent.
-const TRIES: u32 = 6;
+/// How many times a delete, or a new secret, is sent.
+pub(crate) const TRIES: u32 = 6;
 /// The longest wait between two looks at a secret that a finalizer holds.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// One removal.
 pub(crate) struct Removal {
-    cluster: Cluster,
-    api: Api<DynamicObject>,
+    pub(crate) cluster: Cluster,
+    pub(crate) api: Api<DynamicObject>,
     name: String,
-    deadline: Instant,
-    console: Console,
+    pub(crate) deadline: Instant,
+    pub(crate) console: Console,
 }
 
 /// What is there in place of what was read.
@@ -42,7 +42,7 @@ impl Removal {
         Self { cluster, api, name: name.to_owned(), deadline, console: console.clone() }
     }
 
-    fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         format!("secret '{}' in namespace '{}'", self.name, self.cluster.namespace())
     }
 
@@ -99,7 +99,7 @@ impl Removal {
         Ok(Secret { uid: Some(held.uid().to_owned()), backup, ..self.result(true, deleted) })
     }
 
-    async fn absent(&self, must_exist: bool) -> Result<(), Failure> {
+    pub(crate) async fn absent(&self, must_exist: bool) -> Result<(), Failure> {
         self.cluster.check_namespace(self.deadline).await?;
         match must_exist {
             true => Err(Failure::new(Exit::Absent, format!("delete {}: it does not exist", self.what()))),
@@ -107,7 +107,7 @@ impl Removal {
         }
     }
 
-    async fn look(&self) -> Result<Option<Held>, Failure> {
+    pub(crate) async fn look(&self) -> Result<Option<Held>, Failure> {
         let read = self.cluster.find(self.deadline, || self.api.get(&self.name)).await;
         read.map(|object| object.map(Held::new)).map_err(|error| self.cluster.failure(&format!("read {}", self.what()), &error))
     }
@@ -186,7 +186,7 @@ impl Removal {
     }
 
     /// Waits until it is gone; finalizers may hold it.
-    async fn gone(&self, held: &Held) -> Result<(), Failure> {
+    pub(crate) async fn gone(&self, held: &Held) -> Result<(), Failure> {
         let progress = self.console.progress_waiting("waiting for the secret to go");
         let mut wait = Duration::from_millis(100);
         let mut holders: Option<String> = None;

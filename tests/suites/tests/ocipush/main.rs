@@ -7,6 +7,7 @@ mod inputs;
 mod logins;
 mod places;
 mod road;
+mod undo;
 
 use std::path::{Path, PathBuf};
 

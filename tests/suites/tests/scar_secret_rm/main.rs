@@ -4,6 +4,7 @@
 mod access;
 mod backup;
 mod removal;
+mod undo;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,205 @@
+//! What the tag held before the push: on the disk and synced before the tag moves, so that the way back is there.
+//!
+//! Invariant: what the tag held first is kept through all later pushes; only what was put in its place is added to it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use scar_record::{Digest, Time};
+use scar_registry::Reference;
+use scar_tool::{Exit, Failure};
+use serde_json::{Value, json};
+
+use crate::manifest;
+
+/// Name and version of the file's format.
+const FORMAT: &str = "scar-tools/1 tag";
+/// The type of a manifest that lists others.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// A tag as it was.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Kept {
+    /// Which tag.
+    pub(crate) reference: Reference,
+    /// The manifest that it held, byte for byte; none where there was no such tag.
+    pub(crate) manifest: Option<String>,
+    /// The layers that were pushed in its place.
+    pub(crate) replaced_by: Vec<Digest>,
+}
+
+/// The file of `--backup`.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    path: PathBuf,
+    kept: Option<Kept>,
+}
+
+impl Backup {
+    /// Looks at the file, and writes nothing.
+    ///
+    /// # Errors
+    /// Exit 2 where it is there and no backup of this tag, or where its folder is not there.
+    pub(crate) fn find(path: &Path, reference: &Reference) -> Result<Self, Failure> {
+        let act = format!("use --backup '{}'", path.display());
+        let path = std::path::absolute(path).map_err(|error| Failure::io(&act, &error))?;
+        if !path.parent().is_some_and(Path::is_dir) {
+            return Err(Failure::misuse(format!("{act}: its folder is not there")));
+        }
+        let kept = match path.symlink_metadata() {
+            Ok(_) => Some(Kept::read(&path)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(Failure::io(act, &error)),
+        };
+        match kept.as_ref().filter(|kept| kept.reference != *reference) {
+            Some(kept) => Err(Failure::misuse(format!("{act}: it is of '{}', not of '{reference}'", kept.reference))
+                .hint("name another file; an existing one is never overwritten")),
+            None => Ok(Self { path, kept }),
+        }
+    }
+
+    /// Keeps what the tag holds now, unless an earlier run kept what it held before that, and what is to replace it.
+    ///
+    /// # Errors
+    /// Exit 1 where the file cannot be written and synced; exit 7 for a manifest that is no text.
+    pub(crate) fn keep(&self, reference: &Reference, held: Option<Vec<u8>>, layer: &Digest) -> Result<(), Failure> {
+        let act = format!("save what the tag holds in '{}'", self.path.display());
+        let mut kept = match &self.kept {
+            Some(kept) => kept.clone(),
+            None => {
+                let manifest = held.map(String::from_utf8).transpose();
+                let manifest = manifest.map_err(|_| Failure::new(Exit::Mismatch, format!("{act}: its manifest is no text")))?;
+                Kept { reference: reference.clone(), manifest, replaced_by: Vec::new() }
+            }
+        };
+        if !kept.replaced_by.contains(layer) {
+            kept.replaced_by.push(layer.clone());
+        }
+        self.write(&kept).map_err(|error| Failure::io(act, &error))
+    }
+
+    fn write(&self, kept: &Kept) -> std::io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new().prefix(".ocipush-").suffix(".tmp").tempfile_in(folder)?;
+        file.write_all(kept.to_json().as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl Kept {
+    /// Reads a backup.
+    ///
+    /// # Errors
+    /// Exit 2 where the file is none.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let act = format!("read the backup '{}'", path.display());
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, LARGEST), &mut text))
+            .map_err(|error| Failure::misuse(Failure::io(&act, &error).message))?;
+        Self::parse(&text)
+            .map_err(|cause| Failure::misuse(format!("{act}: {cause}")).hint("give the file that ocipush --backup wrote"))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let object: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if object["backup"] != FORMAT {
+            return Err(format!("it has no field \"backup\": \"{FORMAT}\""));
+        }
+        let manifest = object["manifest"].as_str().map(str::to_owned);
+        let digest = manifest.as_ref().map(|text| manifest::digest(text.as_bytes()).to_string());
+        if object["digest"].as_str() != digest.as_deref() {
+            return Err("the manifest in it is not the one of its digest".to_owned());
+        }
+        let reference = object["reference"].as_str().ok_or("it names no reference")?;
+        let layers = object["replaced_by"].as_array().ok_or("it does not tell what replaced it")?;
+        Ok(Self {
+            reference: Reference::parse(reference, None).map_err(|failure| failure.message)?,
+            manifest,
+            replaced_by: layers
+                .iter()
+                .map(|layer| Digest::parse(layer.as_str().unwrap_or_default()))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn to_json(&self) -> String {
+        let layers: Vec<_> = self.replaced_by.iter().map(Digest::as_str).collect();
+        let mut object = json!({
+            "backup": FORMAT, "reference": self.reference.to_string(), "saved_at": Time::now().to_string(), "replaced_by": layers,
+        });
+        if let Some(manifest) = &self.manifest {
+            object["digest"] = json!(manifest::digest(manifest.as_bytes()).as_str());
+            object["manifest"] = json!(manifest);
+        }
+        format!("{object:#}\n")
+    }
+}
+
+/// The type that a manifest is sent back as: its own word, else what it looks like.
+pub(crate) fn media_type(manifest: &str) -> String {
+    let object: Value = serde_json::from_str(manifest).unwrap_or_default();
+    match object["mediaType"].as_str() {
+        Some(own) => own.to_owned(),
+        None if object["manifests"].is_array() => INDEX.to_owned(),
+        None => manifest::MEDIA_TYPE.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference() -> Reference {
+        Reference::parse("r.example/a/b:0.0.0", None).unwrap()
+    }
+
+    #[test]
+    fn what_the_tag_held_first_is_kept_and_each_layer_in_its_place_added() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tag.json");
+        let layers = [manifest::digest(b"1"), manifest::digest(b"2")];
+        for (held, layer) in [("{\"schemaVersion\": 2}\n", 0), ("other", 1), ("third", 1)] {
+            let backup = Backup::find(&path, &reference()).unwrap();
+            backup.keep(&reference(), Some(held.into()), &layers[layer]).unwrap();
+        }
+        let kept = Kept::read(&path).unwrap();
+        assert_eq!(kept.manifest.as_deref(), Some("{\"schemaVersion\": 2}\n"));
+        assert_eq!(kept.replaced_by, layers);
+        let other = Reference::parse("r.example/a/c:0.0.0", None).unwrap();
+        assert_eq!(Backup::find(&path, &other).unwrap_err().exit, Exit::Misuse);
+    }
+
+    #[test]
+    fn a_tag_that_was_not_there_stays_so_in_the_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tag.json");
+        for held in [None, Some(b"ours".to_vec())] {
+            Backup::find(&path, &reference()).unwrap().keep(&reference(), held, &manifest::digest(b"1")).unwrap();
+        }
+        assert_eq!(Kept::read(&path).unwrap().manifest, None);
+    }
+
+    #[test]
+    fn another_file_is_no_backup() {
+        let good = Kept { reference: reference(), manifest: Some("{}".into()), replaced_by: vec![manifest::digest(b"1")] };
+        assert_eq!(Kept::parse(&good.to_json()).unwrap(), good);
+        for text in
+            [String::new(), "{}".into(), good.to_json().replace("\"{}\"", "\"{ }\""), good.to_json().replace("r.example/", "")]
+        {
+            assert!(Kept::parse(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_goes_back_as_what_it_was() {
+        assert_eq!(media_type(r#"{"mediaType":"x/y"}"#), "x/y");
+        assert_eq!(media_type(r#"{"manifests":[]}"#), INDEX);
+        assert_eq!(media_type(r#"{"layers":[]}"#), manifest::MEDIA_TYPE);
+    }
+}
