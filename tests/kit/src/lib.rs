@@ -10,7 +10,7 @@
 //! outcome.succeeds().quiet();
 //! assert_eq!(outcome.json()["archive"]["files"], 3);
 //!
-//! tool("ocipush").args(["127.0.0.1:5000", "none.tgz"]).run().fails(1, "ocipush: error: open 'none.tgz': no such file\n");
+//! tool("ocipush").args(["127.0.0.1:5000", "none.tgz"]).run().fails(2, "ocipush: error: open the archive 'none.tgz': no such file or directory\n");
 //! ```
 //!
 //! Always checked, in every run: no registered secret shows in stdout (the `session` section aside), stderr, argv or a

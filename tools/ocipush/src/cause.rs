@@ -76,7 +76,8 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
             "a proxy before the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
                 .to_owned(),
         ),
-        401 | 403 => refusal(plain, reference, refused, who),
+        _ if refused => refusal(plain, reference, true, who),
+        401 | 403 => refusal(plain, reference, false, who),
         404 => missing(plain, reference),
         429 | 503 => match retry_after.map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
             Some(asked) => named(
@@ -115,6 +116,10 @@ fn refusal(plain: Failure, reference: &Reference, refused: bool, who: &Who<'_>) 
             "no login for '{}' was found: give -u USER and --password-file FILE, or log in with docker or podman",
             reference.registry
         ));
+    }
+    if refused && who.username.is_none() {
+        return failure
+            .hint(format!("the token that was stored for '{}' does not hold: log in to the registry anew", reference.registry));
     }
     if who.username == Some("robot") {
         return failure.hint("a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'");

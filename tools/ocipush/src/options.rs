@@ -210,7 +210,8 @@ pub(crate) fn created() -> Result<Time, Failure> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(Time::now()) };
     let text = text.to_string_lossy();
     let refuse = |cause: &str| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': {cause}"));
-    let seconds = text.parse::<i64>().map_err(|_| refuse("it is no number of seconds since 1970"))?;
+    let seconds = text.parse::<u64>().ok().and_then(|seconds| i64::try_from(seconds).ok());
+    let seconds = seconds.ok_or_else(|| refuse("it is no number of seconds since 1970"))?;
     Time::from_epoch(seconds).map_err(|cause| refuse(&cause))
 }
 

@@ -42,7 +42,8 @@ impl Named {
     /// Opens FILE, before the record is read.
     ///
     /// # Errors
-    /// Exit 2 for a directory, a terminal, or what is no regular file; exit 1 where it cannot be opened.
+    /// Exit 2 for a file that is not there, a directory, a terminal, or what is no regular file; exit 1 where it cannot be
+    /// opened.
     pub(crate) fn open(file: Option<&Path>) -> Result<Self, Failure> {
         match file {
             None => Ok(Self::Record),
@@ -53,7 +54,12 @@ impl Named {
                 }
                 Ok(Self::Stdin)
             }
-            Some(path) => Ok(Self::File(path.to_owned(), open(path)?)),
+            Some(path) => match open(path) {
+                Ok(file) => Ok(Self::File(path.to_owned(), file)),
+                // A name that is none was mistyped; whatever else stands in the way is the host's.
+                Err(failure) if !path.exists() => Err(Failure { exit: Exit::Misuse, ..failure }),
+                Err(failure) => Err(failure),
+            },
         }
     }
 

@@ -113,6 +113,7 @@ pub struct TokenService {
     realm: Option<String>,
     service: String,
     credentials: Credentials,
+    refresh: Option<String>,
     lifetime: Duration,
     tokens: Mutex<HashMap<String, Token>>,
 }
@@ -120,7 +121,7 @@ pub struct TokenService {
 impl TokenService {
     /// A service on the registry's own server, at `/service/token`. Harbor's tokens live 30 minutes.
     pub fn new(credentials: Credentials, lifetime: Duration) -> Self {
-        Self { realm: None, service: "lab-registry".to_owned(), credentials, lifetime, tokens: Mutex::default() }
+        Self { realm: None, service: "lab-registry".to_owned(), credentials, refresh: None, lifetime, tokens: Mutex::default() }
     }
 
     /// The challenge names this realm; serve [`TokenService::router`] there.
@@ -129,9 +130,15 @@ impl TokenService {
         self
     }
 
-    /// The route `GET /service/token`.
+    /// Gives tokens for this refresh token, too (Docker's `identitytoken`).
+    pub fn refreshed_by(mut self, token: &str) -> Self {
+        self.refresh = Some(token.to_owned());
+        self
+    }
+
+    /// The routes `GET /service/token` for user and password, `POST /service/token` for a refresh token.
     pub fn router(self: &Arc<Self>) -> Router {
-        Router::new().route("/service/token", get(issue)).with_state(self.clone())
+        Router::new().route("/service/token", get(issue).post(exchange)).with_state(self.clone())
     }
 
     /// Ends all tokens given so far, as if their time had passed.
@@ -166,20 +173,45 @@ async fn issue(State(service): State<Arc<TokenService>>, request: Request) -> Re
     if !service.credentials.fit(request.headers()) {
         return reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "unauthorized", Value::Null);
     }
-    if parameter(request.uri(), "service").is_none_or(|s| s != service.service) {
-        return reply::error(StatusCode::BAD_REQUEST, "UNSUPPORTED", "unknown service", Value::Null);
+    service.token(request.uri())
+}
+
+/// A refresh token in a form, for a token (RFC 6749, 6; Distribution "Token Authentication with OAuth2").
+async fn exchange(State(service): State<Arc<TokenService>>, form: String) -> Response {
+    let Ok(form) = format!("/?{form}").parse::<http::Uri>() else { return invalid_grant() };
+    let is = |name: &str, value: &str| parameter(&form, name).is_some_and(|given| given == value);
+    let known = service.refresh.as_deref().is_some_and(|token| is("refresh_token", token));
+    if !known || !is("grant_type", "refresh_token") || parameter(&form, "client_id").is_none() {
+        return invalid_grant();
     }
-    let token = random();
-    let scopes = scopes(request.uri());
-    let until = Instant::now() + service.lifetime;
-    service.lock().insert(token.clone(), Token { scopes, until });
-    let body = json!({
-        "token": token,
-        "access_token": token,
-        "expires_in": service.lifetime.as_secs(),
-        "issued_at": jiff::Timestamp::now().to_string(),
-    });
-    reply::with_body(StatusCode::OK, &[("content-type", "application/json")], body.to_string())
+    service.token(&form)
+}
+
+fn invalid_grant() -> Response {
+    reply::with_body(
+        StatusCode::BAD_REQUEST,
+        &[("content-type", "application/json")],
+        json!({"error": "invalid_grant"}).to_string(),
+    )
+}
+
+impl TokenService {
+    /// A token for what the query asks.
+    fn token(&self, asked: &http::Uri) -> Response {
+        if parameter(asked, "service").is_none_or(|service| service != self.service) {
+            return reply::error(StatusCode::BAD_REQUEST, "UNSUPPORTED", "unknown service", Value::Null);
+        }
+        let token = random();
+        let until = Instant::now() + self.lifetime;
+        self.lock().insert(token.clone(), Token { scopes: scopes(asked), until });
+        let body = json!({
+            "token": token,
+            "access_token": token,
+            "expires_in": self.lifetime.as_secs(),
+            "issued_at": jiff::Timestamp::now().to_string(),
+        });
+        reply::with_body(StatusCode::OK, &[("content-type", "application/json")], body.to_string())
+    }
 }
 
 /// Every `scope` parameter; one may hold several, parted by spaces.

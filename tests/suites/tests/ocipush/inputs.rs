@@ -14,13 +14,18 @@ fn bad_references_are_refused_without_a_connection() {
         ),
         (
             "https://harbor.local/p/r:1",
-            "ocipush: error: read the reference '…://harbor.local/p/r:1': it has a scheme\n\
+            "ocipush: error: read the reference 'https://harbor.local/p/r:1': it has a scheme\n\
              ocipush: hint: drop the scheme, write harbor.local/p/r:1\n",
         ),
         (
             "proj/r:1",
             "ocipush: error: read the reference 'proj/r:1': \"proj\" is no registry host: it has no dot, no port and is not \
              localhost (there is no default registry); write HOST[:PORT]/REPOSITORY:TAG, or a bare HOST[:PORT]\n",
+        ),
+        (
+            "repo@sha256:xyz",
+            "ocipush: error: read the reference 'repo@sha256:xyz': a digest must be sha256: and 64 hex digits\n\
+             ocipush: hint: a push names a tag: HOST/REPOSITORY:TAG\n",
         ),
         (
             "user:canary-in-reference@host/r",
@@ -49,7 +54,7 @@ fn options_that_are_none_get_a_way_out() {
 #[test]
 fn bad_input_17_the_file_is_named() {
     let site = Site::plain();
-    site.ocipush("none.tgz").run().fails(1, "ocipush: error: open the archive 'none.tgz': no such file or directory\n");
+    site.ocipush("none.tgz").run().fails(2, "ocipush: error: open the archive 'none.tgz': no such file or directory\n");
     site.ocipush(site.folder.path()).run().fails(
         2,
         "ocipush: error: open the archive '[DIR]': it is a directory\nocipush: hint: mkmanifests makes the archive of a directory\n",
@@ -129,4 +134,6 @@ fn the_environment_names_registry_and_base() {
         .says("adopt '127.0.0.1:PORT/spectro-packs/spectro-manifests/manifest:0.0.0'");
     let bad = site.ocipush(site.archive(10)).env("SOURCE_DATE_EPOCH", "soon").run();
     bad.fails(2, "ocipush: error: read SOURCE_DATE_EPOCH 'soon': it is no number of seconds since 1970\n");
+    let bad = site.ocipush(site.archive(10)).env("SOURCE_DATE_EPOCH", "-1").run();
+    bad.fails(2, "ocipush: error: read SOURCE_DATE_EPOCH '-1': it is no number of seconds since 1970\n");
 }

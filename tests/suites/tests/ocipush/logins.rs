@@ -309,6 +309,30 @@ fn the_hosts_own_logins_are_found_in_their_order() {
 }
 
 #[test]
+fn an_identity_token_is_exchanged_at_the_realm_and_shown_to_nobody_else() {
+    let identity = "canary.identity+token/4=";
+    secret(identity);
+    let service = TokenService::new(Credentials::new("pusher", PASSWORD), Duration::from_secs(1800)).refreshed_by(identity);
+    let site = bearer(&Arc::new(service));
+    let push = |size: usize, token: &str| {
+        let logins = json!({"auths": {(site.registry.authority()): {"auth": "", "identitytoken": token}}}).to_string();
+        let run = site.ocipush(site.archive(size)).arg("--registry-config").arg(write(&site, "config.json", &logins));
+        run.args(["-v", "--retries", "1"]).run()
+    };
+    push(1_000_000, identity).succeeds().says("a token from '[DIR]/config.json'");
+    let exchanged = site.registry.log().matching(&Match::post("/service/token"));
+    let form = String::from_utf8(exchanged[0].body.clone()).unwrap();
+    assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=canary.identity%2Btoken%2F4%3D"), "{form}");
+    assert_eq!((exchanged.len(), exchanged[0].query.as_ref(), exchanged[0].header("authorization")), (1, None, None));
+    assert_eq!(authorizations(&site.registry, "Basic"), 0);
+    assert!(site.tag().is_some());
+    // One that does not hold is tried once.
+    site.registry.log().clear();
+    push(10, "canary-other").exits(4).says("invalid_grant").says("log in to the registry anew").writes_nothing();
+    assert_eq!(site.registry.log().count(&Match::post("/service/token")), 1);
+}
+
+#[test]
 fn bad_input_32_a_malformed_login_file_is_named_before_a_connection() {
     let site = basic();
     let authority = site.registry.authority();

@@ -53,6 +53,18 @@ fn p3_the_configured_certificate_itself_is_trusted_also_where_it_is_a_ca() {
 }
 
 #[test]
+fn plain_http_to_a_port_of_tls_is_told() {
+    let certs = Certs::new(&[]);
+    let site = secure(certs.server());
+    let outcome = site.ocipush(site.archive(10)).run();
+    outcome.exits(2).says("connect to '127.0.0.1:PORT'").says("drop --plain-http").writes_nothing();
+    assert_eq!(site.registry.log().connections(), 1, "tried again");
+    let Some(registry) = scar_kit::docker_registry() else { return };
+    let run = scar_kit::tool("ocipush").arg(registry.authority()).arg(site.archive(10)).args(["--new-record", "--plain-http"]);
+    run.run().exits(2).says("Client sent an HTTP request to an HTTPS server").says("drop --plain-http").writes_nothing();
+}
+
+#[test]
 fn a_registrys_own_folder_in_certs_d_is_trusted() {
     let certs = Certs::new(&[]);
     for below in [".config/docker/certs.d", ".config/containers/certs.d"] {

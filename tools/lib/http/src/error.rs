@@ -123,6 +123,20 @@ impl Error {
         matches!(self, Self::Connect { cause, .. } if cause == scar_trust::NOT_TLS)
     }
 
+    /// Whether what answered a plain request was no HTTP, as an alert of TLS is none.
+    pub fn is_not_http(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.starts_with("invalid http"))
+    }
+
+    /// Whether a server that was asked in plain HTTP may want TLS: it says so, or answers nothing that is HTTP.
+    pub fn may_want_tls(&self) -> bool {
+        match self {
+            Self::Status { status, words, .. } => *status == StatusCode::BAD_REQUEST && words.contains("HTTPS"),
+            Self::Broken { silent, .. } => !silent,
+            _ => false,
+        }
+    }
+
     /// The status that the server answered with.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

@@ -40,7 +40,8 @@ fn of_json(json: &serde_json::Value) -> String {
         return errors.iter().map(one).filter(|said| !said.is_empty()).collect::<Vec<_>>().join("; ");
     }
     let said = one(json);
-    if said.is_empty() { text(json, "error_description") + &text(json, "details") } else { said }
+    let said = if said.is_empty() { text(json, "error_description") + &text(json, "details") } else { said };
+    if said.is_empty() { text(json, "error") } else { said }
 }
 
 #[cfg(test)]
@@ -52,6 +53,8 @@ mod tests {
         for (body, said) in [
             (r#"{"errors":[{"code":"DENIED","message":"no","detail":{}},{"code":"X"}]}"#, "DENIED: no; X"),
             (r#"{"code":"UserNotFound","message":"wrong credentials","ref":"1"}"#, "UserNotFound: wrong credentials"),
+            (r#"{"error":"invalid_grant"}"#, "invalid_grant"),
+            (r#"{"error":"invalid_grant","error_description":"it has ended"}"#, "it has ended"),
             ("<html><head><TITLE>413 Request Entity Too Large</TITLE>", "an HTML page titled '413 Request Entity Too Large'"),
             ("<html></html>", "an HTML page"),
             ("plain\n text", "plain text"),

@@ -68,19 +68,31 @@ impl Reference {
     /// Exit 2, saying which part is wrong and what it must look like.
     pub fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
         let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
-        if let Some((_, rest)) = text.split_once("://") {
-            let rest = without_userinfo(rest);
-            return Err(Failure::misuse(format!("read the reference '…://{rest}': it has a scheme"))
-                .hint(format!("drop the scheme, write {}", rest.trim_end_matches('/'))));
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let scheme = if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) { scheme } else { "…" };
+            let bare = without_userinfo(rest);
+            let shown = if bare == rest { bare.to_owned() } else { format!("…@{bare}") };
+            return Err(Failure::misuse(format!("read the reference '{scheme}://{shown}': it has a scheme"))
+                .hint(format!("drop the scheme, write {}", bare.trim_end_matches('/'))));
         }
         let (authority, rest) = match text.split_once('/') {
             Some((authority, rest)) => (authority, Some(rest)),
             None => (text, None),
         };
-        if authority.contains('@') {
-            let host = without_userinfo(text);
-            return Err(Failure::misuse(format!("read the reference '…@{host}': it holds credentials, which would be logged"))
-                .hint("use --username and --password-file"));
+        if let Some((name, digest)) = digest(text) {
+            // What stands before the sign may be a user and half of a password, and then nothing of it is shown.
+            let shown = if may_hold_userinfo(name) { "…" } else { name };
+            let host = authority.split('@').next().filter(|host| registry(host).is_ok()).unwrap_or("HOST");
+            return Err(Failure::misuse(format!("read the reference '{shown}@{digest}': {}", no_digest(name, digest)))
+                .hint(format!("a push names a tag: {host}/REPOSITORY:TAG")));
+        }
+        if let Some((_, host)) = text.rsplit_once('@') {
+            return Err(match authority.contains('@') {
+                true => Failure::misuse(format!("read the reference '…@{host}': it holds credentials, which would be logged"))
+                    .hint("use --username and --password-file"),
+                false => Failure::misuse(format!("read the reference '{authority}/…@{host}': {}", no_digest("", host)))
+                    .hint(format!("a push names a tag: {authority}/REPOSITORY:TAG")),
+            });
         }
         registry(authority).map_err(refuse)?;
         let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
@@ -88,11 +100,6 @@ impl Reference {
             let repository = if base.is_empty() { REPOSITORY.to_owned() } else { format!("{base}/{REPOSITORY}") };
             return Self::checked(authority, &repository, TAG).map_err(refuse);
         };
-        if let Some((name, digest)) = rest.split_once('@') {
-            // What stands before the sign may be half of a password: it is not shown.
-            return Err(Failure::misuse(format!("read the reference '{authority}/…@{digest}': {}", no_digest(name, digest)))
-                .hint(format!("a push names a tag: {authority}/REPOSITORY:TAG")));
-        }
         let (repository, tag) = match rest.rsplit_once(':') {
             Some((repository, tag)) if !tag.contains('/') => (repository, tag),
             _ => (rest, TAG),
@@ -191,8 +198,22 @@ fn bad_repository(repository: &str) -> String {
     )
 }
 
+/// The text in front of the last sign, and the digest behind it, where it is one, or meant to be.
+fn digest(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once('@').filter(|(_, rest)| ["sha256:", "sha512:"].iter().any(|algorithm| rest.starts_with(algorithm)))
+}
+
+/// Whether a name with a digest may begin with a user and a password: a host or a repository has no '@', and a ':' that
+/// is none of a port or a tag.
+fn may_hold_userinfo(name: &str) -> bool {
+    let (authority, rest) = name.split_once('/').unwrap_or((name, ""));
+    let repository = rest.rsplit_once(':').map_or(rest, |(repository, tag)| if tag.contains('/') { rest } else { repository });
+    name.contains('@') || repository.contains(':') || (authority.contains(':') && registry(authority).is_err())
+}
+
 fn without_userinfo(text: &str) -> &str {
-    text.rsplit_once('@').map_or(text, |(_, rest)| rest)
+    let name = digest(text).map_or(text, |(name, _)| name);
+    name.rfind('@').map_or(text, |at| &text[at + 1..])
 }
 
 #[cfg(test)]
@@ -221,7 +242,8 @@ mod tests {
         let digest = format!("h.example/r:1@sha256:{}", "0".repeat(64));
         for (text, says) in [
             ("harbor.local/proj/Repo:1", "upper case is not allowed in repository \"proj/Repo\""),
-            ("https://harbor.local/p/r:1", "it has a scheme"),
+            ("https://harbor.local/p/r:1", "'https://harbor.local/p/r:1': it has a scheme"),
+            ("https://u:p@harbor.local/p/r:1", "'https://…@harbor.local/p/r:1': it has a scheme"),
             ("harbor.local:99999/p/r", "port 99999 is out of range"),
             ("harbor.local:0/p/r", "port 0 is out of range"),
             ("harbor.local:9x/p/r", "'9x' is no port number"),
@@ -232,7 +254,9 @@ mod tests {
             ("h.example/r:-x", "bad character '-' at 1 in the tag"),
             ("h.example/r:é", "bad character 'é' at 1"),
             ("h.example/r:", "the tag is empty"),
-            ("h.example/repo@sha256:xyz", "64 hex digits"),
+            ("h.example/repo@sha256:xyz", "'h.example/repo@sha256:xyz': a digest must be sha256: and 64 hex digits"),
+            ("repo@sha256:xyz", "'repo@sha256:xyz': a digest must be sha256: and 64 hex digits"),
+            (&digest, "r:1@sha256:000"),
             (&digest, "choose one"),
             ("[fe80::1%eth0]/r", "zone"),
             ("[::1/r", "not closed"),
@@ -251,7 +275,18 @@ mod tests {
 
     #[test]
     fn credentials_in_a_reference_are_never_quoted() {
-        for text in ["user:canary@host/r", "https://user:canary@host.example/r", "h.example/can:canary/ary@host/r"] {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for text in [
+            "user:canary@host/r",
+            "https://user:canary@host.example/r",
+            "https://user:can/canary@host.example/r",
+            "user:canary://x@host.example/r",
+            "h.example/can:canary/ary@host/r",
+            &format!("user:canary@host.example/r@{digest}"),
+            &format!("https://user:canary@host.example/r:1@{digest}"),
+            &format!("user:canary/x@{digest}"),
+            &format!("h.example/user:canary/x@{digest}"),
+        ] {
             let failure = Reference::parse(text, None).unwrap_err();
             let said = format!("{failure:?}");
             assert!(!said.contains("canary"), "{said}");

@@ -95,8 +95,8 @@ impl fmt::Display for Fault {
 impl Attempt for Fault {
     fn is_transient(&self) -> bool {
         match self {
-            // Nothing makes a server learn TLS between two tries.
-            Self::Http(error) => error.is_transient() && !error.is_not_tls(),
+            // Nothing makes a server learn TLS, or forget it, between two tries.
+            Self::Http(error) => error.is_transient() && !error.is_not_tls() && !error.is_not_http(),
             Self::Lost(_) => true,
             Self::Refused(_) | Self::Fatal(_) => false,
         }
@@ -114,7 +114,8 @@ impl Fault {
     /// The failure to show for it; `act` is what was being done, in lower case with its operand.
     pub fn failure(self, act: &str) -> Failure {
         match self {
-            Self::Http(error) | Self::Refused(error) => error.failure(act),
+            Self::Http(error) => error.failure(act),
+            Self::Refused(error) => Failure { exit: Exit::Refused, ..error.failure(act) },
             Self::Lost(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}")),
             Self::Fatal(failure) => failure,
         }
@@ -185,17 +186,23 @@ impl Registry {
     /// # Errors
     /// What the network, the certificate or the login is to blame for.
     pub async fn connect(&mut self) -> Result<(), Fault> {
+        let registry = &self.reference.registry;
+        let act = format!("connect to '{registry}'");
         match self.ping().await {
             Err(Fault::Http(error)) if error.is_not_tls() => {
-                let registry = &self.reference.registry;
                 if !self.client.origin().is_loopback() {
-                    let failure = Failure { exit: Exit::Unsafe, ..error.failure(&format!("connect to '{registry}'")) };
+                    let failure = Failure { exit: Exit::Unsafe, ..error.failure(&act) };
                     return Err(failure.hint("--plain-http speaks to it without TLS, if the network is trusted").into());
                 }
                 self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
                 let origin = Origin::at("http", registry)?;
                 self.client = Client::new(origin, &self.trust, self.terms.plain_http, &self.console)?;
                 self.ping().await
+            }
+            Err(Fault::Http(error)) if self.client.origin().is_plain() && error.may_want_tls() => {
+                // An end without a word may have other reasons, too.
+                let exit = if error.is_not_http() || !error.is_transient() { Exit::Misuse } else { error.exit() };
+                Err(Failure { exit, ..error.failure(&act) }.hint("does it speak TLS there? then drop --plain-http").into())
             }
             answer => answer,
         }
