@@ -97,13 +97,17 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
 fn refusal(plain: Failure, reference: &Reference, refused: bool, who: &Who<'_>) -> Failure {
     let failure = Failure { exit: Exit::Refused, ..plain };
     let project = reference.repository.split('/').next().unwrap_or_default();
+    // The registry's word counts before this host's clock.
+    let says_expired = failure.message.contains("expired");
     if let Some(ecr::Host { account, region }) = ecr::Host::of(&reference.registry) {
         let anew = format!(
             "aws ecr get-login-password --region {region} | ocipush -u AWS --password-stdin … (or ecr-password {})",
             reference.registry
         );
         return failure.hint(match who.expires {
-            Some(expires) if expires <= who.now => format!("the password expired at {expires}; a new one: {anew}"),
+            Some(expires) if expires <= who.now || says_expired => {
+                format!("the password expired at {expires}; a new one: {anew}")
+            }
             Some(expires) => format!(
                 "the password holds until {expires}: it is of another account than {account} or another region than {region}, \
                  or its user may not push; one of this registry: {anew}"

@@ -114,6 +114,7 @@ pub struct TokenService {
     service: String,
     credentials: Credentials,
     refresh: Option<String>,
+    told: Option<Value>,
     lifetime: Duration,
     tokens: Mutex<HashMap<String, Token>>,
 }
@@ -121,7 +122,15 @@ pub struct TokenService {
 impl TokenService {
     /// A service on the registry's own server, at `/service/token`. Harbor's tokens live 30 minutes.
     pub fn new(credentials: Credentials, lifetime: Duration) -> Self {
-        Self { realm: None, service: "lab-registry".to_owned(), credentials, refresh: None, lifetime, tokens: Mutex::default() }
+        Self {
+            realm: None,
+            service: "lab-registry".to_owned(),
+            credentials,
+            refresh: None,
+            told: None,
+            lifetime,
+            tokens: Mutex::default(),
+        }
     }
 
     /// The challenge names this realm; serve [`TokenService::router`] there.
@@ -133,6 +142,12 @@ impl TokenService {
     /// Gives tokens for this refresh token, too (Docker's `identitytoken`).
     pub fn refreshed_by(mut self, token: &str) -> Self {
         self.refresh = Some(token.to_owned());
+        self
+    }
+
+    /// Tells this of how long its tokens hold (`expires_in`, `issued_at`), in place of the truth.
+    pub fn telling(mut self, told: Value) -> Self {
+        self.told = Some(told);
         self
     }
 
@@ -204,12 +219,10 @@ impl TokenService {
         let token = random();
         let until = Instant::now() + self.lifetime;
         self.lock().insert(token.clone(), Token { scopes: scopes(asked), until });
-        let body = json!({
-            "token": token,
-            "access_token": token,
-            "expires_in": self.lifetime.as_secs(),
-            "issued_at": jiff::Timestamp::now().to_string(),
-        });
+        let truth = || json!({"expires_in": self.lifetime.as_secs(), "issued_at": jiff::Timestamp::now().to_string()});
+        let mut body = self.told.clone().unwrap_or_else(truth);
+        body["token"] = json!(token);
+        body["access_token"] = json!(token);
         reply::with_body(StatusCode::OK, &[("content-type", "application/json")], body.to_string())
     }
 }

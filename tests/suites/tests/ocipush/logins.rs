@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 
 use crate::{REPOSITORY, Site};
 
-const PASSWORD: &str = "canary+pass/word=1";
+pub(crate) const PASSWORD: &str = "canary+pass/word=1";
 
 fn basic() -> Site {
     Site::start(RegistryOptions { auth: Auth::Basic(Credentials::new("pusher", PASSWORD)), ..RegistryOptions::default() })
 }
 
-fn service() -> Arc<TokenService> {
+pub(crate) fn service() -> Arc<TokenService> {
     Arc::new(TokenService::new(Credentials::new("pusher", PASSWORD), Duration::from_secs(1800)))
 }
 
-fn bearer(service: &Arc<TokenService>) -> Site {
+pub(crate) fn bearer(service: &Arc<TokenService>) -> Site {
     Site::start(RegistryOptions { auth: Auth::Bearer(service.clone()), ..RegistryOptions::default() })
 }
 
@@ -33,7 +33,7 @@ fn authorizations(site: &Server, scheme: &str) -> usize {
     site.log().requests().iter().filter(with).count()
 }
 
-fn log_in(run: Run, password: &str) -> Run {
+pub(crate) fn log_in(run: Run, password: &str) -> Run {
     run.args(["-u", "pusher", "--password-stdin"]).stdin(format!("{password}\n")).secret(password)
 }
 

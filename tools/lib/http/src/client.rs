@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt;
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Method, StatusCode};
 use scar_tool::{Console, Failure};
 use scar_trust::{Proxy, Trust};
@@ -318,7 +318,10 @@ impl Response {
     pub async fn into_error(self) -> Error {
         let request = self.request();
         let status = self.status();
-        let retry_after = self.header(RETRY_AFTER.as_str()).and_then(|value| retry::after(value, SystemTime::now()));
+        // A date is read by the clock that wrote it, which may differ from ours.
+        let now =
+            self.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+        let retry_after = self.header(RETRY_AFTER.as_str()).and_then(|value| retry::after(value, now));
         let location = self.location().map(|url| redacted(&url));
         let (body, _) = self.read(ERROR).await.unwrap_or_default();
         Error::Status { request, status, words: words::of(&body), retry_after, location }
