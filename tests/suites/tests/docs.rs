@@ -42,10 +42,11 @@ fn programs() -> impl Iterator<Item = &'static str> {
     TOOLS.into_iter().chain(["scar-get", "ecr-password", "scar-migrate"])
 }
 
-/// `--name` of every option that the help lists at the beginning of a line.
+/// `--name` of every option that the help lists: at the beginning of a line, or one after the other.
 fn options_of_help(help: &str) -> BTreeSet<String> {
     let definitions = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    definitions.flat_map(|line| long_options(line.split("  ").next().unwrap())).collect()
+    let names = definitions.flat_map(|line| line.split("  ")).filter(|piece| piece.starts_with('-'));
+    names.flat_map(long_options).collect()
 }
 
 /// `--name` of every option that the page defines: `.It Fl -name`, several in one line too.
@@ -70,6 +71,17 @@ fn the_name_line_is_that_of_the_help() {
         let about = help(name).lines().next().unwrap().to_owned();
         assert_eq!(format!("{name} - {}", line(&page, ".Nd ")), about);
         assert_eq!(line(&page, ".Dt "), format!("{} 1", name.to_uppercase()));
+    }
+}
+
+#[test]
+fn the_help_fits_a_screen() {
+    for name in programs().filter(|name| *name != "scar-migrate") {
+        let help = help(name);
+        let (lines, widest) = (help.lines().count(), help.lines().map(|line| line.chars().count()).max().unwrap());
+        assert!(lines <= 60 && widest <= 80, "{name}: {lines} lines of up to {widest} columns");
+        let (examples, options) = (help.find("Examples:").unwrap(), help.find("Options:").unwrap_or(help.len()));
+        assert!(examples < options, "{name}: {help}");
     }
 }
 

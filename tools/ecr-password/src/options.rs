@@ -19,7 +19,6 @@ A Harbor registry needs no such token: give its robot account to ocipush.";
     name = "ecr-password",
     version,
     about = "print a password for an Amazon ECR registry",
-    help_template = scar_tool::HELP,
     after_help = EXAMPLES,
     // It is no stage of the pipe: it reads no record.
     mut_arg("new_record", |arg| arg.hide(true))

@@ -26,7 +26,6 @@ Examples:
     name = "mkmanifests",
     version,
     about = "pack the manifests of a file server into one archive",
-    help_template = scar_tool::HELP,
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use scar_http::{LoginOptions, Retry};
 use scar_record::{Input, Time};
-use scar_tool::{Common, Console, Failure, HELP};
+use scar_tool::{Common, Console, Failure};
 use scar_trust::TlsOptions;
 
 use crate::kept::Kept;
@@ -29,7 +29,7 @@ Examples:
 
 /// The command line.
 #[derive(clap::Parser, Debug)]
-#[command(name = "ocipush", version, about = "push the manifest archive to an OCI registry", help_template = HELP, after_help = EXAMPLES)]
+#[command(name = "ocipush", version, about = "push the manifest archive to an OCI registry", after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG] (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY)
     reference: Option<String>,

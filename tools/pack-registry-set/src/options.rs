@@ -16,7 +16,6 @@ use crate::credentials::CredentialOptions;
     name = "pack-registry-set",
     version,
     about = "tell VerteX that a pack registry holds its manifests",
-    help_template = scar_tool::HELP,
     after_help = "Examples:
   vertex-login https://vertex.example <push.json | pack-registry-set >flag.json
   vertex-login https://vertex.example |

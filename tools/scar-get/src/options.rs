@@ -10,7 +10,6 @@ use scar_vertex::scar::Setting;
     name = "scar-get",
     version,
     about = "read the SCAR setting of VerteX",
-    help_template = scar_tool::HELP,
     after_help = "Examples:
   vertex-login https://vertex.example | scar-get
   vertex-login https://vertex.example | scar-get --validate \\

@@ -22,7 +22,6 @@ Examples:
     name = "scar-secret-rm",
     version,
     about = "delete the secret of the old manifest registry",
-    help_template = scar_tool::HELP,
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {

@@ -18,7 +18,6 @@ use crate::{jobs, target};
     name = "scar-set",
     version,
     about = "point VerteX at Specman and start the syncs",
-    help_template = scar_tool::HELP,
     after_help = "Examples:
   ... | pack-registry-set | specman-wait | scar-set >done.json
   vertex-login https://vertex.example <flag.json | scar-set --dry-run

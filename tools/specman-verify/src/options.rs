@@ -30,7 +30,6 @@ Examples:
     name = "specman-verify",
     version,
     about = "compare what Specman serves with what was pushed",
-    help_template = scar_tool::HELP,
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {

@@ -25,7 +25,6 @@ Examples:
     name = "specman-wait",
     version,
     about = "wait until Specman has the manifests",
-    help_template = scar_tool::HELP,
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {

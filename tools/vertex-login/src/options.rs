@@ -20,7 +20,6 @@ use secrecy::SecretString;
     name = "vertex-login",
     version,
     about = "log in to the VerteX System API",
-    help_template = scar_tool::HELP,
     after_help = "Examples:
   vertex-login https://vertex.example | pack-registry-set --name harbor
   vertex-login https://vertex.example --ca-file vertex.pem --password-file pw |

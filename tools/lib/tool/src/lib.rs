@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! #[derive(clap::Parser)]
-//! #[command(name = "example", version, about = "does one step", help_template = scar_tool::HELP)]
+//! #[command(name = "example", version, about = "does one step")]
 //! struct Options {
 //!     #[command(flatten)]
 //!     common: scar_tool::Common,
@@ -27,6 +27,7 @@
 mod console;
 mod duration;
 mod failure;
+mod help;
 mod options;
 mod page;
 pub mod signal;
@@ -37,7 +38,7 @@ mod usage;
 pub use console::{Colour, Console, Progress};
 pub use duration::parse as duration;
 pub use failure::{Exit, Failure};
-pub use options::{Common, HELP};
+pub use options::Common;
 pub use signal::Interrupt;
 pub use stdout::Stdout;
 pub use text::{bounded, escape, never_show, words};

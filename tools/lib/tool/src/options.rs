@@ -1,11 +1,9 @@
 //! The part of every command line that is the same, and the reading of the whole.
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, FromArgMatches};
 
-use crate::{Failure, page, stdout, usage};
-
-/// The layout of `--help`: what it does, how it is called, examples, then the options.
-pub const HELP: &str = "{name} - {about}\n\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+use crate::{Failure, help, page, stdout, usage};
 
 /// Options that every tool has.
 #[derive(Args, Debug, Clone, Default)]
@@ -53,6 +51,10 @@ where
 {
     let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
         Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            stdout::print(&help::render(command, name))?;
+            return Ok(Parsed::Answered);
+        }
         Err(error) if !error.use_stderr() => {
             stdout::print(&error.render().ansi().to_string())?;
             return Ok(Parsed::Answered);
