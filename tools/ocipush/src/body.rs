@@ -40,6 +40,11 @@ impl Sent {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// The digest of all that was read to be sent.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::from_sha256(&self.hash.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize().into())
+    }
+
     /// Why the source could not be sent.
     pub(crate) fn fault(&self) -> Option<&str> {
         self.fault.get().map(String::as_str)
@@ -71,6 +76,47 @@ impl Bits {
             }
         }
     }
+
+    /// The part from `from` to `to`, read as the connection takes it.
+    ///
+    /// The parts of a session follow each other without a gap: together they are hashed. Where a digest is `promised` for
+    /// all bytes up to a size, the last of them are handed over only if it is theirs.
+    pub(crate) fn part(&self, from: u64, to: u64, promised: Option<(u64, Digest)>, sent: &Arc<Sent>) -> Pieces {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        let (bits, session) = (self.clone(), Arc::clone(sent));
+        std::thread::spawn(move || bits.read(from, to, promised, &session, &sender));
+        Pieces { pieces, left: to - from, sent: Arc::clone(sent) }
+    }
+
+    fn read(&self, mut at: u64, to: u64, promised: Option<(u64, Digest)>, sent: &Sent, pieces: &mpsc::Sender<io::Result<Bytes>>) {
+        let mut hash = sent.hash.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = |hash: &Sha256, at: u64| {
+            let promised = promised.as_ref().filter(|(size, _)| *size == at);
+            promised.is_some_and(|(_, digest)| Digest::from_sha256(&hash.clone().finalize().into()) != *digest)
+        };
+        while at < to {
+            let mut piece = vec![0; usize::try_from(to - at).unwrap_or(PIECE).min(PIECE)];
+            let whole = self.read_exact_at(&mut piece, at).map(|()| {
+                hash.update(&piece);
+                at += piece.len() as u64;
+            });
+            let fault = match whole {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    "it has become shorter since its digest was taken".to_owned()
+                }
+                Err(error) => error.to_string(),
+                Ok(()) if broken(&hash, at) => "it has changed since its digest was taken".to_owned(),
+                // The other side is gone where this fails: then nobody wants more.
+                Ok(()) => match pieces.blocking_send(Ok(piece.into())) {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            let _ = sent.fault.set(fault.clone());
+            let _ = pieces.blocking_send(Err(io::Error::other(fault)));
+            return;
+        }
+    }
 }
 
 /// What is to be sent.
@@ -93,42 +139,9 @@ pub(crate) struct Pieces {
 }
 
 impl Content {
-    /// The part from `from` to `to`, read from the file as the connection takes it.
-    ///
-    /// The parts of a session follow each other without a gap: together they are hashed.
+    /// The part from `from` to `to` of what was promised; see [`Bits::part`].
     pub(crate) fn part(&self, from: u64, to: u64, sent: &Arc<Sent>) -> Pieces {
-        let (sender, pieces) = mpsc::channel(AHEAD);
-        let (content, session) = (self.clone(), Arc::clone(sent));
-        std::thread::spawn(move || content.read(from, to, &session, &sender));
-        Pieces { pieces, left: to - from, sent: Arc::clone(sent) }
-    }
-
-    fn read(&self, mut at: u64, to: u64, sent: &Sent, pieces: &mpsc::Sender<io::Result<Bytes>>) {
-        let mut hash = sent.hash.lock().unwrap_or_else(PoisonError::into_inner);
-        while at < to {
-            let mut piece = vec![0; usize::try_from(to - at).unwrap_or(PIECE).min(PIECE)];
-            let whole = self.bits.read_exact_at(&mut piece, at).map(|()| {
-                hash.update(&piece);
-                at += piece.len() as u64;
-            });
-            let fault = match whole {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    "it has become shorter since its digest was taken".to_owned()
-                }
-                Err(error) => error.to_string(),
-                Ok(()) if at == self.size && Digest::from_sha256(&hash.finalize_reset().into()) != self.digest => {
-                    "it has changed since its digest was taken".to_owned()
-                }
-                // The other side is gone where this fails: then nobody wants more.
-                Ok(()) => match pieces.blocking_send(Ok(piece.into())) {
-                    Ok(()) => continue,
-                    Err(_) => return,
-                },
-            };
-            let _ = sent.fault.set(fault.clone());
-            let _ = pieces.blocking_send(Err(io::Error::other(fault)));
-            return;
-        }
+        self.bits.part(from, to, Some((self.size, self.digest.clone())), sent)
     }
 }
 

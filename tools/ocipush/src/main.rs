@@ -6,11 +6,13 @@ mod kept;
 mod layout;
 mod manifest;
 mod options;
+mod overlap;
 mod push;
 mod queue;
 mod restore;
 mod source;
 mod step;
+mod stream;
 mod target;
 mod upload;
 
@@ -22,7 +24,7 @@ use scar_trust::Trust;
 
 use kept::Backup;
 use options::Options;
-use source::Named;
+use source::{Named, Supply};
 use step::Step;
 use target::Target;
 
@@ -61,14 +63,16 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let step = Step { reference, recorded, title, created, layout: options.oci_layout.clone(), backup, timeout: options.timeout };
     let dry_run = record.is_dry_run();
     let nothing_to_read = undo.is_some() || (options.adopt && options.file.is_none());
-    let source = if nothing_to_read { None } else { file.source(&record, console)? };
+    // What is not a push needs the whole of a stream.
+    let head = if options.adopt || dry_run || options.oci_layout.is_some() { u64::MAX } else { options.head() };
+    let supply = if nothing_to_read { Supply::Nothing } else { file.source(&record, head, console)? };
     let target = || -> Result<Target, Failure> {
         let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
         let registry = Registry::new(origin.clone(), &step.reference, login, trust, terms, console)?;
         Ok(Target::new(registry, options.stall_timeout, options.chunk_size))
     };
-    let artifact = match (&options.oci_layout, &source, &undo) {
-        (Some(_), Some(source), _) => step.write_layout(source, dry_run, console)?,
+    let artifact = match (&options.oci_layout, &supply, &undo) {
+        (Some(_), Supply::Whole(source), _) => step.write_layout(source, dry_run, console)?,
         (.., Some(kept)) => {
             step.restore(target()?, kept, dry_run)?;
             if !dry_run {
@@ -76,8 +80,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
             }
             None
         }
-        _ if options.adopt => step.adopt(target()?, &record, source.as_ref())?,
-        _ => step.push(target()?, source.as_ref(), dry_run)?,
+        (_, supply, _) if options.adopt => step.adopt(target()?, &record, supply.whole())?,
+        (_, Supply::Coming(stream), _) => step.push_stream(target()?, stream)?,
+        (_, supply, _) => step.push(target()?, supply.whole(), dry_run)?,
     };
     // A dry run's record is the one that came in.
     if let Some(artifact) = artifact.filter(|_| !dry_run) {

@@ -191,6 +191,11 @@ impl Options {
         }
     }
 
+    /// How much of a stream is awaited before the rest is sent while it comes: one chunk.
+    pub(crate) fn head(&self) -> u64 {
+        self.chunk_size.unwrap_or(crate::overlap::CHUNK)
+    }
+
     /// Where logins may be.
     pub(crate) fn places(&self) -> Places {
         Places::from_environment(self.registry_config.clone())

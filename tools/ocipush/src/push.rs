@@ -12,6 +12,7 @@ use scar_tool::{Exit, Failure};
 use crate::body::{Bits, Content};
 use crate::kept::Backup;
 use crate::manifest::{self, Held, Layer};
+use crate::overlap::Received;
 use crate::source::Source;
 use crate::upload::Presence;
 use scar_registry::Fault;
@@ -101,24 +102,32 @@ impl Target {
         }
     }
 
-    /// Pushes the archive, unless the tag holds it already.
+    /// Pushes the archive, unless the tag holds it already; `received` is a session that has got its bytes.
     ///
     /// # Errors
     /// Every way in which it is not there afterwards.
-    pub(crate) async fn push(&self, source: &Source, wanted: &Wanted, backup: Option<&Backup>) -> Result<Artifact, Fault> {
+    pub(crate) async fn push(
+        &self,
+        source: &Source,
+        wanted: &Wanted,
+        received: Option<Received>,
+        backup: Option<&Backup>,
+    ) -> Result<Artifact, Fault> {
         let (bytes, before) = self.held(&self.registry.reference.tag).await?.unzip();
         if let Some(Held { digest, artifact: Ok((layer, created)) }) = &before
             && *layer == wanted.layer
             && self.presence(&layer.digest, layer.size).await? == Presence::Here
         {
-            self.registry.console.note(format!("'{}' holds this archive already; nothing was sent", self.registry.reference));
+            let end = if received.is_some() { "the upload was cancelled" } else { "nothing was sent" };
+            self.abandon().await;
+            self.registry.console.note(format!("'{}' holds this archive already; {end}", self.registry.reference));
             return Ok(self.artifact(digest, layer, *created));
         }
         if let Some(backup) = backup {
             backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
         }
         let replaced = before.map(|held| held.digest).filter(|digest| *digest != wanted.digest);
-        let pushed_at = self.send(source, wanted).await?;
+        let pushed_at = self.send(source, wanted, received).await?;
         self.verify(wanted).await?;
         match &replaced {
             Some(replaced) => {
@@ -130,16 +139,16 @@ impl Target {
     }
 
     /// Blobs, then the manifest; once more where the registry says that it misses a blob which it had taken.
-    async fn send(&self, source: &Source, wanted: &Wanted) -> Result<Time, Fault> {
+    async fn send(&self, source: &Source, wanted: &Wanted, mut received: Option<Received>) -> Result<Time, Fault> {
         let mut missed = false;
         loop {
             let progress = self.registry.console.progress_bytes("pushing", Some(source.content.size));
-            let sent = self.push_blob(&source.content, || source.unchanged(), missed, Some(&progress)).await?;
+            let sent = self.push_blob(&source.content, || source.unchanged(), missed, received.take(), Some(&progress)).await?;
             drop(progress);
             if !sent {
                 self.registry.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));
             }
-            self.push_blob(&config(), || Ok(()), missed, None).await?;
+            self.push_blob(&config(), || Ok(()), missed, None, None).await?;
             source.unchanged()?;
             match self.put_manifest(&wanted.manifest, &wanted.digest, manifest::MEDIA_TYPE).await {
                 Err(Fault::Http(Error::Status { words, .. })) if words.contains("BLOB_UNKNOWN") => {

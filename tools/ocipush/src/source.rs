@@ -1,7 +1,7 @@
 //! The archive that is to be pushed: a file, the record's archive, or a stream on standard input.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use scar_tool::{Console, Exit, Failure};
 use sha2::{Digest as _, Sha256};
 
 use crate::body::{Bits, Content};
+use crate::stream::{self, Stream};
 
 /// Bytes read at a time for hashing.
 const BLOCK: usize = 1024 * 1024;
@@ -24,6 +25,27 @@ pub(crate) enum Named {
     Stdin,
     /// Nothing: the record's archive is meant.
     Record,
+}
+
+/// What there is to push.
+#[derive(Debug)]
+pub(crate) enum Supply {
+    /// Nothing yet: in a dry run.
+    Nothing,
+    /// An archive.
+    Whole(Source),
+    /// A stream that has not ended.
+    Coming(Stream),
+}
+
+impl Supply {
+    /// The archive, where it is one.
+    pub(crate) fn whole(&self) -> Option<&Source> {
+        match self {
+            Self::Whole(source) => Some(source),
+            Self::Nothing | Self::Coming(_) => None,
+        }
+    }
 }
 
 /// The archive, open, its digest known: computed here, or told by the record and then proven by the bytes as they are sent.
@@ -48,10 +70,7 @@ impl Named {
         match file {
             None => Ok(Self::Record),
             Some(path) if path == Path::new("-") => {
-                if io::IsTerminal::is_terminal(&io::stdin()) {
-                    return Err(Failure::misuse("read the archive from standard input: it is a terminal")
-                        .hint("pipe an archive into it, such as mkmanifests -o - DIR | ocipush REFERENCE -"));
-                }
+                stream::no_terminal()?;
                 Ok(Self::Stdin)
             }
             Some(path) => match open(path) {
@@ -63,20 +82,24 @@ impl Named {
         }
     }
 
-    /// The archive, and not another than the record's; `None` where the record has none and is that of a dry run.
+    /// The archive, and not another than the record's; nothing where the record has none and is that of a dry run.
     ///
-    /// The record's own file is not read twice: its size is compared here, its digest while it is sent.
+    /// The record's own file is not read twice: its size is compared here, its digest while it is sent. A stream longer
+    /// than `head` is given while it still comes.
     ///
     /// # Errors
     /// Exit 2 without an archive, exit 7 where it is not the record's, exit 1 where it cannot be read.
-    pub(crate) fn source(self, record: &Record, console: &Console) -> Result<Option<Source>, Failure> {
+    pub(crate) fn source(self, record: &Record, head: u64, console: &Console) -> Result<Supply, Failure> {
         let told = record.section::<Archive>()?;
         let source = match self {
             Self::File(path, file) => Source::hash(path, file, console)?,
-            Self::Stdin => Source::spool(console)?,
+            Self::Stdin => match Stream::begin(head, console)? {
+                (stream, true) => stream.wait(console)?,
+                (stream, false) => return Ok(Supply::Coming(stream)),
+            },
             Self::Record => {
                 if told.is_none() && record.is_dry_run() {
-                    return Ok(None);
+                    return Ok(Supply::Nothing);
                 }
                 let told = record.need::<Archive>().map_err(|failure| {
                     failure.hint(
@@ -91,7 +114,7 @@ impl Named {
                 let (name, found, digest) = (&source.name, &source.content.digest, told.digest);
                 Err(other(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
             }
-            None => Ok(Some(source)),
+            None => Ok(Supply::Whole(source)),
         }
     }
 }
@@ -143,54 +166,22 @@ impl Source {
         source.check(console)
     }
 
-    /// Keeps a stream in a file without a name, so that it can be sent more than once and leaves nothing behind.
-    fn spool(console: &Console) -> Result<Self, Failure> {
-        let failed = |act: &str, error: &io::Error| Failure::io(format!("{act} the archive from standard input"), error);
-        let mut file = tempfile::tempfile()
-            .map_err(|error| failed("keep", &error).hint("$TMPDIR names the directory for temporary files"))?;
-        let progress = console.progress_bytes("reading", None);
-        let mut hash = Sha256::new();
-        let mut block = vec![0; BLOCK];
-        let mut stdin = io::stdin().lock();
-        let mut size = 0;
-        loop {
-            let read = match stdin.read(&mut block) {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed("read", &error)),
-            };
-            if read == 0 {
-                break;
-            }
-            hash.update(&block[..read]);
-            file.write_all(&block[..read]).map_err(|error| {
-                failed("keep", &error).hint("$TMPDIR names the directory for temporary files; it must have room for the archive")
-            })?;
-            size += read as u64;
-            progress.set(size);
-        }
-        drop(progress);
-        let seen = seen(&file).map_err(|error| failed("keep", &error))?;
-        let (bits, kept) = shared(file);
-        let content = Content { bits: Bits::File(bits), size, digest: Digest::from_sha256(&hash.finalize().into()) };
-        Self { name: "the archive from standard input".to_owned(), content, file: kept, path: None, seen }.check(console)
+    /// A stream that was kept in a file without a name, whole.
+    ///
+    /// # Errors
+    /// Exit 1 where the file cannot be looked at.
+    pub(crate) fn kept(file: &Arc<File>, size: u64, digest: Digest) -> Result<Self, Failure> {
+        let seen = seen(file).map_err(|error| Failure::io(format!("keep {}", stream::NAME), &error))?;
+        let content = Content { bits: Bits::File(Arc::clone(file)), size, digest };
+        Ok(Self { name: stream::NAME.to_owned(), content, file: Arc::clone(file), path: None, seen })
     }
 
     /// Refuses an empty archive; warns of one that is no gzip.
     fn check(self, console: &Console) -> Result<Self, Failure> {
         if self.content.size == 0 {
-            let failure = Failure::misuse(format!("push {}: it is empty", self.name));
-            return Err(if self.path.is_none() {
-                failure.hint("an earlier stage of the pipe may have failed; look at its message")
-            } else {
-                failure
-            });
+            return Err(Failure::misuse(format!("push {}: it is empty", self.name)));
         }
-        let mut magic = [0; 2];
-        let known = self.file.read_exact_at(&mut magic, 0).is_ok() && magic == [0x1f, 0x8b];
-        if !known {
-            console.warn(format!("{} is not gzip; Specman expects a .tgz", self.name));
-        }
+        warn_unless_gzip(&self.file, &self.name, console);
         Ok(self)
     }
 
@@ -209,6 +200,14 @@ impl Source {
         };
         let now = seen(&self.file).map_err(|error| Failure::io(format!("read {}", self.name), &error))?;
         if same_name && now == self.seen && now.2 == self.content.size { Ok(()) } else { Err(changed()) }
+    }
+}
+
+/// Warns of an archive that is not what Specman expects.
+pub(crate) fn warn_unless_gzip(file: &File, name: &str, console: &Console) {
+    let mut magic = [0; 2];
+    if file.read_exact_at(&mut magic, 0).is_err() || magic != [0x1f, 0x8b] {
+        console.warn(format!("{name} is not gzip; Specman expects a .tgz"));
     }
 }
 

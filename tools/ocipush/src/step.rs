@@ -10,6 +10,7 @@ use crate::kept::{Backup, Kept};
 use crate::manifest::Layer;
 use crate::push::Wanted;
 use crate::source::Source;
+use crate::stream::Stream;
 use scar_registry::Fault;
 use scar_registry::Reference;
 
@@ -47,8 +48,20 @@ impl Step {
     pub(crate) fn push(&self, target: Target, source: Option<&Source>, dry_run: bool) -> Result<Option<Artifact>, Failure> {
         let wanted = source.map(|source| Ok((source, self.wanted(source)?))).transpose()?;
         self.run(target, async |target| match &wanted {
-            Some((source, wanted)) if !dry_run => target.push(source, wanted, self.backup.as_ref()).await.map(Some),
+            Some((source, wanted)) if !dry_run => target.push(source, wanted, None, self.backup.as_ref()).await.map(Some),
             wanted => target.plan(wanted.as_ref().map(|(source, wanted)| (*source, wanted))).await.map(|()| None),
+        })
+    }
+
+    /// Pushes an archive that still comes.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(crate) fn push_stream(&self, target: Target, stream: &Stream) -> Result<Option<Artifact>, Failure> {
+        self.run(target, async |target| {
+            let (source, received) = target.send_meanwhile(stream).await?;
+            let wanted = self.wanted(&source)?;
+            target.push(&source, &wanted, received, self.backup.as_ref()).await.map(Some)
         })
     }
 

@@ -13,11 +13,13 @@ use scar_record::Digest;
 use scar_tool::{Exit, Failure, Progress};
 
 use crate::body::{Content, Sent};
+use crate::overlap::Received;
 use scar_registry::Fault;
 
 use crate::target::Target;
 
-const OCTETS: &str = "application/octet-stream";
+/// The type of a blob's bytes.
+pub(crate) const OCTETS: &str = "application/octet-stream";
 /// Chunks for a proxy that takes no larger body: the common limits, the last one nginx's default.
 const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 /// The largest `OCI-Chunk-Min-Length` that is believed.
@@ -50,9 +52,11 @@ struct Lost {
 }
 
 /// An upload session.
-struct Session {
-    url: Url,
-    least_chunk: u64,
+pub(crate) struct Session {
+    /// Where it goes on.
+    pub(crate) url: Url,
+    /// The least that a chunk must have, but for the last.
+    pub(crate) least_chunk: u64,
 }
 
 impl Target {
@@ -78,7 +82,8 @@ impl Target {
 
     /// Brings a blob into the registry; false where it was there.
     ///
-    /// `check` looks whether the source is still what was hashed; `force` does not believe a registry that has it.
+    /// `check` looks whether the source is still what was hashed; `force` does not believe a registry that has it;
+    /// `received` is a session that has got the bytes already.
     ///
     /// # Errors
     /// The last try's fault.
@@ -87,29 +92,45 @@ impl Target {
         content: &Content,
         check: impl Fn() -> Result<(), Failure>,
         force: bool,
+        received: Option<Received>,
         progress: Option<&Progress>,
     ) -> Result<bool, Fault> {
+        let received = Cell::new(received);
         let tries = Cell::new(0);
         let lost = Lost::default();
         let chunk = Cell::new(self.chunk.filter(|&chunk| chunk < content.size));
         self.registry
             .retry(|| async {
                 let first = tries.replace(tries.get() + 1) == 0;
-                // A session that failed holds space in the registry until somebody ends it.
-                self.abandon().await;
+                let received = received.take();
+                if received.is_none() {
+                    // A session that failed holds space in the registry until somebody ends it.
+                    self.abandon().await;
+                }
                 if !(force && first) {
                     match self.presence(&content.digest, content.size).await? {
-                        Presence::Here => return Ok(!first),
+                        Presence::Here => {
+                            self.abandon().await;
+                            return Ok(!first);
+                        }
                         Presence::Wrong(length) => return Err(self.wrong_size(&content.digest, content.size, length).into()),
                         Presence::Absent | Presence::Unknown => {}
                     }
                 }
                 check()?;
-                let session = self.begin().await?;
-                let sent = Arc::default();
-                let done = match chunk.get() {
-                    None => self.put(&session.url, content, (0, content.size), &sent, progress).await,
-                    Some(chunk) => self.put_in_chunks(&session, content, chunk, &sent, progress).await,
+                let (done, sent) = match received {
+                    Some(Received { url, sent }) => {
+                        (self.put(&url, content, (content.size, content.size), &sent, progress).await, sent)
+                    }
+                    None => {
+                        let session = self.begin().await?;
+                        let sent = Arc::default();
+                        let done = match chunk.get() {
+                            None => self.put(&session.url, content, (0, content.size), &sent, progress).await,
+                            Some(chunk) => self.put_in_chunks(&session, content, chunk, &sent, progress).await,
+                        };
+                        (done, sent)
+                    }
                 };
                 if let Some(cause) = sent.fault() {
                     let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
@@ -185,7 +206,10 @@ impl Target {
     }
 
     /// Opens an upload session.
-    async fn begin(&self) -> Result<Session, Fault> {
+    ///
+    /// # Errors
+    /// What the registry answered instead; where the session would be, if that is not allowed.
+    pub(crate) async fn begin(&self) -> Result<Session, Fault> {
         let url = self.registry.in_repository("blobs/uploads/")?;
         let answer = self.registry.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?.success().await?;
         let least_chunk = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -200,6 +224,18 @@ impl Target {
         })?;
         *self.open.borrow_mut() = Some(url.clone());
         Ok(Session { url, least_chunk: if least_chunk <= LARGEST_CHUNK { least_chunk } else { 0 } })
+    }
+
+    /// The same, for the session that is open.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub(crate) fn go_on(&self, answer: &Response) -> Result<Option<Url>, Fault> {
+        let next = self.next(answer)?;
+        if let Some(next) = &next {
+            *self.open.borrow_mut() = Some(next.clone());
+        }
+        Ok(next)
     }
 
     /// Where the session goes on, where the answer says so and it is allowed.
@@ -234,10 +270,7 @@ impl Target {
                 .body(Body::wrap(content.part(at, to, sent)));
             let answer = self.watched(request.send(), to, sent, progress).await?;
             // `Range` is not looked at: registries differ in what they say there, and the digest decides.
-            if let Some(next) = self.next(&answer)? {
-                *self.open.borrow_mut() = Some(next.clone());
-                url = next;
-            }
+            url = self.go_on(&answer)?.unwrap_or(url);
             at = to;
         }
         self.put(&url, content, (content.size, content.size), sent, progress).await
@@ -271,7 +304,10 @@ impl Target {
     }
 
     /// Waits for an answer as long as bytes move; a challenge renews the login for the next session.
-    async fn watched(
+    ///
+    /// # Errors
+    /// No answer, or another than one of success.
+    pub(crate) async fn watched(
         &self,
         answer: impl Future<Output = Result<Response, Error>>,
         goal: u64,

@@ -27,7 +27,7 @@ fn manifests() -> Match {
     Match::put("/v2/**/manifests/*")
 }
 
-fn error(status: u16, code: &str) -> Answer {
+pub(crate) fn error(status: u16, code: &str) -> Answer {
     Answer::json(status, &json!({"errors": [{"code": code, "message": "the lab says so", "detail": {}}]}))
 }
 

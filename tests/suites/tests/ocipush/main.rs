@@ -8,6 +8,7 @@ mod inputs;
 mod logins;
 mod places;
 mod road;
+mod streams;
 mod undo;
 
 use std::path::{Path, PathBuf};
