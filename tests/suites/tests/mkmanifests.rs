@@ -333,10 +333,18 @@ fn m1_an_unreadable_folder_or_file_is_named_and_the_old_archive_stays() {
     fs::write(out.path().join("manifests.tgz"), "old").unwrap();
     let run = || user.run().arg(tree.path()).arg("-o").arg(out.path().join("manifests.tgz")).run();
     open(&tree.path().join("roar/nickfury"), 0);
-    run().fails(1, "mkmanifests: error: list './roar/nickfury': permission denied\n");
+    run().fails(
+        1,
+        "mkmanifests: error: list './roar/nickfury': permission denied\n\
+         mkmanifests: hint: run this as a user that can read all of the tree, or leave it out (--exclude)\n",
+    );
     open(&tree.path().join("roar/nickfury"), 0o755);
     open(&tree.path().join("index.html"), 0);
-    run().fails(1, "mkmanifests: error: open './index.html': permission denied\n");
+    run().fails(
+        1,
+        "mkmanifests: error: open './index.html': permission denied\n\
+         mkmanifests: hint: run this as a user that can read all of the tree, or leave it out (--exclude)\n",
+    );
     assert_eq!(in_folder(out.path()), ["manifests.tgz"]);
     assert_eq!(fs::read(out.path().join("manifests.tgz")).unwrap(), b"old");
 }
@@ -529,10 +537,18 @@ fn m5_dereference_stores_targets_and_a_loop_or_a_lost_link_is_an_error() {
     run().exits(1).says("mkmanifests: error: pack './roar/up': the link leads back to a folder above it\n").writes_nothing();
     fs::remove_file(tree.path().join("roar/up")).unwrap();
     symlink("self", tree.path().join("self")).unwrap();
-    run().fails(1, "mkmanifests: error: follow './self': too many levels of symbolic links\n");
+    run().fails(
+        1,
+        "mkmanifests: error: follow './self': too many levels of symbolic links\n\
+         mkmanifests: hint: --exclude leaves it out\n",
+    );
     fs::remove_file(tree.path().join("self")).unwrap();
     symlink("gone", tree.path().join("lost")).unwrap();
-    run().fails(1, "mkmanifests: error: follow './lost': no such file or directory\n");
+    run().fails(
+        1,
+        "mkmanifests: error: follow './lost': no such file or directory\n\
+         mkmanifests: hint: --exclude leaves it out\n",
+    );
 }
 
 #[test]

@@ -107,11 +107,19 @@ fn m4_a_disk_error_is_told_with_path_and_offset() {
     let site = Site::new(1 << 20);
     let large = site.tree.path().join("large");
     let outcome = site.traced(&strace, &["-P", large.to_str().unwrap(), "-e", "inject=pread64:error=EIO:when=3"]).run();
-    outcome.fails(1, "mkmanifests: error: read './large' at byte 524288: input/output error\n");
+    outcome.fails(
+        1,
+        "mkmanifests: error: read './large' at byte 524288: input/output error\n\
+         mkmanifests: hint: the disk may be damaged: look at the system's log\n",
+    );
     site.is_as_before(&outcome);
     let small = site.tree.path().join("small");
     let outcome = site.traced(&strace, &["-P", small.to_str().unwrap(), "-e", "inject=read:error=EIO"]).run();
-    outcome.fails(1, "mkmanifests: error: read './small' at byte 0: input/output error\n");
+    outcome.fails(
+        1,
+        "mkmanifests: error: read './small' at byte 0: input/output error\n\
+         mkmanifests: hint: the disk may be damaged: look at the system's log\n",
+    );
     site.is_as_before(&outcome);
     let tree = site.tree.path().to_str().unwrap();
     let outcome = site.traced(&strace, &["-P", tree, "-e", "inject=getdents64:error=EIO"]).run();

@@ -367,10 +367,10 @@ fn bad_input_35_no_archive_and_no_folder_is_refused_before_anything_is_sent() {
     for (bytes, says) in [
         (b"PK\x03\x04".to_vec(), "it is not a gzip archive\n"),
         (good[..good.len() - 9].to_vec(), "it ends in its middle\n"),
-        (archive(&[(Regular, "../x", "")]), "entry '../x' is refused: it leads out of the archive\n"),
+        (archive(&[(Regular, "../led-out", "")]), "entry '../led-out' is refused: it leads out of the archive\n"),
         (
-            archive(&[(Symlink, "l", "/tmp"), (Regular, "l/x", "")]),
-            "entry 'l/x' is refused: it lies behind a link of the archive itself\n",
+            archive(&[(Symlink, "l", "/tmp"), (Regular, "l/led-out", "")]),
+            "entry 'l/led-out' is refused: it lies behind a link of the archive itself\n",
         ),
     ] {
         let path = folder.join("bad.tgz");
@@ -378,7 +378,7 @@ fn bad_input_35_no_archive_and_no_folder_is_refused_before_anything_is_sent() {
         let outcome = site.run().arg("bad.tgz").run();
         outcome.exits(7).writes_nothing().says("error: read the archive '").says(says);
     }
-    assert!(!folder.join("x").exists() && !folder.parent().unwrap().join("x").exists());
+    assert!(!folder.join("led-out").exists() && !folder.parent().unwrap().join("led-out").exists());
     std::fs::create_dir(folder.join("nothing")).unwrap();
     site.run().arg("nothing").run().exits(2).says("there is no file in it\n");
     site.run().arg("absent").run().fails(2, "specman-verify: error: open 'absent': no such file or directory\n");

@@ -9,6 +9,9 @@ use scar_tool::{Exit, Failure};
 
 use crate::name::quoted;
 
+/// What was done to a link whose target is to be stored.
+pub(crate) const FOLLOW: &str = "follow";
+
 /// A reason why there is no archive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -77,11 +80,17 @@ impl Fault {
     pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::Special { .. } => Failure::misuse(self).hint("--exclude leaves it out"),
-            Self::Entry { source, .. } | Self::Read { source, .. } | Self::Output { source, .. } => Failure::io(self, source),
+            Self::Entry { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Failure::io(self, source).hint("run this as a user that can read all of the tree, or leave it out (--exclude)")
+            }
+            Self::Entry { act: FOLLOW, source, .. } => Failure::io(self, source).hint("--exclude leaves it out"),
+            Self::Read { source, .. } => Failure::io(self, source).hint("the disk may be damaged: look at the system's log"),
+            Self::Entry { source, .. } | Self::Output { source, .. } => Failure::io(self, source),
             Self::Changed { .. } | Self::Vanished { .. } => {
                 Failure::new(Exit::Failed, self).hint("stop what writes to the tree, leave it out (--exclude), or use --retries")
             }
-            Self::Loop { .. } | Self::Compress(_) => Failure::new(Exit::Failed, self),
+            Self::Loop { .. } => Failure::new(Exit::Failed, self).hint("--exclude leaves it out"),
+            Self::Compress(_) => Failure::new(Exit::Failed, self),
             Self::Interrupted(failure) => failure.clone(),
         }
     }

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::exclude::{Exclude, Output};
-use crate::fault::Fault;
+use crate::fault::{FOLLOW, Fault};
 use crate::listing::{Cursor, Encoder, Kind};
 use crate::stamp::{self, Place};
 use crate::tree::{Count, Tree};
@@ -236,7 +236,7 @@ impl Walk<'_> {
             let path = join(&open.path, name);
             // With --dereference what is missing may be the target alone.
             match rustix::fs::statat(&open.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => Fault::Entry { act: "follow", path, source: errno.into() },
+                Ok(_) => Fault::Entry { act: FOLLOW, path, source: errno.into() },
                 Err(_) => Fault::entry("read", &path, errno),
             }
         })
