@@ -41,8 +41,8 @@ pub use run::{Run, Running, bash, program, tool};
 pub use rustix::process::Signal;
 pub use schema::complaints;
 
-/// The tools of the suite, in the order of the guide.
-pub const TOOLS: [&str; 8] = [
+/// The steps of a migration, in the order of the guide.
+pub const STEPS: [&str; 8] = [
     "scar-secret-rm",
     "mkmanifests",
     "ocipush",
@@ -52,3 +52,9 @@ pub const TOOLS: [&str; 8] = [
     "specman-verify",
     "scar-set",
 ];
+
+/// The tools that take part in a whole run: the look before it, then its steps.
+pub const TOOLS: [&str; 9] = {
+    let [secret, archive, push, login, flag, wait, verify, set] = STEPS;
+    ["scar-preflight", secret, archive, push, login, flag, wait, verify, set]
+};

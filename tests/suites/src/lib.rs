@@ -11,7 +11,7 @@ pub use cluster::KubeSite;
 
 use std::path::{Path, PathBuf};
 
-use scar_kit::{DockerRegistry, Run, TOOLS, tool};
+use scar_kit::{DockerRegistry, Run, STEPS, tool};
 use scar_lab::registry::Credentials;
 use scar_lab::site::{Site, SiteOptions};
 use scar_lab::specman::RegistryAccess;
@@ -96,6 +96,22 @@ impl Migration {
             options.chain([peer]).collect()
         };
         match name {
+            "scar-preflight" => {
+                let of = |option: &str, key: &str| [option.to_owned(), self.setting(key)];
+                [
+                    ["--content".to_owned(), path(self.tree())],
+                    ["--archive".to_owned(), path(self.archive())],
+                    of("--reference", "OCI_PACK_REGISTRY"),
+                    of("--registry-username", "OCI_USERNAME"),
+                    of("--registry-password-file", "OCI_PASSWORD_FILE"),
+                    of("--registry-ca-file", "OCI_CA_FILE"),
+                    of("--endpoint", "VERTEX_ENDPOINT"),
+                    of("--vertex-username", "VERTEX_USERNAME"),
+                    of("--vertex-password-file", "VERTEX_PASSWORD_FILE"),
+                    of("--vertex-ca-file", "VERTEX_CA_FILE"),
+                ]
+                .concat()
+            }
             "mkmanifests" => vec!["-o".to_owned(), path(self.archive()), path(self.tree())],
             "ocipush" => login("OCI", self.setting("OCI_PACK_REGISTRY")),
             "vertex-login" => login("VERTEX", self.setting("VERTEX_ENDPOINT")),
@@ -114,7 +130,7 @@ impl Migration {
     /// Runs the steps before `name`, and gives the record that they come to. `begin` is the record that goes in.
     #[track_caller]
     pub fn steps_before(&self, name: &str, begin: &Value) -> Value {
-        let steps = TOOLS.into_iter().take_while(|step| *step != name);
+        let steps = STEPS.into_iter().take_while(|step| *step != name);
         steps.fold(begin.clone(), |record, step| self.tool(step).record(&record).run().succeeds().json())
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use scar_kit::{Outcome, Run, TOOLS, bash, docker_registry, peer, program, web};
+use scar_kit::{Outcome, Run, STEPS, bash, docker_registry, peer, program, web};
 use scar_lab::site::SiteOptions;
 use scar_suites::{Migration, sender};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const PIPE: &str = r#"
 
 /// The stages of the pipe, in their order; what Specman serves is compared by a step of its own.
 fn stages() -> impl Iterator<Item = &'static str> {
-    TOOLS.into_iter().filter(|name| *name != "specman-verify")
+    STEPS.into_iter().filter(|name| *name != "specman-verify")
 }
 
 /// A shell in which the pipe finds what an administrator's host has: logins, certificates, a kubeconfig; no options.

@@ -107,7 +107,7 @@ fn a_dry_run_changes_nothing() {
     assert_eq!(record["dry_run"], true);
     assert_eq!(migration.site.state(), before);
     assert!(!state(&migration).exists());
-    for name in scar_kit::TOOLS {
+    for name in scar_kit::STEPS {
         outcome.says(&format!("{name}: would "));
     }
 }

@@ -1,0 +1,333 @@
+//! scar-preflight: what it finds on a site that is ready, and that it changes nothing there.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod f1;
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Rig, but, is_allowed, lines, says};
+use scar_kit::{find_secrets, tool};
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_lab::kube::{Access, Rule};
+use scar_suites::new_record;
+use serde_json::{Value, json};
+
+#[test]
+fn a_site_that_is_ready_is_found_ready_and_left_as_it_is() {
+    let rig = Rig::new();
+    let before = rig.migration.site.state();
+    let outcome = rig.run();
+    let record = outcome.succeeds().json();
+    assert_eq!(lines(&outcome.stderr()), but(&[]), "{outcome}");
+    let checks = record["preflight"]["checks"].as_array().unwrap();
+    let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [&rig::ALL[..], &["network.certificates"]].concat());
+    let found = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap()["found"].as_str().unwrap();
+    assert_eq!(found("platform.version"), "4.5.15; 4.5.15 or later is needed");
+    assert!(found("platform.login").starts_with("as 'admin', with the password; the session ends at "), "{outcome}");
+    assert_eq!(found("cluster.identity"), "'kubernetes-admin'");
+    assert!(found("content.tree").contains("3 files in 3 folders, 1 link, 75.0 KiB; about "), "{outcome}");
+    assert_eq!(found("registry.login"), "user 'robot$packs' from the options");
+    assert_eq!(found("registry.push"), "allowed: an upload was opened, and cancelled");
+    assert!(outcome.stderr().ends_with("scar-preflight: nothing blocks: 34 ok, 0 to be looked at, 1 skipped\n"), "{outcome}");
+    // Nothing was changed, and no upload was left open.
+    assert_eq!(rig.migration.site.state(), before);
+    let writing = rig.writing();
+    assert!(writing.iter().all(|line| is_allowed(line)), "{writing:#?}");
+    let count = |method: &str| writing.iter().filter(|line| line.starts_with(&format!("registry {method} "))).count();
+    assert_eq!((count("POST"), count("DELETE")), (1, 1), "{writing:#?}");
+    assert!(writing.iter().any(|line| line.starts_with("registry DELETE ") && line.ends_with(" -> 204")), "{writing:#?}");
+    assert!(outcome.took() < Duration::from_secs(10), "{outcome}");
+}
+
+/// Each side waits for its own answers alone: four slow servers take as long as one.
+#[test]
+fn the_sides_are_checked_side_by_side() {
+    let rig = Rig::new();
+    for (name, server) in rig.migration.site.servers() {
+        if ["vertex", "kube", "registry"].contains(&name.as_str()) {
+            server.faults().on(Match::any("/**"), Times::First(2), Action::Delay(Duration::from_millis(1500)));
+        }
+    }
+    let outcome = rig.run();
+    outcome.succeeds();
+    assert!(outcome.took() < Duration::from_secs(8), "{outcome}");
+}
+
+#[test]
+fn a_server_that_never_answers_costs_its_side_the_time_of_a_check() {
+    let rig = Rig::new();
+    rig.migration.site.vertex_server.faults().on(Match::any("/**"), Times::Always, Action::Stall);
+    let outcome = rig.run_with(&[("--timeout", Some("2s"))]);
+    outcome.exits(3).writes_nothing();
+    let skipped = ["platform.login", "platform.version", "platform.scar", "platform.pack-registry", "platform.flag"];
+    let mut expected: Vec<_> = skipped.iter().map(|name| (*name, "skipped")).collect();
+    expected.push(("platform.reached", "blocked"));
+    assert_eq!(lines(&outcome.stderr()), but(&expected), "{outcome}");
+    assert!(outcome.took() < Duration::from_secs(7), "{outcome}");
+}
+
+#[test]
+fn a_side_without_its_settings_is_skipped_with_the_reason() {
+    let rig = Rig::new();
+    let outcome = tool("scar-preflight").args(["--content", rig.migration.tree().to_str().unwrap()]).run();
+    let record = outcome.succeeds().json();
+    let found = |name: &str| {
+        record["preflight"]["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).cloned().unwrap()
+    };
+    for (side, why) in [
+        ("platform", "no endpoint: --endpoint URL or VERTEX_ENDPOINT"),
+        ("cluster", "no kubeconfig: --kubeconfig FILE or KUBECONFIG"),
+        ("registry", "no registry: --reference HOST or OCI_PACK_REGISTRY"),
+        ("content.claim", "the claim's room is not known here"),
+        ("network.route", "no server was reached"),
+    ] {
+        assert_eq!(found(side), json!({"name": side, "result": "skipped", "found": why}), "{outcome}");
+    }
+}
+
+#[test]
+fn only_makes_the_settings_of_its_side_needed_and_leaves_the_others_out() {
+    for (side, message) in [
+        ("platform", "no endpoint: --endpoint URL or VERTEX_ENDPOINT"),
+        ("cluster", "no kubeconfig: --kubeconfig FILE or KUBECONFIG"),
+        ("content", "no folder: --content DIR"),
+        ("registry", "no registry: --reference HOST or OCI_PACK_REGISTRY"),
+    ] {
+        tool("scar-preflight")
+            .args(["--only", side])
+            .run()
+            .fails(2, &format!("scar-preflight: error: missing: {message}\nscar-preflight: hint: --only asks for this side\n"));
+    }
+    let rig = Rig::new();
+    for side in ["platform", "cluster", "content", "registry"] {
+        let outcome = rig.run_with(&[("--only", Some(side))]);
+        outcome.succeeds();
+        let expected: rig::Lines = but(&[])
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(&format!("{side}.")) || name.starts_with("network.") && side != "content")
+            .map(|(name, result)| if name == "content.claim" { (name, "skipped".to_owned()) } else { (name, result) })
+            .collect();
+        assert_eq!(lines(&outcome.stderr()), expected, "{outcome}");
+    }
+}
+
+#[test]
+fn nothing_to_check_is_no_success() {
+    tool("scar-preflight").run().fails(
+        2,
+        "scar-preflight: error: there is nothing to check: no side of the site has its settings\n\
+         scar-preflight: hint: name them: --content DIR --reference HOST --endpoint URL --kubeconfig FILE\n",
+    );
+}
+
+#[test]
+fn the_environment_names_the_site() {
+    let rig = Rig::new();
+    let site = &rig.migration;
+    let names =
+        ["VERTEX_ENDPOINT", "VERTEX_USERNAME", "VERTEX_PASSWORD_FILE", "OCI_PACK_REGISTRY", "OCI_PACK_BASE", "KUBECONFIG"];
+    let ca = site.setting("VERTEX_CA_FILE");
+    let run = tool("scar-preflight").env("SSL_CERT_FILE", ca).args(["--only", "platform", "--only", "cluster"]);
+    let outcome = names.iter().fold(run, |run, name| run.env(name, site.setting(name))).run();
+    outcome.succeeds();
+    assert!(lines(&outcome.stderr()).values().all(|result| result == "ok"), "{outcome}");
+}
+
+#[test]
+fn the_session_of_the_record_takes_the_place_of_a_login() {
+    let rig = Rig::new();
+    let session = rig.migration.tool("vertex-login").record(&new_record()).run().succeeds().json();
+    scar_kit::secret(session["session"]["authorization"].as_str().unwrap());
+    let vertex = &rig.migration.site.vertex;
+    let attempts = vertex.login_attempts();
+    let without =
+        [("--vertex-password-file", None), ("--vertex-username", None), ("--endpoint", None), ("--vertex-ca-file", None)];
+    let outcome = rig.call(&without).record(&session).run();
+    let record = outcome.succeeds().json();
+    assert_eq!((lines(&outcome.stderr()), vertex.login_attempts()), (but(&[]), attempts), "{outcome}");
+    assert_eq!(record["session"], session["session"]);
+    says(&outcome, "the session of the record, of 'admin'");
+
+    vertex.expire_tokens();
+    let outcome = rig.call(&without).record(&session).run();
+    outcome.exits(3);
+    says(&outcome, "log in again: vertex-login");
+    assert_eq!(lines(&outcome.stderr())["platform.login"], "blocked", "{outcome}");
+
+    let elsewhere = rig.call(&[("--endpoint", Some("https://other.example"))]).record(&session).run();
+    elsewhere.exits(5).writes_nothing().says("the session: it is for ");
+}
+
+#[test]
+fn without_a_password_and_a_terminal_the_login_is_skipped() {
+    let rig = Rig::new();
+    let outcome = rig.run_with(&[("--vertex-password-file", None)]);
+    let skipped = ["platform.login", "platform.version", "platform.scar", "platform.pack-registry", "platform.flag"];
+    let expected: Vec<_> = skipped.iter().map(|name| (*name, "skipped")).collect();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&expected), "{outcome}");
+    assert_eq!(rig.migration.site.vertex.login_attempts(), 0);
+    rig.run_with(&[("--vertex-password-file", None), ("--only", Some("platform"))]).exits(2).writes_nothing();
+}
+
+#[test]
+fn on_a_terminal_the_password_is_asked_for_once() {
+    let rig = Rig::new();
+    let password = std::fs::read_to_string(rig.migration.setting("VERTEX_PASSWORD_FILE")).unwrap();
+    let outcome = rig.call(&[("--vertex-password-file", None)]).answer("Password for admin at", &password).run();
+    outcome.succeeds();
+    assert_eq!((lines(&outcome.stderr()), rig.migration.site.vertex.login_attempts()), (but(&[]), 1), "{outcome}");
+    assert!(find_secrets(outcome.screen().as_bytes()).is_empty());
+}
+
+#[test]
+fn palette_may_be_two_releases_older() {
+    let rig = Rig::new();
+    rig.migration.site.vertex.behave(|behaviour| behaviour.version = "4.5.13".into());
+    let outcome = rig.run();
+    outcome.exits(3);
+    says(&outcome, "4.5.13 is older than 4.5.15");
+    let outcome = rig.call(&[]).arg("--palette").run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+}
+
+/// The admin's role is what the guide assumes; a site may give less, and that alone is no obstacle.
+#[test]
+fn what_the_tools_can_do_without_is_a_warning() {
+    let rig = Rig::new();
+    rig.migration.site.cluster.set_access(Access::Only(vec![
+        Rule::new("*", "secrets").within("hubble-system").named("spectro-manifest-registry-secrets"),
+        Rule::new("get", "statefulsets").within("hubble-system").named("specman"),
+        Rule::new("get", "pods").within("hubble-system").named("specman-0"),
+        Rule::new("get", "pods/log").within("hubble-system").named("specman-0"),
+    ]));
+    let outcome = rig.run();
+    let expected = but(&[
+        ("cluster.namespace", "skipped"),
+        ("cluster.restart-access", "warning"),
+        ("cluster.verify-access", "warning"),
+        ("cluster.service", "warning"),
+        ("cluster.claim", "warning"),
+        ("cluster.storage", "warning"),
+        ("content.claim", "skipped"),
+    ]);
+    assert_eq!(lines(&outcome.succeeds().stderr()), expected, "{outcome}");
+    says(&outcome, "pods/portforward");
+}
+
+#[test]
+fn a_cluster_that_answers_no_review_is_a_warning() {
+    for status in [403, 404, 405] {
+        let rig = Rig::new();
+        let faults = rig.migration.site.kube_server.faults();
+        let answer = Answer::json(
+            status,
+            &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no reviews here", "code": status}),
+        );
+        faults.on(Match::any("/apis/authorization.k8s.io/**"), Times::Always, Action::Answer(answer));
+        let outcome = rig.run();
+        let access = ["secret", "wait", "restart", "verify"].map(|what| format!("cluster.{what}-access"));
+        let expected: Vec<_> = access.iter().map(|name| (name.as_str(), "warning")).collect();
+        assert_eq!(lines(&outcome.succeeds().stderr()), but(&expected), "{outcome}");
+        says(&outcome, "kubectl auth can-i");
+    }
+}
+
+#[test]
+fn an_old_cluster_does_not_say_who_asks() {
+    let rig = Rig::new();
+    let answer = Answer::json(
+        404,
+        &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "the server could not find the requested resource", "reason": "NotFound", "code": 404}),
+    );
+    rig.migration.site.kube_server.faults().on(
+        Match::any("/apis/authentication.k8s.io/**"),
+        Times::Always,
+        Action::Answer(answer),
+    );
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.identity", "skipped")]), "{outcome}");
+}
+
+#[test]
+fn after_the_flag_the_secret_of_the_platform_must_stay() {
+    let rig = Rig::new();
+    let mut record: Value = rig.migration.steps_before("specman-wait", &new_record());
+    record.as_object_mut().unwrap().remove("session");
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.secret", "warning")]), "{outcome}");
+    says(&outcome, "leave scar-secret-rm out");
+    says(&outcome, "set already: Specman fetches");
+    says(&outcome, "0.0.0");
+}
+
+#[test]
+fn links_and_fresh_files_are_told_by_name() {
+    let rig = Rig::new();
+    let tree = rig.migration.tree();
+    std::os::unix::fs::symlink("gone", tree.join("dangling")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", tree.join("absolute")).unwrap();
+    std::os::unix::fs::symlink("../manifests.tgz", tree.join("out")).unwrap();
+    std::fs::write(tree.join("charts/fresh.yaml"), "new").unwrap();
+    std::fs::write(rig.migration.archive(), "old archive").unwrap();
+    let outcome = rig.run();
+    let record = outcome.succeeds().json();
+    assert_eq!(lines(&outcome.stderr()), but(&[("content.links", "warning"), ("content.quiet", "warning")]), "{outcome}");
+    let found = |name: &str| {
+        record["preflight"]["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()["found"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    for part in ["'./dangling' leads to nothing", "'./absolute' has an absolute path", "'./out' leads out of the folder"] {
+        assert!(found("content.links").contains(part), "{outcome}");
+    }
+    assert_eq!(found("content.quiet"), "changed in the last 10 minutes: './charts/fresh.yaml'");
+}
+
+#[test]
+fn a_clock_that_is_off_and_a_certificate_that_ends_soon_are_told() {
+    let rig = Rig::new();
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    rig.migration.site.vertex_server.faults().on(Match::any("/**"), Times::Always, Action::set_header("date", date));
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("network.clock", "warning")]), "{outcome}");
+    says(&outcome, "behind this host");
+}
+
+#[test]
+fn every_line_fits_eighty_columns_and_colour_is_for_a_terminal_alone() {
+    let rig = Rig::new();
+    rig.migration.site.vertex.behave(|behaviour| behaviour.version = "4.5.9".into());
+    let piped = rig.run();
+    assert!(!piped.stderr().contains('\u{1b}'), "{piped}");
+    let table =
+        |text: &str| text.lines().take_while(|line| !line.starts_with("scar-preflight: ")).map(str::to_owned).collect::<Vec<_>>();
+    let rows = table(&piped.stderr());
+    assert!(rows.len() > 40 && rows.iter().all(|row| row.chars().count() <= 80), "{piped}");
+    assert!(rows.iter().any(|row| row.starts_with("                                hint: upgrade VerteX to 4.5.15")), "{piped}");
+
+    let shown = rig.call(&[]).stderr_terminal().terminal(80).run();
+    let screen = shown.screen();
+    for piece in
+        ["\u{1b}[32mok\u{1b}[0m", "\u{1b}[1;31mblocked\u{1b}[0m", "\u{1b}[2mskipped\u{1b}[0m", "\u{1b}[1;36mhint: \u{1b}[0m"]
+    {
+        assert!(screen.contains(piece), "no {piece:?}\n{shown}");
+    }
+    let plain = rig.call(&[]).stderr_terminal().terminal(80).env("NO_COLOR", "1").run();
+    assert!(!plain.screen().contains("\u{1b}[32m") && !plain.screen().contains("\u{1b}[1;31m"), "{plain}");
+}
+
+#[test]
+fn quiet_names_what_blocks_and_nothing_else() {
+    let rig = Rig::new();
+    rig.migration.site.vertex.behave(|behaviour| behaviour.version = "4.5.9".into());
+    let outcome = rig.call(&[]).arg("-q").run();
+    outcome.exits(3).writes_nothing();
+    assert_eq!(
+        outcome.stderr(),
+        "scar-preflight: error: check the site: blocked: platform.version (1 of 35 checks)\n\
+         scar-preflight: hint: each blocked line names its way out; then run this again\n"
+    );
+}

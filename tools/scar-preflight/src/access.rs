@@ -1,0 +1,168 @@
+//! Whether the cluster lets us do what the tools will do, asked by access reviews: POSTs that the API server answers
+//! and forgets.
+
+use futures::future::join_all;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::Api;
+use kube::api::PostParams;
+use scar_cluster::{Access, Cluster, Error};
+use scar_record::{Check, CheckResult};
+
+use crate::check::{blocked, failed, line, ok, warning};
+use crate::cluster::Manner;
+
+/// The old secret (guide step 1).
+pub(crate) const SECRET: &str = "spectro-manifest-registry-secrets";
+
+/// What a tool asks of the cluster.
+struct Needs {
+    /// The line.
+    name: &'static str,
+    /// Who needs it.
+    tool: &'static str,
+    access: Vec<Access>,
+    /// The way round, where the tool is not a step of every migration.
+    without: Option<&'static str>,
+}
+
+/// The lines, in the order of the guide; `pods` are Specman's.
+pub(crate) fn names() -> [&'static str; 4] {
+    ["cluster.secret-access", "cluster.wait-access", "cluster.restart-access", "cluster.verify-access"]
+}
+
+fn needs(namespace: &str, set: &str, pods: &[String]) -> [Needs; 4] {
+    let one = |verb: &'static str, group: &str, resource: &str, name: &str| Access {
+        verb,
+        group: group.to_owned(),
+        resource: resource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let of_pods = |verb: &'static str, resource: &str| pods.iter().map(|pod| one(verb, "", resource, pod)).collect::<Vec<_>>();
+    let get_set = one("get", "apps", "statefulsets", set);
+    let [secret, wait, restart, verify] = names();
+    [
+        Needs {
+            name: secret,
+            tool: "scar-secret-rm",
+            access: vec![one("get", "", "secrets", SECRET), one("delete", "", "secrets", SECRET)],
+            without: None,
+        },
+        Needs {
+            name: wait,
+            tool: "specman-wait",
+            access: [vec![get_set.clone()], of_pods("get", "pods"), of_pods("get", "pods/log")].concat(),
+            without: None,
+        },
+        Needs {
+            name: restart,
+            tool: "specman-wait --restart",
+            access: vec![one("patch", "apps", "statefulsets", set)],
+            without: Some("only --restart needs it"),
+        },
+        Needs {
+            name: verify,
+            tool: "specman-verify",
+            access: [vec![get_set], of_pods("get", "pods/portforward"), of_pods("create", "pods/portforward")].concat(),
+            without: Some("specman-verify --url goes round the cluster"),
+        },
+    ]
+}
+
+/// Asks for every verb that the tools use, and for no other.
+pub(crate) async fn look(cluster: &Cluster, set: &str, pods: &[String], manner: &Manner<'_>) -> Vec<Check> {
+    let lines = needs(cluster.namespace(), set, pods);
+    join_all(lines.iter().map(|needs| asked(cluster, needs, manner))).await
+}
+
+async fn asked(cluster: &Cluster, needs: &Needs, manner: &Manner<'_>) -> Check {
+    let answers = join_all(needs.access.iter().map(|access| review(cluster, access, manner))).await;
+    let mut denied = Vec::new();
+    for (access, answer) in needs.access.iter().zip(answers) {
+        match answer {
+            Ok(true) => {}
+            Ok(false) => denied.push(access),
+            Err(error) => return unknown(cluster, needs, &error),
+        }
+    }
+    let Some(first) = denied.first() else {
+        return ok(needs.name, format!("{} may {}", needs.tool, listed(&needs.access.iter().collect::<Vec<_>>())));
+    };
+    let found = format!("{} may not {}", needs.tool, listed(&denied));
+    match needs.without {
+        Some(without) => warning(needs.name, found, format!("{without}; else {}", first.rule())),
+        None => blocked(needs.name, found, first.rule()),
+    }
+}
+
+/// That a review is refused, or unknown to the cluster, says nothing about what may be done.
+fn unknown(cluster: &Cluster, needs: &Needs, error: &Error) -> Check {
+    let failure = cluster.failure(&format!("ask what {} may do", needs.tool), error);
+    match error.status() {
+        Some(_) => warning(
+            needs.name,
+            failure.message,
+            format!(
+                "ask another way: kubectl auth can-i {} {} -n {}",
+                needs.access[0].verb,
+                needs.access[0].resource,
+                cluster.namespace()
+            ),
+        ),
+        None => {
+            let check = failed(needs.name, failure, crate::check::Side::Own);
+            if needs.without.is_some() { line(needs.name, CheckResult::Warning, check.found) } else { check }
+        }
+    }
+}
+
+async fn review(cluster: &Cluster, access: &Access, manner: &Manner<'_>) -> Result<bool, Error> {
+    let (resource, subresource) = match access.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (access.resource.as_str(), None),
+    };
+    let attributes = ResourceAttributes {
+        group: Some(access.group.clone()),
+        name: Some(access.name.clone()),
+        namespace: Some(access.namespace.clone()),
+        resource: Some(resource.to_owned()),
+        subresource,
+        verb: Some(access.verb.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let question = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api = Api::<SelfSubjectAccessReview>::all(cluster.client().clone());
+    let parameters = PostParams::default();
+    let answer = cluster.read(manner.deadline(), || api.create(&parameters, &question)).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// `get, delete secrets; get pods`: verbs of a resource together, however many objects there are.
+fn listed(access: &[&Access]) -> String {
+    let mut resources: Vec<(&str, Vec<&str>)> = Vec::new();
+    for access in access {
+        match resources.iter_mut().find(|(resource, _)| *resource == access.resource) {
+            Some((_, verbs)) if verbs.contains(&access.verb) => {}
+            Some((_, verbs)) => verbs.push(access.verb),
+            None => resources.push((&access.resource, vec![access.verb])),
+        }
+    }
+    resources.iter().map(|(resource, verbs)| format!("{} {resource}", verbs.join(", "))).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_of_a_resource_are_told_together() {
+        let [secret, wait, _, verify] = needs("hubble-system", "specman", &["specman-0".into(), "specman-1".into()]);
+        let told = |needs: &Needs| listed(&needs.access.iter().collect::<Vec<_>>());
+        assert_eq!(told(&secret), "get, delete secrets");
+        assert_eq!(told(&wait), "get statefulsets; get pods; get pods/log");
+        assert_eq!(told(&verify), "get statefulsets; get, create pods/portforward");
+    }
+}

@@ -1,0 +1,120 @@
+//! One line of the table, and what all lines together come to.
+
+use std::time::Duration;
+
+use scar_record::{Check, CheckResult};
+use scar_tool::{Console, Exit, Failure};
+
+/// A line without a hint.
+pub(crate) fn line(name: &str, result: CheckResult, found: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), result, found: found.into(), hint: None }
+}
+
+/// All is as it must be.
+pub(crate) fn ok(name: &str, found: impl Into<String>) -> Check {
+    line(name, CheckResult::Ok, found)
+}
+
+/// Not checked, for this reason.
+pub(crate) fn skipped(name: &str, why: impl Into<String>) -> Check {
+    line(name, CheckResult::Skipped, why)
+}
+
+/// The migration can run, and a person should look.
+pub(crate) fn warning(name: &str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { hint: Some(hint.into()), ..line(name, CheckResult::Warning, found) }
+}
+
+/// The migration would fail.
+pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { hint: Some(hint.into()), ..line(name, CheckResult::Blocked, found) }
+}
+
+/// What stands in the way, in the words of the failure that a tool would end with. `side` spells the options.
+pub(crate) fn failed(name: &str, failure: Failure, side: Side) -> Check {
+    let found = [vec![failure.message], failure.details].concat().join("; ");
+    Check { hint: failure.hint.map(|hint| side.spell(&hint)), ..line(name, CheckResult::Blocked, found) }
+}
+
+/// The lines that hang on one that is blocked.
+pub(crate) fn needs<'n>(names: impl IntoIterator<Item = &'n str>, needed: &str) -> Vec<Check> {
+    names.into_iter().map(|name| skipped(name, format!("needs {needed}"))).collect()
+}
+
+/// Whose options a hint means: the tools of the pipe have one login each, this one has two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    Platform,
+    Registry,
+    /// Those that are called alike everywhere.
+    Own,
+}
+
+impl Side {
+    /// A hint with the options as they are called here.
+    pub(crate) fn spell(self, hint: &str) -> String {
+        let prefix = match self {
+            Self::Platform => "--vertex-",
+            Self::Registry => "--registry-",
+            Self::Own => return hint.to_owned(),
+        };
+        let hint = hint.replace(" or --password-stdin", "").replace("-u USER", &format!("{prefix}username USER"));
+        ["ca-file", "cert-file", "key-file", "insecure", "plain-http", "password-file", "token-file", "username"]
+            .iter()
+            .fold(hint, |hint, option| hint.replace(&format!("--{option}"), &format!("{prefix}{option}")))
+    }
+}
+
+/// Bounds one check.
+///
+/// # Errors
+/// Those of `work`; exit 8 where it takes longer than `time`.
+pub(crate) async fn within<T>(time: Duration, act: &str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        let cause = format!("{act}: no answer within {} s", time.as_secs_f64());
+        Err(Failure::new(Exit::TimedOut, cause).hint("check address, route and firewall; --timeout gives it more time"))
+    })
+}
+
+/// Whether the migration may begin.
+///
+/// # Errors
+/// Exit 3, naming what blocks.
+pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure> {
+    let of = |result: CheckResult| checks.iter().filter(move |check| check.result == result);
+    let count = |result: CheckResult| of(result).count();
+    let names: Vec<_> = of(CheckResult::Blocked).map(|check| check.name.as_str()).collect();
+    let (warnings, skipped) = (count(CheckResult::Warning), count(CheckResult::Skipped));
+    if names.is_empty() {
+        let ok = count(CheckResult::Ok);
+        console.note(format!("nothing blocks: {ok} ok, {warnings} to be looked at, {skipped} skipped"));
+        return Ok(());
+    }
+    let message = format!("check the site: blocked: {} ({} of {} checks)", names.join(", "), names.len(), checks.len());
+    Err(Failure::new(Exit::Absent, message).hint("each blocked line names its way out; then run this again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_options_of_its_side() {
+        let hint = "use --password-file FILE or --password-stdin, --ca-file server.pem, -u USER";
+        assert_eq!(
+            Side::Platform.spell(hint),
+            "use --vertex-password-file FILE, --vertex-ca-file server.pem, --vertex-username USER"
+        );
+        assert_eq!(Side::Registry.spell("--plain-http speaks"), "--registry-plain-http speaks");
+        assert_eq!(Side::Own.spell(hint), hint);
+    }
+
+    #[test]
+    fn only_what_is_blocked_stops_the_migration() {
+        let console = Console::new("test");
+        let checks = vec![ok("a", "x"), skipped("b", "x"), warning("c", "x", "y")];
+        assert!(verdict(&checks, &console).is_ok());
+        let failure = verdict(&[checks, vec![blocked("d.e", "x", "y")]].concat(), &console).unwrap_err();
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Absent, "check the site: blocked: d.e (1 of 4 checks)"));
+    }
+}

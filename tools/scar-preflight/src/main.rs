@@ -1,0 +1,46 @@
+//! scar-preflight: every prerequisite of the migration looked at before it begins. It changes nothing.
+
+mod access;
+mod check;
+mod claim;
+mod cluster;
+mod content;
+mod goal;
+mod links;
+mod network;
+mod options;
+mod pack;
+mod platform;
+mod registry;
+mod room;
+mod sample;
+mod specman;
+mod survey;
+mod table;
+mod version;
+
+use std::process::ExitCode;
+
+use options::Options;
+use scar_record::{Input, Preflight, Record};
+use scar_tool::{Console, Failure};
+
+fn main() -> ExitCode {
+    scar_tool::main(include_str!("../../../man/scar-preflight.1"), run)
+}
+
+fn run(options: Options, console: &Console) -> Result<(), Failure> {
+    let goals = options.goals(console)?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
+    let goals = goals.with_session(record.section()?, &options)?;
+    if record.is_dry_run() {
+        goals.plan(console);
+        return record.write(console);
+    }
+    let goals = goals.logins(&options, console)?;
+    let checks = scar_cluster::run(survey::all(goals, &options, console))?;
+    table::show(&checks, console);
+    check::verdict(&checks, console)?;
+    record.set(&Preflight { checks });
+    record.write(console)
+}

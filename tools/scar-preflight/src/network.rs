@@ -1,0 +1,151 @@
+//! What holds for every server alike: the way to it, its clock, its certificate.
+
+use std::time::SystemTime;
+
+use jiff::{SignedDuration, Timestamp};
+use scar_record::{Check, CheckResult};
+
+use crate::check::{line, ok, skipped, warning};
+
+const ROUTE: &str = "network.route";
+const CLOCK: &str = "network.clock";
+const CERTIFICATES: &str = "network.certificates";
+
+/// From so much on a clock's error is told: tokens and signatures of five minutes and less are refused then.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// Certificates that end sooner are told of.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// A server that answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    name: String,
+    proxy: Option<String>,
+    /// Its clock less ours.
+    skew: Option<SignedDuration>,
+    /// When its certificate ends, in seconds since 1970; none for plain HTTP.
+    until: Option<u64>,
+}
+
+impl Server {
+    /// One that answered a question asked at `asked` with its own time `date`, which is cut to whole seconds.
+    pub(crate) fn new(
+        name: String,
+        proxy: Option<&str>,
+        date: Option<SystemTime>,
+        asked: SystemTime,
+        until: Option<u64>,
+    ) -> Self {
+        let skew = date.and_then(|date| {
+            let (date, asked) = (Timestamp::try_from(date).ok()?, Timestamp::try_from(asked).ok()?);
+            let now = Timestamp::now();
+            // Written somewhere between question and answer: what fits into that time is no error.
+            let early = date.duration_since(asked) + SignedDuration::from_secs(1);
+            let late = date.duration_since(now);
+            Some(if early.is_negative() { early } else { late.max(SignedDuration::ZERO) })
+        });
+        Self { name, proxy: proxy.map(str::to_owned), skew, until }
+    }
+
+    /// One whose clock's error is known.
+    pub(crate) fn with_skew(name: String, proxy: Option<&str>, skew: Option<SignedDuration>, until: Option<u64>) -> Self {
+        Self { name, proxy: proxy.map(str::to_owned), skew, until }
+    }
+}
+
+/// The lines about all servers that answered.
+pub(crate) fn look(servers: &[Server]) -> Vec<Check> {
+    if servers.is_empty() {
+        return [ROUTE, CLOCK, CERTIFICATES].map(|name| skipped(name, "no server was reached")).to_vec();
+    }
+    vec![route(servers), clock(servers), certificates(servers, Timestamp::now())]
+}
+
+fn route(servers: &[Server]) -> Check {
+    let of = |server: &Server| match &server.proxy {
+        Some(proxy) => format!("{} through '{proxy}'", server.name),
+        None => format!("{} directly", server.name),
+    };
+    line(ROUTE, CheckResult::Ok, servers.iter().map(of).collect::<Vec<_>>().join(", "))
+}
+
+fn clock(servers: &[Server]) -> Check {
+    let wrong = |server: &Server| {
+        let skew = server.skew.filter(|skew| skew.abs() >= SKEW)?;
+        let which = if skew.is_positive() { "ahead of" } else { "behind" };
+        Some(format!("{} is {} s {which} this host", server.name, skew.abs().as_secs()))
+    };
+    let wrong: Vec<_> = servers.iter().filter_map(wrong).collect();
+    if !wrong.is_empty() {
+        let hint = "set the clocks (NTP): tokens, certificates and the wait for Specman go by them";
+        return warning(CLOCK, wrong.join(", "), hint);
+    }
+    match servers.iter().filter(|server| server.skew.is_none()).map(|server| server.name.as_str()).collect::<Vec<_>>() {
+        silent if silent.is_empty() => ok(CLOCK, "the servers' clocks are this host's"),
+        silent => skipped(CLOCK, format!("{} does not tell its time", silent.join(", "))),
+    }
+}
+
+fn certificates(servers: &[Server], now: Timestamp) -> Check {
+    let end = |server: &Server| Timestamp::from_second(i64::try_from(server.until?).ok()?).ok();
+    let ends: Vec<_> = servers.iter().filter_map(|server| Some((server.name.as_str(), end(server)?))).collect();
+    let Some((_, first)) = ends.iter().min_by_key(|(_, end)| *end) else {
+        return skipped(CERTIFICATES, "no server showed one");
+    };
+    let soon: Vec<_> = ends
+        .iter()
+        .filter(|(_, end)| end.duration_since(now) < SOON)
+        .map(|(name, end)| format!("{name} ends at {}", end.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        .collect();
+    match soon.is_empty() {
+        true => ok(CERTIFICATES, format!("the first ends at {}", first.strftime("%Y-%m-%dT%H:%M:%SZ"))),
+        false => warning(CERTIFICATES, soon.join(", "), "renew within 30 days, and mind who trusts the old one"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(skew: Option<i64>, until: Option<i64>) -> Server {
+        let until = until.map(|days| u64::try_from(Timestamp::now().as_second() + days * 86_400).unwrap());
+        Server { name: "h.example".into(), proxy: None, skew: skew.map(SignedDuration::from_secs), until }
+    }
+
+    #[test]
+    fn a_minute_of_skew_is_told() {
+        for (skew, expected) in [
+            (Some(0), CheckResult::Ok),
+            (Some(59), CheckResult::Ok),
+            (Some(-60), CheckResult::Warning),
+            (Some(86_400), CheckResult::Warning),
+            (None, CheckResult::Skipped),
+        ] {
+            assert_eq!(clock(&[server(Some(0), None), server(skew, None)]).result, expected, "{skew:?}");
+        }
+        assert!(clock(&[server(Some(-61), None)]).found.contains("61 s behind this host"));
+    }
+
+    #[test]
+    fn a_date_within_question_and_answer_is_no_skew() {
+        let asked = SystemTime::now();
+        let second = asked.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let date = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        let at = |date| Server::new("h".into(), None, Some(date), asked, None).skew.unwrap();
+        assert_eq!(at(date), SignedDuration::ZERO);
+        assert!(at(date - std::time::Duration::from_secs(90)).as_secs() <= -88);
+        assert!(at(date + std::time::Duration::from_secs(90)).as_secs() >= 88);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_within_thirty_days_is_told() {
+        for (days, expected) in [
+            (Some(31), CheckResult::Ok),
+            (Some(29), CheckResult::Warning),
+            (Some(1), CheckResult::Warning),
+            (None, CheckResult::Skipped),
+        ] {
+            assert_eq!(certificates(&[server(None, days)], Timestamp::now()).result, expected, "{days:?}");
+        }
+    }
+}

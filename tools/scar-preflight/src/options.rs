@@ -1,0 +1,224 @@
+//! What was typed.
+
+// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use scar_cluster::ClusterOptions;
+use scar_tool::{Common, HELP};
+use scar_trust::TlsOptions;
+
+const EXAMPLES: &str = "\
+Examples:
+  Harbor, on a host that sees all of the site:
+    scar-preflight --content /var/www/html --reference harbor.example \\
+      --endpoint https://vertex.example
+  ECR, on the file server's host:
+    scar-preflight --only content --only registry --content /var/www/html \\
+      --reference 123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
+/// A part of the site.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// VerteX.
+    Platform,
+    /// Specman's cluster.
+    Cluster,
+    /// The file server's folder.
+    Content,
+    /// The OCI registry.
+    Registry,
+}
+
+/// The command line.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "scar-preflight",
+    version,
+    about = "check every prerequisite of the migration, and change nothing",
+    help_template = HELP,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Options {
+    /// Check this side alone, whose settings are then needed: platform, cluster, content or registry (repeatable)
+    #[arg(long, value_name = "SIDE", hide_possible_values = true)]
+    pub(crate) only: Vec<Only>,
+
+    /// Time for each check; the folder has as long as it takes
+    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = scar_tool::duration)]
+    pub(crate) timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) content: ContentOptions,
+
+    #[command(flatten)]
+    pub(crate) registry: RegistryOptions,
+
+    #[command(flatten)]
+    pub(crate) vertex: VertexOptions,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+
+    /// Specman's StatefulSet
+    #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object, help_heading = "Cluster options")]
+    pub(crate) statefulset: String,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl AsRef<Common> for Options {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl Options {
+    /// Whether a side is to be checked where it has its settings.
+    pub(crate) fn wants(&self, side: Only) -> bool {
+        self.only.is_empty() || self.only.contains(&side)
+    }
+
+    /// Whether a side that lacks its settings is a mistake.
+    pub(crate) fn insists_on(&self, side: Only) -> bool {
+        self.only.contains(&side)
+    }
+}
+
+/// The file server's folder.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Content options")]
+pub(crate) struct ContentOptions {
+    /// The folder that the file server serves
+    #[arg(long, value_name = "DIR")]
+    pub(crate) content: Option<PathBuf>,
+
+    /// Where the archive will go
+    #[arg(long, value_name = "FILE", default_value = "manifests.tgz")]
+    pub(crate) archive: PathBuf,
+}
+
+/// The registry, and who logs in to it.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Registry options")]
+pub(crate) struct RegistryOptions {
+    /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG] (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY)
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) reference: Option<String>,
+
+    /// The repository is below PATH, for a bare host (else $OCI_PACK_BASE, $ECR_PACK_BASE; default spectro-packs)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base_path: Option<String>,
+
+    /// Log in as USER (default: the login that the host already has)
+    #[arg(long, value_name = "USER")]
+    pub(crate) registry_username: Option<String>,
+
+    /// Read its password from FILE
+    #[arg(long, value_name = "FILE", requires = "registry_username")]
+    pub(crate) registry_password_file: Option<PathBuf>,
+
+    /// Look for the login in FILE alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry_config: Option<PathBuf>,
+
+    /// Also send the login to a token realm on HOST[:PORT]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) trust_realm: Vec<String>,
+
+    /// Uploads may be sent to HOST[:PORT], where the registry points there
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) trust_upload: Vec<String>,
+
+    /// Speak plain HTTP to the registry
+    #[arg(long)]
+    pub(crate) registry_plain_http: bool,
+
+    /// Also trust the certificates in FILE (PEM)
+    #[arg(long, value_name = "FILE")]
+    registry_ca_file: Option<PathBuf>,
+
+    /// Client certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "registry_key_file")]
+    registry_cert_file: Option<PathBuf>,
+
+    /// Key of the client certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", requires = "registry_cert_file")]
+    registry_key_file: Option<PathBuf>,
+
+    /// Do not check the registry's certificate
+    #[arg(long)]
+    registry_insecure: bool,
+}
+
+impl RegistryOptions {
+    /// Whom to trust there.
+    pub(crate) fn tls(&self) -> TlsOptions {
+        TlsOptions {
+            ca_file: self.registry_ca_file.clone(),
+            cert_file: self.registry_cert_file.clone(),
+            key_file: self.registry_key_file.clone(),
+            insecure: self.registry_insecure,
+        }
+    }
+}
+
+/// VerteX, and who logs in to it.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "VerteX options")]
+pub(crate) struct VertexOptions {
+    /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+
+    /// It is Palette, whose oldest version is 4.5.13
+    #[arg(long)]
+    pub(crate) palette: bool,
+
+    /// Log in as USER (default: admin) [env: VERTEX_USERNAME]
+    #[arg(long, value_name = "USER")]
+    pub(crate) vertex_username: Option<String>,
+
+    /// Read the password from FILE [env: VERTEX_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vertex_password_file: Option<PathBuf>,
+
+    /// Take the token in FILE, copied from a browser that is logged in
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vertex_username", "vertex_password_file"])]
+    pub(crate) vertex_token_file: Option<PathBuf>,
+
+    /// Allow plain HTTP to a host other than this one
+    #[arg(long)]
+    pub(crate) vertex_plain_http: bool,
+
+    /// Also trust the certificates in FILE (PEM)
+    #[arg(long, value_name = "FILE")]
+    vertex_ca_file: Option<PathBuf>,
+
+    /// Client certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "vertex_key_file")]
+    vertex_cert_file: Option<PathBuf>,
+
+    /// Key of the client certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", requires = "vertex_cert_file")]
+    vertex_key_file: Option<PathBuf>,
+
+    /// Do not check the certificate of VerteX
+    #[arg(long)]
+    vertex_insecure: bool,
+}
+
+impl VertexOptions {
+    /// Whom to trust there.
+    pub(crate) fn tls(&self) -> TlsOptions {
+        TlsOptions {
+            ca_file: self.vertex_ca_file.clone(),
+            cert_file: self.vertex_cert_file.clone(),
+            key_file: self.vertex_key_file.clone(),
+            insecure: self.vertex_insecure,
+        }
+    }
+}

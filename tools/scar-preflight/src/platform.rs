@@ -1,0 +1,161 @@
+//! VerteX: whether it is reached and lets us in, which version it is, where SCAR leads now, and its pack registry.
+
+use std::time::{Duration, SystemTime};
+
+use scar_http::{Client, Method};
+use scar_record::{Check, Session};
+use scar_registry::Reference;
+use scar_tool::{Console, Failure};
+use scar_vertex::scar::{SPECMAN, Setting, installed};
+use scar_vertex::{Api, browser, login, token};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::check::{self, Side, blocked, failed, needs, ok, skipped, warning, within};
+use crate::goal::{Platform, Way};
+use crate::network::Server;
+use crate::pack::{self, Flag};
+use crate::version;
+
+const REACHED: &str = "platform.reached";
+const LOGIN: &str = "platform.login";
+const VERSION: &str = "platform.version";
+const SCAR: &str = "platform.scar";
+/// What the lines after the login are called.
+const AFTER: [&str; 4] = [VERSION, SCAR, pack::ENTRY, pack::FLAG];
+/// A path that answers to anyone, be it with a refusal.
+const DOOR: &str = "/v1/system/users/me";
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) checks: Vec<Check>,
+    pub(crate) server: Option<Server>,
+    /// The flag of the pack registry, where it was read.
+    pub(crate) flag: Option<Flag>,
+}
+
+/// How the checks are made.
+pub(crate) struct Manner<'a> {
+    pub(crate) time: Duration,
+    pub(crate) palette: bool,
+    /// The user for whom a password of the registry is at hand.
+    pub(crate) registry_user: Option<&'a str>,
+    pub(crate) console: &'a Console,
+}
+
+/// Checks the side.
+pub(crate) async fn look(goal: Platform, reference: Option<&Reference>, manner: &Manner<'_>) -> Found {
+    let mut found = Found::default();
+    let client = match reach(&goal, manner).await {
+        Ok((client, server)) => {
+            found.checks.push(ok(REACHED, format!("'{}' answers", goal.origin)));
+            found.server = Some(server);
+            client
+        }
+        Err(failure) => {
+            found.checks.push(failed(REACHED, failure, Side::Platform));
+            found.checks.extend(needs([&[LOGIN], &AFTER[..]].concat(), REACHED));
+            return found;
+        }
+    };
+    let act = format!("log in to '{}'", goal.origin);
+    let (line, api) = match within(manner.time, &act, enter(&goal, client, manner)).await {
+        Ok(Some((line, api))) => (line, api),
+        Ok(None) => (skipped(LOGIN, "no password: --vertex-password-file FILE or VERTEX_PASSWORD_FILE"), None),
+        Err(failure) => (failed(LOGIN, failure, Side::Platform), None),
+    };
+    found.checks.push(line);
+    let Some(api) = api else {
+        found.checks.extend(needs(AFTER, LOGIN));
+        return found;
+    };
+    let (version, scar, (pack, flag)) =
+        tokio::join!(version_line(&api, manner), scar_line(&api, manner), pack::look(&api, reference, manner));
+    found.checks.extend([version, scar]);
+    found.checks.extend(pack);
+    found.flag = flag;
+    found
+}
+
+/// Knocks without a credential: any answer will do.
+async fn reach(goal: &Platform, manner: &Manner<'_>) -> Result<(Client, Server), Failure> {
+    let trust = goal.trust.as_ref().map_err(Failure::clone)?;
+    let client = Client::new(goal.origin.clone(), trust, goal.plain_http, manner.console)?;
+    let begun = SystemTime::now();
+    let answer = client.at(Method::GET, DOOR)?.timeout(manner.time).send().await;
+    let answer = answer.map_err(|error| error.failure(&format!("connect to '{}'", goal.origin)))?;
+    let server = Server::new(goal.origin.authority(), client.proxy(), answer.date(), begun, goal.seen.until());
+    Ok((client, server))
+}
+
+/// Logs in: the line, and the way to the API. `None` where no password is known.
+async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<Option<(Check, Option<Api>)>, Failure> {
+    let session = |authorization: SecretString| Session {
+        endpoint: goal.origin.to_string(),
+        expires_at: token::expiry(authorization.expose_secret()),
+        authorization,
+        ca_file: None,
+        insecure: false,
+    };
+    let (session, how) = match &goal.way {
+        Way::Session(session) => {
+            let api = Api::with(client.clone(), session, manner.time, manner.console)?;
+            let me = api.get(DOOR).await.map_err(|error| api.failure("use the session of the record", &error))?;
+            let name = me.text_or_empty(&["metadata", "name"]);
+            ((**session).clone(), format!("the session of the record, of '{name}'"))
+        }
+        Way::Token(given) => {
+            let session = session(browser::shaped(given.as_ref().map_err(Failure::clone)?)?);
+            let name = browser::accepted(client.clone(), &session, manner.time, manner.console).await?;
+            (session, format!("the token from the browser, of '{name}'"))
+        }
+        Way::Password { username, password } => {
+            let Some(password) = password.as_ref().map_err(Failure::clone)? else { return Ok(None) };
+            let token = login::syslogin(&client, username, password, manner.time, manner.console).await?;
+            (session(token), format!("as '{username}', with the password"))
+        }
+    };
+    let api = Api::with(client, &session, manner.time * 3, manner.console)?;
+    let end = session.expires_at.map(|end| format!("; the session ends at {end}")).unwrap_or_default();
+    Ok(Some((ok(LOGIN, how + &end), Some(api))))
+}
+
+async fn version_line(api: &Api, manner: &Manner<'_>) -> Check {
+    let oldest = version::oldest(manner.palette);
+    let act = "read the installed version";
+    let read = within(manner.time, act, async { installed(api).await.map_err(|error| api.failure(act, &error)) }).await;
+    let version = match read {
+        Ok(Some(version)) => version,
+        Ok(None) => return warning(VERSION, "VerteX does not tell its version", format!("it must be {oldest} or later")),
+        Err(failure) => return failed(VERSION, failure, Side::Platform),
+    };
+    match version::is_at_least(&version, oldest) {
+        Some(true) => ok(VERSION, format!("{version}; {oldest} or later is needed")),
+        Some(false) => {
+            let hint = match manner.palette {
+                true => format!("upgrade Palette to {oldest} or later first"),
+                false => format!("upgrade VerteX to {oldest} or later first (Palette: --palette, 4.5.13)"),
+            };
+            blocked(VERSION, format!("{version} is older than {oldest}"), hint)
+        }
+        None => {
+            warning(VERSION, format!("'{version}' is no version that can be compared"), format!("it must be {oldest} or later"))
+        }
+    }
+}
+
+async fn scar_line(api: &Api, manner: &Manner<'_>) -> Check {
+    let setting = match within(manner.time, "read the SCAR setting", Setting::read(api)).await {
+        Ok(setting) => setting,
+        Err(failure) => return failed(SCAR, failure, Side::Platform),
+    };
+    let endpoint = setting.endpoint();
+    if endpoint.is_empty() {
+        return warning(SCAR, "SCAR has no endpoint", "is this the VerteX that is to be migrated?");
+    }
+    if setting.same_endpoint(&Setting::target(SPECMAN, None, false, None)) {
+        return ok(SCAR, format!("'{endpoint}': it leads to Specman already"));
+    }
+    let hidden = if setting.hides_its_password() { "; its password is not shown: an undo will ask for it" } else { "" };
+    check::ok(SCAR, format!("'{endpoint}'{hidden}"))
+}

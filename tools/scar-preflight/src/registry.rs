@@ -1,0 +1,344 @@
+//! The registry: whether it is reached and lets us in, whether the artifact may go there, and what is there now.
+//!
+//! The one thing that it writes is an upload session without a byte, cancelled at once.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use scar_http::header::ACCEPT;
+use scar_http::{Method, Response, StatusCode, Url};
+use scar_record::Check;
+use scar_registry::login::Login;
+use scar_registry::{Fault, Reference, Registry, ecr};
+use scar_tool::{Console, Exit, Failure};
+use serde_json::Value;
+
+use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
+use crate::goal;
+use crate::network::Server;
+use crate::room::size;
+
+const REACHED: &str = "registry.reached";
+const LOGIN: &str = "registry.login";
+const REPOSITORY: &str = "registry.repository";
+const TAG: &str = "registry.tag";
+const PUSH: &str = "registry.push";
+const LIMIT: &str = "registry.limit";
+/// The lines that need a login.
+const AFTER: [&str; 3] = [REPOSITORY, TAG, PUSH];
+
+/// What a manifest may be.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+/// The most bytes of a manifest or a list of tags.
+const DOCUMENT: usize = 4 << 20;
+/// An ECR password that ends sooner may not last for the push.
+const LASTS: Duration = Duration::from_secs(3600);
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) checks: Vec<Check>,
+    pub(crate) server: Option<Server>,
+}
+
+/// Checks the side.
+pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console) -> Found {
+    let (seen, reference) = (goal.seen.clone(), goal.reference.clone());
+    let mut found = Found::default();
+    let (known, unknown) = match goal.login {
+        Ok(login) => (login, None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let (login, from) = known.map_or((None, String::new()), |(login, from)| (Some(login), from));
+    let opened = goal.trust.and_then(|trust| Registry::new(goal.origin, &reference, login, trust, goal.terms, console));
+    let act = format!("connect to '{}'", reference.registry);
+    let reached = match opened {
+        Ok(registry) => within(time, &act, reach(registry)).await,
+        Err(failure) => Err(failure),
+    };
+    let (registry, door, asked) = match reached {
+        Ok(reached) => reached,
+        Err(failure) => {
+            found.checks = vec![failed(REACHED, failure, Side::Registry)];
+            found.checks.extend(needs([&[LOGIN], &AFTER[..], &[LIMIT]].concat(), REACHED));
+            return found;
+        }
+    };
+    found.server = Some(Server::new(reference.registry.clone(), registry.client.proxy(), door.date(), asked, seen.until()));
+    found.checks.push(door_line(&registry, &door));
+    let front = door.header("server").map(scar_tool::escape).unwrap_or_default();
+    let line = match unknown {
+        Some(failure) => failed(LOGIN, failure, Side::Registry),
+        None => login_line(&registry, door.status(), &from, time).await,
+    };
+    let is_in = line.result != scar_record::CheckResult::Blocked;
+    found.checks.push(line);
+    if !is_in {
+        found.checks.extend(needs(AFTER, LOGIN));
+        found.checks.push(limit_line(&front));
+        return found;
+    }
+    let repository = repository_line(&registry, time).await;
+    let is_there = repository.result != scar_record::CheckResult::Blocked;
+    found.checks.push(repository);
+    if is_there {
+        let (tag, push) = tokio::join!(tag_line(&registry, time), push_line(&registry, time));
+        found.checks.extend([tag, push]);
+    } else {
+        found.checks.extend(needs([TAG, PUSH], REPOSITORY));
+    }
+    found.checks.push(limit_line(&front));
+    found
+}
+
+/// Knocks without a login. On loopback a server that does not speak TLS is taken for what it is, as the push does.
+async fn reach(mut registry: Registry) -> Result<(Registry, Response, SystemTime), Failure> {
+    let act = format!("connect to '{}'", registry.reference.registry);
+    let asked = SystemTime::now();
+    let error = match registry.client.at(Method::GET, "/v2/")?.send().await {
+        Ok(door) => return Ok((registry, door, asked)),
+        Err(error) => error,
+    };
+    if !error.is_not_tls() {
+        return Err(error.failure(&act));
+    }
+    // What is left of it, be it a refusal, is for the line of the login.
+    if let Err(fault @ (Fault::Fatal(_) | Fault::Http(_))) = registry.connect().await {
+        return Err(fault.failure(&act));
+    }
+    let door = registry.client.at(Method::GET, "/v2/")?.send().await.map_err(|error| error.failure(&act))?;
+    Ok((registry, door, asked))
+}
+
+fn door_line(registry: &Registry, door: &Response) -> Check {
+    let origin = registry.client.origin();
+    let speaks = door.header("docker-distribution-api-version").is_some()
+        || matches!(door.status(), StatusCode::OK | StatusCode::UNAUTHORIZED);
+    match speaks {
+        true => ok(REACHED, format!("'{origin}' answers")),
+        false => {
+            let hint = "is it the registry itself? give its HOST[:PORT] as docker or podman use it";
+            blocked(REACHED, format!("'{origin}' answers {} at /v2/, as no registry does", door.status()), hint)
+        }
+    }
+}
+
+async fn login_line(registry: &Registry, door: StatusCode, from: &str, time: Duration) -> Check {
+    let host = &registry.reference.registry;
+    let who = match &registry.login {
+        Some(login) => match login.username() {
+            Some(username) => format!("user '{username}' from {from}"),
+            None => format!("a token from {from}"),
+        },
+        None if door == StatusCode::UNAUTHORIZED => {
+            let hint = match ecr::Host::of(host) {
+                Some(_) => format!("ecr-password {host} >pw; --registry-username AWS --registry-password-file pw"),
+                None => "log in with docker or podman, or give --registry-username and --registry-password-file".to_owned(),
+            };
+            return blocked(LOGIN, format!("'{host}' asks for a login, and this host has none for it"), hint);
+        }
+        None => "none is asked for".to_owned(),
+    };
+    let act = format!("log in to '{host}'");
+    let tried = within(time, &act, async { ping(registry).await.map_err(|fault| refused(fault, &act, registry)) }).await;
+    match tried {
+        Ok(()) => lasting(registry, who),
+        Err(failure) => failed(LOGIN, failure, Side::Registry),
+    }
+}
+
+/// Asks with the login; a registry without a door of its own is asked by what follows.
+async fn ping(registry: &Registry) -> Result<(), Fault> {
+    let url = registry.url("/v2/")?;
+    let answer = registry.exchange(Method::GET, &url, &[], None).await?;
+    match answer.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+        _ => Ok(answer.success().await.map(drop)?),
+    }
+}
+
+/// A password of ECR tells when it ends.
+fn lasting(registry: &Registry, who: String) -> Check {
+    let ends = match (&registry.login, ecr::Host::of(&registry.reference.registry)) {
+        (Some(Login::Password { password, .. }), Some(_)) => ecr::expiration(password),
+        _ => None,
+    };
+    let Some(end) = ends.and_then(|end| jiff::Timestamp::from_second(end).ok()) else { return ok(LOGIN, who) };
+    let found = format!("{who}; the password ends at {end:.0}");
+    let left = end.duration_since(jiff::Timestamp::now());
+    match left < jiff::SignedDuration::try_from(LASTS).unwrap_or_default() {
+        true => {
+            warning(LOGIN, found, format!("take a new one right before the push: ecr-password {}", registry.reference.registry))
+        }
+        false => ok(LOGIN, found),
+    }
+}
+
+async fn repository_line(registry: &Registry, time: Duration) -> Check {
+    let Reference { repository, registry: host, .. } = &registry.reference;
+    let act = format!("look for the repository '{repository}'");
+    let read = async {
+        let url = registry.in_repository("tags/list").map_err(|fault| fault.failure(&act))?;
+        let answer = registry.exchange(Method::GET, &url, &[], None).await.map_err(|fault| refused(fault, &act, registry))?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let answer = answer.success().await.map_err(|error| refused(error.into(), &act, registry))?;
+        let list: Value = answer.json().await.map_err(|error| error.failure(&act))?;
+        let tags = list["tags"].as_array().cloned().unwrap_or_default();
+        Ok(Some(tags.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()))
+    };
+    match within(time, &act, read).await {
+        Ok(Some(tags)) => ok(REPOSITORY, format!("'{repository}' is there, {}", tags_told(&tags))),
+        Ok(None) => match ecr::Host::of(host) {
+            Some(at) => blocked(
+                REPOSITORY,
+                format!("no repository '{repository}', and a push to ECR makes none"),
+                format!(
+                    "aws ecr create-repository --region {} --registry-id {} --repository-name {repository}",
+                    at.region, at.account
+                ),
+            ),
+            None => ok(REPOSITORY, format!("'{repository}' is not there yet; the push makes it")),
+        },
+        Err(failure) => failed(REPOSITORY, failure, Side::Registry),
+    }
+}
+
+/// Specman fetches every tag, so all of them are told.
+fn tags_told(tags: &[String]) -> String {
+    const SHOWN: usize = 6;
+    match tags.len() {
+        0 => "without a tag".to_owned(),
+        1..=SHOWN => format!("tags {}", tags.join(", ")),
+        count => format!("tags {} and {} more", tags[..SHOWN].join(", "), count - SHOWN),
+    }
+}
+
+async fn tag_line(registry: &Registry, time: Duration) -> Check {
+    let tag = &registry.reference.tag;
+    let act = format!("read the tag '{tag}'");
+    let read = async {
+        let url = registry.in_repository(&format!("manifests/{tag}")).map_err(|fault| fault.failure(&act))?;
+        let answer = registry.exchange(Method::GET, &url, &[(ACCEPT, MANIFEST)], None).await;
+        let answer = answer.map_err(|fault| refused(fault, &act, registry))?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let answer = answer.success().await.map_err(|error| refused(error.into(), &act, registry))?;
+        let digest = answer.header("docker-content-digest").map(scar_tool::escape);
+        let bytes = answer.bytes(DOCUMENT).await.map_err(|error| error.failure(&act))?;
+        Ok(Some((digest, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())))
+    };
+    match within(time, &act, read).await {
+        Ok(None) => ok(TAG, format!("'{tag}' holds nothing yet")),
+        Ok(Some((digest, manifest))) => ok(TAG, held(tag, digest.as_deref(), &manifest)),
+        Err(failure) => failed(TAG, failure, Side::Registry),
+    }
+}
+
+fn held(tag: &str, digest: Option<&str>, manifest: &Value) -> String {
+    let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let bytes: u64 = layers.iter().filter_map(|layer| layer["size"].as_u64()).sum();
+    let created = manifest["annotations"]["org.opencontainers.image.created"].as_str();
+    let title = layers.first().and_then(|layer| layer["annotations"]["org.opencontainers.image.title"].as_str());
+    let parts = [
+        digest.map(str::to_owned),
+        title.map(|title| format!("'{title}'")),
+        Some(size(bytes)),
+        created.map(|created| format!("of {created}")),
+    ];
+    format!("'{tag}' holds {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+async fn push_line(registry: &Registry, time: Duration) -> Check {
+    let act = format!("open an upload to '{}'", registry.reference.repository);
+    let opened = within(time, &act, async { open(registry).await.map_err(|fault| refused(fault, &act, registry)) }).await;
+    let session = match opened {
+        Ok(Some(session)) => session,
+        Ok(None) => {
+            let hint = "the registry, or a proxy before it, leaves out Location";
+            return blocked(PUSH, "the registry opened an upload without saying where", hint);
+        }
+        Err(failure) => return failed(PUSH, failure, Side::Registry),
+    };
+    let cancel = async {
+        let answer = registry.exchange(Method::DELETE, &session, &[], None).await;
+        answer
+            .map_err(|fault| fault.failure("cancel the upload"))?
+            .success()
+            .await
+            .map_err(|error| error.failure("cancel the upload"))
+    };
+    match within(time, "cancel the upload", cancel).await {
+        Ok(_) => ok(PUSH, "allowed: an upload was opened, and cancelled"),
+        // Distribution wants the right to delete for that, which a robot that pushes need not have.
+        Err(failure) => ok(PUSH, format!("allowed: an upload was opened; the registry itself will end it ({})", failure.message)),
+    }
+}
+
+/// Opens an upload session: where it goes on.
+async fn open(registry: &Registry) -> Result<Option<Url>, Fault> {
+    let url = registry.in_repository("blobs/uploads/")?;
+    let answer = registry.exchange(Method::POST, &url, &[], Some(&Bytes::new())).await?.success().await?;
+    let Some(session) = answer.location() else { return Ok(None) };
+    registry.may_go(&session, true)?;
+    Ok(Some(session))
+}
+
+fn limit_line(front: &str) -> Check {
+    let who = match front {
+        "" => "only an upload of that size shows it".to_owned(),
+        front => format!("only an upload of that size shows it ('{front}' answers)"),
+    };
+    let mut check = skipped(LIMIT, format!("the largest body that is let through cannot be asked for: {who}"));
+    if front.to_ascii_lowercase().contains("nginx") {
+        check.hint = Some("nginx: client_max_body_size 0; else ocipush goes on in chunks by itself".to_owned());
+    }
+    check
+}
+
+/// A refusal with what may stand behind it: registries do not tell these apart.
+fn refused(fault: Fault, act: &str, registry: &Registry) -> Failure {
+    let Reference { repository, .. } = &registry.reference;
+    let project = repository.split('/').next().unwrap_or_default();
+    let failure = fault.failure(act);
+    match failure.exit {
+        Exit::Refused if registry.login.is_none() => failure
+            .hint("no login was found: log in with docker or podman, or give --registry-username and --registry-password-file"),
+        Exit::Refused if registry.login.as_ref().is_some_and(|login| login.username() == Some("robot")) => failure
+            .hint("a robot account is named robot$NAME: did the shell expand the $? quote it: --registry-username 'robot$NAME'"),
+        Exit::Refused => failure.hint(format!(
+            "user or password is wrong, or the user may not push to '{repository}', or there is no project '{project}' \
+             (Harbor says the same to all three)"
+        )),
+        Exit::Absent => failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first")),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_tag_is_told_by_what_its_manifest_says() {
+        let manifest = json!({
+            "layers": [{"size": 2048, "annotations": {"org.opencontainers.image.title": "manifests.tgz"}}],
+            "annotations": {"org.opencontainers.image.created": "2024-12-06T12:00:00Z"}
+        });
+        assert_eq!(
+            held("0.0.0", Some("sha256:abc"), &manifest),
+            "'0.0.0' holds sha256:abc, 'manifests.tgz', 2.0 KiB, of 2024-12-06T12:00:00Z"
+        );
+        assert_eq!(held("0.0.0", None, &json!({})), "'0.0.0' holds 0 B");
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_claimed() {
+        let check = limit_line("nginx/1.24");
+        assert_eq!(check.result, scar_record::CheckResult::Skipped);
+        assert!(check.hint.is_some() && limit_line("").hint.is_none());
+    }
+}

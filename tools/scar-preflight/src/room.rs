@@ -1,0 +1,116 @@
+//! Room for the archive: on this host's disk, and in Specman's claim.
+
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
+use scar_record::Check;
+use scar_tool::Failure;
+
+use crate::check::{Side, blocked, failed, ok, skipped, warning};
+
+/// The line of the disk.
+pub(crate) const DISK: &str = "content.disk";
+/// The line of the claim.
+pub(crate) const CLAIM: &str = "content.claim";
+
+/// Whether an archive of about so many bytes can be made there.
+pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
+    let elsewhere = "name another place with --archive, or stream it: mkmanifests -o - DIR | ocipush HOST -";
+    if archive.is_dir() {
+        return blocked(
+            DISK,
+            format!("'{}' is a folder", archive.display()),
+            "name the archive too: --archive DIR/manifests.tgz",
+        );
+    }
+    let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = folder.display();
+    if let Err(errno) = accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+        let failure = Failure::io(format!("write the archive into '{shown}'"), &errno.into());
+        return failed(DISK, failure.hint(elsewhere), Side::Own);
+    }
+    let Ok(stat) = statvfs(folder) else {
+        return warning(
+            DISK,
+            format!("'{shown}' does not tell how much is free"),
+            format!("about {} are needed", size(estimate)),
+        );
+    };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let found = format!("{} free in '{shown}', about {} needed", size(free), size(estimate));
+    if free < estimate { blocked(DISK, found, elsewhere) } else { ok(DISK, found) }
+}
+
+/// Whether Specman can keep so many bytes, `packed` of them as the archive.
+pub(crate) fn claim(content: Option<(u64, u64)>, room: Option<u64>) -> Check {
+    let (Some((bytes, packed)), Some(room)) = (content, room) else {
+        let what = if content.is_none() { "the content" } else { "the claim's room" };
+        return skipped(CLAIM, format!("{what} is not known here"));
+    };
+    let found = format!("{} unpacked, about {} packed, for {} of the claim", size(bytes), size(packed), size(room));
+    if packed > room {
+        return blocked(CLAIM, found, "Specman cannot keep it: have the claim made larger first");
+    }
+    match bytes.saturating_add(packed) > room {
+        true => warning(CLAIM, found, "archive and content together do not fit: have the claim made larger"),
+        false => ok(CLAIM, found),
+    }
+}
+
+/// Bytes as a person reads them.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scar_record::CheckResult;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (10 << 30, "10.0 GiB"),
+            (1_048_575, "1.0 MiB"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn the_claim_must_hold_the_archive_and_should_hold_all() {
+        for (content, room, expected) in [
+            (Some((100, 10)), Some(200), CheckResult::Ok),
+            (Some((100, 10)), Some(105), CheckResult::Warning),
+            (Some((100, 10)), Some(9), CheckResult::Blocked),
+            (None, Some(9), CheckResult::Skipped),
+            (Some((1, 1)), None, CheckResult::Skipped),
+        ] {
+            assert_eq!(claim(content, room).result, expected, "{content:?} {room:?}");
+        }
+    }
+
+    #[test]
+    fn the_disk_must_take_the_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, bytes: u64| disk(&folder.path().join(name), bytes).result;
+        assert_eq!(at("m.tgz", 1), CheckResult::Ok);
+        assert_eq!(at("m.tgz", u64::MAX), CheckResult::Blocked);
+        assert_eq!(at("none/m.tgz", 1), CheckResult::Blocked);
+        assert_eq!(at(".", 1), CheckResult::Blocked);
+    }
+}
