@@ -31,14 +31,14 @@ pub(crate) fn names() -> [&'static str; 4] {
 }
 
 fn needs(namespace: &str, set: &str, pods: &[String]) -> [Needs; 4] {
-    let one = |verb: &'static str, group: &str, resource: &str, name: &str| Access {
-        verb,
+    let one = |verb: &str, group: &str, resource: &str, name: &str| Access {
+        verb: verb.to_owned(),
         group: group.to_owned(),
         resource: resource.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     };
-    let of_pods = |verb: &'static str, resource: &str| pods.iter().map(|pod| one(verb, "", resource, pod)).collect::<Vec<_>>();
+    let of_pods = |verb: &str, resource: &str| pods.iter().map(|pod| one(verb, "", resource, pod)).collect::<Vec<_>>();
     let get_set = one("get", "apps", "statefulsets", set);
     let [secret, wait, restart, verify] = names();
     [
@@ -127,7 +127,7 @@ async fn review(cluster: &Cluster, access: &Access, manner: &Manner<'_>) -> Resu
         namespace: Some(access.namespace.clone()),
         resource: Some(resource.to_owned()),
         subresource,
-        verb: Some(access.verb.to_owned()),
+        verb: Some(access.verb.clone()),
         ..ResourceAttributes::default()
     };
     let question = SelfSubjectAccessReview {
@@ -145,9 +145,9 @@ fn listed(access: &[&Access]) -> String {
     let mut resources: Vec<(&str, Vec<&str>)> = Vec::new();
     for access in access {
         match resources.iter_mut().find(|(resource, _)| *resource == access.resource) {
-            Some((_, verbs)) if verbs.contains(&access.verb) => {}
-            Some((_, verbs)) => verbs.push(access.verb),
-            None => resources.push((&access.resource, vec![access.verb])),
+            Some((_, verbs)) if verbs.contains(&access.verb.as_str()) => {}
+            Some((_, verbs)) => verbs.push(&access.verb),
+            None => resources.push((&access.resource, vec![&access.verb])),
         }
     }
     resources.iter().map(|(resource, verbs)| format!("{} {resource}", verbs.join(", "))).collect::<Vec<_>>().join("; ")

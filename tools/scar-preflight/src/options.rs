@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use scar_cluster::ClusterOptions;
-use scar_tool::{Common, HELP};
+use scar_tool::Common;
 use scar_trust::TlsOptions;
 
 const EXAMPLES: &str = "\
@@ -38,15 +38,14 @@ pub(crate) enum Only {
     name = "scar-preflight",
     version,
     about = "check every prerequisite of the migration, and change nothing",
-    help_template = HELP,
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {
-    /// Check this side alone, whose settings are then needed: platform, cluster, content or registry (repeatable)
+    /// Only platform, cluster, content or registry (repeatable)
     #[arg(long, value_name = "SIDE", hide_possible_values = true)]
     pub(crate) only: Vec<Only>,
 
-    /// Time for each check; the folder has as long as it takes
+    /// Time for each check but the folder's
     #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
@@ -105,15 +104,15 @@ pub(crate) struct ContentOptions {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct RegistryOptions {
-    /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG] (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY)
+    /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG]
     #[arg(long, value_name = "REFERENCE")]
     pub(crate) reference: Option<String>,
 
-    /// The repository is below PATH, for a bare host (else $OCI_PACK_BASE, $ECR_PACK_BASE; default spectro-packs)
+    /// Where the repository is below, for a bare host
     #[arg(long, value_name = "PATH")]
     pub(crate) base_path: Option<String>,
 
-    /// Log in as USER (default: the login that the host already has)
+    /// Log in as USER, not as the host has it
     #[arg(long, value_name = "USER")]
     pub(crate) registry_username: Option<String>,
 
@@ -125,11 +124,11 @@ pub(crate) struct RegistryOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) registry_config: Option<PathBuf>,
 
-    /// Also send the login to a token realm on HOST[:PORT]
+    /// Also send the login to a token realm there
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) trust_realm: Vec<String>,
 
-    /// Uploads may be sent to HOST[:PORT], where the registry points there
+    /// Also let uploads go there
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) trust_upload: Vec<String>,
 
@@ -170,7 +169,7 @@ impl RegistryOptions {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "VerteX options")]
 pub(crate) struct VertexOptions {
-    /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]
+    /// Address of VerteX: https://HOST[:PORT]
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) endpoint: Option<String>,
 
@@ -178,15 +177,15 @@ pub(crate) struct VertexOptions {
     #[arg(long)]
     pub(crate) palette: bool,
 
-    /// Log in as USER (default: admin) [env: VERTEX_USERNAME]
+    /// Log in as USER, else as admin
     #[arg(long, value_name = "USER")]
     pub(crate) vertex_username: Option<String>,
 
-    /// Read the password from FILE [env: VERTEX_PASSWORD_FILE]
+    /// Read the password from FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) vertex_password_file: Option<PathBuf>,
 
-    /// Take the token in FILE, copied from a browser that is logged in
+    /// A token from the browser is in FILE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["vertex_username", "vertex_password_file"])]
     pub(crate) vertex_token_file: Option<PathBuf>,
 

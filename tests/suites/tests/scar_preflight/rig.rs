@@ -9,13 +9,13 @@ use scar_lab::site::SiteOptions;
 use scar_suites::{Migration, new_record};
 
 /// Each line's name and result.
-pub type Lines = BTreeMap<String, String>;
+pub(crate) type Lines = BTreeMap<String, String>;
 
 /// What differs from `ok` on a healthy site.
-pub const HEALTHY: [(&str, &str); 1] = [("registry.limit", "skipped")];
+pub(crate) const HEALTHY: [(&str, &str); 1] = [("registry.limit", "skipped")];
 
 /// Every line, in the order of the table.
-pub const ALL: [&str; 34] = [
+pub(crate) const ALL: [&str; 34] = [
     "platform.reached",
     "platform.login",
     "platform.version",
@@ -52,16 +52,16 @@ pub const ALL: [&str; 34] = [
     "network.clock",
 ];
 
-pub struct Rig {
-    pub migration: Migration,
+pub(crate) struct Rig {
+    pub(crate) migration: Migration,
 }
 
 impl Rig {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(SiteOptions::default())
     }
 
-    pub fn on(options: SiteOptions) -> Self {
+    pub(crate) fn on(options: SiteOptions) -> Self {
         let rig = Self { migration: Migration::on(options) };
         age(&rig.migration.tree());
         rig
@@ -69,11 +69,11 @@ impl Rig {
 
     /// The tool with all settings but those that `change` takes away or replaces; `None` takes an option away.
     #[track_caller]
-    pub fn run_with(&self, change: &[(&str, Option<&str>)]) -> Outcome {
+    pub(crate) fn run_with(&self, change: &[(&str, Option<&str>)]) -> Outcome {
         self.call(change).run()
     }
 
-    pub fn call(&self, change: &[(&str, Option<&str>)]) -> Run {
+    pub(crate) fn call(&self, change: &[(&str, Option<&str>)]) -> Run {
         let mut arguments = self.migration.arguments("scar-preflight");
         for (option, value) in change {
             let place = arguments.iter().position(|word| word == option);
@@ -92,19 +92,19 @@ impl Rig {
     }
 
     #[track_caller]
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         self.run_with(&[])
     }
 
     /// Requests of the tool that are no reading, by their server.
-    pub fn writing(&self) -> Vec<String> {
+    pub(crate) fn writing(&self) -> Vec<String> {
         let lines = self.migration.site.requests().into_iter();
         lines.filter(|line| !matches!(line.split(' ').nth(1), Some("GET" | "HEAD"))).collect()
     }
 }
 
 /// Gives every entry an age at which nobody writes to it any more.
-pub fn age(folder: &Path) {
+pub(crate) fn age(folder: &Path) {
     let old = SystemTime::now() - Duration::from_secs(3600);
     for entry in walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file()) {
         std::fs::File::options().write(true).open(entry.path()).unwrap().set_modified(old).unwrap();
@@ -112,7 +112,7 @@ pub fn age(folder: &Path) {
 }
 
 /// The table as it stands on stderr.
-pub fn lines(stderr: &str) -> Lines {
+pub(crate) fn lines(stderr: &str) -> Lines {
     let rows = stderr.lines().filter_map(|line| {
         let (result, rest) = line.split_once(' ')?;
         ["ok", "warning", "blocked", "skipped"]
@@ -124,13 +124,13 @@ pub fn lines(stderr: &str) -> Lines {
 
 /// Claims a part of what the table says, wherever its lines are broken.
 #[track_caller]
-pub fn says(outcome: &Outcome, part: &str) {
+pub(crate) fn says(outcome: &Outcome, part: &str) {
     let whole = outcome.stderr().split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(whole.contains(part), "the table does not say: {part}\n{outcome}");
 }
 
 /// The lines of a healthy site but for these.
-pub fn but(changes: &[(&str, &str)]) -> Lines {
+pub(crate) fn but(changes: &[(&str, &str)]) -> Lines {
     let mut lines: Lines =
         ALL.iter().chain(&["network.certificates"]).map(|name| ((*name).to_owned(), "ok".to_owned())).collect();
     for (name, result) in HEALTHY.iter().chain(changes) {
@@ -140,7 +140,7 @@ pub fn but(changes: &[(&str, &str)]) -> Lines {
 }
 
 /// Whether a request changes nothing, or is one of the cancelled upload.
-pub fn is_allowed(line: &str) -> bool {
+pub(crate) fn is_allowed(line: &str) -> bool {
     let (server, request) = line.split_once(' ').unwrap();
     let (method, rest) = request.split_once(' ').unwrap();
     match (server, method) {
