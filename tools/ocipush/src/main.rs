@@ -15,6 +15,7 @@ mod step;
 mod stream;
 mod target;
 mod upload;
+mod whole;
 
 use scar_http::Origin;
 use scar_record::{Artifact, Record};

@@ -8,12 +8,13 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
 
 use scar_record::Digest;
-use scar_tool::{Console, Failure, Progress};
+use scar_tool::{Console, Exit, Failure, Progress};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::body::Bits;
 use crate::source::Source;
+use crate::whole::Whole;
 
 /// How messages name it.
 pub(crate) const NAME: &str = "the archive from standard input";
@@ -117,7 +118,7 @@ fn waited<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
 
 /// Reads standard input to its end, into the file.
 fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure> {
-    let mut hash = Sha256::new();
+    let (mut hash, mut whole) = (Sha256::new(), Whole::new());
     let mut block = vec![0; BLOCK];
     let mut stdin = io::stdin().lock();
     loop {
@@ -127,9 +128,14 @@ fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure>
             Err(error) => return Err(Failure::io(format!("read {NAME}"), &error)),
         };
         if read == 0 {
-            return Ok(Digest::from_sha256(&hash.finalize().into()));
+            return match whole.fault() {
+                None => Ok(Digest::from_sha256(&hash.finalize().into())),
+                Some(fault) => Err(Failure::new(Exit::Failed, format!("push {NAME}: {fault}"))
+                    .hint("the program that makes it has failed or was stopped: look at its message; the tag is as it was")),
+            };
         }
         hash.update(&block[..read]);
+        whole.take(&block[..read]);
         file.write_all(&block[..read]).map_err(|error| kept(&error))?;
         told.send_modify(|state| state.size += read as u64);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use scar_kit::{Outcome, Run, Signal, docker_registry, program, tool};
+use scar_kit::{Outcome, Run, Signal, bash, docker_registry, program, tool};
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::log::Request;
 use scar_lab::registry::{RegistryOptions, Storage};
@@ -337,6 +337,37 @@ fn p41_a_stream_is_not_held_in_memory() {
     }
     running.wait().succeeds();
     assert!(peak > 0 && peak < 40 * 1024, "{peak} kB");
+}
+
+/// A program that fails ends its pipe as one that succeeds does.
+#[test]
+fn what_a_maker_that_failed_leaves_is_not_pushed() {
+    let site = Site::plain();
+    let tree = site.folder.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("image"), bytes(SIZE)).unwrap();
+    let made = tool("mkmanifests").arg(&tree).args(["-o", "-"]).run().succeeds().stdout_bytes().to_vec();
+    let gzip = |script: &str| bash(script).env("TREE", &tree).run().succeeds().stdout_bytes().to_vec();
+    // tar was killed, and gzip made a good end of what came.
+    let tar_ended = gzip("(tar -cf - -C \"$TREE\" . || :) | head -c 600000 | gzip");
+    let ends = [
+        (made[..10].to_vec(), "it ends in its middle, or is damaged"),
+        (made[..made.len() - 1].to_vec(), "it ends in its middle, or is damaged"),
+        (made[..made.len() / 2].to_vec(), "it ends in its middle, or is damaged"),
+        (tar_ended, "the tar in it ends in its middle"),
+    ];
+    for (archive, says) in ends {
+        let outcome = push(&site).stdin(archive).run();
+        outcome.exits(1).writes_nothing().says(&format!("error: push the archive from standard input: {says}\n"));
+        outcome.says("hint: the program that makes it has failed or was stopped");
+    }
+    let requests = site.registry.log().requests();
+    assert!(!requests.iter().any(|request| request.method == "PUT"), "{requests:?}");
+    let count = |method: &str| requests.iter().filter(|request| request.method == method).count();
+    assert!(count("POST") > 0 && count("POST") == count("DELETE"), "each upload is cancelled: {requests:?}");
+    for whole in [made, gzip("tar -czf - -C \"$TREE\" .")] {
+        push(&site).stdin(whole).run().succeeds();
+    }
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! Whether an archive that comes on standard input is whole. A program that fails ends its pipe as one that succeeds does;
+//! but the archive of one that failed lacks its end, that of gzip (RFC 1952) or that of tar (POSIX ustar: 1024 zero bytes).
+
+use std::io::{self, Write};
+
+use flate2::write::MultiGzDecoder;
+
+/// Where every tar of our day names its format.
+const USTAR: std::ops::Range<usize> = 257..262;
+/// Zero bytes at the end of a tar.
+const END: usize = 1024;
+/// How a gzip begins.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Reads an archive along, and says at its end what is wrong with it.
+pub(crate) struct Whole {
+    gzip: MultiGzDecoder<Tar>,
+    begin: Vec<u8>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// So far it can be read.
+    Good,
+    /// It is no gzip; nothing can be said.
+    Unknown,
+    /// It cannot be read on.
+    Damaged(String),
+}
+
+/// What is to be known of the tar inside.
+#[derive(Debug, Default)]
+struct Tar {
+    /// The first header, as far as its format's name.
+    head: Vec<u8>,
+    /// Zero bytes since the last other one.
+    zeros: usize,
+}
+
+impl Whole {
+    pub(crate) fn new() -> Self {
+        Self { gzip: MultiGzDecoder::new(Tar::default()), begin: Vec::new(), state: State::Good }
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        if self.state != State::Good {
+            return;
+        }
+        let missing = MAGIC.len().saturating_sub(self.begin.len()).min(bytes.len());
+        self.begin.extend_from_slice(&bytes[..missing]);
+        if let Err(error) = self.gzip.write_all(bytes) {
+            // What does not even begin as a gzip is another thing.
+            self.state = match self.gzip.get_ref().head.is_empty() {
+                true => State::Unknown,
+                false => State::Damaged(error.to_string()),
+            };
+        }
+    }
+
+    /// What is wrong, at the end.
+    pub(crate) fn fault(mut self) -> Option<String> {
+        match self.state {
+            State::Unknown => return None,
+            State::Damaged(cause) => return Some(format!("it is damaged ({cause})")),
+            State::Good => {}
+        }
+        let ended = self.gzip.try_finish();
+        let tar = self.gzip.get_ref();
+        match ended {
+            Err(_) if self.begin != MAGIC => None,
+            Err(_) => Some("it ends in its middle, or is damaged".to_owned()),
+            Ok(()) if tar.is_one() && tar.zeros < END => Some("the tar in it ends in its middle".to_owned()),
+            Ok(()) => None,
+        }
+    }
+}
+
+impl Tar {
+    fn is_one(&self) -> bool {
+        self.head.get(USTAR) == Some(b"ustar")
+    }
+}
+
+impl Write for Tar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let missing = USTAR.end.saturating_sub(self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..missing]);
+        let zeros = bytes.iter().rev().take(END).take_while(|byte| **byte == 0).count();
+        self.zeros = if zeros == bytes.len() { self.zeros.saturating_add(zeros) } else { zeros };
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar(ended: bool) -> Vec<u8> {
+        let mut tar = tar_of_one_file();
+        if ended {
+            tar.extend_from_slice(&[0; END]);
+        }
+        tar
+    }
+
+    fn tar_of_one_file() -> Vec<u8> {
+        let mut header = vec![0; 512];
+        header[..4].copy_from_slice(b"./ab");
+        header[USTAR].copy_from_slice(b"ustar");
+        header.extend((0..512_u16).map(|n| (n % 251) as u8 + 1));
+        header
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn fault(bytes: &[u8]) -> Option<String> {
+        [1, 7, bytes.len().max(1)]
+            .map(|step| {
+                let mut whole = Whole::new();
+                bytes.chunks(step).for_each(|piece| whole.take(piece));
+                whole.fault()
+            })
+            .into_iter()
+            .reduce(|one, other| {
+                assert_eq!(one, other, "however it comes, it is the same");
+                other
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_whole_archive_is_whole_and_any_other_is_not() {
+        let good = gzip(&tar(true));
+        assert_eq!(fault(&good), None);
+        for cut in 2..good.len() {
+            assert!(fault(&good[..cut]).is_some(), "cut at {cut} of {}", good.len());
+        }
+        assert_eq!(fault(&gzip(&tar(false))).unwrap(), "the tar in it ends in its middle");
+        let mut bad = good.clone();
+        let at = bad.len() - 6;
+        bad[at] ^= 1;
+        assert_eq!(fault(&bad).unwrap(), "it ends in its middle, or is damaged");
+        // Several members are one archive, and so is one of another content.
+        let tar = tar(true);
+        let (first, second) = tar.split_at(700);
+        assert_eq!(fault(&[gzip(first), gzip(second)].concat()), None);
+        assert_eq!(fault(&gzip(b"no tar at all")), None);
+    }
+
+    #[test]
+    fn of_what_is_no_gzip_nothing_is_said() {
+        for bytes in [&b"no gzip"[..], b"\x1f\x8bnoise that follows the magic", b"\x1f", b""] {
+            assert_eq!(fault(bytes), None, "{bytes:?}");
+        }
+    }
+}
