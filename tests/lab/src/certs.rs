@@ -88,6 +88,12 @@ impl Certs {
         Self { authority, names: sans, server }
     }
 
+    /// Another good server certificate, for these DNS names alone.
+    pub fn named(&self, names: &[&str]) -> Pair {
+        let sans = names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a DNS name"))).collect();
+        self.authority.sign(leaf(names.first().copied().unwrap_or_default(), sans, Eku::ServerAuth))
+    }
+
     /// The authority's certificate, for `--ca-file`.
     pub fn ca_pem(&self) -> &str {
         &self.authority.pem
@@ -110,8 +116,7 @@ impl Certs {
 
     /// Signed by the authority, but for `other.example` alone.
     pub fn wrong_name(&self) -> Pair {
-        let other = SanType::DnsName("other.example".try_into().expect("a DNS name"));
-        self.authority.sign(leaf("other.example", vec![other], Eku::ServerAuth))
+        self.named(&["other.example"])
     }
 
     /// Right names, signed by an authority that nobody was given.

@@ -1,6 +1,7 @@
 //! A forward proxy on loopback, for `HTTPS_PROXY`: CONNECT alone, every request in a log, and the ways in which a
 //! proxy of a site says no.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +51,7 @@ pub struct Asked {
 
 struct Shared {
     manner: Mutex<Manner>,
+    leads: Mutex<BTreeMap<String, SocketAddr>>,
     log: Mutex<Vec<Asked>>,
 }
 
@@ -64,7 +66,7 @@ pub struct Proxy {
 impl Proxy {
     /// Binds, starts, and returns once connections are accepted.
     pub fn start(manner: Manner) -> Self {
-        let shared = Arc::new(Shared { manner: Mutex::new(manner), log: Mutex::default() });
+        let shared = Arc::new(Shared { manner: Mutex::new(manner), leads: Mutex::default(), log: Mutex::default() });
         let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on 127.0.0.1");
         let addr = socket.local_addr().expect("a bound socket has an address");
         socket.set_nonblocking(true).expect("a socket");
@@ -91,6 +93,11 @@ impl Proxy {
     /// Takes the requests from now on in this manner.
     pub fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    }
+
+    /// Opens tunnels to `target`, a `HOST:PORT` that no name service knows, to this address.
+    pub fn lead(&self, target: &str, to: SocketAddr) {
+        self.shared.leads.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), to);
     }
 
     /// What it was asked so far, in order.
@@ -143,8 +150,10 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
         Manner::Refuse => Some(403),
         Manner::Reset => None,
     };
-    let server = match status {
-        Some(200) => TcpStream::connect(&target).await.ok(),
+    let led = shared.leads.lock().unwrap_or_else(PoisonError::into_inner).get(&target).copied();
+    let server = match (status, led) {
+        (Some(200), Some(addr)) => TcpStream::connect(addr).await.ok(),
+        (Some(200), None) => TcpStream::connect(&target).await.ok(),
         _ => None,
     };
     let status = if status == Some(200) && server.is_none() { Some(502) } else { status };
@@ -224,5 +233,8 @@ mod tests {
         assert!(log.iter().all(|asked| asked.method == "CONNECT" && asked.target == server.authority()));
         assert_eq!(log[2].authorization.as_deref(), Some("Basic dTpw"));
         assert_eq!(server.log().lines().len(), 2);
+        proxy.behave(Manner::Open);
+        proxy.lead("named.example:443", server.addr());
+        assert_eq!(status(&proxy.url(), "https://named.example/x"), Ok(200));
     }
 }

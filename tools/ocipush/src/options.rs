@@ -41,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH")]
     base_path: Option<String>,
 
-    /// The layer's title, by which Specman finds the file
+    /// The layer's title, for Specman
     #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
     pub(crate) title: String,
 

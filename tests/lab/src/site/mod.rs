@@ -37,6 +37,10 @@ pub const OLD_SCAR: &str = "https://scar.example";
 /// The uid of the pack registry that holds the images and packs.
 pub const PACK_REGISTRY: &str = "65f1a2b3c4d5e6f708192a3b";
 
+/// The names in its certificates: Specman's service, and the hosts of the pages' examples, for whoever leads them here.
+const NAMES: [&str; 4] =
+    ["specman-service.hubble-system.svc.cluster.local", "harbor.example", "vertex.example", "specman.example"];
+
 /// The port on which Specman's pods listen.
 pub const SPECMAN_PORT: u16 = 8443;
 
@@ -91,7 +95,7 @@ impl Site {
         });
         fs::create_dir_all(&directory).expect("the directory of the site");
         let directory = directory.canonicalize().expect("the directory of the site");
-        let certs = Certs::new(&["specman-service.hubble-system.svc.cluster.local"]);
+        let certs = Certs::new(&NAMES);
 
         let (registry, access) = match options.registry {
             Some(access) => (None, access),

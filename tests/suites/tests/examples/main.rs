@@ -1,0 +1,111 @@
+//! Every command that a page or the README shows is run, letter by letter, by bash against a site.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod rig;
+mod snippets;
+mod table;
+
+use rig::Rig;
+use scar_kit::{peer, workspace};
+use snippets::{Snippet, of_markdown, of_page};
+
+/// One test for each page, and the list of them.
+macro_rules! pages {
+    ($($test:ident $page:literal)*) => {
+        const PAGES: &[&str] = &[$($page),*];
+        $(#[test] fn $test() { examples_of($page); })*
+    };
+}
+
+pages! {
+    ecr_password "ecr-password.1"
+    mkmanifests "mkmanifests.1"
+    ocipush "ocipush.1"
+    pack_registry_set "pack-registry-set.1"
+    scar_get "scar-get.1"
+    scar_migrate "scar-migrate.1"
+    scar_preflight "scar-preflight.1"
+    scar_record "scar-record.5"
+    scar_secret_rm "scar-secret-rm.1"
+    scar_set "scar-set.1"
+    scar_tools "scar-tools.7"
+    specman_verify "specman-verify.1"
+    specman_wait "specman-wait.1"
+    vertex_login "vertex-login.1"
+}
+
+#[test]
+fn every_page_is_among_them() {
+    let mut there: Vec<_> = std::fs::read_dir(workspace().join("man"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    there.retain(|name| !name.ends_with(".json"));
+    there.sort();
+    assert_eq!(there, PAGES);
+}
+
+/// A page of the sections 1 and 5: each example on a site of its own. The suite's page: each subsection is one walk, in
+/// its order, on one site.
+fn examples_of(page: &str) {
+    let Some(mandoc) = peer("mandoc") else { return };
+    let is_suite = page.ends_with(".7");
+    let mut snippets = of_page(&mandoc, page);
+    snippets.retain(|snippet| snippet.place.0 == "EXAMPLES" || is_suite && snippet.place.0 != "DIAGNOSTICS");
+    assert!(!snippets.is_empty(), "{page} shows no command");
+    for (stale, text) in table::NOT_RUN.into_iter().chain(table::SHOWN) {
+        assert!(stale != page || snippets.iter().any(|snippet| snippet.text.starts_with(text)), "{page} lost: {text}");
+    }
+    for (stale, text, _) in table::BEFORE {
+        assert!(stale != page || snippets.iter().any(|snippet| snippet.text.starts_with(text)), "{page} lost: {text}");
+    }
+    let mut settings = None;
+    let mut walk: Option<((String, String), Rig)> = None;
+    for snippet in snippets {
+        if table::SHOWN.iter().any(|(of, text)| *of == page && snippet.text.starts_with(text)) {
+            continue;
+        }
+        if table::NOT_RUN.contains(&(page, &snippet.text)) {
+            continue;
+        }
+        if snippet.is_settings() {
+            settings = Some(snippet);
+            continue;
+        }
+        if !is_suite || walk.as_ref().is_none_or(|(place, _)| *place != snippet.place) {
+            walk = Some((snippet.place.clone(), Rig::new()));
+        }
+        let (_, rig) = walk.as_ref().unwrap();
+        if let Some(file) = file_of_settings(&snippet)
+            && let Some(settings) = &settings
+        {
+            rig.settings(&file, &settings.text);
+        }
+        let before = table::BEFORE.iter().find(|(of, text, _)| *of == page && snippet.text.starts_with(text));
+        rig.example(&snippet.text, before.map(|(_, _, script)| *script));
+    }
+}
+
+/// The file that `scar-migrate -c` is given.
+fn file_of_settings(snippet: &Snippet) -> Option<String> {
+    let after = snippet.text.split_once("scar-migrate -c ")?.1;
+    after.split_whitespace().next().map(str::to_owned)
+}
+
+#[test]
+fn readme() {
+    let gate = std::fs::read_to_string(workspace().join(".ci/run")).unwrap();
+    assert!(gate.lines().last().unwrap().ends_with("/../shell/test\""), "{gate}");
+    let snippets = of_markdown("README.md");
+    assert!(snippets.len() >= 3, "{snippets:?}");
+    for (place, text, _) in table::HELD_ELSEWHERE {
+        let there = |snippet: &Snippet| snippet.place.0 == place && snippet.text.starts_with(text);
+        assert!(snippets.iter().any(there), "README.md lost: {text}");
+    }
+    for snippet in snippets {
+        let elsewhere = |(place, text, _): &(&str, &str, &str)| snippet.place.0 == *place && snippet.text.starts_with(text);
+        if !table::HELD_ELSEWHERE.iter().any(elsewhere) {
+            Rig::new().example(&snippet.text, None);
+        }
+    }
+}

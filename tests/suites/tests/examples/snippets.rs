@@ -1,0 +1,111 @@
+//! The commands that the pages and the README show, as a person reads them.
+//!
+//! A page is taken as mandoc renders it, so that what mdoc makes of a character counts, not what its author meant.
+
+use std::path::Path;
+
+use scar_kit::{program, workspace};
+
+/// One command, or one block of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Snippet {
+    /// The section, and within it the subsection, it stands in.
+    pub(crate) place: (String, String),
+    /// The text as it would be copied.
+    pub(crate) text: String,
+}
+
+impl Snippet {
+    /// Lines `KEY=value` alone: a file of settings.
+    pub(crate) fn is_settings(&self) -> bool {
+        let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        self.text.lines().all(|line| line.split_once('=').is_some_and(|(key, value)| is_key(key) && !value.contains(' ')))
+    }
+}
+
+/// Every display of a page in `man/`.
+pub(crate) fn of_page(mandoc: &Path, name: &str) -> Vec<Snippet> {
+    let page = workspace().join("man").join(name);
+    let html = program(mandoc).args(["-T", "html", "-O", "fragment"]).arg(page).run().succeeds().stdout();
+    let mut found = Vec::new();
+    let mut place = (String::new(), String::new());
+    let mut rest = html.as_str();
+    while let Some((opening, at)) = first(rest, &["<h1 ", "<h2 ", "<code class=\"Li\">", "<pre>"]) {
+        let closing = ["</h1>", "</h2>", "</code>", "</pre>"][opening];
+        let (inner, after) = rest[at..].split_once(closing).unwrap();
+        let shown = text(inner);
+        match opening {
+            0 => place = (shown, String::new()),
+            1 => place.1 = shown,
+            // `.Li` and `.Ql` within a sentence are rendered with the same tag; a display has a frame around it.
+            2 if !rest[..at].ends_with("Bd-indent\">") => {}
+            _ => found.push(Snippet { place: place.clone(), text: shown }),
+        }
+        rest = after;
+    }
+    found
+}
+
+/// Which of these comes first, and where.
+fn first(text: &str, tags: &[&str]) -> Option<(usize, usize)> {
+    let found = tags.iter().enumerate().filter_map(|(number, tag)| Some((text.find(tag)?, number)));
+    found.min().map(|(at, number)| (number, at))
+}
+
+/// HTML as text; a line that mandoc broke, outside of a literal display, is one again.
+fn text(html: &str) -> String {
+    let html = if html.starts_with("<pre>") { html.to_owned() } else { html.split_whitespace().collect::<Vec<_>>().join(" ") };
+    let mut out = String::new();
+    let mut in_tag = false;
+    for character in html.chars() {
+        match character {
+            '<' => in_tag = true,
+            '>' => in_tag = false,
+            character if !in_tag => out.push(character),
+            _ => {}
+        }
+    }
+    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x00A0;", " "), ("&amp;", "&")] {
+        out = out.replace(entity, character);
+    }
+    assert!(!out.contains("&#"), "what is this as text? {out}");
+    out
+}
+
+/// Every block of a Markdown file that is marked as shell.
+pub(crate) fn of_markdown(name: &str) -> Vec<Snippet> {
+    let text = std::fs::read_to_string(workspace().join(name)).unwrap();
+    let mut found = Vec::new();
+    let mut heading = String::new();
+    let mut block: Option<Vec<&str>> = None;
+    for line in text.lines() {
+        match (&mut block, line) {
+            (None, "```sh" | "```bash" | "```console") => block = Some(Vec::new()),
+            (Some(lines), "```") => {
+                found.push(Snippet { place: (heading.clone(), String::new()), text: lines.join("\n") });
+                block = None;
+            }
+            (Some(lines), line) => lines.push(line),
+            (None, line) => {
+                if let Some(title) = line.strip_prefix("## ") {
+                    title.clone_into(&mut heading);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_mdoc_makes_of_a_character_is_seen() {
+    let Some(mandoc) = scar_kit::peer("mandoc") else { return };
+    let folder = tempfile::TempDir::new().unwrap();
+    let page = folder.path().join("x.1");
+    let source = ".Dd November 24, 2026\n.Dt X 1\n.Os x\n.Sh NAME\n.Nm x\n.Nd x\n.Sh EXAMPLES\nNot \n.Li this .\n\
+                  .Dl tar -czf - . | x <y >z\n.Bd -literal -offset indent\na |\n  b\n.Ed\n.Ss More\n.Dl tar -czf - \\&. | x\n";
+    std::fs::write(&page, source).unwrap();
+    let found = of_page(&mandoc, page.to_str().unwrap());
+    let texts: Vec<_> = found.iter().map(|snippet| snippet.text.as_str()).collect();
+    assert_eq!(texts, ["tar -czf -. | x <y >z", "a |\n  b", "tar -czf - . | x"]);
+    assert_eq!(found[2].place, ("EXAMPLES".to_owned(), "More".to_owned()));
+}

@@ -1,0 +1,46 @@
+//! What an example finds in place, and the few that no test runs.
+
+/// Specman's address, as the guide sets it.
+pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
+
+/// Files that examples read, each with the commands that make it. One may read another.
+pub(crate) const FILES: [(&str, &str); 16] = [
+    ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
+    ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
+    ("flag.json", "vertex-login https://vertex.example <push.json | pack-registry-set --drop-session >flag.json"),
+    ("wait.json", "specman-wait <flag.json >wait.json"),
+    (
+        "record.json",
+        "scar-secret-rm | mkmanifests /var/www/html | ocipush harbor.example | vertex-login https://vertex.example |
+        pack-registry-set | specman-wait | scar-set >record.json",
+    ),
+    ("scar-backup.json", "vertex-login https://vertex.example <wait.json | scar-set --backup scar-backup.json >record.json"),
+    ("tag.json", "ocipush harbor.example manifests.tgz --backup tag.json >push.json"),
+    ("/root/registry-secret.json", "scar-secret-rm --backup /root/registry-secret.json >secret-record.json"),
+    ("/root/harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" /root/harbor.password"),
+    ("/root/ecr.password", "ecr-password --region us-east-1 >/root/ecr.password"),
+    ("/root/vertex.password", "cp \"$VERTEX_PASSWORD_FILE\" /root/vertex.password"),
+    ("/root/vertex.kubeconfig", "cp \"$KUBECONFIG\" /root/vertex.kubeconfig"),
+    ("harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" harbor.password"),
+    ("admin.kubeconfig", "cp \"$KUBECONFIG\" admin.kubeconfig"),
+    ("specman.pem", "cp \"$SSL_CERT_FILE\" specman.pem"),
+    ("token", "umask 077; vertex-login https://vertex.example | sed 's/.*\"authorization\":\"\\([^\"]*\\)\".*/\\1/' >token"),
+];
+
+/// Examples that want the site further on: page, how the text begins, the commands that bring it there.
+pub(crate) const BEFORE: [(&str, &str, &str); 3] = [
+    ("specman-wait.1", "specman-wait --new-record", "test -s record.json"),
+    ("specman-verify.1", "specman-verify --new-record", "test -s record.json"),
+    ("scar-get.1", "vertex-login https://vertex.example |\n  scar-get --validate --expect", "test -s record.json"),
+];
+
+/// ORAS cannot be had as a package: its command is shown, and skopeo's beside it is run.
+pub(crate) const NOT_RUN: [(&str, &str); 1] =
+    [("scar-tools.7", "oras push \\\n  harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0 \\\n  manifests.tgz")];
+
+/// Displays that are no commands: page and beginning.
+pub(crate) const SHOWN: [(&str, &str); 1] = [("scar-record.5", "{\n  \"record\": \"scar-tools/1\"")];
+
+/// README's commands that another test holds: the section, how the block begins, and which test.
+pub(crate) const HELD_ELSEWHERE: [(&str, &str, &str); 2] =
+    [("", "shell/rehearse", "suite rehearsal; shell/test is what .ci/run calls"), ("Install", "", "shell/dist-check")];
