@@ -12,10 +12,10 @@ use scar_vertex::entry::{self, Entry, FLAG, Kind, Wanted, path};
 use scar_vertex::{Api, Object, Settled, differences, save};
 
 use crate::credentials::Given;
-use crate::sync;
+use crate::{kept, sync};
 
 /// What the server changes by itself.
-const OWN: &[&str] = &["status"];
+const OWN: &[&str] = &["status", "metadata.lastModifiedTimestamp"];
 
 /// What is to be done, and with what.
 pub(crate) struct Change<'a> {
@@ -37,6 +37,11 @@ impl Change<'_> {
         let entry = entry::pick(&entries, wanted)?;
         let (kind, before) = entry.read(self.api).await?;
         self.check_place(entry, &before)?;
+        if !entry.has_packs() {
+            let (name, provider) = (&entry.name, &entry.provider);
+            self.console
+                .warn(format!("the entry '{name}' is of the provider '{provider}': is it where VerteX takes its packs from?"));
+        }
         if before.flag(FLAG) == self.flag {
             match self.dry_run {
                 true => self.console.plan(format!("change nothing: the flag of '{}' is {} already", entry.name, self.flag)),
@@ -142,7 +147,12 @@ impl Change<'_> {
             )
             .hint("look at the entry in the console, then run this step again"));
         }
-        for change in differences(after, &now, OWN).iter().filter(|change| !change.secret && change.path != STAMP) {
+        let (wrong, other) = kept::otherwise(after, &now, OWN);
+        if !wrong.is_empty() {
+            let failure = Failure::new(Exit::Mismatch, format!("{act}: it is set, but the entry is another than was sent:"));
+            return Err(told(failure, &wrong).hint("look at the entry in the console: VerteX, or someone else, changed it"));
+        }
+        for change in other {
             self.console.warn(format!("VerteX keeps another value than was sent: {change}"));
         }
         hold.check()
@@ -159,9 +169,6 @@ impl Change<'_> {
         }
     }
 }
-
-/// When the server notes a change.
-const STAMP: &str = "metadata.lastModifiedTimestamp";
 
 fn told(failure: Failure, changes: &[scar_vertex::Change]) -> Failure {
     changes.iter().fold(failure, |failure, change| failure.detail(change))

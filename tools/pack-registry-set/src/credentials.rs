@@ -76,6 +76,7 @@ const SECRET_TOKEN: Slot = Slot { path: &["spec", "credentials", "secretToken"],
 const BASIC_KEY: Slot = Slot { path: &["spec", "auth", "tls", "key"], options: "--tls-key-file FILE" };
 const ECR_KEY: Slot = Slot { path: &["spec", "tls", "key"], options: "--tls-key-file FILE" };
 const USERNAME: &[&str] = &["spec", "auth", "username"];
+const LOGIN: &[&str] = &["spec", "auth"];
 
 impl CredentialOptions {
     /// Reads the files that were named.
@@ -105,6 +106,9 @@ impl Given {
     /// Exit 2 where the server hides one that was not given, or where it was given for another user.
     pub(crate) fn fill(&self, entry: &Object, kind: Kind, asks: bool) -> Result<Object, Failure> {
         let mut filled = entry.clone();
+        if kind == Kind::Basic && entry.object(LOGIN).is_none() {
+            return Err(cannot_give(&LOGIN.join(".")));
+        }
         for slot in every(kind) {
             let is_hidden = is_hidden(entry, slot);
             if !is_hidden && !self.replace {
@@ -128,10 +132,7 @@ impl Given {
         }
         match masked(&filled, &mut Vec::new()) {
             None => Ok(filled),
-            Some(path) => {
-                Err(Failure::misuse(format!("keep the entry: VerteX hides '{path}', and writing it back would destroy it"))
-                    .hint("no option gives this field: set the flag in the console (Administration, Pack Registries, Edit)"))
-            }
+            Some(path) => Err(cannot_give(&path)),
         }
     }
 
@@ -188,6 +189,12 @@ fn every(kind: Kind) -> &'static [Slot] {
     }
 }
 
+/// What no option can put in the place of what the server hides.
+fn cannot_give(path: &str) -> Failure {
+    Failure::misuse(format!("keep the entry: VerteX hides '{path}', and writing it back would destroy it"))
+        .hint("no option gives this field: set the flag in the console (Administration, Pack Registries, Edit)")
+}
+
 fn not_shown(slot: &Slot) -> Failure {
     let path = slot.path.join(".");
     Failure::misuse(format!("keep the entry's login: VerteX does not show '{path}', and writing it back would destroy it"))
@@ -199,7 +206,7 @@ fn is_hidden(entry: &Object, slot: &Slot) -> bool {
     let text = |path: &[&str]| entry.text_or_empty(path);
     let needs = || {
         let auth = text(&["spec", "auth", "type"]);
-        let aws = text(&["spec", "credentials", "credentialType"]);
+        let aws = aws_login(entry);
         let has_key = !text(ACCESS_KEY.path).is_empty();
         match slot.path {
             path if path == PASSWORD.path => auth == "basic" || auth.is_empty() && !text(USERNAME).is_empty(),
@@ -215,11 +222,26 @@ fn is_hidden(entry: &Object, slot: &Slot) -> bool {
     is_mask(&value) || value.is_empty() && needs()
 }
 
-/// A secret or a user name, whatever its place, that reads as a mask.
+/// How an ECR entry logs in. Keys are the API's default, which a private registry has where no role is named.
+fn aws_login(entry: &Object) -> String {
+    let credentials = |name| ["spec", "credentials", name];
+    let named = entry.text_or_empty(&credentials("credentialType"));
+    let has = |name| entry.object(&credentials(name)).is_some_and(|role| role.fields().next().is_some());
+    match named.as_str() {
+        "" if entry.flag(&["spec", "isPrivate"]) && !has("sts") && !has("podIdentity") => "secret".to_owned(),
+        _ => named,
+    }
+}
+
+/// A secret or a user name, whatever its place, that reads as a mask; a blank key beside a certificate is hidden, too.
 fn masked(object: &Object, path: &mut Vec<String>) -> Option<String> {
     for (name, value) in object.fields() {
         path.push(name.to_owned());
         let text = serde_json::from_str::<String>(value.get()).unwrap_or_default();
+        if matches!(name, "cert" | "certificate") && !text.is_empty() && object.text_or_empty(&["key"]).is_empty() {
+            path.pop();
+            return Some([path.as_slice(), &["key".to_owned()]].concat().join("."));
+        }
         if is_mask(&text) && (names_a_secret(name) || name == "username" && text.contains("***")) {
             return Some(path.join("."));
         }
@@ -286,6 +308,9 @@ mod tests {
             (r#"{"spec":{"auth":{"type":"token","token":"t","username":"***"}}}"#, "hides 'spec.auth.username'"),
             (r#"{"spec":{"auth":{"type":"noAuth","tls":{"certificate":"PEM","key":""}}}}"#, "not show 'spec.auth.tls.key'"),
             (r#"{"spec":{"auth":{"type":"noAuth","tls":{"certificate":"PEM"}}}}"#, "not show 'spec.auth.tls.key'"),
+            (r#"{"spec":{"endpoint":"h"}}"#, "hides 'spec.auth'"),
+            (r#"{"spec":{"auth":null}}"#, "hides 'spec.auth'"),
+            (r#"{"spec":{"auth":{"type":"noAuth"},"other":{"tls":{"cert":"PEM","key":null}}}}"#, "hides 'spec.other.tls.key'"),
         ] {
             let failure = given(None, None, false).fill(&Object::parse(entry).unwrap(), Kind::Basic, false).unwrap_err();
             assert!(failure.message.contains(says), "{}", failure.message);
@@ -303,6 +328,12 @@ mod tests {
         assert_eq!(ecr(r#"{"credentialType":"secret","accessKey":"AK****","secretKey":"***"}"#), ["accessKey", "secretKey"]);
         assert_eq!(ecr(r#"{"credentialType":"sts","sts":{"arn":"a"}}"#), [""; 0]);
         assert_eq!(ecr(r#"{"credentialType":"pod-identity","secretToken":"***"}"#), ["secretToken"]);
+        let private = |credentials: &str| hidden(&format!(r#"{{"spec":{{"isPrivate":true{credentials}}}}}"#), Kind::Ecr);
+        for gone in ["", r#","credentials":null"#, r#","credentials":{"sts":{},"accessKey":null}"#] {
+            assert_eq!(private(gone), ["accessKey", "secretKey"], "{gone}");
+        }
+        assert_eq!(private(r#","credentials":{"podIdentity":{"roleArn":"r"}}"#), [""; 0]);
+        assert_eq!(ecr("{}"), [""; 0]);
         assert_eq!(hidden(r#"{"spec":{"auth":{"type":"token"}}}"#, Kind::Basic), ["token"]);
         assert_eq!(hidden(r#"{"spec":{"auth":{"type":"noAuth","password":""}}}"#, Kind::Basic), [""; 0]);
     }

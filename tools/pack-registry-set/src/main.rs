@@ -2,6 +2,7 @@
 
 mod change;
 mod credentials;
+mod kept;
 mod options;
 mod sync;
 

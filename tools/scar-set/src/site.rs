@@ -44,6 +44,9 @@ impl Site<'_> {
         let now = Setting::read(self.api).await.map_err(|failure| NotWritten::Unsure(unread(failure)))?;
         let unlike = now.unlike(wanted);
         if unlike.is_empty() {
+            for change in wanted.kept_otherwise(&now) {
+                self.console.warn(format!("VerteX keeps another value than was sent: {change}"));
+            }
             return Ok(now);
         }
         let failure = Failure::new(Exit::Mismatch, format!("{act}: VerteX said that it is done, and it reads otherwise:"));

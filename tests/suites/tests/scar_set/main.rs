@@ -11,6 +11,7 @@ mod vertex_site;
 use std::path::{Path, PathBuf};
 
 use scar_kit::{Run, secret, tool};
+use scar_lab::faults::{Action, Match, Times};
 use scar_lab::vertex::{ContentServer, SPECMAN};
 use serde_json::{Value, json};
 use vertex_site::Site;
@@ -49,6 +50,18 @@ pub(crate) fn set(site: &Site, home: &Path) -> Run {
         .args(["--settle", "1s"])
         .called(site.url(), "[VERTEX]")
         .called(home.display(), "[STATE]")
+}
+
+/// Has the server show the setting changed, whatever it stores.
+pub(crate) fn shown_as(site: &Site, change: impl Fn(&mut Value) + Send + Sync + 'static) {
+    let vertex = site.vertex.clone();
+    let show = Action::edit(move |response| {
+        let mut setting = vertex.scar();
+        change(&mut setting);
+        *response.body_mut() = setting.to_string().into();
+        response.headers_mut().remove("content-length");
+    });
+    site.fault(Match::get(SCAR), Times::Always, show);
 }
 
 pub(crate) fn home() -> tempfile::TempDir {

@@ -4,12 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_kit::{Signal, tool};
+use jiff::Timestamp;
+use scar_kit::{Signal, secret, tool};
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::vertex::{ContentServer, JOBS, SPECMAN};
 use serde_json::{Value, json};
 
-use crate::{SCAR, VALIDATE, backups, home, new, old, set, site, undo};
+use crate::vertex_site::Site;
+use crate::{OLD_PASSWORD, SCAR, VALIDATE, backups, home, new, old, set, shown_as, site, undo};
 
 #[test]
 fn scar_is_set_saved_validated_and_both_jobs_started() {
@@ -256,4 +258,63 @@ fn a_named_backup_is_kept_and_the_next_one_stands_beside_it() {
     outcome.succeeds().says("the file that was named holds an earlier setting and is kept; saved in '[STATE]/scar.json.1'");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "something of mine");
     assert_eq!(outcome.json()["scar"]["backup"], "[STATE]/scar.json.1");
+}
+
+/// Another way to write the same is not another setting, there and back.
+#[test]
+fn c3_a_setting_in_other_words_is_the_same_setting() {
+    let site = site();
+    let home = home();
+    let login = Some(("scar".to_owned(), OLD_PASSWORD.to_owned()));
+    site.vertex.behave(|b| b.content_servers.push(ContentServer { endpoint: "https://old.example/".into(), login }));
+    shown_as(&site, |setting| {
+        let endpoint = setting["endpoint"].as_str().unwrap().replace("https://s", "HTTPS://S");
+        setting["endpoint"] = json!(format!("{endpoint}/"));
+        for (name, nothing) in [("username", json!(null)), ("caCert", json!("")), ("insecureVerify", json!(false))] {
+            if setting[name].is_null() || setting[name] == "" {
+                setting[name] = nothing;
+            }
+        }
+        setting["updatedAt"] = json!(Timestamp::now().to_string());
+        setting.as_object_mut().unwrap().sort_keys();
+    });
+    let outcome = set(&site, home.path()).run();
+    let record = serde_json::from_slice(outcome.succeeds().stdout_bytes()).unwrap();
+    assert_eq!((site.vertex.scar(), site.vertex.scar_writes()), (new(), 1));
+    let again = set(&site, home.path()).record(&with_session(&site, record)).run();
+    again.succeeds().says("already");
+    assert_eq!(site.vertex.scar_writes(), 1);
+    let file = backups(home.path()).pop().unwrap();
+    undo(&site, &file).run().succeeds().says("warning: VerteX keeps another value than was sent: updatedAt: ");
+    assert_eq!(site.vertex.scar()["endpoint"], "https://old.example/");
+    undo(&site, &file).run().succeeds().says("already");
+    assert_eq!(site.vertex.scar_writes(), 2);
+}
+
+#[test]
+fn c3_another_setting_in_any_field_is_a_mismatch() {
+    for (name, value, says) in [
+        ("endpoint", json!("https://specman.example:8443"), "endpoint: 'https://specman.example:8443' -> "),
+        ("username", json!("scar"), "username: 'scar' -> (none)"),
+        ("password", json!(secret("kept-canary-5")), "password: (not shown) -> (none)"),
+        ("caCert", json!("-----BEGIN"), "caCert: (PEM, 10 bytes) -> (none)"),
+        ("insecureVerify", json!(true), "insecureVerify: true -> false"),
+        ("baseContentPath", json!("content"), "baseContentPath: 'content' -> (none)"),
+    ] {
+        let site = site();
+        let home = home();
+        shown_as(&site, move |setting| {
+            if *setting == new() {
+                setting[name] = value.clone();
+            }
+        });
+        let outcome = set(&site, home.path()).run();
+        outcome.exits(7).writes_nothing().says("and it reads otherwise:\n").says(&format!("  {says}"));
+        assert!(site.vertex.jobs().is_empty());
+    }
+}
+
+fn with_session(site: &Site, mut record: Value) -> Value {
+    record["session"] = site.session();
+    record
 }

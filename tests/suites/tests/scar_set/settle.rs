@@ -108,3 +108,21 @@ fn a_session_that_ends_in_the_middle_says_in_which_state_the_system_is() {
     outcome.exits(4).writes_nothing().says("TokenExpired").says("stays so; no sync job was started").says("log in again");
     assert!(site.vertex.jobs().is_empty());
 }
+
+/// The guide's script knows no status but those of success; a site may answer with any of them, with a body or without.
+#[test]
+fn c8_every_answer_of_success_starts_a_job() {
+    for answer in [
+        Answer::status(200),
+        Answer::json(200, &json!({"uid": "job-1"})),
+        Answer::json(201, &json!({"message": "created"})),
+        Answer::status(202).body("accepted"),
+        Answer::status(204),
+    ] {
+        let site = site();
+        let home = home();
+        site.fault(Match::get("/v1/jobs/**"), Times::Always, Action::Answer(answer));
+        let jobs = set(&site, home.path()).run().succeeds().json()["scar"]["jobs"].clone();
+        assert_eq!(jobs, json!([{"name": JOBS[0], "status": "started"}, {"name": JOBS[1], "status": "started"}]));
+    }
+}

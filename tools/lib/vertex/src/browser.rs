@@ -9,14 +9,17 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{Api, token};
 
-/// The token without what copying left around it: quotes (as jq prints them), the cookie's name, white space.
+/// The token without what copying left around it: quotes (as jq prints them), the name of the cookie or of a header, white
+/// space.
 ///
 /// # Errors
 /// Exit 2 where it can be no token.
 pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     let text = given.expose_secret().trim();
-    let text = text.strip_prefix("Authorization=").unwrap_or(text);
+    let text = text.strip_prefix("Cookie:").unwrap_or(text).trim_start();
+    let text = ["Authorization=", "Authorization:"].iter().find_map(|name| text.strip_prefix(name)).unwrap_or(text).trim_start();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let text = token::bare(text);
     token::check(text).map_err(|cause| {
         Failure::misuse(format!("read the token file: it holds no token: {cause}"))
             .hint("it must hold the value of the browser's cookie 'Authorization' alone, on one line")
@@ -52,7 +55,15 @@ mod tests {
 
     #[test]
     fn what_copying_leaves_around_a_token_is_taken_off() {
-        for text in ["a.b.c", "\"a.b.c\"", " a.b.c ", "Authorization=a.b.c", "Authorization=\"a.b.c\""] {
+        for text in [
+            "a.b.c",
+            "\"a.b.c\"",
+            " a.b.c ",
+            "Authorization=a.b.c",
+            "Authorization=\"a.b.c\"",
+            "Authorization: Bearer a.b.c",
+            "Cookie: Authorization=a.b.c",
+        ] {
             assert_eq!(shaped(&text.to_owned().into()).unwrap().expose_secret(), "a.b.c", "{text}");
         }
         let failure = shaped(&"can ary".to_owned().into()).unwrap_err();

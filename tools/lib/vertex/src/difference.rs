@@ -28,7 +28,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// What differs from `before` to `after`, in the order of the fields; the paths in `without` and all below them aside.
+/// What differs from `before` to `after`, in the order of the fields; the paths in `without` and all below them aside. A
+/// field that is not there, and one that holds nothing, are the same: servers write the one for the other.
 pub fn differences(before: &Object, after: &Object, without: &[&str]) -> Vec<Change> {
     let mut changes = Vec::new();
     in_objects("", before, after, without, &mut changes);
@@ -47,7 +48,7 @@ fn in_objects(at: &str, before: &Object, after: &Object, without: &[&str], chang
 }
 
 fn in_values(path: &str, before: Option<&RawValue>, after: Option<&RawValue>, without: &[&str], changes: &mut Vec<Change>) {
-    if without.contains(&path) {
+    if without.contains(&path) || is_nothing(before) && is_nothing(after) {
         return;
     }
     if let (Some(before), Some(after)) = (before, after) {
@@ -70,6 +71,12 @@ fn in_values(path: &str, before: Option<&RawValue>, after: Option<&RawValue>, wi
     let name = path.rsplit('.').next().unwrap_or(path);
     let secret = names_a_secret(name.split('[').next().unwrap_or(name));
     changes.push(Change { path: path.to_owned(), secret, before: shown(before, secret), after: shown(after, secret) });
+}
+
+/// Whether a field is not there, or holds what a server may leave out as well.
+fn is_nothing(value: Option<&RawValue>) -> bool {
+    let bare = |value: &RawValue| value.get().split_ascii_whitespace().collect::<String>();
+    value.is_none_or(|value| value.get().len() < 32 && matches!(bare(value).as_str(), "null" | "\"\"" | "false" | "{}" | "[]"))
 }
 
 /// Whether two values that are not both objects mean the same. Digits beyond what a float holds count.
@@ -144,6 +151,17 @@ mod tests {
                 "a.url: (absent) -> 'https://h/x'",
             ]
         );
+    }
+
+    #[test]
+    fn nothing_is_nothing_however_it_is_written() {
+        for (a, b) in [("{}", r#"{"a":null,"b":"","c":false,"d":{ },"e":[]}"#), (r#"{"a":null}"#, r#"{"a":""}"#)] {
+            assert_eq!(told(a, b), [""; 0]);
+            assert_eq!(told(b, a), [""; 0]);
+        }
+        assert_eq!(told("{}", r#"{"a":0}"#), ["a: (absent) -> 0"]);
+        assert_eq!(told(r#"{"a":{"b":1}}"#, r#"{"a":{}}"#), ["a.b: 1 -> (absent)"]);
+        assert_eq!(told(r#"{"a":true}"#, r#"{}"#), ["a: true -> (absent)"]);
     }
 
     #[test]

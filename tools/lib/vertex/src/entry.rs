@@ -44,10 +44,16 @@ pub struct Entry {
     pub endpoint: String,
     /// `None` where the list does not tell.
     pub kind: Option<Kind>,
-    provider: String,
+    /// What VerteX takes from it: `pack`, `helm` or `zarf`; empty where the list does not tell.
+    pub provider: String,
 }
 
 impl Entry {
+    /// Whether VerteX takes packs from it, as far as the list tells: Specman's manifests go the same way.
+    pub fn has_packs(&self) -> bool {
+        self.provider.is_empty() || self.provider.eq_ignore_ascii_case("pack")
+    }
+
     /// The whole object. A list that does not tell its kind is helped by asking for both.
     ///
     /// # Errors
@@ -176,7 +182,11 @@ pub fn pick<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<&'e Entry, Fail
         Wanted::Name(name) => entry.name == *name,
         Wanted::Host(host) => same_host(&entry.endpoint, host),
     };
-    let found: Vec<_> = entries.iter().filter(is_meant).collect();
+    let mut found: Vec<_> = entries.iter().filter(is_meant).collect();
+    // One registry may have an entry for its charts beside the one for its packs.
+    if matches!(wanted, Wanted::Host(_)) && found.iter().filter(|entry| entry.has_packs()).count() == 1 {
+        found.retain(|entry| entry.has_packs());
+    }
     let listed = |failure: Failure, entries: &[&Entry]| entries.iter().fold(failure, |failure, entry| failure.detail(entry));
     match found.as_slice() {
         [entry] => Ok(entry),
@@ -264,6 +274,18 @@ mod tests {
             assert_eq!((several.exit, several.details.len()), (Exit::Misuse, 2));
             assert!(several.details[1].contains("--uid a3 (name 'dup'"), "{:?}", several.details);
         }
+    }
+
+    #[test]
+    fn the_entry_for_packs_is_meant_where_a_registry_has_others_beside_it() {
+        let mut entries = list(&[("a1", "charts", "h.example"), ("a2", "packs", "h.example"), ("a3", "zarf", "h.example")]);
+        (entries[0].provider, entries[2].provider) = ("helm".into(), "zarf".into());
+        let at_host = Wanted::Host("h.example".into());
+        assert_eq!(pick(&entries, &at_host).unwrap().uid, "a2");
+        assert_eq!(pick(&entries, &Wanted::Uid("a1".into())).unwrap().uid, "a1");
+        entries[1].provider = "helm".into();
+        assert_eq!(pick(&entries, &at_host).unwrap_err().details.len(), 3);
+        assert_eq!(pick(&entries[..1], &at_host).unwrap().uid, "a1");
     }
 
     #[test]

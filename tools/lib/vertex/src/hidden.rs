@@ -11,7 +11,10 @@ pub fn names_a_secret(name: &str) -> bool {
 ///
 /// In doubt it says yes: then a person is asked for the secret, where a mask written back would destroy it.
 pub fn is_mask(value: &str) -> bool {
-    let bare = value.trim().trim_matches(['<', '>', '[', ']', '(', ')', '{', '}', '*', '#', ' ']).to_ascii_lowercase();
+    let bare = value
+        .trim()
+        .trim_matches(['<', '>', '[', ']', '(', ')', '{', '}', '*', '#', ' ', '_', '-', '.', '"'])
+        .to_ascii_lowercase();
     let alone = ["redacted", "hidden", "masked"].contains(&bare.as_str());
     let adorned =
         value.trim().to_ascii_lowercase() != bare && ["secret", "sensitive", "encrypted", "password"].contains(&bare.as_str());
@@ -26,8 +29,21 @@ mod tests {
 
     #[test]
     fn a_mask_is_known_by_its_look() {
-        for mask in ["***", "*", "********", "••••", "xxxx", "<redacted>", "[HIDDEN]", "REDACTED", "AKIA****WXYZ", "(sensitive)"]
-        {
+        for mask in [
+            "***",
+            "*",
+            "********",
+            "••••",
+            "xxxx",
+            "<redacted>",
+            "[HIDDEN]",
+            "__masked__",
+            "--hidden--",
+            "******",
+            "REDACTED",
+            "AKIA****WXYZ",
+            "(sensitive)",
+        ] {
             assert!(is_mask(mask), "{mask}");
         }
         for value in ["", "Spectro-2024!", "a*b", "s3cret", "redacted-not", "AKIAIOSFODNN7EXAMPLE", "password"] {

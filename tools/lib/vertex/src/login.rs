@@ -89,8 +89,9 @@ fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
         return Err(Failure::new(Exit::Mismatch, format!("{act}: the server accepted the login and gave no token"))
             .hint(format!("the account may have to set a second factor or a new password first; {BROWSER}")));
     }
-    match token::check(&token) {
-        Ok(()) => Ok(token.into()),
+    let token = token::bare(&token);
+    match token::check(token) {
+        Ok(()) => Ok(token.to_owned().into()),
         Err(cause) => Err(Failure::new(Exit::Mismatch, format!("{act}: what the server gave as a token cannot be one: {cause}"))
             .hint("is this VerteX itself, and not a proxy before it?")),
     }
@@ -149,6 +150,7 @@ mod tests {
     #[test]
     fn a_token_is_taken_only_where_it_can_be_one() {
         assert_eq!(token_in(r#"{"Authorization":"a.b.c","isMfa":false}"#).unwrap(), "a.b.c");
+        assert_eq!(token_in(r#"{"Authorization":"Bearer a.b.c"}"#).unwrap(), "a.b.c");
         for (answer, exit, says) in [
             (r#"{"Authorization":"a.b.c","isMfa":true}"#, Exit::Refused, "MFA"),
             (r#"{"isMfa":false}"#, Exit::Mismatch, "gave no token"),

@@ -107,8 +107,8 @@ impl Setting {
         }
     }
 
-    /// What of `self` differs from `wanted`, by meaning; a password only where both are known. Fields that the API's
-    /// description does not have are compared where `wanted` has them.
+    /// What of `self` differs from `wanted`, by meaning: the fields that the API's description has, a password only where
+    /// both are known.
     pub fn unlike(&self, wanted: &Self) -> Vec<Change> {
         let (is, be) = (&self.0, &wanted.0);
         let mut changes = Vec::new();
@@ -139,16 +139,20 @@ impl Setting {
             let secret = |text: &str| if text.is_empty() { "(none)".to_owned() } else { "(not shown)".to_owned() };
             tell(PASSWORD, true, secret(&a), secret(&b));
         }
-        let known = |name: &str| [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name);
-        let mut others = (Object::default(), Object::default());
-        for (name, value) in be.fields().filter(|(name, _)| !known(name)) {
-            others.1.set(&[name], &value);
-            if let Some(value) = is.raw(&[name]) {
-                others.0.set(&[name], &value);
+        changes
+    }
+
+    /// What of `self` beyond the API's description reads otherwise in `now`: a server may write some of it by itself, such
+    /// as the time of a change.
+    pub fn kept_otherwise(&self, now: &Self) -> Vec<Change> {
+        let (mut sent, mut kept) = (Object::default(), Object::default());
+        for (name, value) in self.0.fields().filter(|(name, _)| !is_described(name)) {
+            sent.set(&[name], &value);
+            if let Some(value) = now.0.raw(&[name]) {
+                kept.set(&[name], &value);
             }
         }
-        changes.extend(crate::differences(&others.0, &others.1, &[]));
-        changes
+        crate::differences(&sent, &kept, &[])
     }
 
     /// Whether both lead to the same address.
@@ -163,10 +167,14 @@ impl Setting {
 
     /// The fields that the API's description does not have, and that a write of `self`'s successor leaves out.
     pub fn unknown_fields(&self) -> Vec<String> {
-        let known = |name: &str| [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name);
         let empty = |value: &RawValue| matches!(value.get(), "null" | "\"\"" | "false");
-        self.0.fields().filter(|(name, value)| !known(name) && !empty(value)).map(|(name, _)| name.to_owned()).collect()
+        self.0.fields().filter(|(name, value)| !is_described(name) && !empty(value)).map(|(name, _)| name.to_owned()).collect()
     }
+}
+
+/// Whether the API's description has a field of this name.
+fn is_described(name: &str) -> bool {
+    [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name)
 }
 
 /// Asks VerteX once whether its present SCAR setting serves: the version that it serves, where it tells.
@@ -257,6 +265,15 @@ mod tests {
                 "password: (not shown) -> (none)".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn what_the_description_does_not_have_is_told_apart() {
+        let old = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T12:43:14Z","note":1.50}"#);
+        let now = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T13:00:00Z","added":true}"#);
+        assert!(now.is(&old));
+        let told: Vec<_> = old.kept_otherwise(&now).iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["updatedAt: '2024-12-06T12:43:14Z' -> '2024-12-06T13:00:00Z'", "note: 1.50 -> (absent)"]);
     }
 
     #[test]

@@ -7,6 +7,14 @@ use scar_record::Time;
 /// The longest token that is taken, in bytes; servers refuse longer header lines.
 const LONGEST: usize = 16 * 1024;
 
+/// A token without the word that stands before it in a header: no cookie can hold a space.
+pub fn bare(token: &str) -> &str {
+    match token.split_at_checked(7) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim_start(),
+        _ => token,
+    }
+}
+
 /// Makes sure that a token can stand in a cookie and cannot be taken for anything else there (RFC 6265, 4.1.1).
 ///
 /// # Errors
@@ -65,6 +73,15 @@ mod tests {
             assert!(error.contains(says), "{token:?}: {error}");
         }
         assert!(check(&"a".repeat(LONGEST + 1)).unwrap_err().contains("longer"));
+    }
+
+    #[test]
+    fn the_word_of_a_header_is_no_part_of_a_token() {
+        for (text, token) in
+            [("Bearer a.b.c", "a.b.c"), ("bearer  a", "a"), ("a.b.c", "a.b.c"), ("Bearer", "Bearer"), ("äääää", "äääää")]
+        {
+            assert_eq!(bare(text), token);
+        }
     }
 
     #[test]

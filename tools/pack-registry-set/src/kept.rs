@@ -1,0 +1,93 @@
+//! What VerteX keeps of an entry beside what was sent: the same in other words, what it writes by itself, or another entry.
+//!
+//! Servers add defaults, leave out what is empty, put a slash to an address and hide secrets; none of that is a change. A
+//! field of the API's description with another value is one.
+
+use scar_vertex::{Change, Object, differences, entry, is_mask};
+
+/// What the login and the place of an entry consist of, by the API's description.
+const ENTRY: &[&str] = &[
+    "spec.endpoint",
+    "spec.baseContentPath",
+    "spec.basePath",
+    "spec.providerType",
+    "spec.defaultRegion",
+    "spec.auth",
+    "spec.credentials",
+    "spec.tls",
+];
+
+/// What of `sent` reads otherwise in `now`, the paths in `without` aside: first what makes it another entry, then what else
+/// is to be told.
+pub(crate) fn otherwise(sent: &Object, now: &Object, without: &[&str]) -> (Vec<Change>, Vec<Change>) {
+    let is_other = |change: &Change| {
+        let path: Vec<&str> = change.path.split('.').collect();
+        !means_the_same(&path, &sent.text_or_empty(&path), &now.text_or_empty(&path))
+    };
+    let is_added = |change: &Change| ["(absent)", "(empty)", "null"].contains(&change.before.as_str());
+    let all = differences(sent, now, without).into_iter().filter(|change| !is_added(change) && is_other(change));
+    all.partition(|change| {
+        ENTRY
+            .iter()
+            .any(|field| change.path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+    })
+}
+
+/// Whether two texts of a field say the same.
+fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
+    let name = path.last().copied().unwrap_or_default();
+    let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<String>();
+    match name {
+        "endpoint" => entry::same_host(sent, now) && below_host(sent) == below_host(now),
+        "baseContentPath" | "basePath" => sent.trim_matches('/') == now.trim_matches('/'),
+        "ca" | "certificate" | "cert" if !sent.is_empty() => lines(sent) == lines(now),
+        // What the server does not show cannot be compared.
+        name if scar_vertex::names_a_secret(name) => now.is_empty() || is_mask(now) || lines(sent) == lines(now),
+        _ => false,
+    }
+}
+
+fn below_host(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(sent: &str, now: &str) -> (Vec<String>, Vec<String>) {
+        let object = |text: &str| Object::parse(text).unwrap();
+        let (wrong, other) = otherwise(&object(sent), &object(now), &["status"]);
+        let words = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect();
+        (words(wrong), words(other))
+    }
+
+    const SENT: &str = r#"{"spec":{"endpoint":"harbor.example","baseContentPath":"packs","auth":{"username":"u","password":"canary",
+        "tls":{"ca":"A\nB","enabled":false}},"later":{"n":1.50},"revision":4},"status":1}"#;
+
+    #[test]
+    fn another_way_to_say_the_same_is_no_change() {
+        let now = r#"{"status":2,"spec":{"revision":4.0,"later":{"n":1.5},"auth":{"tls":{"ca":"A\r\nB\r\n","insecureSkipVerify":false},"token":"",
+            "password":"***","username":"u","type":"basic"},"isSyncSupported":true,"baseContentPath":"/packs/","endpoint":"https://Harbor.example:443/"}}"#;
+        assert_eq!(told(SENT, now), (vec![], vec![]));
+        assert_eq!(told(SENT, &SENT.replace("canary", "")), (vec![], vec![]));
+    }
+
+    #[test]
+    fn another_login_or_place_is_another_entry_and_the_rest_is_told() {
+        for (from, to, says) in [
+            ("harbor.example", "other.example", "spec.endpoint: 'harbor.example' -> 'other.example'"),
+            ("harbor.example", "harbor.example/x", "spec.endpoint: 'harbor.example' -> 'harbor.example/x'"),
+            (":\"packs\"", ":\"other\"", "spec.baseContentPath: 'packs' -> 'other'"),
+            (":\"packs\"", ":null", "spec.baseContentPath: 'packs' -> null"),
+            ("\"u\"", "\"v\"", "spec.auth.username: 'u' -> 'v'"),
+            ("canary", "canary-2", "spec.auth.password: (not shown) -> (not shown)"),
+            ("false", "true", "spec.auth.tls.enabled: false -> true"),
+        ] {
+            assert_eq!(told(SENT, &SENT.replace(from, to)), (vec![says.to_owned()], vec![]), "{to}");
+        }
+        let now = SENT.replace(":4", ":5").replace("\"later\"", "\"gone\"");
+        assert_eq!(told(SENT, &now).1, ["spec.later: {…} -> (absent)", "spec.revision: 4 -> 5"]);
+    }
+}
