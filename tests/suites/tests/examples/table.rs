@@ -42,5 +42,7 @@ pub(crate) const NOT_RUN: [(&str, &str); 1] =
 pub(crate) const SHOWN: [(&str, &str); 1] = [("scar-record.5", "{\n  \"record\": \"scar-tools/1\"")];
 
 /// README's commands that another test holds: the section, how the block begins, and which test.
-pub(crate) const HELD_ELSEWHERE: [(&str, &str, &str); 2] =
-    [("", "shell/rehearse", "suite rehearsal; shell/test is what .ci/run calls"), ("Install", "", "shell/dist-check")];
+pub(crate) const HELD_ELSEWHERE: [(&str, &str, &str); 2] = [
+    ("", "shell/rehearse", "suite rehearsal; shell/test is what .ci/run calls"),
+    ("Install on an airgapped host", "", "shell/dist-check"),
+];
