@@ -244,6 +244,29 @@ fn p42_a_proxy_gets_no_credential_of_the_registry() {
     });
 }
 
+/// The AWS SDK addresses its requests by itself: the rule is the transport's own there.
+#[test]
+fn p42_the_client_certificate_for_ecrs_api_is_shown_to_no_proxy() {
+    let certs = Certs::new(&[]);
+    let attacker = Attacker::start(&certs, false);
+    let folder = TempDir::new().unwrap();
+    let client = certs.client("admin");
+    for (name, text) in [("ca.pem", certs.ca_pem()), ("client.pem", &client.cert_pem), ("client-key.pem", &client.key_pem)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    for status in ["407 Proxy Authentication Required", "200 OK"] {
+        attacker.answer(status);
+        let run = tool("ecr-password").folder(folder.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+        let run = run.env("AWS_ACCESS_KEY_ID", "AKIACANARY").env("AWS_SECRET_ACCESS_KEY", secret("canary/key+matrix"));
+        let run = run.env("HTTPS_PROXY", format!("https://localhost:{}", attacker.port()));
+        let run = run.args(["--region", "us-east-1", "--endpoint-url", "https://ecr.example", "--ca-file", "ca.pem"]);
+        let outcome = run.args(["--cert-file", "client.pem", "--key-file", "client-key.pem", "--timeout", "5s"]).run();
+        outcome.exits(5).writes_nothing().says("the client certificate for it would be shown to the proxy");
+        assert!(!attacker.saw_a_certificate(), "{outcome}");
+        assert_eq!(attacker.connections(), 0, "{outcome}");
+    }
+}
+
 /// The requests of a run that nothing disturbs: `METHOD PATH`, each once.
 fn calls(requests: &[Request]) -> Vec<Match> {
     let mut calls: Vec<_> = requests.iter().map(|request| (request.method.clone(), request.path.clone())).collect();

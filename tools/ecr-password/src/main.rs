@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let target = Target::new(&options, &Environment::read())?;
-    let trust = Trust::load(&options.tls)?;
+    let trust = Trust::load(&options.tls)?.by(options.route);
     if options.common.dry_run {
         let region = target.region.as_deref().unwrap_or("the AWS configuration's region");
         console.plan(format!("get a token for {}", target.named(region)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use scar_tool::Common;
-use scar_trust::TlsOptions;
+use scar_trust::{RouteOptions, TlsOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +46,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,

@@ -47,7 +47,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         layout::vacant(directory)?;
     }
     let way = |reference: &Reference| -> Result<(Origin, Trust), Failure> {
-        let trust = login::with_certs_d(Trust::load(&options.tls)?, &reference.registry, places.home.as_deref(), true, console)?;
+        let trust = Trust::load(&options.tls)?.by(options.route);
+        let trust = login::with_certs_d(trust, &reference.registry, places.home.as_deref(), true, console)?;
         Ok((Origin::at(options.scheme(), &reference.registry)?, trust))
     };
     let early = named.as_ref().map(&way).transpose()?;

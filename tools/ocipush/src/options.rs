@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use scar_http::{LoginOptions, Retry};
 use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Failure};
-use scar_trust::TlsOptions;
+use scar_trust::{RouteOptions, TlsOptions};
 
 use crate::kept::Kept;
 use scar_registry::login::Places;
@@ -34,10 +34,10 @@ pub(crate) struct Options {
     /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG] (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY)
     reference: Option<String>,
 
-    /// The archive; - for standard input (default: the record's)
+    /// The archive; - for standard input [the record's]
     pub(crate) file: Option<PathBuf>,
 
-    /// Put the repository below PATH, for a bare host (else $OCI_PACK_BASE, $ECR_PACK_BASE; default spectro-packs)
+    /// Put the repository of a bare host below PATH (else $OCI_PACK_BASE, $ECR_PACK_BASE, spectro-packs)
     #[arg(long, value_name = "PATH")]
     base_path: Option<String>,
 
@@ -77,7 +77,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
     pub(crate) stall_timeout: Duration,
 
-    /// Give up after so long in all (default: never while bytes move)
+    /// Give up after so long in all [never while bytes move]
     #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -102,6 +102,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,

@@ -120,12 +120,12 @@ impl Options {
             }
         };
         let seen = Seen::default();
-        let trust = Trust::load(&self.vertex.tls()).map(|trust| trust.seen_by(&seen));
+        let trust = Trust::load(&self.vertex.tls()).map(|trust| trust.by(self.route).seen_by(&seen));
         Ok(Some(Platform { origin, trust, seen, plain_http: self.vertex.vertex_plain_http, way }))
     }
 
     fn cluster(&self, console: &Console) -> Option<Result<Opened, Failure>> {
-        (self.wants(Only::Cluster) && self.cluster.name_one()).then(|| Opened::open(&self.cluster, console))
+        (self.wants(Only::Cluster) && self.cluster.name_one()).then(|| Opened::open(&self.cluster, self.route, console))
     }
 
     fn content(&self) -> Option<Content> {
@@ -140,7 +140,7 @@ impl Options {
         let origin = Origin::at(if options.registry_plain_http { "http" } else { "https" }, &reference.registry)?;
         let seen = Seen::default();
         let trust = Trust::load(&options.tls()).and_then(|trust| {
-            let trust = login::with_certs_d(trust, &reference.registry, places.home.as_deref(), true, console)?;
+            let trust = login::with_certs_d(trust.by(self.route), &reference.registry, places.home.as_deref(), true, console)?;
             Ok(trust.seen_by(&seen))
         });
         let terms = Terms {

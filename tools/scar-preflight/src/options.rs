@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scar_cluster::ClusterOptions;
 use scar_tool::Common;
-use scar_trust::TlsOptions;
+use scar_trust::{RouteOptions, TlsOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +60,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     /// Specman's StatefulSet
     #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object, help_heading = "Cluster options")]

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let name = options.name()?;
-    let opened = Opened::open(&options.cluster, console)?;
+    let opened = Opened::open(&options.cluster, options.route, console)?;
     let find = |path| Backup::find(path, &options.cluster.namespace, name, console);
     let backup = options.backup.as_deref().map(find).transpose()?;
     let undo = options.undo.as_deref().map(|path| Saved::read(path, &options.cluster.namespace, name)).transpose()?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_cluster::ClusterOptions;
+use scar_cluster::{ClusterOptions, RouteOptions};
 use scar_tool::{Common, Failure};
 
 /// The secret that the guide deletes.
@@ -51,6 +51,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,

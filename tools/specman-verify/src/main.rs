@@ -35,9 +35,9 @@ fn main() -> ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let place = options.place()?;
-    let trust = Trust::load(&options.tls)?;
+    let trust = Trust::load(&options.tls)?.by(options.route);
     let access = options.access(console)?;
-    let opened = if place.forwarded { Some(Opened::open(&options.cluster, console)?) } else { None };
+    let opened = if place.forwarded { Some(Opened::open(&options.cluster, options.route, console)?) } else { None };
     let named = options.source.as_deref().map(Named::open).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let recorded = Recorded::of(&record)?;

@@ -8,7 +8,7 @@ use scar_cluster::ClusterOptions;
 use scar_http::{LoginOptions, Origin, Url};
 use scar_registry::login::Places;
 use scar_tool::{Common, Console, Failure};
-use scar_trust::{TlsOptions, Trust};
+use scar_trust::{RouteOptions, TlsOptions, Trust};
 
 use crate::layer::Access;
 use crate::report::LISTED;
@@ -87,6 +87,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     #[command(flatten)]
     registry: RegistryOptions,
@@ -180,7 +183,7 @@ impl Options {
             username: username.clone(),
             given: login.open(console)?,
             places: Places::from_environment(registry_config.clone()),
-            trust: Trust::load(&tls)?,
+            trust: Trust::load(&tls)?.by(self.route),
             trust_realm: trust_realm.clone(),
         })
     }

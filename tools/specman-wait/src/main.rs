@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let opened = Opened::open(&options.cluster, console)?;
+    let opened = Opened::open(&options.cluster, options.route, console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let aim = options.aim(&record, console)?;
     let interrupt = signal::catch();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use scar_cluster::ClusterOptions;
+use scar_cluster::{ClusterOptions, RouteOptions};
 use scar_record::{Artifact, Record, Session, Time};
 use scar_tool::{Common, Console, Failure};
 
@@ -70,6 +70,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,

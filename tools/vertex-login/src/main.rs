@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let plan = options.open(console)?;
-    let trust = Trust::load(&options.tls)?;
+    let trust = Trust::load(&options.tls)?.by(options.route);
     let client = Client::new(plan.origin.clone(), &trust, options.plain_http, console)?;
     let mut record = Record::read(&options.common, plan.input)?;
     if record.is_dry_run() {
@@ -28,6 +28,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     }
     let session = match &plan.way {
         Way::Token(given) => {
+            console.verbose(|| format!("login to '{}': the token of --token-file", plan.origin));
             let session = session(&plan.origin, browser::shaped(given)?, &trust);
             block_on(browser::accepted(client, &session, options.timeout, console))?;
             session

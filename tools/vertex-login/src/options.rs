@@ -10,7 +10,7 @@ use std::time::Duration;
 use scar_http::{Login, LoginOptions, Origin, secret_file};
 use scar_record::Input;
 use scar_tool::{Common, Console, Failure};
-use scar_trust::TlsOptions;
+use scar_trust::{RouteOptions, TlsOptions};
 use scar_vertex::ApiOptions;
 use secrecy::SecretString;
 
@@ -48,6 +48,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) route: RouteOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,

@@ -209,11 +209,11 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
         .env("HTTPS_PROXY", proxy.url())
         .run()
         .exits(4)
-        .says("from the proxy: it wants a login (407)")
+        .says(&format!("from the proxy '{}': it wants a login (407)", proxy.url()))
         .says("hint: give the proxy's login");
     proxy.behave(Manner::Refuse);
     let refused = tool(&site).env("HTTPS_PROXY", proxy.url()).args(["--timeout", "2s"]).run();
-    refused.exits(6).says("from the proxy: it refused the connection to the server");
+    refused.exits(6).says(&format!("from the proxy '{}': it refused the connection to the server", proxy.url()));
     assert!(site.server.log().requests().is_empty());
     proxy.behave(Manner::Login { user: "user".into(), password: "proxy-canary-1".into() });
     let outcome = tool(&site).env("HTTPS_PROXY", proxy.url_with("user", "proxy-canary-1")).arg("-vv").run();
@@ -231,7 +231,12 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
     std::fs::write(site.kubeconfig(), text.replace("    server:", &format!("    proxy-url: {}\n    server:", proxy.url())))
         .unwrap();
     tool(&site).env("NO_PROXY", "*").run().succeeds();
-    assert!(proxy.asked().len() > before);
+    let asked = proxy.asked().len();
+    assert!(asked > before);
+    // The user's own word wins over both.
+    seed(&site);
+    tool(&site).arg("--no-proxy").run().succeeds();
+    assert_eq!(proxy.asked().len(), asked);
 }
 
 /// A policy is no permission: no rule of RBAC helps against it.

@@ -107,11 +107,13 @@ impl Cluster {
                 Failure::new(error.exit(), format!("{act}: {error}")).hint(format!("is the server of {place} a Kubernetes API server?"))
             }
             Error::Proxy { refused: true, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("give the proxy's login in HTTPS_PROXY, or name the API server in NO_PROXY"),
+                .hint("give the proxy's login in HTTPS_PROXY, or reach the API server without it: NO_PROXY, --no-proxy"),
             Error::Proxy { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("the proxy must allow CONNECT to the API server, or NO_PROXY must name it"),
+                .hint("the proxy must allow CONNECT to the API server, or it be reached without: NO_PROXY, --no-proxy"),
+            Error::Connect { cause, .. } if cause == scar_trust::OLD_TLS => Failure::new(error.exit(), format!("{act}: {error}"))
+                .hint("the API server, or the proxy before it, must be set up for TLS 1.2 or 1.3"),
             Error::Connect { .. } | Error::Broken { .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(format!(
-                "check the server's address in {place}, route and firewall (HTTPS_PROXY, NO_PROXY); it is safe to run this step again"
+                "check the server's address in {place}, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"
             )),
             Error::Status { .. } if error.is_transient() => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("the cluster has a problem; it is safe to run this step again"),

@@ -29,10 +29,12 @@ pub enum Error {
         cause: String,
     },
     /// The proxy on the way let nothing through; nothing was sent to the server.
-    #[error("{request}: from the proxy: {cause}")]
+    #[error("{request}: from the proxy '{proxy}': {cause}")]
     Proxy {
         /// `METHOD URL`.
         request: String,
+        /// The proxy's address.
+        proxy: String,
         /// What it did.
         cause: String,
         /// Whether it wants a login.
@@ -81,12 +83,12 @@ fn said(words: &str) -> String {
 
 impl Error {
     /// A failure of the HTTP client, before any answer.
-    pub(crate) fn of_client(request: String, error: &(dyn StdError + 'static), connecting: bool) -> Self {
+    pub(crate) fn of_client(request: String, error: &(dyn StdError + 'static), connecting: bool, proxy: Option<&str>) -> Self {
         if let Some(untrusted) = scar_trust::untrusted(error) {
             return Self::Untrusted { request, untrusted: Box::new(untrusted.clone()) };
         }
-        if let Some((cause, refused)) = scar_trust::tunnel(error) {
-            return Self::Proxy { request, cause, refused };
+        if let Some((proxy, (cause, refused))) = proxy.zip(scar_trust::tunnel(error)) {
+            return Self::Proxy { request, proxy: proxy.to_owned(), cause, refused };
         }
         let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
         if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause } }
@@ -102,7 +104,7 @@ impl Error {
                 Err(error) if error.to_string().contains("length limit exceeded") => {
                     Self::Malformed { request: request(), cause: "it is larger than any object may be".to_owned() }
                 }
-                Err(error) => Self::of_client(request(), &*error, false),
+                Err(error) => Self::of_client(request(), &*error, false, None),
             },
             kube::Error::SerdeError(error) => {
                 let cause = format!("it is not the object that was asked for (line {}, column {})", error.line(), error.column());
@@ -135,7 +137,8 @@ impl Error {
     /// Whether the same request may bring another result a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Connect { cause, .. } => cause != scar_trust::OLD_TLS,
+            Self::Broken { .. } => true,
             Self::Proxy { refused, .. } => !refused,
             Self::Status { status, .. } => {
                 status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
@@ -157,6 +160,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted { .. } => Exit::Unsafe,
+            Self::Connect { cause, .. } if cause == scar_trust::OLD_TLS => Exit::Unsafe,
             Self::Malformed { .. } => Exit::Mismatch,
             Self::Credential(failure) => failure.exit,
             Self::Proxy { refused: true, .. } => Exit::Refused,

@@ -27,6 +27,7 @@ pub use open::Opened;
 pub use options::ClusterOptions;
 pub use pods::replicas;
 pub use read::pause;
+pub use scar_trust::RouteOptions;
 
 use scar_tool::Failure;
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::client::Body;
 use rustls_pki_types::ServerName;
 use scar_tool::{Console, Failure};
-use scar_trust::{Proxy, Seen};
+use scar_trust::{Proxy, RouteOptions, Seen};
 use secrecy::ExposeSecret;
 use tower::BoxError;
 
@@ -34,11 +34,16 @@ impl Opened {
     ///
     /// # Errors
     /// Exit 2 naming the file, the context or the plugin; exit 5 for what must not be connected to.
-    pub fn open(options: &ClusterOptions, console: &Console) -> Result<Self, Failure> {
-        Self::with(options, &Environment::read(), console)
+    pub fn open(options: &ClusterOptions, route: RouteOptions, console: &Console) -> Result<Self, Failure> {
+        Self::with(options, route, &Environment::read(), console)
     }
 
-    pub(crate) fn with(options: &ClusterOptions, environment: &Environment, console: &Console) -> Result<Self, Failure> {
+    pub(crate) fn with(
+        options: &ClusterOptions,
+        route: RouteOptions,
+        environment: &Environment,
+        console: &Console,
+    ) -> Result<Self, Failure> {
         let chosen = kubeconfig::choose(options, environment, console)?;
         let place = format!("context '{}' of {}", chosen.context, chosen.files);
         let whose = match chosen.user_name.as_str() {
@@ -63,6 +68,7 @@ impl Opened {
             console.warn(format!("{place} has insecure-skip-tls-verify: the cluster's certificate is not checked"));
         }
         let proxy = match &chosen.cluster.proxy_url {
+            _ if route.no_proxy => None,
             Some(url) if !url.is_empty() => Some(Proxy::new(&format!("proxy-url of {place}"), url, "")?),
             _ => Proxy::from_environment()?,
         };
@@ -71,6 +77,9 @@ impl Opened {
             let way = proxy.as_ref().map(|proxy| format!(" through the proxy '{}'", proxy.address())).unwrap_or_default();
             format!("the cluster is '{server}'{way}, as {whose}")
         });
+        if server.scheme_str() == Some("https") {
+            console.verbose(|| format!("the certificate of '{server}' is {}", checked.words()));
+        }
         let server_name = match chosen.cluster.tls_server_name.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => Some(ServerName::try_from(name.to_owned()).map_err(|_| {
                 Failure::misuse(format!("read {place}: tls-server-name '{name}' is neither a name nor an address"))

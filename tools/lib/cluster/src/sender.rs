@@ -136,7 +136,7 @@ impl Sender {
             let answer = match tokio::time::timeout(ANSWER, http.request(request)).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
-                    let error = Error::of_client(shown.clone(), &error, error.is_connect());
+                    let error = Error::of_client(shown.clone(), &error, error.is_connect(), self.proxy.as_deref());
                     self.console.trace(|| format!("{error}"));
                     return Err(error);
                 }

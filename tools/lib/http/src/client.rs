@@ -95,11 +95,14 @@ impl Client {
         if trust.is_insecure() && !origin.is_plain() {
             console.warn(format!("the certificate of '{origin}' is not checked (--insecure)"));
         }
-        let proxy = Proxy::from_environment()?;
+        let proxy = trust.proxy()?;
         console.verbose(|| match proxy.as_ref().filter(|proxy| proxy.covers(&format!("{origin}/"))) {
             Some(proxy) => format!("'{origin}' is reached through the proxy '{}'", proxy.address()),
             None => format!("'{origin}' is reached directly"),
         });
+        if !origin.is_plain() {
+            console.verbose(|| format!("the certificate of '{origin}' is {}", trust.words()));
+        }
         // One TLS configuration serves the proxy and the server behind it, and a proxy may ask for a certificate, too.
         let covering = proxy.as_ref().filter(|proxy| proxy.is_tls() && proxy.covers(&format!("{origin}/")));
         if let Some(proxy) = covering.filter(|_| trust.has_identity()) {
@@ -110,7 +113,7 @@ impl Client {
                     proxy.address()
                 ),
             )
-            .hint("reach the proxy by http:// (what goes through it is TLS all the same), or name the server in NO_PROXY"));
+            .hint(crate::error::EXPOSED));
         }
         let home = build(trust, true, proxy.as_ref(), CONNECT)?;
         let away = if trust.has_identity() { build(trust, false, proxy.as_ref(), CONNECT)? } else { home.clone() };

@@ -40,6 +40,14 @@ pub enum Error {
         /// Whether it wants a login.
         refused: bool,
     },
+    /// A proxy of TLS on the way could ask for the client certificate that is for the server; nothing was sent.
+    #[error("{request}: the client certificate for it would be shown to the proxy '{proxy}', too")]
+    Exposed {
+        /// `METHOD URL`.
+        request: String,
+        /// The proxy's address.
+        proxy: String,
+    },
     /// The connection ended, or fell silent, after the request may have been received.
     #[error("{request}: {cause}")]
     Broken {
@@ -74,6 +82,10 @@ pub enum Error {
     },
 }
 
+/// What to do where a client certificate would be shown to a proxy.
+pub(crate) const EXPOSED: &str =
+    "reach the proxy by http:// (what goes through it is TLS all the same), or the server without it: NO_PROXY, --no-proxy";
+
 fn said(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
@@ -102,20 +114,21 @@ impl Error {
     /// repeated at all.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Connect { cause, .. } => cause != scar_trust::OLD_TLS,
+            Self::Broken { .. } => true,
             Self::Proxy { refused, .. } => !refused,
             Self::Status { status, .. } => {
                 status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
                     || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
                     || status.as_u16() == 499
             }
-            Self::Untrusted { .. } | Self::Malformed { .. } => false,
+            Self::Untrusted { .. } | Self::Exposed { .. } | Self::Malformed { .. } => false,
         }
     }
 
     /// Whether it is certain that the server did not act on the request.
     pub fn is_before_send(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Proxy { .. } | Self::Untrusted { .. })
+        matches!(self, Self::Connect { .. } | Self::Proxy { .. } | Self::Exposed { .. } | Self::Untrusted { .. })
     }
 
     /// Whether the server answered the TLS handshake with something else.
@@ -148,7 +161,8 @@ impl Error {
     /// The exit status of its class.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Untrusted { .. } => Exit::Unsafe,
+            Self::Untrusted { .. } | Self::Exposed { .. } => Exit::Unsafe,
+            Self::Connect { cause, .. } if cause == scar_trust::OLD_TLS => Exit::Unsafe,
             Self::Malformed { .. } => Exit::Mismatch,
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Exit::Refused,
@@ -172,9 +186,13 @@ impl Error {
             Self::Status { location: Some(location), status, .. } if status.is_redirection() => failure
                 .detail(format!("it redirects to {location}"))
                 .hint("redirects are not followed, since credentials would go along: give the address that it redirects to, if it is the right one"),
-            Self::Proxy { refused: true, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or name the server in NO_PROXY"),
-            Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or NO_PROXY must name the server"),
-            Self::Connect { .. } | Self::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY); it is safe to run this step again"),
+            Self::Proxy { refused: true, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
+            Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
+            Self::Exposed { .. } => failure.hint(EXPOSED),
+            Self::Connect { cause, .. } if cause == scar_trust::OLD_TLS => {
+                failure.hint("the server, or the proxy before it, must be set up for TLS 1.2 or 1.3")
+            }
+            Self::Connect { .. } | Self::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"),
             Self::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),
             _ => failure,
         }

@@ -19,6 +19,10 @@ use crate::{Error, Origin, Response, redacted};
 pub struct Transport {
     inner: reqwest::Client,
     proxy: Option<Proxy>,
+    /// What servers' certificates are held against.
+    trust: String,
+    /// Whether there is a client certificate to show.
+    identity: bool,
     console: Console,
     /// Origins whose route was told.
     told: Mutex<Vec<Origin>>,
@@ -26,23 +30,30 @@ pub struct Transport {
 
 impl Transport {
     /// A transport that gives a connection `connect` to come about; `with_identity` shows the client certificate to
-    /// whomever asks for one.
+    /// every server that asks for one, but to no proxy.
     ///
     /// # Errors
     /// Exit 2 where the TLS options or the environment's proxy make no configuration.
     pub fn new(trust: &Trust, with_identity: bool, connect: Duration, console: &Console) -> Result<Self, Failure> {
-        let proxy = Proxy::from_environment()?;
+        let proxy = trust.proxy()?;
         let inner = build(trust, with_identity, proxy.as_ref(), connect)?;
-        Ok(Self { inner, proxy, console: console.clone(), told: Mutex::default() })
+        let identity = with_identity && trust.has_identity();
+        let words = if with_identity { trust.words() } else { trust.for_another().words() };
+        Ok(Self { inner, proxy, trust: words, identity, console: console.clone(), told: Mutex::default() })
     }
 
     /// Sends one request, headers and body as they are; neither is ever shown. Any status is an answer.
     ///
     /// # Errors
-    /// As [`crate::Request::send`].
+    /// As [`crate::Request::send`]; [`Error::Exposed`] where the client certificate would be shown to a proxy.
     pub async fn send(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
         self.tell_route(&url);
         let request = format!("{method} {}", redacted(&url));
+        // One TLS configuration serves the proxy and the server behind it.
+        let covering = self.proxy.as_ref().filter(|proxy| self.identity && proxy.is_tls() && proxy.covers(url.as_str()));
+        if let Some(proxy) = covering {
+            return Err(Error::Exposed { request, proxy: proxy.address().to_owned() });
+        }
         self.console.trace(|| format!("> {request}"));
         match self.inner.request(method.clone(), url.clone()).headers(headers).body(body).send().await {
             Ok(inner) => {
@@ -67,6 +78,9 @@ impl Transport {
             Some(proxy) => format!("'{origin}' is reached through the proxy '{}'", proxy.address()),
             None => format!("'{origin}' is reached directly"),
         });
+        if !origin.is_plain() {
+            self.console.verbose(|| format!("the certificate of '{origin}' is {}", self.trust));
+        }
         told.push(origin);
     }
 }

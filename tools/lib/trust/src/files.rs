@@ -7,12 +7,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use scar_tool::Failure;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The host's own trust: `SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's bundle. None at all is no error here.
-pub(crate) fn system() -> Result<Vec<CertificateDer<'static>>, Failure> {
+/// The host's own trust and where it is from: `SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's bundle. None at all is
+/// no error here.
+pub(crate) fn system() -> Result<(Vec<CertificateDer<'static>>, String), Failure> {
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
-        return certificates(Path::new(&path), "SSL_CERT_FILE");
+        let path = Path::new(&path);
+        return Ok((certificates(path, "SSL_CERT_FILE")?, format!("SSL_CERT_FILE '{}'", path.display())));
     }
-    Ok(rustls_native_certs::load_native_certs().certs)
+    let found = rustls_native_certs::load_native_certs().certs;
+    let source = format!("the system's {} certificates", found.len());
+    Ok((found, source))
 }
 
 /// All certificates in a PEM file.

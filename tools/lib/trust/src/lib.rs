@@ -16,11 +16,11 @@ mod verify;
 
 pub use cause::{cause, tunnel};
 pub use files::ca_chain;
-pub use options::TlsOptions;
+pub use options::{RouteOptions, TlsOptions};
 pub use pin::Pin;
 pub use route::Proxy;
 pub use seen::Seen;
-pub use untrusted::{NOT_TLS, Reason, Untrusted, explained, untrusted};
+pub use untrusted::{NOT_TLS, OLD_TLS, Reason, Untrusted, explained, untrusted};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +39,10 @@ pub struct Trust {
     pin: Option<Pin>,
     seen: Seen,
     ca_file: Option<PathBuf>,
+    /// Whether no proxy is to be used.
+    direct: bool,
+    /// Where the certificates are from, for `-v`.
+    sources: Vec<String>,
 }
 
 /// A client certificate with its key.
@@ -56,14 +60,14 @@ impl Trust {
     /// # Errors
     /// Exit 2 for a file that does not hold what its option needs; exit 1 where it cannot be read.
     pub fn load(options: &TlsOptions) -> Result<Self, Failure> {
-        let mut anchors = files::system()?;
-        let mut ca_file = None;
+        let mut trust = Self::system()?;
         if let Some(path) = &options.ca_file {
-            anchors.extend(files::certificates(path, "--ca-file")?);
-            ca_file =
-                Some(std::path::absolute(path).map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
+            trust.anchors.extend(files::certificates(path, "--ca-file")?);
+            trust.sources.push(format!("--ca-file '{}'", path.display()));
+            let absolute = std::path::absolute(path);
+            trust.ca_file = Some(absolute.map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
         }
-        let identity = match (&options.cert_file, &options.key_file) {
+        trust.identity = match (&options.cert_file, &options.key_file) {
             (Some(cert), Some(key)) => Some(Identity {
                 chain: files::certificates(cert, "--cert-file")?,
                 key: files::key(key)?,
@@ -71,15 +75,28 @@ impl Trust {
             }),
             _ => None,
         };
-        let trust = Self { anchors, identity, insecure: options.insecure, pin: None, seen: Seen::default(), ca_file };
+        trust.insecure = options.insecure;
         trust.client_config(true)?;
         Ok(trust)
     }
 
+    /// These certificates and no others, from a place that is told.
+    fn of(anchors: Vec<CertificateDer<'static>>, source: String) -> Self {
+        Self {
+            anchors,
+            identity: None,
+            insecure: false,
+            pin: None,
+            seen: Seen::default(),
+            ca_file: None,
+            direct: false,
+            sources: vec![source],
+        }
+    }
+
     /// These certificates (DER) and no others, as a kubeconfig's `certificate-authority` means it.
     pub fn only(certificates: Vec<Vec<u8>>) -> Self {
-        let anchors = certificates.into_iter().map(CertificateDer::from).collect();
-        Self { anchors, identity: None, insecure: false, pin: None, seen: Seen::default(), ca_file: None }
+        Self::of(certificates.into_iter().map(CertificateDer::from).collect(), "the given certificates".to_owned())
     }
 
     /// The same from a PEM text; `what` names where it is from.
@@ -87,14 +104,7 @@ impl Trust {
     /// # Errors
     /// Exit 2 where the text holds no certificate.
     pub fn only_pem(text: &[u8], what: &str) -> Result<Self, Failure> {
-        Ok(Self {
-            anchors: files::certificates_in(text, what)?,
-            identity: None,
-            insecure: false,
-            pin: None,
-            seen: Seen::default(),
-            ca_file: None,
-        })
+        Ok(Self::of(files::certificates_in(text, what)?, what.to_owned()))
     }
 
     /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
@@ -102,7 +112,8 @@ impl Trust {
     /// # Errors
     /// Exit 2 where `SSL_CERT_FILE` names a file that cannot be used.
     pub fn system() -> Result<Self, Failure> {
-        Ok(Self { anchors: files::system()?, identity: None, insecure: false, pin: None, seen: Seen::default(), ca_file: None })
+        let (anchors, source) = files::system()?;
+        Ok(Self::of(anchors, source))
     }
 
     /// The same without any check of the peer: only by the user's explicit word.
@@ -122,7 +133,16 @@ impl Trust {
             what: what.clone(),
         });
         let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
-        Self { anchors, identity, insecure: self.insecure, pin: Some(pin.clone()), seen: Seen::default(), ca_file }
+        Self {
+            anchors,
+            identity,
+            insecure: self.insecure,
+            pin: Some(pin.clone()),
+            seen: Seen::default(),
+            ca_file,
+            direct: self.direct,
+            sources: self.sources.clone(),
+        }
     }
 
     /// Also trusts the certificates of a PEM text; `what` names where it is from.
@@ -131,6 +151,7 @@ impl Trust {
     /// Exit 2 where the text holds no certificate.
     pub fn with_anchors(mut self, pem: &[u8], what: &str) -> Result<Self, Failure> {
         self.anchors.extend(files::certificates_in(pem, what)?);
+        self.sources.push(what.to_owned());
         Ok(self)
     }
 
@@ -150,7 +171,31 @@ impl Trust {
     #[must_use]
     pub fn for_another(&self) -> Self {
         let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
-        Self { anchors, identity: None, insecure: self.insecure, pin: None, seen: Seen::default(), ca_file }
+        Self {
+            anchors,
+            identity: None,
+            insecure: self.insecure,
+            pin: None,
+            seen: Seen::default(),
+            ca_file,
+            direct: self.direct,
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// The same trust on the way that the user wants.
+    #[must_use]
+    pub fn by(mut self, route: RouteOptions) -> Self {
+        self.direct = route.no_proxy;
+        self
+    }
+
+    /// The proxy on the way to servers, where there is one.
+    ///
+    /// # Errors
+    /// As [`Proxy::from_environment`].
+    pub fn proxy(&self) -> Result<Option<Proxy>, Failure> {
+        if self.direct { Ok(None) } else { Proxy::from_environment() }
     }
 
     /// Tells `seen` of every certificate that a server shows, trusted or not.
@@ -158,6 +203,18 @@ impl Trust {
     pub fn seen_by(mut self, seen: &Seen) -> Self {
         self.seen = seen.clone();
         self
+    }
+
+    /// What a server's certificate is held against and what is shown to it, for `-v`.
+    pub fn words(&self) -> String {
+        let checked = match self.insecure {
+            true => "not checked (--insecure)".to_owned(),
+            false => format!("checked against {}", self.sources.join(" and ")),
+        };
+        match &self.identity {
+            Some(identity) => format!("{checked}; shown to it: {}", identity.what),
+            None => checked,
+        }
     }
 
     /// Whether certificates are not checked.

@@ -2,6 +2,15 @@
 
 use std::path::PathBuf;
 
+/// The way to every server. The help names it among what all tools have.
+#[derive(clap::Args, Debug, Clone, Copy, Default)]
+#[command(next_help_heading = "Common options")]
+pub struct RouteOptions {
+    /// Reach every server directly, whatever HTTPS_PROXY or a kubeconfig says
+    #[arg(long)]
+    pub no_proxy: bool,
+}
+
 /// Whom to trust and as whom to appear.
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "TLS options")]

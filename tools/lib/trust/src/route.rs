@@ -13,6 +13,8 @@ pub struct Proxy {
     url: Arc<str>,
     address: Arc<str>,
     matcher: Arc<Matcher>,
+    /// What does not go through it on one port alone.
+    ported: Arc<[(u16, Matcher)]>,
 }
 
 impl Proxy {
@@ -30,7 +32,7 @@ impl Proxy {
     }
 
     /// A proxy by its address; `name` says where the address is from, `no` lists what does not go through it: names
-    /// (and all below them), addresses, networks (`10.0.0.0/8`), `*`.
+    /// (and all below them), addresses, networks (`10.0.0.0/8`), each with a port or without, `*`.
     ///
     /// # Errors
     /// As [`Self::from_environment`].
@@ -44,17 +46,25 @@ impl Proxy {
             Some(("http" | "https", _)) => {}
             Some((scheme, _)) => return Err(refuse(&format!("proxies of the kind '{scheme}' are not supported"))),
         }
-        let matcher = Matcher::builder().https(url.to_owned()).no(no.to_owned()).build();
+        let but = |no: String| Matcher::builder().https(url.to_owned()).no(no).build();
+        // The library knows no ports.
+        let (ported, everywhere): (Vec<_>, Vec<_>) = no.split(',').map(str::trim).partition(|entry| port(entry).is_some());
+        let matcher = but(everywhere.join(","));
+        let ported = ported.into_iter().filter_map(port).map(|(host, port)| (port, but(host.to_owned()))).collect();
         let anywhere = http::Uri::from_static("https://host.example/");
         if Matcher::builder().https(url.to_owned()).build().intercept(&anywhere).is_none() {
             return Err(refuse("it is no address"));
         }
-        Ok(Self { url: url.into(), address: address.into(), matcher: Arc::new(matcher) })
+        Ok(Self { url: url.into(), address: address.into(), matcher: Arc::new(matcher), ported })
     }
 
     /// Whether requests to this URL go through it.
     pub fn covers(&self, url: &str) -> bool {
-        url.parse::<http::Uri>().is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
+        url.parse::<http::Uri>().is_ok_and(|uri| {
+            let at = uri.port_u16().unwrap_or(443);
+            self.matcher.intercept(&uri).is_some()
+                && self.ported.iter().all(|(port, matcher)| *port != at || matcher.intercept(&uri).is_some())
+        })
     }
 
     /// Whether the proxy itself is spoken to by TLS.
@@ -71,6 +81,17 @@ impl Proxy {
     pub fn address(&self) -> &str {
         &self.address
     }
+}
+
+/// Host and port of an entry of `NO_PROXY` that has both; an IPv6 address with a port stands in brackets.
+fn port(entry: &str) -> Option<(&str, u16)> {
+    let (host, port) = entry.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((host, port.parse().ok()?))
 }
 
 /// The address without user and password.
@@ -98,10 +119,16 @@ mod tests {
         assert!(!failure.message.contains("canary"));
     }
 
+    const PORTED: &str = "port.example:8443, default.example:443,172.16.0.0/12:5000,[fd00::1]:5000,fe80::/10";
+
     #[test]
-    fn no_proxy_takes_names_addresses_and_networks() {
-        let proxy =
-            Proxy::new("HTTPS_PROXY", "http://u:canary@proxy.example:3128/", "in.example, 10.0.0.0/8,192.168.0.7").unwrap();
+    fn no_proxy_takes_names_addresses_and_networks_with_and_without_ports() {
+        let proxy = Proxy::new(
+            "HTTPS_PROXY",
+            "http://u:canary@proxy.example:3128/",
+            &format!("in.example, 10.0.0.0/8,192.168.0.7,{PORTED}"),
+        )
+        .unwrap();
         assert_eq!(proxy.address(), "http://proxy.example:3128");
         for (url, covered) in [
             ("https://out.example/", true),
@@ -111,6 +138,17 @@ mod tests {
             ("https://11.9.8.7/", true),
             ("https://192.168.0.7:5000/", false),
             ("http://out.example/", false),
+            ("https://port.example:8443/", false),
+            ("https://below.port.example:8443/", false),
+            ("https://port.example/", true),
+            ("https://default.example/", false),
+            ("https://default.example:8443/", true),
+            ("https://10.20.0.1:5000/", false),
+            ("https://172.16.0.1:5000/", false),
+            ("https://172.16.0.1:5001/", true),
+            ("https://[fd00::1]:5000/", false),
+            ("https://[fd00::1]/", true),
+            ("https://[fe80::1]/", false),
         ] {
             assert_eq!(proxy.covers(url), covered, "{url}");
         }

@@ -155,15 +155,16 @@ pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untruste
 /// What [`explained`] says of a server that answers a handshake with something else than TLS.
 pub const NOT_TLS: &str = "it does not speak TLS there (plain HTTP, or another service?)";
 
+/// What [`explained`] says of a server whose TLS is too old.
+pub const OLD_TLS: &str = "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use";
+
 /// Says in an administrator's words what ended a TLS handshake, where a client's error is about one.
 pub fn explained(error: &(dyn StdError + 'static)) -> Option<String> {
     use rustls::AlertDescription as Alert;
     let error = in_chain(error)?;
     Some(match error {
         Error::InvalidMessage(_) => NOT_TLS.to_owned(),
-        Error::PeerIncompatible(_) | Error::AlertReceived(Alert::ProtocolVersion) => {
-            "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use".to_owned()
-        }
+        Error::PeerIncompatible(_) | Error::AlertReceived(Alert::ProtocolVersion) => OLD_TLS.to_owned(),
         Error::AlertReceived(Alert::CertificateRequired) => {
             "it demands a client certificate (--cert-file, --key-file)".to_owned()
         }

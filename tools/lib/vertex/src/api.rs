@@ -46,7 +46,8 @@ impl Api {
     /// Exit 2 for a session or an option that cannot be used; exit 5 where `--endpoint` is another than the session's.
     pub fn open(session: &Session, options: &ApiOptions, console: &Console) -> Result<Self, Failure> {
         let origin = options.origin(session)?;
-        let trust = Trust::load(&options.tls(session))?;
+        let trust = Trust::load(&options.tls(session))?.by(options.route);
+        console.verbose(|| format!("login to '{origin}': the record's session"));
         // Whoever logged in over plain HTTP gave their word for it then.
         let client = Client::new(origin, &trust, true, console)?;
         Self::with(client, session, options.timeout, console)

@@ -31,6 +31,7 @@ pub async fn syslogin(
     console: &Console,
 ) -> Result<SecretString, Failure> {
     let act = format!("log in to '{}' as '{username}'", client.origin());
+    console.verbose(|| format!("login to '{}': user '{username}'", client.origin()));
     match post(client, username, password, time, console).await {
         Ok(answer) => token_of(&answer, &act),
         Err(Error::Status { status, location, .. }) if status.is_redirection() => {

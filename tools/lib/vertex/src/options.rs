@@ -5,7 +5,7 @@ use std::time::Duration;
 use scar_http::Origin;
 use scar_record::Session;
 use scar_tool::{Exit, Failure};
-use scar_trust::TlsOptions;
+use scar_trust::{RouteOptions, TlsOptions};
 
 /// Where VerteX is and how long to wait for it. A session in the record brings all of it: no option is needed.
 #[derive(clap::Args, Debug, Clone)]
@@ -22,6 +22,10 @@ pub struct ApiOptions {
     /// Whom to trust, where it is to differ from the login.
     #[command(flatten)]
     pub tls: TlsOptions,
+
+    /// The way there.
+    #[command(flatten)]
+    pub route: RouteOptions,
 }
 
 impl ApiOptions {

@@ -1,0 +1,124 @@
+//! A registry that has an ECR's name, reached through a proxy that leads there: what ocipush says of ECR's own refusals.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use scar_kit::{Outcome, secret, tool};
+use scar_lab::certs::Certs;
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_lab::proxy::{Manner, Proxy};
+use scar_lab::registry::{Auth, Credentials, Immutable, RegistryOptions};
+use scar_lab::server::Listener;
+use serde_json::json;
+
+use crate::{REPOSITORY, Site};
+
+const HOST: &str = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";
+const ANEW: &str = "aws ecr get-login-password --region us-gov-west-1 | ocipush -u AWS --password-stdin";
+
+/// A password as ECR makes them, that ends then.
+fn password(expiration: i64) -> String {
+    let token = json!({"payload": "canary", "datakey": "x", "version": "2", "type": "DATA_KEY", "expiration": expiration});
+    secret(&STANDARD.encode(token.to_string()))
+}
+
+struct Ecr {
+    site: Site,
+    proxy: Proxy,
+    password: String,
+}
+
+impl Ecr {
+    fn new(immutable: Immutable) -> Self {
+        let certs = Certs::new(&[HOST]);
+        let password = password(4_102_444_800);
+        let site = Site::start(RegistryOptions {
+            listener: Listener::tls(certs.server_config()),
+            auth: Auth::Basic(Credentials::new("AWS", &password)),
+            immutable,
+            ..RegistryOptions::default()
+        });
+        std::fs::write(site.folder.path().join("ca.pem"), certs.ca_pem()).unwrap();
+        let proxy = Proxy::start(Manner::Open);
+        proxy.lead(&format!("{HOST}:443"), site.registry.addr());
+        Self { site, proxy, password }
+    }
+
+    fn push(&self, size: usize, password: &str) -> Outcome {
+        let run = tool("ocipush").arg(HOST).arg(self.site.archive(size)).args(["-u", "AWS", "--password-stdin", "--new-record"]);
+        let run =
+            run.stdin(password).env("HTTPS_PROXY", self.proxy.url()).arg("--ca-file").arg(self.site.folder.path().join("ca.pem"));
+        run.args(["--retries", "2", "--retry-max-wait", "20ms"]).run()
+    }
+}
+
+fn error(status: u16, code: &str, message: &str) -> Action {
+    Action::Answer(Answer::json(status, &json!({"errors": [{"code": code, "message": message}]})))
+}
+
+#[test]
+fn an_archive_goes_to_ecr_with_its_manners() {
+    let ecr = Ecr::new(Immutable::No);
+    // No digest, no location with a manifest; 201 for a chunk, whose range sticks.
+    let bare = Action::edit(|response| {
+        response.headers_mut().remove("docker-content-digest");
+        response.headers_mut().remove("location");
+    });
+    ecr.site.registry.faults().on(Match::put("/v2/**/manifests/*"), Times::Always, bare);
+    let outcome = ecr.push(100_000, &ecr.password);
+    outcome.succeeds();
+    assert_eq!(outcome.json()["artifact"]["registry"], HOST);
+    assert!(ecr.site.tag().is_some());
+    assert!(ecr.proxy.asked().iter().all(|asked| asked.target == format!("{HOST}:443")));
+}
+
+#[test]
+fn p15_a_missing_repository_of_ecr_is_told_with_the_command_that_makes_it() {
+    let ecr = Ecr::new(Immutable::No);
+    let missing =
+        error(404, "NAME_UNKNOWN", "The repository with name 'x' does not exist in the registry with id '123456789012'");
+    let fault = ecr.site.registry.faults().on(Match::post("/v2/**/blobs/uploads/"), Times::Always, missing);
+    ecr.push(10, &ecr.password).exits(3).writes_nothing().says(&format!(
+        "ocipush: hint: create the repository {REPOSITORY} first: aws ecr create-repository --region us-gov-west-1 \
+         --registry-id 123456789012 --repository-name {REPOSITORY}\n"
+    ));
+    assert_eq!(fault.hits(), 1);
+}
+
+#[test]
+fn bad_input_15_an_expired_password_of_ecr_is_told_with_its_end() {
+    let ecr = Ecr::new(Immutable::No);
+    let expired = password(1_733_488_994);
+    let outcome = ecr.push(10, &expired);
+    outcome.exits(4).writes_nothing().says(&format!("the password expired at 2024-12-06T12:43:14Z; a new one: {ANEW}"));
+    // The registry's word counts before this host's clock.
+    let says = error(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.");
+    ecr.site.registry.faults().on(Match::get("/v2/"), Times::Always, says);
+    let outcome = ecr.push(10, &ecr.password);
+    outcome
+        .exits(4)
+        .writes_nothing()
+        .says("has expired")
+        .says(&format!("the password expired at 2100-01-01T00:00:00Z; a new one: {ANEW}"));
+}
+
+#[test]
+fn bad_input_16_a_password_of_another_account_or_region_is_told() {
+    let ecr = Ecr::new(Immutable::No);
+    let elsewhere = password(4_102_444_799);
+    let outcome = ecr.push(10, &elsewhere);
+    outcome.exits(4).writes_nothing().says(
+        "the password holds until 2099-12-31T23:59:59Z: it is of another account than 123456789012 or another region than us-gov-west-1",
+    );
+    let tried = |request: &&scar_lab::log::Request| request.header("authorization").is_some();
+    assert_eq!(ecr.site.registry.log().requests().iter().filter(tried).count(), 1, "a password is tried once");
+}
+
+#[test]
+fn p33_an_immutable_tag_of_ecr_is_told() {
+    let ecr = Ecr::new(Immutable::Ecr);
+    ecr.push(10, &ecr.password).succeeds();
+    let before = ecr.site.tag();
+    ecr.push(10, &ecr.password).succeeds().says("nothing was sent");
+    ecr.push(20, &ecr.password).exits(1).writes_nothing().says("the tag 0.0.0 is protected and holds something else");
+    assert_eq!(ecr.site.tag(), before);
+}

@@ -1,0 +1,156 @@
+//! The way to each server: the proxy that refuses is named, `--no-proxy` goes around it; `-v` tells login, certificates
+//! and route, `-vv` each request and no secret; a peer of old TLS has its own verdict. For every tool.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use scar_kit::{Outcome, Run, TOOLS, tool};
+use scar_lab::proxy::{Manner, Proxy};
+use scar_suites::{KubeSite, Migration, new_record};
+use serde_json::{Value, json};
+
+/// Runs each step of the guide that has a peer; `check` may run a tool as often as it likes before its real run.
+fn steps(mut check: impl FnMut(&Migration, &str, &dyn Fn() -> Run) -> Outcome) {
+    let migration = Migration::new();
+    let mut record = new_record();
+    let record_is_kept = |name: &str| matches!(name, "specman-verify" | "scar-get");
+    for name in TOOLS.into_iter().chain(["scar-get"]) {
+        if name == "mkmanifests" {
+            record = migration.tool(name).record(&record).run().succeeds().json();
+            continue;
+        }
+        let given = match name {
+            "scar-get" => json!({"record": "scar-tools/1", "session": record["session"]}),
+            _ => record.clone(),
+        };
+        let run = || {
+            let run = migration.tool(name).record(&given);
+            if name == "scar-set" { run.arg("--keep-session") } else { run }
+        };
+        let outcome = check(&migration, name, &run);
+        if !record_is_kept(name) {
+            record = outcome.succeeds().json();
+        }
+    }
+}
+
+#[test]
+fn p42_each_tool_names_the_proxy_that_refuses_and_goes_around_it_when_told() {
+    let proxy = Proxy::start(Manner::Refuse);
+    let run_by = |run: Run| run.env("HTTPS_PROXY", proxy.url());
+    steps(|migration, name, run| {
+        let asked = migration.site.requests().len();
+        let before = proxy.asked().len();
+        // specman-wait has a timeout of its own already.
+        let hurry: &[&str] = if name == "specman-wait" { &[] } else { &["--timeout", "3s"] };
+        let refused = run_by(run()).args(hurry).run();
+        assert!([6, 8].contains(&refused.status()), "{refused}");
+        refused.writes_nothing().says(&format!("from the proxy '{}'", proxy.url()));
+        assert!(proxy.asked().len() > before, "{name} went around the proxy");
+        let from_tool = |line: &String| scar_suites::sender(line).is_some_and(|sender| sender == name);
+        assert!(!migration.site.requests()[asked..].iter().any(from_tool), "{name}");
+        let before = proxy.asked().len();
+        let outcome = run_by(run()).arg("--no-proxy").run();
+        outcome.succeeds();
+        assert_eq!(proxy.asked().len(), before, "{name} asked the proxy");
+        outcome
+    });
+}
+
+#[test]
+fn each_tool_tells_login_certificates_and_route_and_scrubs_each_request() {
+    steps(|migration, name, run| {
+        let outcome = run().arg("-vv").run();
+        outcome.succeeds();
+        let stderr = outcome.stderr();
+        let authority = |url: &str| migration.setting(url).trim_start_matches("https://").to_owned();
+        let (login, server) = match name {
+            "scar-secret-rm" | "specman-wait" | "specman-verify" => {
+                ("as user 'lab'".to_owned(), migration.site.kube_server.authority())
+            }
+            "ocipush" => {
+                (format!("user '{}' from the options", migration.setting("OCI_USERNAME")), authority("OCI_PACK_REGISTRY"))
+            }
+            "vertex-login" => (format!("user '{}'", migration.setting("VERTEX_USERNAME")), authority("VERTEX_ENDPOINT")),
+            _ => ("the record's session".to_owned(), authority("VERTEX_ENDPOINT")),
+        };
+        assert!(stderr.contains(&login), "{name}: no login ({login}) in {stderr}");
+        let certificate = format!("the certificate of 'https://{server}");
+        assert!(stderr.contains(&certificate), "{name}: no trust ({certificate}) in {stderr}");
+        assert!(stderr.contains("checked against "), "{name}: {stderr}");
+        let route = [format!("'https://{server}' is reached directly"), format!("the cluster is 'https://{server}/', as")];
+        assert!(route.iter().any(|route| stderr.contains(route)), "{name}: no route in {stderr}");
+        let requests = stderr
+            .lines()
+            .filter(|line| ["GET ", "POST ", "PUT ", "DELETE ", "HEAD "].iter().any(|method| line.contains(method)));
+        assert!(requests.count() > 0, "{name}: no request in {stderr}");
+        outcome
+    });
+}
+
+/// A server that knows TLS 1.1 alone, as its first and only word.
+struct Old {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Old {
+    fn start() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        std::thread::spawn(move || {
+            for stream in socket.incoming() {
+                let mut stream = stream.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                // Its hello: TLS 1.1, no session, AES128-SHA, no compression (RFC 4346, 7.4.1.3).
+                let body = [&[3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
+                let hello = [&[2, 0, 0, body.len() as u8][..], &body].concat();
+                let record = [&[22, 3, 2, 0, hello.len() as u8][..], &hello].concat();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(&record);
+                let _ = stream.read(&mut [0; 4096]);
+            }
+        });
+        Self { port, connections }
+    }
+
+    #[track_caller]
+    fn refused(&self, run: Run) {
+        let before = self.connections.load(Ordering::SeqCst);
+        let outcome = run.run();
+        outcome.exits(5).writes_nothing().says("it offers neither TLS 1.2 nor 1.3").says("must be set up for TLS 1.2 or 1.3");
+        assert_eq!(self.connections.load(Ordering::SeqCst) - before, 1, "tried again: {outcome}");
+    }
+}
+
+#[test]
+fn p3_a_server_of_old_tls_is_refused_by_each_tool_at_once() {
+    let old = Old::start();
+    let url = format!("https://127.0.0.1:{}", old.port);
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.tgz");
+    std::fs::write(&archive, [0x1f, 0x8b, 0]).unwrap();
+    let password = folder.path().join("pw");
+    std::fs::write(&password, "canary-old-tls").unwrap();
+    scar_kit::secret("canary-old-tls");
+    old.refused(tool("ocipush").arg(format!("127.0.0.1:{}", old.port)).arg(&archive).arg("--new-record"));
+    old.refused(tool("vertex-login").arg(&url).arg("--password-file").arg(&password).record(&new_record()));
+    let session = json!({"endpoint": url, "authorization": "canary-old-tls", "insecure": false});
+    old.refused(tool("scar-get").record(&json!({"record": "scar-tools/1", "session": session})));
+    let site = KubeSite::new(0);
+    site.configure(|config| {
+        *config = scar_lab::kube::Kubeconfig::new(&url, scar_lab::kube::Ca::Inline(site.certs.ca_pem().into()))
+    });
+    let record: Value = new_record();
+    old.refused(site.tool("scar-secret-rm").record(&record));
+    old.refused(site.tool("specman-wait").args(["--new-record", "--timeout", "5s"]));
+    let home = tempfile::tempdir().unwrap();
+    let run = tool("ecr-password").home(home.path()).env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "AKIAOLD");
+    let run = run.env("AWS_SECRET_ACCESS_KEY", "canary-old-tls").args(["--region", "us-east-1", "--endpoint-url", &url]);
+    old.refused(run);
+}
