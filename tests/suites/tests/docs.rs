@@ -169,6 +169,31 @@ fn the_pages_fit_80_columns() {
     }
 }
 
+/// On a terminal without man and mandoc a tool shows its page by itself: the same text, in no more than 80 columns.
+#[test]
+fn the_text_in_the_binary_is_that_of_mandoc() {
+    let (Some(mandoc), Some(sh), Some(setsid)) = (peer("mandoc"), peer("sh"), peer("setsid")) else { return };
+    let path = tempfile::TempDir::new().unwrap();
+    std::os::unix::fs::symlink(sh, path.path().join("sh")).unwrap();
+    std::os::unix::fs::symlink(setsid, path.path().join("setsid")).unwrap();
+    // Where a line ends is each one's own affair, and so is the opening quote.
+    let text = |shown: &str| shown.split_whitespace().collect::<String>().replace('`', "'");
+    for name in programs().filter(|name| *name != "scar-migrate") {
+        let outcome = tool(name).arg("--man").env("PATH", path.path()).stdout_terminal().run();
+        let own = outcome.succeeds().screen();
+        let page = workspace().join(format!("man/{name}.1"));
+        let shown = program(&mandoc).args(["-T", "ascii", "-O", "width=78"]).arg(page).run().succeeds().stdout();
+        let plain = without_overstrikes(&shown);
+        let lines: Vec<_> = plain.trim_end().lines().collect();
+        let [_, lines @ .., _] = lines.as_slice() else { panic!("{name}: an empty page") };
+        assert!(own.lines().all(|line| line.chars().count() <= 80), "{name}: {own}");
+        let (own, theirs) = (text(&own), text(&lines.concat()));
+        let differ = own.bytes().zip(theirs.bytes()).position(|(own, theirs)| own != theirs);
+        let from = |text: &str| differ.map(|at| text.chars().skip(at.saturating_sub(40)).take(60).collect::<String>());
+        assert!(own == theirs, "{name}: own {:?}, mandoc's {:?}", from(&own), from(&theirs));
+    }
+}
+
 /// Bold and underlined characters as the characters alone.
 fn without_overstrikes(text: &str) -> String {
     let mut plain = String::new();

@@ -28,6 +28,7 @@ mod console;
 mod duration;
 mod failure;
 mod help;
+mod mdoc;
 mod options;
 mod page;
 pub mod signal;
