@@ -52,11 +52,7 @@ pub(crate) async fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
             Exit::Absent,
             format!("{act}: no pod of StatefulSet '{}' appeared within {limit}", wait.options.statefulset),
         );
-        return failure.hint(format!(
-            "see what keeps it: kubectl describe statefulset {} --namespace {}",
-            wait.options.statefulset,
-            wait.cluster.namespace()
-        ));
+        return failure.hint(describe_set(wait));
     }
     let missing: Vec<&str> = replicas.iter().filter(|(_, replica)| replica.persisted.is_none()).map(|(name, _)| *name).collect();
     let missing =
@@ -67,12 +63,20 @@ pub(crate) async fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     }
     match hint(wait, &replicas).await {
         Some(hint) => failure.hint(hint),
-        None => failure.hint(format!(
-            "see its log: kubectl logs --namespace {} {}; wait on with a longer --timeout",
-            wait.cluster.namespace(),
-            replicas.iter().find(|(_, replica)| replica.persisted.is_none()).map_or("specman-0", |(name, _)| name)
-        )),
+        None => failure.hint(match replicas.iter().find(|(_, replica)| replica.persisted.is_none()) {
+            Some((_, Replica { pod: None, .. })) => describe_set(wait),
+            missing => format!(
+                "see its log: kubectl logs --namespace {} {}; wait on with a longer --timeout",
+                wait.cluster.namespace(),
+                missing.map_or("specman-0", |(name, _)| name)
+            ),
+        }),
     }
+}
+
+fn describe_set(wait: &Wait<'_>) -> String {
+    let (set, namespace) = (&wait.options.statefulset, wait.cluster.namespace());
+    format!("see what keeps it: kubectl describe statefulset {set} --namespace {namespace}")
 }
 
 async fn hint(wait: &Wait<'_>, replicas: &[(&str, &Replica)]) -> Option<String> {

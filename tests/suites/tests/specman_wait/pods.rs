@@ -123,3 +123,14 @@ fn w8_a_log_that_the_cluster_cannot_reach_is_told_with_its_words() {
     outcome.exits(8).writes_nothing().says(", no log line; its log cannot be read: GET SERVER");
     outcome.says("500 Internal Server Error: Get \"https://192.0.2.10:10250/containerLogs/");
 }
+
+#[test]
+fn w8_a_replica_that_is_gone_and_does_not_come_back_has_no_log_to_look_at() {
+    let site = KubeSite::new(1);
+    site.cluster.pause_controller(true);
+    let running = following(&site, tool(&site).args(["--timeout", "4s"]), "specman-0");
+    site.cluster.replace_pod("specman-0");
+    let outcome = running.wait();
+    outcome.exits(8).writes_nothing().says("  specman-0: there is no such pod");
+    outcome.says("hint: see what keeps it: kubectl describe statefulset specman --namespace hubble-system\n");
+}

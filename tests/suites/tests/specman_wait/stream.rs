@@ -51,7 +51,6 @@ fn w3_a_stream_that_ends_or_breaks_is_reopened_without_losing_a_line() {
     }
     assert!(!running.is_over());
     site.cluster.cut_streams("specman-0", Cut::Break);
-    // W6: said in the gap, in the same second as the cut.
     persist(&site, "specman-0");
     let outcome = running.wait();
     done(&outcome, &["specman-0"]);
@@ -206,4 +205,20 @@ fn w3_a_line_from_the_future_hides_none_that_follow() {
     assert!(site.cluster.wait_for_streams("specman-0", 0, SOON));
     persist(&site, "specman-0");
     done(&running.wait(), &["specman-0"]);
+}
+
+/// Said while no stream was open, and stamped as the last line was that the one before brought.
+#[test]
+fn w6_a_marker_in_the_gap_of_a_cut_and_of_the_same_moment_is_found() {
+    let site = KubeSite::new(1);
+    let running = following(&site, tool(&site), "specman-0");
+    let now = Timestamp::now();
+    site.cluster.line_at("specman-0", now, &info_at(now, "Downloading 0.0.0"));
+    let gap = Action::Answer(Answer::status(503));
+    let gap = site.server.faults().on(Match::get("/**/log").query("follow"), Times::First(2), gap);
+    site.cluster.cut_streams("specman-0", Cut::Break);
+    assert!(site.cluster.wait_for_streams("specman-0", 0, SOON));
+    site.cluster.line_at("specman-0", now, &info_at(now, "Persisting 0.0.0"));
+    done(&running.wait(), &["specman-0"]);
+    assert_eq!(gap.hits(), 2);
 }
