@@ -114,6 +114,16 @@ impl Certs {
         self.authority.sign(expired(self.leaf(Eku::ServerAuth)))
     }
 
+    /// Good in every respect, but its end is two or three days away.
+    pub fn ending_soon(&self) -> Pair {
+        let mut params = self.leaf(Eku::ServerAuth);
+        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
+        let end = end.to_zoned(jiff::tz::TimeZone::UTC);
+        let (month, day) = (end.month().unsigned_abs(), end.day().unsigned_abs());
+        params.not_after = date_time_ymd(end.year().into(), month, day);
+        self.authority.sign(params)
+    }
+
     /// Signed by the authority, but for `other.example` alone.
     pub fn wrong_name(&self) -> Pair {
         self.named(&["other.example"])

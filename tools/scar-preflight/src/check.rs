@@ -32,8 +32,21 @@ pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<Stri
 
 /// What stands in the way, in the words of the failure that a tool would end with. `side` spells the options.
 pub(crate) fn failed(name: &str, failure: Failure, side: Side) -> Check {
-    let found = [vec![failure.message], failure.details].concat().join("; ");
-    Check { hint: failure.hint.map(|hint| side.spell(&hint)), ..line(name, CheckResult::Blocked, found) }
+    let hint = failure.hint.map_or_else(|| way_out(failure.exit).to_owned(), |hint| side.spell(&hint));
+    blocked(name, [vec![failure.message], failure.details].concat().join("; "), hint)
+}
+
+/// The way out of a failure that names none.
+fn way_out(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Misuse => "correct the setting, or the file that it names",
+        Exit::Refused => "use the login of a user who may do this, or have this one be given the right",
+        Exit::Absent => "see that it is there, or that the setting names the right one",
+        Exit::Unsafe => "use https:// and a server that is trusted",
+        Exit::Mismatch => "see whether the setting names the right server, and whether a proxy answers in its place",
+        Exit::Unreachable | Exit::TimedOut => "check address, route and firewall (HTTPS_PROXY, NO_PROXY), or try again",
+        Exit::Failed | Exit::Interrupted | Exit::Terminated => "mend what it says",
+    }
 }
 
 /// The lines that hang on one that is blocked.
@@ -107,6 +120,16 @@ mod tests {
         );
         assert_eq!(Side::Registry.spell("--plain-http speaks"), "--registry-plain-http speaks");
         assert_eq!(Side::Own.spell(hint), hint);
+    }
+
+    #[test]
+    fn what_is_blocked_has_a_way_out_always() {
+        let failure = Failure::misuse("read 'x': no such file").detail("more");
+        let check = failed("a.b", failure.clone(), Side::Platform);
+        assert_eq!((check.result, check.found.as_str()), (CheckResult::Blocked, "read 'x': no such file; more"));
+        assert!(check.hint.is_some_and(|hint| hint.starts_with("correct the setting")));
+        let hint = failed("a.b", failure.hint("use --ca-file FILE"), Side::Platform).hint;
+        assert_eq!(hint.as_deref(), Some("use --vertex-ca-file FILE"));
     }
 
     #[test]

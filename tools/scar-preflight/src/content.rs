@@ -147,7 +147,7 @@ fn note(tree: &mut Tree, root: &Path, path: &Path, data: &Metadata, now: SystemT
     if accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_err() {
         tree.unreadable.push(name);
     }
-    // A time to come is none of "in the last minutes", but it is no quiet either.
+    // A time to come is of a wrong clock, not of the last minutes.
     let fresh = data.modified().is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age < FRESH));
     if fresh {
         tree.fresh.push(name);

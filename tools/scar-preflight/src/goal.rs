@@ -115,8 +115,12 @@ impl Options {
             None => {
                 let username = self.vertex.vertex_username.clone().or_else(|| set("VERTEX_USERNAME"));
                 let file = self.vertex.vertex_password_file.clone().or_else(|| set("VERTEX_PASSWORD_FILE").map(Into::into));
+                let username = username.unwrap_or_else(|| "admin".to_owned());
+                if username.is_empty() || username.chars().any(char::is_control) {
+                    return Err(Failure::misuse(format!("log in as '{username}': that is no user name")));
+                }
                 let password = file.map(|path| secret_file(&path, "the password file", console)).transpose();
-                Way::Password { username: username.unwrap_or_else(|| "admin".to_owned()), password }
+                Way::Password { username, password }
             }
         };
         let seen = Seen::default();

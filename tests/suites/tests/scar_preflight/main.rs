@@ -7,10 +7,15 @@ mod rig;
 use std::time::Duration;
 
 use rig::{Rig, but, is_allowed, lines, says};
-use scar_kit::{find_secrets, tool};
+use scar_kit::{docker_registry, find_secrets, tool};
+use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::kube::{Access, Rule};
-use scar_suites::new_record;
+use scar_lab::proxy::{Manner, Proxy};
+use scar_lab::registry::{LabRegistry, RegistryOptions};
+use scar_lab::server::Listener;
+use scar_lab::site::SiteOptions;
+use scar_suites::{Migration, new_record};
 use serde_json::{Value, json};
 
 #[test]
@@ -287,7 +292,92 @@ fn links_and_fresh_files_are_told_by_name() {
 }
 
 #[test]
-fn a_clock_that_is_off_and_a_certificate_that_ends_soon_are_told() {
+fn a_certificate_that_ends_soon_is_told() {
+    let certs = Certs::new(&[]);
+    let listener = Listener::tls(certs.ending_soon().server_config());
+    let registry = LabRegistry::start(RegistryOptions { listener, ..RegistryOptions::default() });
+    let folder = tempfile::TempDir::new().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, certs.ca_pem()).unwrap();
+    let run = tool("scar-preflight").args(["--only", "registry", "--reference", &registry.authority()]);
+    let outcome = run.arg("--registry-ca-file").arg(&ca).run();
+    assert_eq!(lines(&outcome.succeeds().stderr())["network.certificates"], "warning", "{outcome}");
+    says(&outcome, &format!("{} ends at ", registry.authority()));
+    says(&outcome, "none is asked for");
+}
+
+#[test]
+fn the_route_names_the_proxy() {
+    let rig = Rig::new();
+    let proxy = Proxy::start(Manner::Open);
+    let vertex = rig.migration.setting("VERTEX_ENDPOINT").replace("https://", "");
+    let run = rig.call(&[]).env("HTTPS_PROXY", proxy.url());
+    let outcome = run.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+    says(&outcome, &format!("{vertex} through '{}'", proxy.url()));
+    let outcome = rig.call(&[]).env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.0/8").run();
+    outcome.succeeds();
+    says(&outcome, &format!("{vertex} directly"));
+
+    let refusing = Proxy::start(Manner::Refuse);
+    let outcome = rig.call(&[]).env("HTTPS_PROXY", refusing.url()).run();
+    outcome.exits(3);
+    let found = lines(&outcome.stderr());
+    let blocked: Vec<_> = found.iter().filter(|(_, result)| *result == "blocked").map(|(name, _)| name.as_str()).collect();
+    assert_eq!(blocked, ["cluster.reached", "platform.reached", "registry.reached"], "{outcome}");
+    says(&outcome, "from the proxy");
+}
+
+/// Debian's registry with Basic, and two Specmans.
+#[test]
+fn debians_registry_is_found_ready_and_keeps_no_upload() {
+    let Some(registry) = docker_registry() else { return };
+    let rig = Rig { migration: Migration::on_docker(&registry) };
+    rig::age(&rig.migration.tree());
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+    says(&outcome, "allowed: an upload was opened, and cancelled");
+    let log = registry.log();
+    assert!(log.iter().any(|line| line.contains("DELETE") && line.contains("/blobs/uploads/")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("\"PUT ") || line.contains("\"PATCH ")), "{log:#?}");
+}
+
+#[test]
+fn a_console_that_hides_passwords_is_told_where_the_registrys_is_not_at_hand() {
+    let rig = Rig::on(SiteOptions { vertex_hides_passwords: true, replicas: 2, ..SiteOptions::default() });
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+    says(&outcome, "its password is not shown: an undo will ask for it");
+    says(&outcome, "specman-0 is ready, specman-1 is ready");
+    let outcome =
+        rig.run_with(&[("--only", Some("platform")), ("--registry-username", None), ("--registry-password-file", None)]);
+    assert_eq!(lines(&outcome.succeeds().stderr())["platform.flag"], "warning", "{outcome}");
+    says(&outcome, "pack-registry-set -u 'robot$packs' --password-file FILE");
+}
+
+/// A host's own login files serve, and the line names the one that won.
+#[test]
+fn the_registrys_login_is_named_with_its_source() {
+    let rig = Rig::new();
+    let password = std::fs::read_to_string(rig.migration.setting("OCI_PASSWORD_FILE")).unwrap();
+    let pair = base64(&format!("robot$packs:{}", password.trim_end()));
+    scar_kit::secret(&pair);
+    let file = rig.migration.folder().join("config.json");
+    let auths = json!({"auths": {rig.migration.setting("OCI_PACK_REGISTRY"): {"auth": pair}}});
+    std::fs::write(&file, auths.to_string()).unwrap();
+    let without = [("--registry-username", None), ("--registry-password-file", None), ("--registry-config", file.to_str())];
+    let outcome = rig.run_with(&without);
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+    says(&outcome, "user 'robot$packs' from '");
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+#[test]
+fn a_clock_that_is_off_is_told() {
     let rig = Rig::new();
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     rig.migration.site.vertex_server.faults().on(Match::any("/**"), Times::Always, Action::set_header("date", date));
