@@ -80,7 +80,7 @@ fn scar_migrate_keeps_none_in_state_log_and_record() {
     migration.site.write_environment(&config);
     let state = migration.folder().join("state");
     let outcome = program(workspace().join("shell/scar-migrate"))
-        .args(["-vv", "-c"])
+        .args(["-vv", "--yes", "-c"])
         .arg(&config)
         .arg("--state")
         .arg(&state)

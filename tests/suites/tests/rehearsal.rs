@@ -51,8 +51,9 @@ fn the_sample_tree_migrates_and_every_file_is_served() {
         assert!(text.contains(line), "no line: {line}\n{outcome}");
     }
     assert!(!text.contains("Building"), "{outcome}");
-    for (number, step) in ["secret", "archive", "push", "login", "flag", "wait", "set"].into_iter().enumerate() {
-        outcome.says(&format!("scar-migrate: step {} of 7, {step}: ", number + 1));
+    let steps = ["preflight", "secret", "archive", "push", "login", "flag", "wait", "verify", "set"];
+    for (number, step) in steps.into_iter().enumerate() {
+        outcome.says(&format!("scar-migrate: step {} of 9, {step}: ", number + 1));
     }
     leaves_nothing(folder.path());
 }
@@ -80,7 +81,7 @@ fn a_migration_that_fails_fails_the_rehearsal_and_leaves_nothing() {
     let (folder, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let Some(run) = rehearse(folder.path()) else { return };
     let outcome = run.arg(tree.path()).run();
-    outcome.exits(2).says("scar-migrate: error: step 2 of 7, archive, ended with status 2\n");
+    outcome.exits(3).says("scar-migrate: error: step 1 of 9, preflight, ended with status 3\n");
     assert!(!outcome.stdout().contains("== After"), "{outcome}");
     leaves_nothing(folder.path());
 }
@@ -98,7 +99,7 @@ fn a_folder_that_is_none_is_refused() {
 /// As Ctrl-C on a terminal does it: to the script and to all that it started.
 #[test]
 fn ctrl_c_at_any_time_leaves_nothing() {
-    for moment in ["== Before", "step 1 of 7", "step 3 of 7", "== After"] {
+    for moment in ["== Before", "step 2 of 9", "step 4 of 9", "== After"] {
         let folder = TempDir::new().unwrap();
         let Some(run) = rehearse(folder.path()) else { return };
         let mut running = run.start();

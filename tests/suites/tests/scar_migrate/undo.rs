@@ -1,0 +1,150 @@
+//! The way back, from wherever a run came to, and from the middle of the way back itself.
+
+use std::time::Duration;
+
+use scar_kit::Signal;
+use scar_lab::faults::{Action, Match, Times};
+use scar_lab::site::{OLD_SCAR, REPOSITORY, SECRET, SiteOptions};
+use scar_suites::Migration;
+use serde_json::{Value, json};
+
+use crate::{migrate, server, state};
+
+/// A site whose tag holds an older artifact.
+fn pushed_before() -> Migration {
+    let migration = Migration::new();
+    migration.site.registry.as_ref().unwrap().seed(REPOSITORY, "0.0.0", b"\x1f\x8bof an earlier release");
+    migration
+}
+
+/// What undo brings back: all of the site but what has run or was made anew by the platform.
+fn brought_back(migration: &Migration) -> Value {
+    let state = migration.site.state();
+    let tag = migration.site.registry.as_ref().unwrap().store().tag(REPOSITORY, "0.0.0");
+    json!({"scar": state["scar"], "pack_registry": state["pack_registry"], "tag": tag, "secret": state["secret"]["present"]})
+}
+
+fn data(migration: &Migration) -> Value {
+    let secret = migration.site.cluster.object("secrets", "hubble-system", SECRET);
+    secret.map(|secret| secret["data"].clone()).unwrap_or_default()
+}
+
+/// Runs up to a step: stopped where the next begins.
+fn run_until(migration: &Migration, next: &str) {
+    let mut running = migrate(migration).start();
+    running.until(next);
+    running.signal_group(Signal::KILL);
+    running.wait().exits(137);
+}
+
+#[test]
+fn f5_undo_after_every_step_leads_back_to_the_state_before() {
+    let next = [
+        "step 2 of 9",
+        "step 3 of 9",
+        "step 4 of 9",
+        "step 6 of 9",
+        "step 7 of 9",
+        "step 8 of 9",
+        "step 9 of 9",
+        "scar-migrate: done in",
+    ];
+    for next in next {
+        let migration = pushed_before();
+        let (before, secret) = (brought_back(&migration), data(&migration));
+        run_until(&migration, next);
+        let flagged = state(&migration).join("backup-pack-registry.json").exists();
+        let outcome = migrate(&migration).arg("undo").run();
+        outcome.succeeds();
+        assert_eq!(brought_back(&migration), before, "stopped at {next}\n{outcome}");
+        match flagged {
+            true => outcome.says("that one stays; the old one is in '"),
+            false => {
+                assert_eq!(data(&migration), secret, "stopped at {next}\n{outcome}");
+                &outcome
+            }
+        };
+        migrate(&migration).arg("undo").run().succeeds().says("nothing to undo: '[STATE]' holds no backup\n");
+    }
+}
+
+#[test]
+fn f5_an_undo_that_is_killed_anywhere_is_run_again() {
+    for (moment, held) in [
+        ("undo step 9 of 9, set", Some(("vertex", Match::put("/v1/system/config/scar")))),
+        ("undo step 6 of 9, flag", Some(("vertex", Match::put("/v1/registries/**")))),
+        ("undo step 2 of 9, secret", None),
+        ("undo step 4 of 9, push", Some(("registry", Match::put("/v2/**")))),
+        ("holds '", None),
+    ] {
+        let migration = pushed_before();
+        let before = brought_back(&migration);
+        migrate(&migration).run().succeeds();
+        // The request is done, and the tool never hears of it.
+        if let Some((name, request)) = &held {
+            server(&migration, name).faults().on(request.clone(), Times::First(1), Action::Delay(Duration::from_millis(300)));
+        }
+        let mut running = migrate(&migration).arg("undo").start();
+        running.until(moment);
+        if held.is_some() {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        running.signal_group(Signal::KILL);
+        running.wait().exits(137);
+        // Half of the way back is no place to go on from.
+        migrate(&migration)
+            .run()
+            .exits(2)
+            .says("an undo of '[STATE]' was begun and is not at its end\n")
+            .says("finish it first: ");
+        migrate(&migration).arg("undo").run().succeeds().says("undone; records and backups are in '[STATE]/undone-");
+        assert_eq!(brought_back(&migration), before, "killed at {moment}");
+    }
+}
+
+/// And the site of a run after it is that of the run before it.
+#[test]
+fn f5_a_run_an_undo_and_a_run_end_where_the_first_run_did() {
+    let migration = Migration::on(SiteOptions { vertex_hides_passwords: true, ..SiteOptions::default() });
+    let comparable = |migration: &Migration| {
+        let mut state = migration.site.state();
+        state["secret"]["uid"] = Value::Null;
+        state["jobs"] = Value::Null;
+        state
+    };
+    let start = brought_back(&migration);
+    let first = migrate(&migration).run().succeeds().json();
+    let after = comparable(&migration);
+    let undone = migrate(&migration).arg("undo").run();
+    undone.succeeds().says("was not there before; it stays, ").says("sync jobs that were started are not taken back");
+    let mut expected = start;
+    expected["tag"] = brought_back(&migration)["tag"].clone();
+    assert_eq!(brought_back(&migration), expected);
+    assert_eq!(migration.site.state()["scar"]["endpoint"], OLD_SCAR);
+    let second = migrate(&migration).run().succeeds().json();
+    assert_eq!(comparable(&migration), after);
+    for section in ["archive", "pack_registry", "scar"] {
+        let without = |record: &Value| {
+            let mut section = record[section].clone();
+            section.as_object_mut().unwrap().remove("backup");
+            section
+        };
+        assert_eq!(without(&second), without(&first), "{section}");
+    }
+}
+
+#[test]
+fn undo_asks_shows_and_needs_no_more_than_it_undoes() {
+    let migration = pushed_before();
+    migrate(&migration).arg("push").run().succeeds();
+    let pushed = brought_back(&migration);
+    let undo = || crate::at(&migration, &state(&migration)).arg("undo");
+    undo().run().exits(2).says("no terminal to ask on before the site is changed");
+    undo().arg("--dry-run").run().succeeds().says("ocipush: would move the tag ");
+    assert_eq!(brought_back(&migration), pushed);
+    let outcome = undo().stderr_terminal().answer("Go on? [y/N] ", "y\n").run();
+    outcome.succeeds();
+    assert!(outcome.screen().contains("What was done is taken back: push. Go on?"), "{outcome}");
+    assert_ne!(brought_back(&migration), pushed);
+    assert_eq!(migration.site.vertex_server.log().requests().len(), 0);
+}
