@@ -45,7 +45,7 @@ fn leaves_none(folder: &Path) {
         let found = find_secrets(&std::fs::read(entry.path()).unwrap());
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
         let name = entry.file_name().to_str().unwrap();
-        let backup = mode == 0o600 && ["scar", "secret", "pack-registry"].iter().any(|what| name.starts_with(what));
+        let backup = mode == 0o600 && ["backup-", "scar", "secret", "pack-registry"].iter().any(|what| name.starts_with(what));
         let backup = backup && name.ends_with(".json");
         assert!(found.is_empty() || backup, "{found:?} in {} (mode {mode:o})", entry.path().display());
     }

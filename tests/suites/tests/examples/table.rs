@@ -4,7 +4,7 @@
 pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
 /// Files that examples read, each with the commands that make it. One may read another.
-pub(crate) const FILES: [(&str, &str); 16] = [
+pub(crate) const FILES: [(&str, &str); 17] = [
     ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
     ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
     ("flag.json", "vertex-login https://vertex.example <push.json | pack-registry-set --drop-session >flag.json"),
@@ -21,6 +21,12 @@ pub(crate) const FILES: [(&str, &str); 16] = [
     ("/root/ecr.password", "ecr-password --region us-east-1 >/root/ecr.password"),
     ("/root/vertex.password", "cp \"$VERTEX_PASSWORD_FILE\" /root/vertex.password"),
     ("/root/vertex.kubeconfig", "cp \"$KUBECONFIG\" /root/vertex.kubeconfig"),
+    (
+        "sites",
+        "mkdir north; printf '%s\\n' SCAR_CONTENT=/var/www/html OCI_PACK_REGISTRY=harbor.example \\
+        VERTEX_ENDPOINT=https://vertex.example VERTEX_PASSWORD_FILE=\"$VERTEX_PASSWORD_FILE\" KUBECONFIG=\"$KUBECONFIG\" \\
+        >north/site.conf; echo north >sites",
+    ),
     ("harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" harbor.password"),
     ("admin.kubeconfig", "cp \"$KUBECONFIG\" admin.kubeconfig"),
     ("specman.pem", "cp \"$SSL_CERT_FILE\" specman.pem"),
@@ -34,9 +40,15 @@ pub(crate) const BEFORE: [(&str, &str, &str); 3] = [
     ("scar-get.1", "vertex-login https://vertex.example |\n  scar-get --validate --expect", "test -s record.json"),
 ];
 
-/// ORAS cannot be had as a package: its command is shown, and skopeo's beside it is run.
-pub(crate) const NOT_RUN: [(&str, &str); 1] =
-    [("scar-tools.7", "oras push \\\n  harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0 \\\n  manifests.tgz")];
+/// ORAS cannot be had as a package: its command is shown, and skopeo's beside it is run. No other host is at hand.
+pub(crate) const NOT_RUN: [(&str, &str); 2] = [
+    ("scar-tools.7", "oras push \\\n  harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0 \\\n  manifests.tgz"),
+    (
+        "scar-tools.7",
+        "parallel --sshloginfile hosts --nonall --tag \\\n  'scar-migrate -c site.conf --yes >/dev/null;\n   \
+         tail -n 1 .local/state/scar-tools/scar-migrate.log'",
+    ),
+];
 
 /// Displays that are no commands: page and beginning.
 pub(crate) const SHOWN: [(&str, &str); 1] = [("scar-record.5", "{\n  \"record\": \"scar-tools/1\"")];

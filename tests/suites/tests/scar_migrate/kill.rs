@@ -23,6 +23,7 @@ impl Random {
 }
 
 /// A seed that SCAR_KILL_SEED may set, to see a failure again.
+#[allow(clippy::disallowed_methods)]
 fn seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     std::env::var("SCAR_KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now)
