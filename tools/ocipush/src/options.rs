@@ -45,7 +45,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
     pub(crate) title: String,
 
-    /// Take what is there already into the record, and send nothing; without REFERENCE, where the record says
+    /// Take what is there into the record; send nothing
     #[arg(long, conflicts_with = "oci_layout")]
     pub(crate) adopt: bool,
 
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["adopt", "oci_layout"])]
     pub(crate) backup: Option<PathBuf>,
 
-    /// Bring the tag back to what it held before the push that wrote FILE with --backup
+    /// Bring the tag back to what --backup FILE kept
     #[arg(long, value_name = "FILE", conflicts_with_all = ["reference", "adopt", "backup", "oci_layout", "base_path", "title", "chunk_size"])]
     undo: Option<PathBuf>,
 
@@ -77,7 +77,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
     pub(crate) stall_timeout: Duration,
 
-    /// Give up after so long in all [never while bytes move]
+    /// Give up after so long in all [never]
     #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -89,7 +89,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HOST[:PORT]")]
     trust_realm: Vec<String>,
 
-    /// Also send the archive (never the login) to HOST[:PORT], where the registry points there
+    /// Also send the archive there, never the login
     #[arg(long, value_name = "HOST[:PORT]")]
     trust_upload: Vec<String>,
 

@@ -12,12 +12,10 @@ use scar_trust::{RouteOptions, TlsOptions};
 
 const EXAMPLES: &str = "\
 Examples:
-  Harbor, on a host that sees all of the site:
-    scar-preflight --content /var/www/html --reference harbor.example \\
-      --endpoint https://vertex.example
-  ECR, on the file server's host:
-    scar-preflight --only content --only registry --content /var/www/html \\
-      --reference 123456789012.dkr.ecr.us-east-1.amazonaws.com";
+  scar-preflight --content /var/www/html --reference harbor.example \\
+    --endpoint https://vertex.example
+  scar-preflight --only content --only registry --content /var/www/html \\
+    --reference 123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
 /// A part of the site.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub(crate) enum Only {
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {
-    /// Only platform, cluster, content or registry (repeatable)
+    /// Check platform, cluster, content or registry only
     #[arg(long, value_name = "SIDE", hide_possible_values = true)]
     pub(crate) only: Vec<Only>,
 

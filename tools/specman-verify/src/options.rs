@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(value_name = "FILE|DIR")]
     pub(crate) source: Option<PathBuf>,
 
-    /// Reach Specman here, not through port-forwards of the cluster
+    /// Reach Specman here, without the cluster
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
@@ -109,7 +109,7 @@ struct RegistryOptions {
     #[arg(short, long, value_name = "USER")]
     username: Option<String>,
 
-    /// Read the registry's password from FILE (also /dev/fd/N)
+    /// Read the registry's password from FILE
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
@@ -117,7 +117,7 @@ struct RegistryOptions {
     #[arg(long, value_name = "FILE")]
     registry_config: Option<PathBuf>,
 
-    /// Also trust the certificates in FILE (PEM) for the registry
+    /// Trust FILE (PEM) for the registry
     #[arg(long, value_name = "FILE")]
     registry_ca_file: Option<PathBuf>,
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Cluster options")]
 pub struct ClusterOptions {
-    /// Kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's service account]
+    /// The cluster [$KUBECONFIG, ~/.kube/config, the pod's]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 

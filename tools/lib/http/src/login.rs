@@ -25,7 +25,7 @@ pub struct LoginOptions {
     #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
     pub password_file: Option<PathBuf>,
 
-    /// Read the password from standard input (then no record is read)
+    /// Read the password, and no record, from stdin
     #[arg(long)]
     pub password_stdin: bool,
 }

@@ -30,12 +30,14 @@ pub(crate) fn render(command: &mut Command, name: &str) -> String {
         }
     }
     let (shared, own): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(title, _)| title == SHARED);
+    // A screen has few lines: the groups are told apart by their headings alone.
+    text.push('\n');
     for (title, args) in own {
         let lines: String = args.iter().map(|arg| line(arg)).collect();
-        text.push_str(&format!("\n{}\n{lines}", heading(&title)));
+        text.push_str(&format!("{}\n{lines}", heading(&title)));
     }
     let names: Vec<_> = shared.iter().flat_map(|(_, args)| args).map(|arg| left(arg)).collect();
-    text.push_str(&format!("\n{}\n{}", heading(SHARED), filled(&names)));
+    text.push_str(&format!("{}\n{}", heading(SHARED), filled(&names)));
     text
 }
 
