@@ -36,6 +36,8 @@ fn the_sample_tree_migrates_and_every_file_is_served() {
     let Some(run) = rehearse(folder.path()) else { return };
     let outcome = run.run();
     outcome.succeeds();
+    // Into pipes: no escape, no bar.
+    assert!(![outcome.stdout(), outcome.stderr()].iter().any(|text| text.contains(['\u{1b}', '\r'])), "{outcome}");
     let text = outcome.stdout();
     for line in [
         "SCAR setting  https://scar.example\n",
@@ -94,6 +96,55 @@ fn a_folder_that_is_none_is_refused() {
         run.arg(argument).run().fails(2, &format!("rehearse: error: {message}\n"));
     }
     leaves_nothing(folder.path());
+}
+
+/// Each step's progress is drawn over itself and is gone once the step says what it did: no line is wider than the terminal's
+/// 80 columns but a message, and nothing stays behind one.
+#[test]
+fn on_a_terminal_nothing_stays_behind() {
+    let folder = TempDir::new().unwrap();
+    let Some(run) = rehearse(folder.path()) else { return };
+    let screen = run.stdout_terminal().stderr_terminal().terminal(80).run().succeeds().screen();
+    let drawn: Vec<_> = screen.split(['\n', '\r']).filter(|piece| is_progress(piece)).collect();
+    assert!(drawn.iter().any(|piece| piece.contains("packing [")), "no bar was drawn:\n{screen}");
+    assert!(drawn.iter().all(|piece| visible(piece).chars().count() <= 80), "{drawn:#?}");
+    for line in screen.lines() {
+        let stays = line.rsplit('\r').next().unwrap();
+        assert!(!is_progress(stays), "it stays behind: {stays:?}");
+        // What is written over what was drawn takes all of it away first.
+        assert!(!line.contains('\r') || stays.starts_with("\u{1b}[2K") || stays.is_empty(), "{line:?}");
+    }
+}
+
+/// What the bars say; no message begins so.
+fn is_progress(piece: &str) -> bool {
+    let piece = visible(piece);
+    ["listing ", "packing ", "pushing ", "waiting for "].iter().any(|word| piece.starts_with(word))
+}
+
+/// Without what moves and colours.
+fn visible(piece: &str) -> String {
+    let mut rest = piece;
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        text.push_str(before);
+        rest = after.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, after)| after);
+    }
+    text + rest
+}
+
+#[test]
+fn a_terminal_without_colour_or_of_no_kind_gets_none() {
+    let folder = TempDir::new().unwrap();
+    for (name, value, draws) in [("NO_COLOR", "1", true), ("TERM", "dumb", false)] {
+        let Some(run) = rehearse(folder.path()) else { return };
+        let screen = run.env(name, value).stdout_terminal().stderr_terminal().run().succeeds().screen();
+        let is_colour =
+            |sequence: &str| sequence.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|at| sequence[at..].starts_with('m'));
+        assert!(!screen.split('\u{1b}').skip(1).any(is_colour), "{name}={value}: {screen:?}");
+        assert_eq!(screen.contains('\u{1b}'), draws, "{name}={value}: {screen:?}");
+        assert_eq!(screen.contains('\r'), draws, "{name}={value}: {screen:?}");
+    }
 }
 
 /// As Ctrl-C on a terminal does it: to the script and to all that it started.

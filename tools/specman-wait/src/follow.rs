@@ -104,6 +104,11 @@ impl Last {
             None => text.into_owned(),
         }
     }
+
+    /// The message alone, for a line that is short of room.
+    pub(crate) fn message(&self) -> String {
+        line::read(&String::from_utf8_lossy(&self.text)).message.into_owned()
+    }
 }
 
 impl Log {

@@ -23,8 +23,8 @@ pub(crate) fn standing(state: &State, tag: &str) -> String {
     match replicas.iter().find(|(_, replica)| replica.persisted.is_none()) {
         None => head,
         Some((name, replica)) => {
-            let line = state.last_line(name);
-            let words = if line.is_empty() { words(replica) } else { line };
+            let message = state.last_message(name);
+            let words = if message.is_empty() { words(replica) } else { message };
             format!("{head}; {name}: {words}")
         }
     }

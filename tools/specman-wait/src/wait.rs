@@ -323,6 +323,11 @@ impl State {
         self.last.get(name).map(|last| last.lock().unwrap_or_else(PoisonError::into_inner).words()).unwrap_or_default()
     }
 
+    /// What the last line of a replica's log says, without its times and level.
+    pub(crate) fn last_message(&self, name: &str) -> String {
+        self.last.get(name).map(|last| last.lock().unwrap_or_else(PoisonError::into_inner).message()).unwrap_or_default()
+    }
+
     /// Why a replica's log cannot be read, where that is so.
     pub(crate) fn log_trouble(&self, name: &str) -> Option<String> {
         self.last.get(name)?.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
