@@ -54,6 +54,7 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
     let Error::Status { status, words, retry_after, .. } = &error else {
         return match error {
             Error::Broken { silent: true, .. } => Failure { exit: Exit::TimedOut, ..plain },
+            Error::Connect { cause, .. } if cause == Error::NO_CONNECTION => Failure { exit: Exit::TimedOut, ..plain },
             _ => plain,
         };
     };

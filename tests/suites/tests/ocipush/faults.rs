@@ -54,6 +54,31 @@ fn p2_connections_that_are_reset_are_made_again() {
     site.ocipush(site.archive(SIZE)).args(["--retries", "2"]).run().exits(6).writes_nothing();
 }
 
+/// A port whose queue of connections is full: what comes is dropped without a word.
+#[test]
+fn p2_a_host_that_drops_what_comes_is_given_up() {
+    let Some(python) = scar_kit::peer("python3") else { return };
+    let hole = "import socket, sys\ns = socket.socket()\ns.bind((\"127.0.0.1\", 0))\ns.listen(0)\n\
+                c = [socket.socket() for _ in range(3)]\n[(x.setblocking(False), x.connect_ex(s.getsockname())) for x in c]\n\
+                print(s.getsockname()[1], flush=True)\nsys.stdin.read()";
+    let mut child = std::process::Command::new(python)
+        .args(["-c", hole])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port).unwrap();
+    let site = Site::plain();
+    let run =
+        tool("ocipush").arg(format!("127.0.0.1:{}", port.trim())).arg(site.archive(10)).args(["--new-record", "--plain-http"]);
+    let outcome = run.args(["--retries", "1", "--retry-max-wait", "20ms"]).run();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    outcome.exits(8).says("no connection in time").writes_nothing();
+    assert!(outcome.took() < Duration::from_secs(25), "{:?}", outcome.took());
+}
+
 #[test]
 fn p10_a_blob_of_another_size_is_not_taken_for_the_archive() {
     let site = Site::plain();
@@ -95,6 +120,13 @@ fn p12_an_upload_without_a_location_is_refused_and_a_long_one_taken() {
     assert_eq!(fault.hits(), 2);
     let put = &site.registry.log().matching(&puts())[0];
     assert!(put.query.as_ref().unwrap().contains(&format!("{}&digest=sha256%3A", "x".repeat(16_000))));
+    // Longer than an address can be.
+    site.registry.faults().clear();
+    let endless = Action::set_header("location", &format!("/v2/x/blobs/uploads/1?state={}", "x".repeat(64 << 10)));
+    site.registry.faults().on(uploads(), Times::Always, endless);
+    let outcome = site.ocipush(site.archive(SIZE + 1)).run();
+    outcome.exits(1).writes_nothing().says("longer than");
+    assert!(outcome.stderr().len() < 4096, "{}", outcome.stderr().len());
 }
 
 #[test]
@@ -436,6 +468,29 @@ fn p36_a_killed_push_leaves_no_tag_and_the_next_run_sends_what_is_absent() {
 }
 
 #[test]
+fn p36_a_push_that_is_killed_anywhere_is_ended_by_the_next() {
+    let at = [heads(), uploads(), puts(), Match::get("/v2/**/manifests/sha256:*"), Match::get("/v2/**/manifests/0.0.0")];
+    for matcher in at {
+        let site = Site::plain();
+        let stall = site.registry.faults().on(matcher.clone(), Times::First(1), Action::Stall);
+        let running = site.ocipush(site.archive(SIZE)).start();
+        let asked = |requests: &[scar_lab::log::Request]| {
+            let selected = |request: &scar_lab::log::Request| matcher.selects(&request.method, &request.path, None);
+            requests.iter().any(|request| selected(request) && (request.method != "PUT" || request.body_bytes == SIZE as u64))
+        };
+        assert!(site.registry.log().wait(Duration::from_secs(20), asked), "{matcher:?}");
+        running.signal(Signal::KILL);
+        running.wait().exits(137);
+        assert_eq!(stall.hits(), 1);
+        if site.tag().is_some() {
+            assert_pushed(&site, SIZE);
+        }
+        site.ocipush(site.archive(SIZE)).run().succeeds();
+        assert_pushed(&site, SIZE);
+    }
+}
+
+#[test]
 fn p38_two_pushes_of_one_tag_both_end_well() {
     let site = Site::plain();
     let path = site.archive(SIZE);
@@ -468,6 +523,35 @@ fn p40_a_signal_cancels_the_upload() {
         assert_eq!(site.registry.log().count(&Match::delete("/v2/**/blobs/uploads/*")), 1);
         assert_eq!(site.tag(), None);
     }
+}
+
+#[test]
+fn p40_a_second_signal_does_not_wait_for_the_registry() {
+    let site = Site::plain();
+    site.registry.faults().on(puts(), Times::Always, Action::Stall);
+    let cancel = site.registry.faults().on(Match::delete("/v2/**"), Times::Always, Action::Stall);
+    let running = site.ocipush(site.archive(SIZE)).start();
+    let sent = |requests: &[scar_lab::log::Request]| requests.iter().any(|request| request.body_bytes == SIZE as u64);
+    assert!(site.registry.log().wait(Duration::from_secs(20), sent));
+    running.signal(Signal::INT);
+    let cancelled = |requests: &[scar_lab::log::Request]| requests.iter().any(|request| request.method == "DELETE");
+    assert!(site.registry.log().wait(Duration::from_secs(20), cancelled));
+    let begun = std::time::Instant::now();
+    running.signal(Signal::INT);
+    running.wait().exits(130).writes_nothing();
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert_eq!(cancel.hits(), 1);
+}
+
+#[test]
+fn p41_a_head_without_an_end_is_not_read_to_it() {
+    let site = Site::plain();
+    let long = Action::set_header("x-long", &"x".repeat(8 << 20));
+    let fault = site.registry.faults().on(Match::get("/v2/"), Times::Always, long);
+    let outcome = site.ocipush(site.archive(10)).args(["--retries", "1"]).run();
+    outcome.exits(6).writes_nothing();
+    assert!(outcome.stderr().len() < 4096);
+    assert_eq!(fault.hits(), 2);
 }
 
 #[test]

@@ -146,6 +146,11 @@ fn p8_a_wrong_password_is_tried_once() {
     let site = bearer(&service());
     log_in(site.ocipush(site.archive(10)), "canary-wrong").run().exits(4).writes_nothing();
     assert_eq!(site.registry.log().count(&Match::get("/service/token")), 1);
+    let site = bearer(&service());
+    let denied = Answer::json(403, &json!({"errors": [{"code": "DENIED", "message": "locked"}]}));
+    let fault = site.registry.faults().on(Match::get("/service/token"), Times::Always, Action::Answer(denied));
+    log_in(site.ocipush(site.archive(10)), PASSWORD).run().exits(4).says("DENIED: locked").writes_nothing();
+    assert_eq!(fault.hits(), 1);
 }
 
 #[test]

@@ -91,6 +91,9 @@ fn said(words: &str) -> String {
 }
 
 impl Error {
+    /// What [`Error::Connect`] says of a server, or a route, that lets no connection come about and does not say why.
+    pub const NO_CONNECTION: &str = "no connection in time";
+
     pub(crate) fn from_reqwest(method: &Method, url: &Url, error: &reqwest::Error, proxy: Option<&Proxy>) -> Self {
         let request = format!("{method} {}", redacted(url));
         if let Some(untrusted) = scar_trust::untrusted(error) {
@@ -102,7 +105,7 @@ impl Error {
             return Self::Proxy { request, proxy: proxy.address().to_owned(), cause, refused };
         }
         if error.is_connect() {
-            let cause = if error.is_timeout() { "no connection in time".to_owned() } else { cause };
+            let cause = if error.is_timeout() { Self::NO_CONNECTION.to_owned() } else { cause };
             return Self::Connect { request, cause };
         }
         let silent = error.is_timeout();

@@ -19,6 +19,8 @@ use crate::reference::Reference;
 
 /// How long an exchange without the archive may take.
 pub const EXCHANGE: Duration = Duration::from_secs(60);
+/// The longest address that is followed, in bytes: the HTTP client knows none of 64 KiB.
+const ADDRESS: usize = 60 * 1024;
 /// How many redirects are followed, where they may be.
 const HOPS: usize = 5;
 
@@ -317,6 +319,10 @@ impl Registry {
     pub fn may_go(&self, url: &Url, with_archive: bool) -> Result<(), Fault> {
         let (home, shown) = (self.client.origin(), scar_http::redacted(url));
         let act = format!("{} '{}'", self.terms.scope.act(), self.reference.registry);
+        if url.as_str().len() > ADDRESS {
+            let cause = format!("{act}: it points to an address longer than {ADDRESS} bytes");
+            return Err(Failure::new(Exit::Failed, cause).into());
+        }
         let origin = Origin::of(url)
             .ok_or_else(|| Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is not of HTTP")))?;
         if origin == *home {
