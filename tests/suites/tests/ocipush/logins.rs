@@ -379,6 +379,13 @@ fn a_credential_helper_is_asked_for_the_registry() {
     helper("echo 'the keyring is locked' >&2; exit 1");
     push(one.clone()).exits(2).says("it failed: the keyring is locked");
     helper("echo nonsense");
-    push(one).exits(2).says("its answer is not the expected JSON");
+    push(one.clone()).exits(2).says("its answer is not the expected JSON");
+    // Whoever it leaves behind, with its streams, holds up nobody; nor is a flood read to its end.
+    helper(&format!("echo '{answer}'; sleep 50 &"));
+    let outcome = push(one.clone());
+    outcome.succeeds();
+    assert!(outcome.took() < Duration::from_secs(10), "{:?}", outcome.took());
+    helper("head -c 100000000 /dev/zero");
+    push(one.clone()).exits(2).says("it failed");
     push(json!({"credsStore": "absent"})).exits(2).says("run 'docker-credential-absent'");
 }

@@ -92,6 +92,92 @@ fn a_client_certificate_of_certs_d_is_shown_to_the_registry() {
 }
 
 #[test]
+fn a_host_without_any_bundle_of_certificates_works() {
+    let certs = Certs::new(&[]);
+    let site = secure(certs.server());
+    let ca = file(&site, "ca.pem", certs.ca_pem());
+    let empty = site.folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let run = || site.bare().arg(site.archive(10)).args(["--new-record", "-v"]).env("SSL_CERT_DIR", &empty);
+    run().run().exits(5).says("its issuer is not known here");
+    run()
+        .arg("--ca-file")
+        .arg(&ca)
+        .run()
+        .succeeds()
+        .says("checked against the system's 0 certificates and --ca-file '[DIR]/ca.pem'");
+    run().env("SSL_CERT_FILE", &ca).run().succeeds().says("checked against SSL_CERT_FILE '[DIR]/ca.pem'");
+    let plain = Site::plain();
+    plain.ocipush(plain.archive(10)).env("SSL_CERT_DIR", &empty).run().succeeds();
+}
+
+#[test]
+fn bad_input_22_a_ca_file_that_holds_something_else_is_told_before_a_connection() {
+    let certs = Certs::new(&[]);
+    let site = secure(certs.server());
+    let der = site.folder.path().join("ca.der");
+    std::fs::write(&der, certs.server().der()).unwrap();
+    for (path, says) in [
+        (der, "it holds a DER certificate, not a PEM certificate"),
+        (file(&site, "key.pem", &certs.server().key_pem), "it holds a private key, not a PEM certificate"),
+        (file(&site, "empty.pem", ""), "it holds nothing, not a PEM certificate"),
+        (site.folder.path().join("none.pem"), "no such file"),
+    ] {
+        let run = site.bare().arg(site.archive(10)).arg("--new-record").arg("--ca-file").arg(&path);
+        run.run().exits(2).says("read --ca-file '[DIR]/").says(says).writes_nothing();
+    }
+    assert_eq!(site.registry.log().connections(), 0);
+    // An expired one, or a leaf, is one: whether it is the server's is seen there.
+    let leaf = file(&site, "leaf.pem", &certs.server().cert_pem);
+    site.bare().arg(site.archive(10)).arg("--new-record").arg("--ca-file").arg(leaf).run().succeeds();
+    let expired = certs.expired();
+    let site = secure(&expired);
+    let pem = file(&site, "expired.pem", &expired.cert_pem);
+    let run = site.bare().arg(site.archive(10)).arg("--new-record").arg("--ca-file").arg(pem);
+    run.run().exits(5).says("it has expired").writes_nothing();
+}
+
+#[test]
+fn bad_input_23_half_a_client_certificate_is_told_before_a_connection() {
+    let certs = Certs::new(&[]);
+    let site = secure(certs.server());
+    let (one, other) = (certs.client("one"), certs.client("other"));
+    let cert = file(&site, "one.pem", &one.cert_pem);
+    let key = |name: &str, text: &str| file(&site, name, text);
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let run = || site.bare().arg(site.archive(10)).arg("--new-record").arg("--cert-file").arg(&cert);
+    run().run().exits(2).says("--key-file").writes_nothing();
+    for (key, says) in [
+        (key("other.key", &other.key_pem), "the key is not the certificate's"),
+        (key("locked.key", locked), "the key is encrypted"),
+        (key("none.key", "x"), "it holds no PEM private key"),
+    ] {
+        run().arg("--key-file").arg(key).run().exits(2).says(says).writes_nothing();
+    }
+    assert_eq!(site.registry.log().connections(), 0);
+}
+
+#[test]
+fn bad_inputs_24_and_26_plain_http_warns_and_a_proxy_needs_a_scheme_that_is_known() {
+    let site = Site::plain();
+    let run = |arguments: &[&str]| {
+        scar_kit::tool("ocipush").args(arguments).arg(site.archive(10)).args(["--new-record", "--retries", "0"])
+    };
+    let plain = run(&["registry.invalid", "--plain-http"]).run();
+    plain.exits(6).says("warning: credentials and content go to 'http://registry.invalid' in clear");
+    for (proxy, says) in [
+        ("proxy:3128", "read HTTPS_PROXY 'proxy:3128': it has no scheme"),
+        (
+            "socks4://u:canary-proxy-26@proxy:1080",
+            "read HTTPS_PROXY 'socks4://proxy:1080': proxies of the kind 'socks4' are not supported",
+        ),
+    ] {
+        let outcome = run(&["registry.invalid"]).env("HTTPS_PROXY", proxy).run();
+        outcome.exits(2).says(says).says("write http://HOST:PORT or https://HOST:PORT").never_says("canary-proxy-26");
+    }
+}
+
+#[test]
 fn a_ca_file_may_be_a_pipe() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
@@ -129,6 +215,8 @@ fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
     assert!(!tunnels.is_empty() && tunnels.iter().all(|asked| asked.status == Some(200)), "{tunnels:?}");
     assert!(site.registry.log().requests().iter().all(|request| request.header("proxy-authorization").is_none()));
     let before = proxy.asked().len();
+    run(proxy.url()).arg("--no-proxy").run().succeeds().says("nothing was sent");
+    run(proxy.url()).env("NO_PROXY", format!("127.0.0.1:{}", site.registry.port())).run().succeeds();
     run(proxy.url()).env("NO_PROXY", "127.0.0.0/8").run().succeeds().says("nothing was sent");
     assert_eq!(proxy.asked().len(), before, "NO_PROXY was not honoured");
 }

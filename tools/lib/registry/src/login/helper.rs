@@ -1,10 +1,11 @@
 //! Docker's credential helpers: `docker-credential-NAME get`, the registry on its standard input.
 //!
-//! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and a bounded time; its
-//! answer is bounded; what it says on standard error is shown, its answer never.
+//! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and a bounded time, and
+//! so has whatever it leaves behind with its streams; its answer is bounded; what it says on standard error is shown, its answer never.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use super::Login;
 
 /// How long a helper may take.
 const TIME: Duration = Duration::from_secs(30);
+/// How long its streams may stay open after it, where it left somebody behind that holds them.
+const AFTER: Duration = Duration::from_secs(1);
 /// The most bytes that it may answer.
 const LIMIT: u64 = 64 * 1024;
 
@@ -48,11 +51,12 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
         // A helper that does not read its input says why in another way.
         let _ = stdin.write_all(registry.as_bytes());
     }
-    let (stdout, stderr) = (gather(child.stdout.take()), gather(child.stderr.take()));
+    let (stdout, stderr) = (Gathered::new(child.stdout.take()), Gathered::new(child.stderr.take()));
     let Some(success) = wait(&mut child).map_err(|error| refuse(error.to_string()))? else {
         return Err(refuse(format!("it gave no answer within {} s", TIME.as_secs())));
     };
-    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    let end = Instant::now() + AFTER;
+    let (stdout, stderr) = (stdout.until(end), stderr.until(end));
     if !success {
         let said = scar_tool::bounded(if stderr.is_empty() { &stdout } else { &stderr });
         // The protocol's own words for "none", on standard output.
@@ -71,15 +75,34 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     }))
 }
 
-fn gather(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(stream) = stream {
+/// What a stream has brought so far.
+struct Gathered {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Gathered {
+    fn new(stream: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let Some(stream) = stream else { return };
             let mut stream = stream.take(LIMIT);
-            let _ = stream.read_to_end(&mut bytes);
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut piece) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..read]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// All that came before the stream's end, or before this moment.
+    fn until(self, end: Instant) -> Vec<u8> {
+        while !self.reader.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
         }
-        bytes
-    })
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Whether it ended well; `None`, and it is ended, where its time is over.
