@@ -168,7 +168,7 @@ fn status_tells_by_reading_only() {
     assert!(line(&text, "push").ends_with("Z as it was recorded"), "{outcome}");
     migrate(&migration).run().succeeds();
     let (before, log) = (migration.site.state(), log(&migration));
-    let text = status().succeeds().stdout();
+    let text = status().succeeds().quiet().stdout();
     for step in ["archive", "push", "flag", "set"] {
         assert!(line(&text, step).ends_with("Z as it was recorded"), "{text}");
     }

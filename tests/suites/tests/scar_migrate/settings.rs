@@ -136,3 +136,20 @@ fn settings_are_told_with_where_they_came_from() {
     assert_eq!(lines.len(), 27, "{outcome}");
     assert_eq!(migration.site.requests(), Vec::<String>::new());
 }
+
+/// No password file, and nobody who gives one: told by name, before anything is asked of the site.
+#[test]
+fn a_password_for_ecr_that_cannot_be_had_is_told() {
+    let migration = Migration::new();
+    let config = migration.folder().join("ecr.conf");
+    migration.site.write_environment(&config);
+    let host = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+    let text = std::fs::read_to_string(&config).unwrap();
+    let kept = text.lines().filter(|line| !line.starts_with("OCI_")).map(|line| format!("{line}\n"));
+    std::fs::write(&config, kept.collect::<String>() + &format!("OCI_PACK_REGISTRY={host}\n")).unwrap();
+    let run = script().arg("-c").arg(&config).arg("--state").arg(state(&migration)).env("SCAR_CONTENT", migration.tree());
+    let outcome = run.env("AWS_EC2_METADATA_DISABLED", "true").arg("--yes").run();
+    outcome.exits(4).writes_nothing().says("ecr-password: error: ");
+    outcome.says(&format!("scar-migrate: error: ask for a password of '{host}': ecr-password ended with status 4\n"));
+    assert_eq!(migration.site.requests(), Vec::<String>::new());
+}
