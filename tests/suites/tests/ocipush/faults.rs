@@ -561,13 +561,7 @@ fn p41_neither_a_large_archive_nor_a_large_answer_is_held_in_memory() {
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(256 << 20).unwrap();
     let mut running = site.ocipush(&path).start();
-    let mut peak = 0;
-    while !running.is_over() {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = peak.max(line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let peak = crate::peak(&mut running);
     running.wait().succeeds();
     assert!(peak > 0 && peak < 40 * 1024, "{peak} kB");
 

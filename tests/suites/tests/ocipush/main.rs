@@ -14,7 +14,7 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
-use scar_kit::{Run, tool};
+use scar_kit::{Run, Running, tool};
 use scar_lab::registry::{LabRegistry, RegistryOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -62,6 +62,18 @@ impl Site {
     pub(crate) fn tag(&self) -> Option<String> {
         self.registry.store().tag(REPOSITORY, "0.0.0")
     }
+}
+
+/// The most memory that a run takes until its end, in KiB.
+pub(crate) fn peak(running: &mut Running) -> u64 {
+    let mut peak = 0;
+    while !running.is_over() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = peak.max(line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    peak
 }
 
 /// Bytes that begin like gzip.

@@ -328,13 +328,7 @@ fn p41_a_stream_is_not_held_in_memory() {
     let large = site.folder.path().join("large.tgz");
     File::create(&large).unwrap().set_len(256 << 20).unwrap();
     let mut running = site.ocipush("-").stdin_file(&large).start();
-    let mut peak = 0;
-    while !running.is_over() {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = peak.max(line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let peak = crate::peak(&mut running);
     running.wait().succeeds();
     assert!(peak > 0 && peak < 40 * 1024, "{peak} kB");
 }
