@@ -19,7 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   Harbor, in the pipe:
     mkmanifests /var/www/html |
-      ocipush harbor.example -u 'robot$push' --password-file pw
+      ocipush harbor.example -u 'robot$packs' \\
+        --password-file harbor.password
   ECR:
     aws ecr get-login-password --region us-east-1 |
       ocipush -u AWS --password-stdin \\

@@ -17,11 +17,12 @@ use crate::credentials::CredentialOptions;
     version,
     about = "tell VerteX that a pack registry holds its manifests",
     after_help = "Examples:
-  vertex-login https://vertex.example <push.json | pack-registry-set >flag.json
-  vertex-login https://vertex.example |
-    pack-registry-set --name harbor --dry-run
-  ... | pack-registry-set -u 'robot$packs' --password-file harbor.pw
-  ... | pack-registry-set --name ecr --access-key-file id --secret-key-file key"
+  vertex-login https://vertex.example <push.json |
+    pack-registry-set --drop-session >flag.json
+  vertex-login https://vertex.example | pack-registry-set --name harbor \\
+    -u 'robot$packs' --password-file harbor.password
+  vertex-login https://vertex.example | pack-registry-set --name ecr \\
+    --access-key-file id --secret-key-file key --dry-run"
 )]
 pub(crate) struct Options {
     /// The entry with this uid (else by --name, else by the host of the pushed artifact)

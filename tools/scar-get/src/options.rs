@@ -12,8 +12,9 @@ use scar_vertex::scar::Setting;
     about = "read the SCAR setting of VerteX",
     after_help = "Examples:
   vertex-login https://vertex.example | scar-get
-  vertex-login https://vertex.example | scar-get --validate \\
-    --expect https://specman-service.hubble-system.svc.cluster.local:8443"
+  vertex-login https://vertex.example |
+    scar-get --validate --expect \\
+      https://specman-service.hubble-system.svc.cluster.local:8443"
 )]
 pub(crate) struct Options {
     /// Fail where the endpoint is not URL

@@ -19,8 +19,9 @@ use crate::{jobs, target};
     version,
     about = "point VerteX at Specman and start the syncs",
     after_help = "Examples:
-  ... | pack-registry-set | specman-wait | scar-set >done.json
-  vertex-login https://vertex.example <flag.json | scar-set --dry-run
+  vertex-login https://vertex.example <push.json |
+    pack-registry-set | specman-wait | scar-set >record.json
+  vertex-login https://vertex.example <wait.json | scar-set --dry-run
   vertex-login https://vertex.example | scar-set --undo scar-backup.json"
 )]
 pub(crate) struct Options {

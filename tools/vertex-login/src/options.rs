@@ -22,9 +22,10 @@ use secrecy::SecretString;
     about = "log in to the VerteX System API",
     after_help = "Examples:
   vertex-login https://vertex.example | pack-registry-set --name harbor
-  vertex-login https://vertex.example --ca-file vertex.pem --password-file pw |
-    scar-set --dry-run
-  vertex-login https://vertex.example --token-file token <push.json"
+  vertex-login https://vertex.example --ca-file vertex.pem \\
+    --password-file vertex.password | scar-get
+  vertex-login https://vertex.example --token-file token <push.json |
+    pack-registry-set --drop-session >flag.json"
 )]
 pub(crate) struct Options {
     /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]

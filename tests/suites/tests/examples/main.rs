@@ -7,31 +7,40 @@ mod table;
 
 use rig::Rig;
 use scar_kit::{peer, workspace};
-use snippets::{Snippet, of_markdown, of_page};
+use snippets::{Snippet, of_help, of_markdown, of_page};
 
-/// One test for each page, and the list of them.
+/// Two tests for each tool, its page and its help; one for each page of no tool; and the list of all pages.
 macro_rules! pages {
-    ($($test:ident $page:literal)*) => {
+    ($($test:ident $page:literal $($help:literal)?)*) => {
         const PAGES: &[&str] = &[$($page),*];
-        $(#[test] fn $test() { examples_of($page); })*
+        $(mod $test {
+            #[test]
+            fn page() {
+                super::examples_of($page);
+            }
+            $(#[test]
+            fn help() {
+                super::examples_of_help($help);
+            })?
+        })*
     };
 }
 
 pages! {
-    ecr_password "ecr-password.1"
-    mkmanifests "mkmanifests.1"
-    ocipush "ocipush.1"
-    pack_registry_set "pack-registry-set.1"
-    scar_get "scar-get.1"
+    ecr_password "ecr-password.1" "ecr-password"
+    mkmanifests "mkmanifests.1" "mkmanifests"
+    ocipush "ocipush.1" "ocipush"
+    pack_registry_set "pack-registry-set.1" "pack-registry-set"
+    scar_get "scar-get.1" "scar-get"
     scar_migrate "scar-migrate.1"
-    scar_preflight "scar-preflight.1"
+    scar_preflight "scar-preflight.1" "scar-preflight"
     scar_record "scar-record.5"
-    scar_secret_rm "scar-secret-rm.1"
-    scar_set "scar-set.1"
+    scar_secret_rm "scar-secret-rm.1" "scar-secret-rm"
+    scar_set "scar-set.1" "scar-set"
     scar_tools "scar-tools.7"
-    specman_verify "specman-verify.1"
-    specman_wait "specman-wait.1"
-    vertex_login "vertex-login.1"
+    specman_verify "specman-verify.1" "specman-verify"
+    specman_wait "specman-wait.1" "specman-wait"
+    vertex_login "vertex-login.1" "vertex-login"
 }
 
 #[test]
@@ -81,9 +90,23 @@ fn examples_of(page: &str) {
         {
             rig.settings(&file, &settings.text);
         }
-        let before = table::BEFORE.iter().find(|(of, text, _)| *of == page && snippet.text.starts_with(text));
-        rig.example(&snippet.text, before.map(|(_, _, script)| *script));
+        rig.example(&snippet.text, before(page, &snippet));
     }
+}
+
+/// The examples of a tool's `--help`, each on a site of its own.
+fn examples_of_help(name: &str) {
+    let snippets = of_help(name);
+    assert!(snippets.len() >= 2, "{name}: {snippets:?}");
+    for snippet in snippets {
+        Rig::new().example(&snippet.text, before(&format!("{name}.1"), &snippet));
+    }
+}
+
+/// The commands that bring the site to where the example wants it.
+fn before(page: &str, snippet: &Snippet) -> Option<&'static str> {
+    let found = table::BEFORE.iter().find(|(of, text, _)| *of == page && snippet.text.starts_with(text));
+    found.map(|(_, _, script)| *script)
 }
 
 /// The file that `scar-migrate -c` is given.

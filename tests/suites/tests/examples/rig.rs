@@ -11,7 +11,7 @@ use scar_kit::{Run, complaints, program, workspace};
 use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::registry::{Auth, Credentials, LabRegistry, RegistryOptions};
 use scar_lab::server::{Listener, Server};
-use scar_lab::site::{PACK_REGISTRY, SiteOptions};
+use scar_lab::site::{PACK_REGISTRY, REPOSITORY, SiteOptions};
 use scar_lab::vertex::{RegistryKind, ecr_registry};
 use scar_suites::Migration;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use crate::table;
 
 const ECR: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 const ECR_API: &str = "api.ecr.us-east-1.amazonaws.com";
+const ECR_VPC: &str = "ecr.vpc.example";
 const ECR_PASSWORD: &str = "eyJwYXlsb2FkIjoiZXhhbXBsZXMifQ==";
 
 /// Programs of the field that the examples call.
@@ -44,12 +45,14 @@ impl Rig {
         });
         let entry = ecr_registry("65f1a2b3c4d5e6f708192a3d", "ecr", &format!("https://{ECR}"), "AKIAEXAMPLES", "examples");
         site.vertex.add_registry(RegistryKind::Ecr, entry);
-        let amazon = site.certs.named(&[ECR, ECR_API]);
+        let amazon = site.certs.named(&[ECR, ECR_API, ECR_VPC]);
         let ecr = LabRegistry::start(RegistryOptions {
             listener: Listener::tls(amazon.server_config()),
             auth: Auth::Basic(Credentials::new("AWS", ECR_PASSWORD)),
             ..RegistryOptions::default()
         });
+        // A push to ECR makes no repository: one is there, with what another release left.
+        ecr.seed(REPOSITORY, "4.5.13", b"an older archive");
         let token = json!({"authorizationData": [{
             "authorizationToken": BASE64.encode(format!("AWS:{ECR_PASSWORD}")),
             "expiresAt": 4_102_444_800.0,
@@ -63,6 +66,7 @@ impl Rig {
         proxy.lead("specman.example:8443", site.specman.server(0).addr());
         proxy.lead(&format!("{ECR}:443"), ecr.addr());
         proxy.lead(&format!("{ECR_API}:443"), api.addr());
+        proxy.lead(&format!("{ECR_VPC}:443"), api.addr());
 
         let folder = migration.folder().join("here");
         for name in ["here", "root", "srv", "home/.docker"] {
@@ -70,7 +74,8 @@ impl Rig {
         }
         let rig = Self { migration, ecr, proxy, _ecr_api: api, folder };
         let login = BASE64.encode(format!("{}:{}", rig.migration.setting("OCI_USERNAME"), rig.registry_password()));
-        let logins = json!({"auths": {"harbor.example": {"auth": login}}});
+        let amazon = BASE64.encode(format!("AWS:{ECR_PASSWORD}"));
+        let logins = json!({"auths": {"harbor.example": {"auth": login}, (ECR): {"auth": amazon}}});
         std::fs::write(rig.migration.folder().join("home/.docker/config.json"), logins.to_string()).unwrap();
         rig
     }
@@ -179,8 +184,11 @@ impl Rig {
             assert_eq!(state["pack_registry"]["contains_spectro_manifest"], !text.contains("manifests=false"), "{text}");
         }
         if calls("ocipush") && !undone && !text.contains("--oci-layout") {
-            let at_ecr = self.ecr.store().tags("spectro-packs/spectro-manifests/manifest");
-            assert!(state["tags"] == json!(["0.0.0"]) || at_ecr == ["0.0.0"], "no tag in any registry: {text}");
+            let at_ecr = self.ecr.store().tags(REPOSITORY);
+            assert!(
+                state["tags"] == json!(["0.0.0"]) || at_ecr.iter().any(|tag| tag == "0.0.0"),
+                "no tag in any registry: {text}"
+            );
         }
         if (calls("scar-secret-rm") || calls("delete")) && !calls("pack-registry-set") {
             assert_eq!(state["secret"]["present"], undone, "{text}");

@@ -72,6 +72,28 @@ fn text(html: &str) -> String {
     out
 }
 
+/// Every example of a tool's `--help`; a variable that is set on a line of its own holds for those below it.
+pub(crate) fn of_help(name: &str) -> Vec<Snippet> {
+    let help = scar_kit::tool(name).arg("--help").run().succeeds().stdout();
+    let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{name}: no examples"));
+    // A line that does not begin with spaces is a sentence about them; one with a colon at its end, a caption.
+    let lines = examples.lines().take_while(|line| line.starts_with(' '));
+    let lines: Vec<_> = lines.filter(|line| !(line.ends_with(':') && !line.starts_with("   "))).collect();
+    let depth = lines.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap();
+    let (mut found, mut variables): (Vec<Snippet>, _) = (Vec::new(), String::new());
+    for line in lines.iter().map(|line| &line[depth..]) {
+        let place = ("Examples".to_owned(), String::new());
+        match found.last_mut() {
+            Some(last) if line.starts_with(' ') => last.text.push_str(&format!("\n{line}")),
+            _ if line.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase())) => {
+                variables.push_str(&format!("{line}\n"));
+            }
+            _ => found.push(Snippet { place, text: format!("{variables}{line}") }),
+        }
+    }
+    found
+}
+
 /// Every block of a Markdown file that is marked as shell.
 pub(crate) fn of_markdown(name: &str) -> Vec<Snippet> {
     let text = std::fs::read_to_string(workspace().join(name)).unwrap();

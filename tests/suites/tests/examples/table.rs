@@ -4,7 +4,7 @@
 pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
 /// Files that examples read, each with the commands that make it. One may read another.
-pub(crate) const FILES: [(&str, &str); 17] = [
+pub(crate) const FILES: [(&str, &str); 21] = [
     ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
     ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
     ("flag.json", "vertex-login https://vertex.example <push.json | pack-registry-set --drop-session >flag.json"),
@@ -28,6 +28,10 @@ pub(crate) const FILES: [(&str, &str); 17] = [
         >north/site.conf; echo north >sites",
     ),
     ("harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" harbor.password"),
+    ("vertex.password", "cp \"$VERTEX_PASSWORD_FILE\" vertex.password"),
+    ("vertex.pem", "cp \"$SSL_CERT_FILE\" vertex.pem"),
+    ("id", "printf AKIAEXAMPLES >id"),
+    ("key", "printf examples >key"),
     ("admin.kubeconfig", "cp \"$KUBECONFIG\" admin.kubeconfig"),
     ("specman.pem", "cp \"$SSL_CERT_FILE\" specman.pem"),
     ("token", "umask 077; vertex-login https://vertex.example | sed 's/.*\"authorization\":\"\\([^\"]*\\)\".*/\\1/' >token"),
