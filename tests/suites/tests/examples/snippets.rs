@@ -78,7 +78,7 @@ pub(crate) fn of_help(name: &str) -> Vec<Snippet> {
     let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{name}: no examples"));
     // A line that does not begin with spaces is a sentence about them; one with a colon at its end, a caption.
     let lines = examples.lines().take_while(|line| line.starts_with(' '));
-    let lines: Vec<_> = lines.filter(|line| !(line.ends_with(':') && !line.starts_with("   "))).collect();
+    let lines: Vec<_> = lines.filter(|line| !line.ends_with(':') || line.starts_with("   ")).collect();
     let depth = lines.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap();
     let (mut found, mut variables): (Vec<Snippet>, _) = (Vec::new(), String::new());
     for line in lines.iter().map(|line| &line[depth..]) {
