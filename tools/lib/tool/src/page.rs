@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::{Failure, mdoc, stdout};
 
 /// Shows the page: into a pipe or file its source, byte for byte; on a terminal through mandoc or man, else rendered
-/// here.
+/// here, a screenful at a time.
 ///
 /// # Errors
 /// Exit 1 where standard output cannot be written.
@@ -14,7 +14,23 @@ pub(crate) fn show(source: &str, name: &str) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
         return stdout::print_answer(source.as_bytes());
     }
-    if through_viewer(source, name) { Ok(()) } else { stdout::print(&mdoc::rendered(source)) }
+    if through_viewer(source, name) {
+        return Ok(());
+    }
+    let text = mdoc::rendered(source);
+    if through_pager(&text) { Ok(()) } else { stdout::print(&text) }
+}
+
+/// A screenful at a time, where the host has what does that.
+fn through_pager(text: &str) -> bool {
+    ["less", "more"].iter().any(|pager| {
+        let Ok(mut child) = Command::new(pager).stdin(Stdio::piped()).spawn() else { return false };
+        if let Some(mut stdin) = child.stdin.take() {
+            // It is closed early where the reader has seen enough.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        child.wait().is_ok_and(|status| status.success())
+    })
 }
 
 /// `mandoc -l` and `man -l` read a file; the source goes through a temporary one, since both want to seek.
