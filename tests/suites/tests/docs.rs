@@ -117,6 +117,14 @@ fn the_suites_page_names_every_tool_with_its_name_line() {
     }
 }
 
+#[test]
+fn the_readme_has_a_row_for_every_program() {
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    for name in programs() {
+        assert!(readme.lines().any(|line| line.starts_with("| ") && line.contains(&format!(" | `{name}` | "))), "{name}");
+    }
+}
+
 /// `.It Va field No (type)` stands for each field of the schema, however deep; a section's own text says who writes it.
 #[test]
 fn the_records_page_has_every_field_of_the_schema_with_its_type() {

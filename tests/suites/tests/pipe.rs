@@ -127,6 +127,33 @@ fn a_console_that_hides_passwords_needs_the_registrys_login_once_more() {
     serves_the_tree(&migration);
 }
 
+/// All stages share the terminal, and one draws at a time: what one draws is over before the next begins.
+#[test]
+fn one_stage_of_the_pipe_draws_at_a_time() {
+    let migration = Migration::new();
+    // Long enough for its bar to be drawn, and again.
+    std::fs::write(migration.tree().join("large.bin"), vec![7; 30_000_000]).unwrap();
+    let outcome = shell(&migration, PIPE).stderr_terminal().run();
+    let screen = outcome.succeeds().screen();
+    let pieces = screen.split(['\n', '\r']).map(|piece| piece.trim_start_matches("\u{1b}[2K"));
+    let mut drawn: Vec<_> = pieces.filter_map(|piece| BARS.into_iter().find(|bar| piece.starts_with(bar))).collect();
+    drawn.dedup();
+    let in_order: Vec<_> = BARS.into_iter().filter(|bar| drawn.contains(bar)).collect();
+    assert!(drawn.len() >= 3, "{drawn:?}: {screen}");
+    assert_eq!(drawn, in_order, "{screen}");
+}
+
+/// How each bar begins, in the order of the stages.
+const BARS: [&str; 7] = [
+    "waiting for the secret",
+    "listing",
+    "packing",
+    "pushing",
+    "waiting for the registry",
+    "waiting for Specman",
+    "waiting for VerteX",
+];
+
 /// A second pipe finds all in place: no byte is sent twice, no setting written again.
 #[test]
 fn a_second_pipe_without_the_secret_step_changes_nothing() {
