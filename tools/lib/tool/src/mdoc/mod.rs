@@ -3,8 +3,9 @@
 //! Invariant: it says what mandoc says, in the same order; the suite `docs` compares the two. A macro that is not known here
 //! is shown with its name, so that nothing is lost.
 
-/// The columns that are filled, as mandoc does on a terminal of 80.
-const WIDTH: usize = 78;
+mod paragraph;
+
+use paragraph::{Paragraph, WIDTH};
 
 /// What a section's text, a list's text and a display are set in by.
 const INDENT: usize = 5;
@@ -32,21 +33,11 @@ enum List {
 #[derive(Default)]
 struct Page {
     out: String,
-    /// The paragraph so far: words, each with the spaces before it.
-    words: Vec<(usize, String)>,
-    /// The next word belongs to the last one.
-    glued: bool,
-    /// The last line ended a sentence.
-    ended: bool,
-    /// Where the paragraph's first line begins, if elsewhere than the others.
-    first: Option<usize>,
-    /// A tag that stands in the paragraph's first line.
-    tag: Option<String>,
+    text: Paragraph,
     indent: usize,
     lists: Vec<List>,
     literal: Option<usize>,
     name: String,
-    synopsis: bool,
 }
 
 impl Page {
@@ -56,8 +47,8 @@ impl Page {
             return;
         }
         let Some(request) = line.strip_prefix('.') else {
-            line.split_whitespace().for_each(|word| self.word(&unescaped(word)));
-            self.ended = line.trim_end_matches([')', '"', '\'']).ends_with(['.', '!', '?']);
+            line.split_whitespace().for_each(|word| self.text.word(&unescaped(word)));
+            self.text.ended = line.trim_end_matches([')', '"', '\'']).ends_with(['.', '!', '?']);
             return;
         };
         let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
@@ -84,13 +75,13 @@ impl Page {
             "Ed" => self.literal = None,
             "Dl" => {
                 self.flush();
-                self.first = Some(self.indent + DISPLAY);
+                self.text.first = Some(self.indent + DISPLAY);
                 self.macros(rest);
                 self.flush();
             }
-            "Nm" if self.synopsis => {
+            "Nm" if self.text.options_are_whole => {
                 self.flush();
-                self.first = Some(INDENT);
+                self.text.first = Some(INDENT);
                 self.macros(request);
                 self.indent = INDENT + self.name.chars().count() + 1;
             }
@@ -99,8 +90,8 @@ impl Page {
                 self.macros(request);
             }
             "Nd" => {
-                self.word("-");
-                rest.split_whitespace().for_each(|word| self.word(&unescaped(word)));
+                self.text.word("-");
+                rest.split_whitespace().for_each(|word| self.text.word(&unescaped(word)));
             }
             _ => self.macros(request),
         }
@@ -109,7 +100,8 @@ impl Page {
     fn section(&mut self, title: &str) {
         self.blank();
         let title = title.trim_matches('"');
-        (self.indent, self.synopsis) = (INDENT, title == "SYNOPSIS");
+        self.indent = INDENT;
+        self.text.options_are_whole = title == "SYNOPSIS";
         self.out.push_str(&format!("{}\n", unescaped(title)));
     }
 
@@ -134,10 +126,10 @@ impl Page {
                 let width = *width;
                 self.blank();
                 self.macros(arguments);
-                let tag = self.filled(0).trim().replace('\n', " ");
+                let tag = self.text.filled(0).trim().replace('\n', " ");
                 let at = self.indent - width;
                 if tag.chars().count() + 2 <= width {
-                    (self.first, self.tag) = (Some(self.indent), Some(format!("{:at$}{tag:<width$}", "")));
+                    (self.text.first, self.text.tag) = (Some(self.indent), Some(format!("{:at$}{tag:<width$}", "")));
                 } else {
                     for (number, line) in broken(&tag, WIDTH - at).into_iter().enumerate() {
                         let at = if number == 0 { at } else { self.indent };
@@ -148,7 +140,7 @@ impl Page {
             Some(List::Diag) => {
                 self.blank();
                 self.macros(arguments);
-                self.ended = true;
+                self.text.ended = true;
             }
             Some(List::Column(widths)) => {
                 let widths = widths.clone();
@@ -157,7 +149,7 @@ impl Page {
                 let mut edge = self.indent;
                 for (number, cell) in arguments.split(" Ta ").enumerate() {
                     self.macros(cell);
-                    line.push_str(self.filled(0).trim());
+                    line.push_str(self.text.filled(0).trim());
                     edge += widths.get(number).copied().unwrap_or_default();
                     line.push_str(&" ".repeat(edge.saturating_sub(line.chars().count())));
                 }
@@ -182,69 +174,39 @@ impl Page {
             }
             match token.as_str() {
                 "Op" | "Oo" => {
-                    self.open("[");
+                    self.text.open("[");
                     closers.extend((token == "Op").then_some("]"));
                 }
-                "Oc" => self.close("]"),
-                "Dq" => closers.push(self.open("\"")),
-                "Ql" | "Sq" => closers.push(self.open("'")),
+                "Oc" => self.text.close("]"),
+                "Dq" => closers.push(self.text.open("\"")),
+                "Ql" | "Sq" => closers.push(self.text.open("'")),
                 "Pq" => {
-                    self.open("(");
+                    self.text.open("(");
                     closers.push(")");
                 }
-                "Ns" => self.glued = true,
-                "Nm" if tokens.get(at + 1).is_none_or(|next| is_macro(next)) => self.word(&self.name.clone()),
+                "Ns" => self.text.glued = true,
+                "Nm" if tokens.get(at + 1).is_none_or(|next| is_macro(next)) => self.text.word(&self.name.clone()),
                 _ if is_called => {}
-                "(" | "[" => drop(self.open(token)),
-                token if is_closing(token) => self.close(token),
-                "|" => self.word("|"),
-                token if dash => self.word(&format!("-{}", unescaped(token))),
+                "(" | "[" => drop(self.text.open(token)),
+                token if is_closing(token) => self.text.close(token),
+                "|" => self.text.word("|"),
+                token if dash => self.text.word(&format!("-{}", unescaped(token))),
                 token => match &mut reference {
                     Some(seen @ 0) => {
                         *seen = 1;
-                        self.word(token);
+                        self.text.word(token);
                     }
                     Some(seen @ 1) => {
                         *seen = 2;
-                        self.close(&format!("({token})"));
+                        self.text.close(&format!("({token})"));
                     }
-                    _ => self.word(&unescaped(token)),
+                    _ => self.text.word(&unescaped(token)),
                 },
             }
         }
-        closers.iter().rev().for_each(|closer| self.close(closer));
-        last.iter().for_each(|token| self.close(token));
-        self.ended = last.last().is_some_and(|token| token == ".");
-    }
-
-    fn word(&mut self, word: &str) {
-        if word.is_empty() {
-            return;
-        }
-        let spaces = if std::mem::take(&mut self.ended) { 2 } else { 1 };
-        let glued = std::mem::take(&mut self.glued);
-        match self.words.last_mut() {
-            Some((_, last)) if glued => last.push_str(word),
-            // An option of the synopsis is not broken.
-            Some((_, last)) if self.synopsis && last.matches('[').count() > last.matches(']').count() => {
-                last.push(' ');
-                last.push_str(word);
-            }
-            _ => self.words.push((spaces, word.to_owned())),
-        }
-    }
-
-    /// A mark that the next word follows without a space; gives it back, as what also closes.
-    fn open<'a>(&mut self, mark: &'a str) -> &'a str {
-        self.word(mark);
-        self.glued = true;
-        mark
-    }
-
-    /// A mark that follows the last word without a space.
-    fn close(&mut self, mark: &str) {
-        self.glued = true;
-        self.word(mark);
+        closers.iter().rev().for_each(|closer| self.text.close(closer));
+        last.iter().for_each(|token| self.text.close(token));
+        self.text.ended = last.last().is_some_and(|token| token == ".");
     }
 
     /// Ends the paragraph, and leaves an empty line, but not below a heading.
@@ -258,34 +220,8 @@ impl Page {
     }
 
     fn flush(&mut self) {
-        let text = self.filled(self.indent);
+        let text = self.text.filled(self.indent);
         self.out.push_str(&text);
-    }
-
-    /// The paragraph in lines, set in by `indent`.
-    fn filled(&mut self, indent: usize) -> String {
-        let first = self.first.take().unwrap_or(indent);
-        let mut line = self.tag.take().unwrap_or_else(|| " ".repeat(first));
-        let (mut text, mut begun) = (String::new(), false);
-        for (spaces, word) in std::mem::take(&mut self.words) {
-            if begun && line.chars().count() + spaces + word.chars().count() > WIDTH {
-                text.push_str(line.trim_end());
-                text.push('\n');
-                line = " ".repeat(indent);
-                begun = false;
-            }
-            if begun {
-                line.push_str(&" ".repeat(spaces));
-            }
-            line.push_str(&word);
-            begun = true;
-        }
-        (self.glued, self.ended) = (false, false);
-        if !line.trim().is_empty() {
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
     }
 }
 
