@@ -71,7 +71,10 @@ pub(crate) async fn password_of(
     let request = client.get_authorization_token().set_registry_ids(target.account.clone().map(|account| vec![account]));
     let answer = deadline.bound(&act, request.send()).await?;
     let answer = answer.map_err(|error| no_token(&act, &region, &error, &http))?;
-    let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
+    let mismatch = |cause: &str| {
+        Failure::new(Exit::Mismatch, format!("{act}: {cause}"))
+            .hint("check what answers there (--endpoint-url), and --registry-id or HOST")
+    };
     let entries = entries(&answer);
     let entry = choose(&entries, target.account.as_deref(), &region).map_err(|cause| mismatch(&cause))?;
     let password = password(entry.token.expose_secret())

@@ -145,14 +145,17 @@ pub(crate) fn of_credentials(
     if misconfigured {
         return Failure::misuse(message).hint("correct the AWS configuration (~/.aws/config, ~/.aws/credentials, AWS_PROFILE)");
     }
-    let Some(answer) = &seen.answer else { return Failure::new(Exit::Refused, message) };
+    let Some(answer) = &seen.answer else { return Failure::new(Exit::Refused, message).hint(SOURCE) };
     let failure = |exit| Failure::new(exit, &message).detail(format!("the last answer: {}: {}", answer.request, answer.status));
     match answer.status.as_u16() {
         429 | 500.. => failure(Exit::Unreachable).hint("the server has a problem; it is safe to run this step again"),
         _ if is_about_time(&words) => too_skewed(|exit, _| failure(exit), skew(answer, now)),
-        _ => failure(Exit::Refused),
+        _ => failure(Exit::Refused).hint(SOURCE),
     }
 }
+
+/// Where a source of credentials failed that the configuration names.
+const SOURCE: &str = "mend what the AWS configuration names as the source of credentials, or choose another (AWS_PROFILE)";
 
 /// An error with its causes, each said once, for a message.
 pub(crate) fn chain(error: &dyn Error) -> String {

@@ -51,7 +51,7 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
         Fault::Http(error) => (error, false),
     };
     let plain = error.failure(&act);
-    let Error::Status { status, words, retry_after, .. } = &error else {
+    let Error::Status { request, status, words, retry_after, .. } = &error else {
         return match error {
             Error::Broken { silent: true, .. } => Failure { exit: Exit::TimedOut, ..plain },
             Error::Connect { cause, .. } if cause == Error::NO_CONNECTION => Failure { exit: Exit::TimedOut, ..plain },
@@ -90,6 +90,7 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
         500..=599 if says(&["no space", "\"err\":28"]) || status.as_u16() == 507 => {
             named(Exit::Unreachable, "the registry's storage is full: make room there, then run this step again".to_owned())
         }
+        500 if request.starts_with("POST ") && request.ends_with("/blobs/uploads/") => unopened(plain, reference),
         _ => plain,
     }
 }
@@ -139,6 +140,16 @@ fn refusal(plain: Failure, reference: &Reference, refused: bool, who: &Who<'_>) 
             reference.repository
         )),
     }
+}
+
+/// An upload that could not be opened in any try: some versions of Harbor say so of a project that is not there.
+fn unopened(plain: Failure, reference: &Reference) -> Failure {
+    let project = reference.repository.split('/').next().unwrap_or_default();
+    Failure { exit: Exit::Refused, ..plain }.hint(format!(
+        "there is no project '{project}', or the user may not push to '{}' (Harbor says the same to both), or the registry is \
+         out of order: its log tells",
+        reference.repository
+    ))
 }
 
 /// What is not there: a registry says it of the repository that a push does not make by itself.
@@ -235,6 +246,7 @@ mod tests {
             ("h.example", 413, "an HTML page titled '413'", Some("u"), Exit::Failed, "client_max_body_size"),
             ("h.example", 429, "", Some("u"), Exit::Unreachable, "asks to wait 99999 s"),
             ("h.example", 507, "", Some("u"), Exit::Unreachable, "storage is full"),
+            ("h.example", 500, "UNKNOWN: internal error", Some("u"), Exit::Unreachable, "safe to run this step again"),
             ("h.example", 500, "no space left on device", Some("u"), Exit::Unreachable, "storage is full"),
         ] {
             let failure = shown(registry, status, words, username);

@@ -83,6 +83,7 @@ impl Target {
 
     fn mismatch(&self, cause: &str) -> Failure {
         Failure::new(Exit::Mismatch, format!("push to '{}': {cause}", self.registry.reference))
+            .hint("look at the registry's log and storage, and at what stands before it; then run this step again")
     }
 
     /// The artifact's section of the record.

@@ -221,6 +221,7 @@ impl Target {
                     self.registry.reference
                 ),
             )
+            .hint("is this the registry itself? a proxy before it may take the header away")
         })?;
         *self.open.borrow_mut() = Some(url.clone());
         Ok(Session { url, least_chunk: if least_chunk <= LARGEST_CHUNK { least_chunk } else { 0 } })

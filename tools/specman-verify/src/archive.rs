@@ -65,9 +65,9 @@ pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
     let mut magic = Vec::new();
     reader.by_ref().take(2).read_to_end(&mut magic).map_err(|error| Failure::io(&act, &error))?;
     match magic[..] {
-        [] => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is empty"))),
+        [] => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is empty")).hint(ANEW)),
         [0x1f, 0x8b] => {}
-        _ => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is not a gzip archive"))),
+        _ => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is not a gzip archive")).hint(ANEW)),
     }
     let packed = Rc::new(Cell::new(0));
     let reader = Counted { inner: GZIP.chain(reader), count: packed.clone() };
@@ -143,6 +143,9 @@ fn refused(act: &str, entry: &str, why: &str) -> Failure {
         .hint("no tree of files packs into such an archive; find out who made it")
 }
 
+/// Where an archive cannot be read.
+const ANEW: &str = "name another archive, or the folder that it was made of; if it was pushed, make it and push it anew";
+
 /// The failure of a read: whether the bytes are at fault, or the reading of them.
 fn broken(act: &str, place: &str, error: &io::Error) -> Failure {
     let cause = match error.kind() {
@@ -153,7 +156,7 @@ fn broken(act: &str, place: &str, error: &io::Error) -> Failure {
         }
         _ => return Failure::io(act, error),
     };
-    Failure::new(Exit::Mismatch, format!("{act}: {place}{cause}"))
+    Failure::new(Exit::Mismatch, format!("{act}: {place}{cause}")).hint(ANEW)
 }
 
 #[cfg(test)]

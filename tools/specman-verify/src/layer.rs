@@ -110,6 +110,7 @@ fn other(artifact: &Artifact, digest: &Digest) -> Failure {
         Exit::Mismatch,
         format!("read the layer of '{reference}': what the registry sent is '{digest}', not '{}'", artifact.layer),
     )
+    .hint("the registry's storage is damaged, or something before it changes what passes: push the archive again")
 }
 
 /// What arrives, for a reader on another thread.

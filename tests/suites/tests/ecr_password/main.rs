@@ -275,7 +275,8 @@ fn e2_and_input_16_a_token_of_another_registry_names_both() {
     asks(&home(), &server).run().fails(
         7,
         "ecr-password: error: get a token for registry 123456789012 in us-east-1: asked for registry 123456789012 in us-east-1, \
-         the token is for 'https://999999999999.dkr.ecr.us-east-1.amazonaws.com'\n",
+         the token is for 'https://999999999999.dkr.ecr.us-east-1.amazonaws.com'\n\
+         ecr-password: hint: check what answers there (--endpoint-url), and --registry-id or HOST\n",
     );
 }
 

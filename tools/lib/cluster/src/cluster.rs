@@ -117,6 +117,8 @@ impl Cluster {
             )),
             Error::Status { .. } if error.is_transient() => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("the cluster has a problem; it is safe to run this step again"),
+            Error::Status { status, .. } if status.is_redirection() => Failure::new(error.exit(), format!("{act}: {error}"))
+                .hint(format!("redirects are not followed, since credentials would go along: is the server of {place} the API server itself?")),
             _ => Failure::new(error.exit(), format!("{act}: {error}")),
         }
     }

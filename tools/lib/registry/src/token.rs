@@ -9,6 +9,9 @@ use scar_tool::{Exit, Failure};
 use crate::login::{self, Login};
 use crate::registry::{EXCHANGE, Fault, Registry, names};
 
+/// Where what answers does not speak as a registry does.
+const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a sign-on page before it?";
+
 impl Registry {
     /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
     ///
@@ -37,7 +40,9 @@ impl Registry {
                 self.token(&realm, service.as_deref()).await?
             }
             (Err(cause), _) => {
-                return Err(Failure::new(Exit::Refused, format!("log in to '{}': {cause}", self.reference.registry)).into());
+                return Err(Failure::new(Exit::Refused, format!("log in to '{}': {cause}", self.reference.registry))
+                    .hint(NOT_A_REGISTRY)
+                    .into());
             }
             _ => return Err(Fault::Refused(answer.into_error().await)),
         };
@@ -51,7 +56,8 @@ impl Registry {
     async fn token(&self, realm: &str, service: Option<&str>) -> Result<Credential, Fault> {
         let registry = &self.reference.registry;
         let act = format!("get a token for '{registry}'");
-        let no_url = |_| Failure::new(Exit::Refused, format!("{act}: its token realm '{realm}' is no URL"));
+        let refuse = |cause: &str| Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(NOT_A_REGISTRY);
+        let no_url = |_| refuse(&format!("its token realm '{realm}' is no URL"));
         let mut url = Url::parse(realm).map_err(no_url)?;
         let Some(origin) = Origin::of(&url) else {
             return Err(Failure::new(
@@ -87,7 +93,6 @@ impl Registry {
                 _ => Ok(answer.success().await?.json::<Token>().await?),
             }
         };
-        let refuse = |cause: &str| Failure::new(Exit::Refused, format!("{act}: {cause}"));
         let token = match self.retry(ask).await {
             Ok(token) => token,
             Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),

@@ -189,6 +189,12 @@ impl Api {
             (_, Error::Malformed { .. }) => {
                 failure.hint(format!("is '{}' VerteX itself, and not a proxy or a sign-on page before it?", self.origin()))
             }
+            (Some(StatusCode::NOT_FOUND), _) => {
+                failure.hint(format!("is '{}' the system console, of VerteX 4.5.15 or Palette 4.5.13 at least?", self.origin()))
+            }
+            (Some(status), _) if status.is_client_error() && failure.hint.is_none() => {
+                failure.hint("VerteX says why it refuses; look at the object in the system console, then run this step again")
+            }
             _ => failure,
         }
     }
