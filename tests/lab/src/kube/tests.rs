@@ -190,9 +190,10 @@ async fn a_follow_stream_is_silent_after_a_rotation_and_can_be_cut_both_ways() {
     let cluster = Cluster::start();
     cluster.add_specman(1);
     let path = format!("{LOG}?follow=true");
-    let mut silent = follow(&cluster, &path).await;
     let line = |text: &str| cluster.line_at("specman-0", Timestamp::now(), text);
+    // As from a kubelet, an answer begins with its first line.
     line("one");
+    let mut silent = follow(&cluster, &path).await;
     assert_eq!(next(&mut silent).await, Some(Ok("one\n".into())));
     cluster.rotate_log("specman-0");
     line("two");
