@@ -24,6 +24,7 @@
 
 mod binaries;
 mod canary;
+mod messages;
 mod outcome;
 mod peer;
 mod registry;

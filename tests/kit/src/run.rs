@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::canary::Secrets;
+use crate::messages;
 use crate::outcome::Outcome;
 use crate::terminal::Terminal;
 
@@ -454,6 +455,9 @@ impl Running {
         outcome.check_secrets(seen);
         if self.run.is_tool && !self.run.any_record {
             outcome.check_schema();
+        }
+        if self.run.is_tool && (1..=8).contains(&outcome.status) {
+            messages::check(&outcome.stderr());
         }
         outcome
     }
