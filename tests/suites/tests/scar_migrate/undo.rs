@@ -34,7 +34,11 @@ fn run_until(migration: &Migration, next: &str) {
     let mut running = migrate(migration).start();
     running.until(next);
     running.signal_group(Signal::KILL);
-    running.wait().exits(137);
+    let outcome = running.wait();
+    // After its last word a run may have ended before the signal came.
+    if !(next.contains("done in") && outcome.status() == 0) {
+        outcome.exits(137);
+    }
 }
 
 #[test]
