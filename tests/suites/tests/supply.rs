@@ -10,9 +10,6 @@ use scar_suites::crates::{built, metadata};
 const LICENCES: [&str; 8] =
     ["Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "Unicode-3.0", "Zlib"];
 
-/// The one registry, as a lock spells it.
-const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
-
 /// The lock's packages, each as its keys and values.
 fn lock() -> Vec<BTreeMap<String, String>> {
     let text = std::fs::read_to_string(workspace().join("Cargo.lock")).unwrap();
@@ -116,8 +113,11 @@ fn every_crate_is_ours_or_of_the_one_registry_with_its_checksum() {
     ours.sort();
     let local = lock.iter().filter(|package| !package.contains_key("source")).map(|package| package["name"].clone());
     assert_eq!(local.collect::<Vec<_>>(), ours);
+    // One registry, and cargo's own protocol: nothing of git, nothing of a folder.
+    let registry = &lock.iter().find(|package| package["name"] == "clap").unwrap()["source"];
+    assert!(registry.starts_with("registry+https://"), "{registry}");
     for package in lock.iter().filter(|package| package.contains_key("source")) {
-        assert_eq!(package["source"], REGISTRY, "{}", package["name"]);
+        assert_eq!(&package["source"], registry, "{}", package["name"]);
         assert_eq!(package["checksum"].len(), 64, "{}", package["name"]);
     }
     // Nothing turns the registry into another one, or a crate into one from elsewhere.
