@@ -2,13 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod bounds;
+mod changes;
+mod chunks;
 mod clock;
 mod ecr;
-mod faults;
+mod ends;
 mod inputs;
 mod logins;
+mod manifests;
+mod network;
+mod pace;
 mod places;
+mod refusals;
+mod requests;
 mod road;
+mod sessions;
 mod streams;
 mod undo;
 
@@ -21,6 +30,9 @@ use tempfile::TempDir;
 
 /// The repository that all tests push to.
 pub(crate) const REPOSITORY: &str = "spectro-packs/spectro-manifests/manifest";
+
+/// Bytes of an archive where any size will do: some pieces, and quickly sent.
+pub(crate) const SIZE: usize = 1_000_000;
 
 /// A registry with what a test needs beside it: a folder for files.
 pub(crate) struct Site {
@@ -62,6 +74,12 @@ impl Site {
     pub(crate) fn tag(&self) -> Option<String> {
         self.registry.store().tag(REPOSITORY, "0.0.0")
     }
+}
+
+/// The layer is there, whole, and the tag points to it.
+pub(crate) fn assert_pushed(site: &Site, size: usize) {
+    assert_eq!(site.registry.store().blob(REPOSITORY, &digest(&bytes(size))).unwrap(), bytes(size));
+    assert!(site.tag().is_some());
 }
 
 /// The most memory that a run takes until its end, in KiB.

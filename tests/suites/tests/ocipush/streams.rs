@@ -12,9 +12,9 @@ use scar_lab::log::Request;
 use scar_lab::registry::{RegistryOptions, Storage};
 
 use crate::logins::{PASSWORD, bearer, service};
-use crate::{REPOSITORY, Site, bytes, digest};
+use crate::requests::{error, patches, puts};
+use crate::{REPOSITORY, SIZE, Site, assert_pushed, bytes, digest};
 
-const SIZE: usize = 1_000_000;
 const CHUNK: usize = 256 * 1024;
 
 /// A named pipe, and a hand that writes into it what it is given until it is dropped.
@@ -64,25 +64,12 @@ fn streamed(site: &Site, run: Run, content: &[u8]) -> Outcome {
     running.wait()
 }
 
-fn patches() -> Match {
-    Match::patch("/v2/**/blobs/uploads/*")
-}
-
-fn puts() -> Match {
-    Match::put("/v2/**/blobs/uploads/*")
-}
-
 /// Waits until so many chunks were answered.
 fn chunks_are_there(site: &Site, count: usize) {
     let there = move |requests: &[Request]| {
         requests.iter().filter(|request| request.method == "PATCH" && request.status.is_some()).count() >= count
     };
     assert!(site.registry.log().wait(Duration::from_secs(20), there), "{:#?}", site.registry.log().lines());
-}
-
-fn assert_pushed(site: &Site) {
-    assert_eq!(site.registry.store().blob(REPOSITORY, &digest(&bytes(SIZE))).unwrap(), bytes(SIZE));
-    assert!(site.tag().is_some());
 }
 
 #[test]
@@ -154,7 +141,7 @@ fn a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
         (puts(), refused(404)),
         (puts(), refused(400)),
         (puts(), refused(503)),
-        (puts(), Action::Answer(crate::faults::error(400, "DIGEST_INVALID"))),
+        (puts(), Action::Answer(error(400, "DIGEST_INVALID"))),
     ] {
         // The first chunk, or one in the middle.
         for number in if matches!(action, Action::Reset) { vec![1, 2] } else { vec![2] } {
@@ -164,7 +151,7 @@ fn a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
             let outcome = streamed(&site, push(&site), &bytes(SIZE));
             outcome.succeeds();
             assert_eq!(fault.hits(), 1);
-            assert_pushed(&site);
+            assert_pushed(&site, SIZE);
             let all = site.registry.log().matching(&patches());
             let mut seen: Vec<_> = all.iter().map(|patch| (&patch.path, patch.header("content-range"))).collect();
             seen.sort();
@@ -181,7 +168,7 @@ fn a_reply_to_the_end_that_is_lost_sends_nothing_again() {
     let fault = site.registry.faults().on(puts(), Times::First(1), Action::LoseReply);
     streamed(&site, push(&site), &bytes(SIZE)).succeeds();
     assert_eq!(fault.hits(), 1);
-    assert_pushed(&site);
+    assert_pushed(&site, SIZE);
     assert!(site.registry.log().body_bytes() < SIZE as u64 + 10_000);
 }
 
@@ -203,7 +190,7 @@ fn a_registry_that_takes_no_chunks_gets_the_whole_in_one() {
     });
     site.registry.faults().on(patches(), Times::Always, edit);
     streamed(&site, push(&site), &bytes(SIZE)).succeeds();
-    assert_pushed(&site);
+    assert_pushed(&site, SIZE);
     assert_eq!(site.registry.log().count(&patches()), 4);
 }
 
@@ -222,7 +209,7 @@ fn the_least_size_of_a_chunk_is_obeyed() {
     site.registry.faults().on(Match::post("/v2/**/blobs/uploads/"), Times::Always, least);
     streamed(&site, push(&site), &bytes(SIZE)).succeeds();
     assert_eq!(site.registry.log().count(&patches()), 2);
-    assert_pushed(&site);
+    assert_pushed(&site, SIZE);
 }
 
 #[test]
@@ -237,7 +224,7 @@ fn a_token_that_ends_while_the_archive_comes_costs_no_chunk() {
         let run = push(&site).args(["-u", "pusher", "-q", "--password-file"]).arg(password).secret(PASSWORD);
         streamed(&site, run, &bytes(SIZE)).succeeds();
         assert_eq!(fault.hits(), 1);
-        assert_pushed(&site);
+        assert_pushed(&site, SIZE);
         assert_eq!(site.registry.log().count(&Match::get("/service/token")), 2);
     }
 }
@@ -259,18 +246,18 @@ fn what_the_tag_holds_already_is_not_stored_again() {
     streamed(&site, push(&site), &bytes(SIZE)).succeeds().says("the registry has the layer");
     let log = site.registry.log();
     assert_eq!((log.count(&Match::delete("/v2/**/blobs/uploads/*")), log.count(&puts())), (1, 1));
-    assert_pushed(&site);
+    assert_pushed(&site, SIZE);
 }
 
 #[test]
 fn what_cannot_succeed_ends_while_the_archive_still_comes() {
     let quota =
         Answer::json(403, &serde_json::json!({"errors": [{"code": "DENIED", "message": "quota exceeded: 10 of 10 MiB"}]}));
-    let missing = crate::faults::error(404, "NAME_UNKNOWN");
+    let missing = error(404, "NAME_UNKNOWN");
     let posts = Match::post("/v2/**/blobs/uploads/");
     for (matcher, answer, status, says) in [
         (posts.clone(), missing, 3, "create the project 'spectro-packs'"),
-        (posts.clone(), crate::faults::error(403, "DENIED"), 4, "DENIED"),
+        (posts.clone(), error(403, "DENIED"), 4, "DENIED"),
         (patches(), quota, 1, "raise it"),
         (patches(), Answer::status(429).header("retry-after", "99999"), 6, "asks to wait 99999 s"),
     ] {

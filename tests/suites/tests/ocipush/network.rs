@@ -1,0 +1,49 @@
+//! Names and connections: what has to come about before a registry can answer.
+
+use std::time::Duration;
+
+use scar_kit::tool;
+
+use crate::{SIZE, Site, assert_pushed};
+
+#[test]
+fn p1_a_name_that_does_not_resolve_is_told() {
+    let site = Site::plain();
+    let run = tool("ocipush").arg("registry.invalid").arg(site.archive(10)).args(["--new-record", "--retries", "1"]);
+    run.args(["--retry-max-wait", "20ms"]).run().exits(6).says("registry.invalid").says("it is safe to run this step again");
+}
+
+#[test]
+fn p2_connections_that_are_reset_are_made_again() {
+    let site = Site::plain();
+    site.registry.faults().reset_connections(2);
+    site.ocipush(site.archive(SIZE)).run().succeeds();
+    assert_pushed(&site, SIZE);
+    site.registry.faults().reset_connections(100);
+    site.ocipush(site.archive(SIZE)).args(["--retries", "2"]).run().exits(6).writes_nothing();
+}
+
+/// A port whose queue of connections is full: what comes is dropped without a word.
+#[test]
+fn p2_a_host_that_drops_what_comes_is_given_up() {
+    let Some(python) = scar_kit::peer("python3") else { return };
+    let hole = "import socket, sys\ns = socket.socket()\ns.bind((\"127.0.0.1\", 0))\ns.listen(0)\n\
+                c = [socket.socket() for _ in range(3)]\n[(x.setblocking(False), x.connect_ex(s.getsockname())) for x in c]\n\
+                print(s.getsockname()[1], flush=True)\nsys.stdin.read()";
+    let mut child = std::process::Command::new(python)
+        .args(["-c", hole])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port).unwrap();
+    let site = Site::plain();
+    let run =
+        tool("ocipush").arg(format!("127.0.0.1:{}", port.trim())).arg(site.archive(10)).args(["--new-record", "--plain-http"]);
+    let outcome = run.args(["--retries", "1", "--retry-max-wait", "20ms"]).run();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    outcome.exits(8).says("no connection in time").writes_nothing();
+    assert!(outcome.took() < Duration::from_secs(25), "{:?}", outcome.took());
+}

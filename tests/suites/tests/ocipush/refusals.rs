@@ -1,0 +1,98 @@
+//! What a registry, or a proxy before it, answers in place of taking the archive.
+
+use std::time::Duration;
+
+use scar_lab::faults::{Action, Answer, Times};
+use serde_json::json;
+
+use crate::requests::{error, puts, uploads};
+use crate::{REPOSITORY, SIZE, Site, assert_pushed};
+
+#[test]
+fn p15_a_missing_repository_is_named() {
+    let site = Site::plain();
+    site.registry.faults().on(uploads(), Times::Always, Action::Answer(error(404, "NAME_UNKNOWN")));
+    let outcome = site.ocipush(site.archive(SIZE)).run();
+    outcome.fails(
+        3,
+        &format!(
+            "ocipush: error: push to '127.0.0.1:PORT/{REPOSITORY}:0.0.0': POST http://127.0.0.1:PORT/v2/{REPOSITORY}/blobs/uploads/: \
+             404 Not Found: NAME_UNKNOWN: the lab says so\n\
+             ocipush: hint: create the project 'spectro-packs' (Harbor) or the repository {REPOSITORY} first\n"
+        ),
+    );
+    site.registry.faults().clear();
+    site.registry.faults().on(uploads(), Times::Always, Action::Answer(error(403, "DENIED")));
+    let run = site.ocipush(site.archive(SIZE)).args(["-u", "user", "--password-stdin"]).stdin("canary/p15\n");
+    run.secret("canary/p15").run().exits(4).says("may not push").says("no project 'spectro-packs'");
+    // Some versions of Harbor fail over it; that may pass, so it is tried as often as anything else.
+    site.registry.faults().clear();
+    let failing = site.registry.faults().on(uploads(), Times::Always, Action::Answer(error(500, "UNKNOWN")));
+    let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "1"]).run();
+    outcome.exits(4).says("there is no project 'spectro-packs', or the user may not push").writes_nothing();
+    assert_eq!(failing.hits(), 2);
+}
+
+#[test]
+fn p17_server_errors_are_tried_again_whatever_their_body_says() {
+    for status in [500, 502, 503, 504, 408, 499, 522] {
+        for answer in [error(status, "UNHEARD_OF"), Answer::html(status, "<html><title>oh</title></html>")] {
+            let site = Site::plain();
+            let fault = site.registry.faults().on(puts(), Times::First(1), Action::Answer(answer));
+            site.ocipush(site.archive(SIZE)).run().succeeds();
+            assert_eq!(fault.hits(), 1);
+            assert_pushed(&site, SIZE);
+        }
+    }
+}
+
+#[test]
+fn p18_retry_after_is_waited_for_up_to_the_users_limit() {
+    let site = Site::plain();
+    let later = |after: &str| Action::Answer(Answer::status(429).header("retry-after", after));
+    site.registry.faults().on(puts(), Times::First(1), later("1"));
+    let run = |archive: std::path::PathBuf| {
+        site.bare().arg(archive).args(["--plain-http", "--new-record", "--retry-max-wait", "2s"]).run()
+    };
+    let outcome = run(site.archive(SIZE));
+    outcome.succeeds();
+    assert!(outcome.took() >= Duration::from_secs(1), "{:?}", outcome.took());
+    for asked in ["soon", ""] {
+        site.registry.faults().on(puts(), Times::First(1), later(asked));
+        run(site.archive(SIZE + asked.len() + 1)).succeeds();
+    }
+    let fault = site.registry.faults().on(puts(), Times::Always, later("99999"));
+    run(site.archive(20)).exits(6).says("the registry asks to wait 99999 s, longer than --retry-max-wait");
+    assert_eq!(fault.hits(), 1);
+}
+
+#[test]
+fn p24_a_full_quota_is_told_and_not_tried_again() {
+    let site = Site::plain();
+    let quota = json!({"errors": [{"code": "DENIED", "message": "quota exceeded: adding 1.0 MiB would exceed 10 of 10 MiB"}]});
+    let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(Answer::json(403, &quota)));
+    site.ocipush(site.archive(SIZE)).run().exits(1).says("would exceed 10 of 10 MiB").says("raise it").writes_nothing();
+    assert_eq!(fault.hits(), 1);
+}
+
+#[test]
+fn p25_full_storage_is_told_after_the_usual_tries() {
+    for answer in [Answer::status(507), error(500, "no space left on device")] {
+        let site = Site::plain();
+        let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(answer));
+        let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "2"]).run();
+        outcome.exits(6).says("storage is full").writes_nothing();
+        assert_eq!(fault.hits(), 3);
+    }
+}
+
+#[test]
+fn p29_a_registry_that_receives_something_else_is_told_after_one_more_try() {
+    let site = Site::plain();
+    site.registry.faults().on(puts(), Times::First(1), Action::Answer(error(400, "DIGEST_INVALID")));
+    site.ocipush(site.archive(SIZE)).run().succeeds();
+    let site = Site::plain();
+    let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(error(400, "DIGEST_INVALID")));
+    site.ocipush(site.archive(SIZE)).run().exits(7).says("twice received something else than was sent").writes_nothing();
+    assert_eq!(fault.hits(), 2);
+}

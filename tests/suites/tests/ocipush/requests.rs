@@ -1,0 +1,34 @@
+//! The requests of a push, for a fault to take or the log to count, and the answer of a registry that refuses one.
+
+use scar_lab::faults::{Answer, Match};
+use serde_json::json;
+
+/// An upload is opened.
+pub(crate) fn uploads() -> Match {
+    Match::post("/v2/**/blobs/uploads/")
+}
+
+/// A chunk.
+pub(crate) fn patches() -> Match {
+    Match::patch("/v2/**/blobs/uploads/*")
+}
+
+/// A blob, or what is missing of it, and its digest.
+pub(crate) fn puts() -> Match {
+    Match::put("/v2/**/blobs/uploads/*")
+}
+
+/// Whether a blob is there.
+pub(crate) fn heads() -> Match {
+    Match::head("/v2/**/blobs/*")
+}
+
+/// The manifest.
+pub(crate) fn manifests() -> Match {
+    Match::put("/v2/**/manifests/*")
+}
+
+/// An error in a registry's form.
+pub(crate) fn error(status: u16, code: &str) -> Answer {
+    Answer::json(status, &json!({"errors": [{"code": code, "message": "the lab says so", "detail": {}}]}))
+}
