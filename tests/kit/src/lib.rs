@@ -31,16 +31,18 @@ mod registry;
 mod run;
 mod schema;
 mod terminal;
+mod token_server;
 pub mod web;
 
 pub use binaries::{binaries, binary, workspace};
 pub use canary::{find_secrets, secret};
 pub use outcome::Outcome;
 pub use peer::peer;
-pub use registry::{DockerRegistry, docker_registry};
+pub use registry::{DockerRegistry, docker_registry, docker_registry_with_tokens};
 pub use run::{Run, Running, bash, program, tool};
 pub use rustix::process::Signal;
 pub use schema::complaints;
+pub use token_server::{Account, Asked, TokenServer};
 
 /// The steps of a migration, in the order of the guide.
 pub const STEPS: [&str; 8] = [

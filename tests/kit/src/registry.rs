@@ -1,6 +1,8 @@
-//! Debian's docker-registry on a free loopback port, with TLS and htpasswd: Distribution 2.8, as Harbor builds upon.
+//! Debian's docker-registry on a free loopback port, with TLS, and htpasswd or a token server: Distribution 2.8, as Harbor
+//! builds upon.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -8,6 +10,9 @@ use std::time::Duration;
 
 use scar_lab::certs::Certs;
 use tempfile::TempDir;
+
+use crate::TokenServer;
+use crate::token_server::Tokens;
 
 /// `robot` with [`DockerRegistry::password`], bcrypt at its cheapest.
 const HTPASSWD: &str = "robot:$2y$04$JyPaEfVYbk3MgguBNiP5XuWtWJ95KyuGSjzvpyvK6fLquVifXYGb.\n";
@@ -17,34 +22,56 @@ pub struct DockerRegistry {
     folder: TempDir,
     child: Child,
     authority: String,
-    certs: Certs,
+    ca_pem: String,
+    /// Who signs the tokens that it takes; none where it takes passwords.
+    tokens: Option<Arc<Tokens>>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// Starts one; none on a machine without it (see [`crate::peer()`]).
+/// Starts one with htpasswd; none on a machine without it (see [`crate::peer()`]).
 ///
 /// # Panics
 /// Where it is there and does not answer.
 #[track_caller]
 pub fn docker_registry() -> Option<DockerRegistry> {
-    crate::peer("docker-registry").map(|program| DockerRegistry::start(&program))
+    crate::peer("docker-registry").map(|program| DockerRegistry::start(&program, &Certs::new(&[]), None))
+}
+
+/// Starts one that takes the tokens of this server alone, with a certificate of the same authority; none as above.
+///
+/// # Panics
+/// Where it is there and does not answer.
+#[track_caller]
+pub fn docker_registry_with_tokens(server: &TokenServer) -> Option<DockerRegistry> {
+    crate::peer("docker-registry").map(|program| DockerRegistry::start(&program, server.certs(), Some(server)))
 }
 
 impl DockerRegistry {
-    fn start(program: &Path) -> Self {
+    fn start(program: &Path, certs: &Certs, tokens: Option<&TokenServer>) -> Self {
         crate::secret(PASSWORD);
         let folder = TempDir::new().unwrap();
-        let certs = Certs::new(&[]);
-        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let put = |name: &str, text: &str| {
+            let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.path().join(name));
+            file.unwrap().write_all(text.as_bytes()).unwrap();
+        };
         put("ca.pem", certs.ca_pem());
         put("cert.pem", &certs.server().cert_pem);
         put("key.pem", &certs.server().key_pem);
         put("htpasswd", HTPASSWD);
         put("password", PASSWORD);
         let at = folder.path().display();
+        let auth = match tokens {
+            None => format!("htpasswd: {{realm: kit, path: {at}/htpasswd}}"),
+            Some(server) => format!(
+                "token: {{realm: '{}', service: {}, issuer: {}, rootcertbundle: {at}/ca.pem}}",
+                server.realm(),
+                Tokens::SERVICE,
+                Tokens::ISSUER
+            ),
+        };
         let config = format!(
             "version: 0.1\nlog: {{level: info, formatter: text}}\nstorage:\n  filesystem: {{rootdirectory: {at}/data}}\n  \
-             delete: {{enabled: true}}\nauth:\n  htpasswd: {{realm: kit, path: {at}/htpasswd}}\nhttp:\n  addr: 127.0.0.1:0\n  \
+             delete: {{enabled: true}}\nauth:\n  {auth}\nhttp:\n  addr: 127.0.0.1:0\n  \
              tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}\n"
         );
         put("config.yml", &config);
@@ -69,8 +96,9 @@ impl DockerRegistry {
                 kept.lock().unwrap().push(line);
             }
         });
+        let tokens = tokens.map(|server| server.tokens().clone());
         let authority = bound.recv_timeout(Duration::from_secs(30));
-        let mut registry = Self { folder, child, authority: String::new(), certs, log };
+        let mut registry = Self { folder, child, authority: String::new(), ca_pem: certs.ca_pem().to_owned(), tokens, log };
         registry.authority = authority.unwrap_or_else(|_| panic!("docker-registry binds no port: {:#?}", registry.log()));
         assert_eq!(registry.get("/v2/").status, 200, "docker-registry answers /v2/: {:#?}", registry.log());
         registry
@@ -86,7 +114,7 @@ impl DockerRegistry {
         format!("https://{}", self.authority)
     }
 
-    /// The one user.
+    /// The user who may push.
     pub fn username(&self) -> &'static str {
         "robot"
     }
@@ -108,7 +136,7 @@ impl DockerRegistry {
 
     /// The authority's certificate.
     pub fn ca_pem(&self) -> &str {
-        self.certs.ca_pem()
+        &self.ca_pem
     }
 
     /// A login for `HOME/.docker/config.json` or `--registry-config`.
@@ -122,9 +150,11 @@ impl DockerRegistry {
     pub fn get(&self, path: &str) -> crate::web::Answer {
         let url = self.url() + path;
         crate::web::send(reqwest::Method::GET, &url, Some(self.ca_pem()), |request| {
-            request
-                .basic_auth(self.username(), Some(PASSWORD))
-                .header("Accept", "application/vnd.oci.image.manifest.v1+json, */*")
+            let request = match &self.tokens {
+                None => request.basic_auth(self.username(), Some(PASSWORD)),
+                Some(tokens) => request.bearer_auth(tokens.to_read(repository(path))),
+            };
+            request.header("Accept", "application/vnd.oci.image.manifest.v1+json, */*")
         })
         .unwrap_or_else(|error| panic!("GET {url}: {error:?}\n{:#?}", self.log()))
     }
@@ -135,8 +165,14 @@ impl DockerRegistry {
     }
 }
 
+/// The repository that a path is in; empty where it is in none.
+fn repository(path: &str) -> &str {
+    let rest = path.strip_prefix("/v2/").unwrap_or_default();
+    ["/manifests/", "/blobs/", "/tags/"].iter().find_map(|part| rest.split_once(part)).map_or("", |(name, _)| name)
+}
+
 /// Characters that mean something in URLs, forms, base64 and shells.
-const PASSWORD: &str = "registry+canary/7f3a=%";
+pub(crate) const PASSWORD: &str = "registry+canary/7f3a=%";
 
 impl Drop for DockerRegistry {
     fn drop(&mut self) {

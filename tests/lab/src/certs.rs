@@ -30,6 +30,11 @@ impl Pair {
         CertificateDer::from_pem_slice(self.cert_pem.as_bytes()).expect("the pair holds PEM")
     }
 
+    /// The private key as DER.
+    pub fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("the pair holds PEM")
+    }
+
     /// A server configuration that presents this pair and asks for no client certificate.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.configure(None, false)
@@ -60,8 +65,7 @@ impl Pair {
         };
         let chain =
             CertificateDer::pem_slice_iter(self.cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>().expect("the pair holds PEM");
-        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("the pair holds PEM");
-        let mut config = builder.with_single_cert(chain, key).expect("the key fits its certificate");
+        let mut config = builder.with_single_cert(chain, self.key_der()).expect("the key fits its certificate");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }

@@ -34,7 +34,7 @@ impl Credentials {
     }
 
     /// Whether a request carries exactly these, as Basic.
-    pub(super) fn fit(&self, headers: &HeaderMap) -> bool {
+    pub fn fit(&self, headers: &HeaderMap) -> bool {
         let expected = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password));
         scheme(headers, "basic").is_some_and(|given| given == expected)
     }

@@ -19,6 +19,7 @@ mod requests;
 mod road;
 mod sessions;
 mod streams;
+mod token_server;
 mod undo;
 
 use std::path::{Path, PathBuf};
