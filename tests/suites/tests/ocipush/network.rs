@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scar_kit::tool;
+use scar_kit::{peer, tool};
 
 use crate::{SIZE, Site, assert_pushed};
 
@@ -11,6 +11,26 @@ fn p1_a_name_that_does_not_resolve_is_told() {
     let site = Site::plain();
     let run = tool("ocipush").arg("registry.invalid").arg(site.archive(10)).args(["--new-record", "--retries", "1"]);
     run.args(["--retry-max-wait", "20ms"]).run().exits(6).says("registry.invalid").says("it is safe to run this step again");
+}
+
+/// The names are those of a file, through a library that answers in the place of the system's.
+#[test]
+fn p1_a_name_that_resolves_a_moment_later_is_enough() {
+    let Some(wrapper) = peer("libnss_wrapper.so") else { return };
+    let site = Site::plain();
+    let hosts = site.folder.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 other.example\n").unwrap();
+    let run = tool("ocipush").arg(format!("registry.example:{}", site.registry.port())).arg(site.archive(SIZE));
+    let run = run.args(["--new-record", "--plain-http", "-v"]).env("LD_PRELOAD", wrapper).env("NSS_WRAPPER_HOSTS", &hosts);
+    let mut running = run.start();
+    running.until("trying again in");
+    assert_eq!(site.registry.log().connections(), 0);
+    // Replaced, not changed: the library looks at the file's time, to the second.
+    let later = site.folder.path().join("later");
+    std::fs::write(&later, "127.0.0.1 registry.example\n").unwrap();
+    std::fs::rename(later, hosts).unwrap();
+    running.wait().succeeds().says("registry.example");
+    assert_pushed(&site, SIZE);
 }
 
 #[test]
@@ -26,7 +46,7 @@ fn p2_connections_that_are_reset_are_made_again() {
 /// A port whose queue of connections is full: what comes is dropped without a word.
 #[test]
 fn p2_a_host_that_drops_what_comes_is_given_up() {
-    let Some(python) = scar_kit::peer("python3") else { return };
+    let Some(python) = peer("python3") else { return };
     let hole = "import socket, sys\ns = socket.socket()\ns.bind((\"127.0.0.1\", 0))\ns.listen(0)\n\
                 c = [socket.socket() for _ in range(3)]\n[(x.setblocking(False), x.connect_ex(s.getsockname())) for x in c]\n\
                 print(s.getsockname()[1], flush=True)\nsys.stdin.read()";
