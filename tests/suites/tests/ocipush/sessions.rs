@@ -1,9 +1,14 @@
 //! Upload sessions: opened, lost, and never gone on with where it is unclear how far they are.
 
-use scar_lab::faults::{Action, Answer, Times};
+use scar_kit::tool;
+use scar_lab::certs::Certs;
+use scar_lab::faults::{Action, Answer, Fault, Times};
+use scar_lab::proxy::{Manner, Proxy};
+use scar_lab::registry::RegistryOptions;
+use scar_lab::server::Listener;
 
 use crate::requests::{error, heads, puts, uploads};
-use crate::{REPOSITORY, SIZE, Site, assert_pushed, bytes};
+use crate::{REPOSITORY, SIZE, Site, assert_pushed, bytes, digest};
 
 #[test]
 fn p10_a_blob_of_another_size_is_not_taken_for_the_archive() {
@@ -53,6 +58,64 @@ fn p12_an_upload_without_a_location_is_refused_and_a_long_one_taken() {
     let outcome = site.ocipush(site.archive(SIZE + 1)).run();
     outcome.exits(1).writes_nothing().says("longer than");
     assert!(outcome.stderr().len() < 4096, "{}", outcome.stderr().len());
+}
+
+/// Changes where each upload is said to be.
+fn locations(site: &Site, change: impl Fn(&str) -> String + Send + Sync + 'static) -> Fault {
+    let edit = Action::edit(move |response| {
+        let changed = change(response.headers()["location"].to_str().unwrap());
+        response.headers_mut().insert("location", changed.parse().unwrap());
+    });
+    site.registry.faults().on(uploads(), Times::Always, edit)
+}
+
+/// The path of a location, and what follows.
+fn path(url: &str) -> &str {
+    &url[url.find("/v2/").unwrap()..]
+}
+
+#[test]
+fn p12_a_location_may_leave_out_scheme_host_and_port_of_the_registry() {
+    let changes: [fn(&str) -> String; 3] =
+        [|url| path(url).to_owned(), |url| url.replace("http://", "//"), |url| url.replace("http://", "")];
+    for change in changes {
+        let site = Site::plain();
+        let fault = locations(&site, move |url| change(url) + "&more=a%2Fb+c");
+        site.ocipush(site.archive(SIZE)).run().succeeds();
+        assert_eq!(fault.hits(), 2);
+        assert_pushed(&site, SIZE);
+        let put = &site.registry.log().matching(&puts())[0];
+        let hex = digest(&bytes(SIZE)).replace("sha256:", "");
+        assert_eq!(put.query.as_deref(), Some(&*format!("_state=0&more=a%2Fb+c&digest=sha256%3A{hex}")));
+    }
+}
+
+#[test]
+fn p12_a_location_without_a_port_has_the_schemes_own() {
+    let certs = Certs::new(&["registry.example"]);
+    for (typed, told) in [("registry.example:443", "registry.example"), ("registry.example", "registry.example:443")] {
+        let listener = Listener::tls(certs.server_config());
+        let site = Site::start(RegistryOptions { listener, ..RegistryOptions::default() });
+        let proxy = Proxy::start(Manner::Open);
+        proxy.lead("registry.example:443", site.registry.addr());
+        let fault = locations(&site, move |url| format!("https://{told}{}", path(url)));
+        let authority = site.folder.path().join("ca.pem");
+        std::fs::write(&authority, certs.ca_pem()).unwrap();
+        let run = tool("ocipush").arg(typed).arg(site.archive(SIZE)).args(["--new-record", "--ca-file"]).arg(authority);
+        run.env("HTTPS_PROXY", proxy.url()).run().succeeds();
+        assert_eq!(fault.hits(), 2);
+        assert_pushed(&site, SIZE);
+    }
+    // Where the registry has another, that is somewhere else.
+    let site = Site::plain();
+    let fault = locations(&site, |url| format!("http://127.0.0.1{}", path(url)));
+    site.ocipush(site.archive(SIZE)).run().fails(
+        5,
+        "ocipush: error: push to '127.0.0.1:PORT': it wants the archive at another server, 'http://127.0.0.1'\n\
+         ocipush: hint: the registry may not know the port that it is reached at: set its external URL, or the Host header of \
+         the proxy before it; if it does take uploads there: --trust-upload 127.0.0.1\n",
+    );
+    assert_eq!(fault.hits(), 1);
 }
 
 #[test]

@@ -306,7 +306,12 @@ impl Response {
 
     /// Where `Location` points, resolved against the request's URL.
     pub fn location(&self) -> Option<Url> {
-        self.url.join(self.header(LOCATION.as_str())?).ok()
+        let location = self.header(LOCATION.as_str())?;
+        // Some servers write HOST:PORT/… of themselves, which would be a path, or a scheme.
+        let origin = Origin::of(&self.url)?;
+        let rest = |name: String| location.strip_prefix(&name).filter(|rest| rest.starts_with('/'));
+        let itself = rest(origin.authority()).or_else(|| rest(origin.address()));
+        self.url.join(itself.unwrap_or(location)).ok()
     }
 
     /// Lets a 2xx through.

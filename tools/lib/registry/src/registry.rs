@@ -338,9 +338,16 @@ impl Registry {
                 .into());
         }
         if with_archive && !names(&self.terms.trust_upload, &origin) {
-            return Err(Failure::new(Exit::Unsafe, format!("{act}: it wants the archive at another server, '{origin}'"))
-                .hint(format!("if it belongs to the registry: --trust-upload {}", origin.authority()))
-                .into());
+            let option = format!("--trust-upload {}", origin.authority());
+            let hint = match origin.host() == home.host() && url.port().is_none() {
+                true => format!(
+                    "the registry may not know the port that it is reached at: set its external URL, or the Host header of \
+                     the proxy before it; if it does take uploads there: {option}"
+                ),
+                false => format!("if it belongs to the registry: {option}"),
+            };
+            let cause = format!("{act}: it wants the archive at another server, '{origin}'");
+            return Err(Failure::new(Exit::Unsafe, cause).hint(hint).into());
         }
         Ok(())
     }
