@@ -200,6 +200,13 @@ pub enum Action {
         /// The pause between.
         every: Duration,
     },
+    /// The first `bytes` of the request's body are read one by one, with a pause of `every` between, the rest as it comes.
+    SlowStart {
+        /// How many bytes.
+        bytes: u64,
+        /// The pause between.
+        every: Duration,
+    },
     /// The handler does its work, then status, headers or body of its answer are changed.
     Edit(Edit),
 }

@@ -105,13 +105,20 @@ pub(crate) struct Slow {
     body: Body,
     bytes: usize,
     every: Duration,
+    /// Bytes until it comes as it likes; none for never.
+    left: Option<u64>,
     ready: Bytes,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Slow {
     pub(crate) fn new(body: Body, bytes: usize, every: Duration) -> Self {
-        Self { body, bytes: bytes.max(1), every, ready: Bytes::new(), pause: None }
+        Self { body, bytes: bytes.max(1), every, left: None, ready: Bytes::new(), pause: None }
+    }
+
+    /// Slow for the first `left` bytes alone.
+    pub(crate) fn at_first(self, left: u64) -> Self {
+        Self { left: Some(left), ..self }
     }
 }
 
@@ -134,8 +141,12 @@ impl HttpBody for Slow {
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
+        if self.left == Some(0) {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready)))));
+        }
         let size = self.bytes.min(self.ready.len());
         let piece = self.ready.split_to(size);
+        self.left = self.left.map(|left| left.saturating_sub(size as u64));
         self.pause = Some(Box::pin(tokio::time::sleep(self.every)));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -34,6 +34,9 @@ use crate::log::RequestLog;
 use body::{Cut, Slow, Watched};
 use wire::{Link, Wire};
 
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 /// How a server listens, always on 127.0.0.1.
 #[derive(Clone, Default)]
 pub struct Listener {
@@ -41,6 +44,8 @@ pub struct Listener {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The port; 0 for any free one.
     pub port: u16,
+    /// The most that a connection takes before it is read, in bytes: a narrow link; none for what the system likes.
+    pub window: Option<u32>,
 }
 
 impl Listener {
@@ -51,7 +56,7 @@ impl Listener {
 
     /// HTTPS on a free port.
     pub fn tls(config: Arc<rustls::ServerConfig>) -> Self {
-        Self { tls: Some(config), port: 0 }
+        Self { tls: Some(config), ..Self::default() }
     }
 }
 
@@ -104,12 +109,14 @@ impl Server {
         let secure = listener.tls.is_some();
         let shared =
             Arc::new(Shared { log: log.clone(), faults: faults.clone(), router, tls: listener.tls.map(TlsAcceptor::from) });
-        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, listener.port)).expect("a port on 127.0.0.1");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let socket = {
+            let _inside = runtime.enter();
+            bind(listener.port, listener.window).expect("a port on 127.0.0.1")
+        };
         let addr = socket.local_addr().expect("a bound socket has an address");
-        socket.set_nonblocking(true).expect("a socket");
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(accept(socket, shared, stopped));
             // Requests under way end here, those in blocking calls too.
             runtime.shutdown_background();
@@ -175,8 +182,16 @@ impl Drop for Server {
     }
 }
 
-async fn accept(socket: std::net::TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
-    let socket = TcpListener::from_std(socket).expect("a listening socket");
+/// What is set for the listening socket holds for the connections that it accepts.
+fn bind(port: u16, window: Option<u32>) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    window.map(|bytes| socket.set_recv_buffer_size(bytes)).transpose()?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(socket: TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
     loop {
         let stream = tokio::select! {
             _ = &mut stopped => return,
@@ -249,6 +264,7 @@ async fn answer(request: Request<Incoming>, link: Arc<Link>, shared: Arc<Shared>
     let action = shared.faults.take(&head.method, head.uri.path(), head.uri.query());
     let body = match action {
         Some(Action::SlowRead { bytes, every }) => Body::new(Slow::new(Body::new(body), bytes, every)),
+        Some(Action::SlowStart { bytes, every }) => Body::new(Slow::new(Body::new(body), 1, every).at_first(bytes)),
         _ => Body::new(body),
     };
     let left = match action {
@@ -301,7 +317,7 @@ async fn act(action: Option<Action>, request: Request<Body>, link: &Arc<Link>, r
             edit(&mut response);
             response
         }
-        Some(Action::ResetAfter(_) | Action::SlowRead { .. }) | None => route(router, request).await,
+        Some(Action::ResetAfter(_) | Action::SlowRead { .. } | Action::SlowStart { .. }) | None => route(router, request).await,
     }
 }
 

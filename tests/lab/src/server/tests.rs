@@ -131,7 +131,7 @@ fn a_cut_reply_gives_exactly_so_many_bytes() {
         for certs in [None, Some(Certs::new(&[]))] {
             let router = Router::new().route("/big", get(async || vec![7_u8; (1 << 20) + 1]));
             let tls = certs.as_ref().map(Certs::server_config);
-            let server = Server::start(router, Listener { tls, port: 0 });
+            let server = Server::start(router, Listener { tls, ..Listener::plain() });
             server.faults().on(Match::any("/**"), Times::Always, Action::CutReply(at));
             let client = client(certs.as_ref().map(Certs::ca_pem));
             let received = probe::run(async {

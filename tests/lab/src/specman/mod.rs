@@ -74,7 +74,7 @@ impl Specman {
         for number in 0..options.replicas {
             let root = Root::default();
             let served = Arc::new(RwLock::default());
-            let listener = Listener { tls: options.tls.clone(), port: 0 };
+            let listener = Listener { tls: options.tls.clone(), ..Listener::plain() };
             replicas.push((Server::start(serve::router(root.clone()), listener), served.clone()));
             let name = format!("specman-{number}");
             let directory = options.directory.join(&name);

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use scar_lab::faults::{Action, Times};
+use scar_lab::registry::RegistryOptions;
+use scar_lab::server::Listener;
 
 use crate::requests::puts;
 use crate::{SIZE, Site, assert_pushed};
@@ -27,6 +29,50 @@ fn p23_a_slow_link_is_no_stall() {
     assert!(outcome.took() > Duration::from_secs(4), "the link was not slow: {:?}", outcome.took());
     assert_eq!(site.registry.log().count(&puts()), 2);
     assert_pushed(&site, 16 << 20);
+}
+
+/// The smallest steps that TCP moves in, since a closed window opens by no less: 576 bytes here.
+#[test]
+fn p23_the_slowest_link_that_moves_is_no_stall() {
+    let listener = Listener { window: Some(1), ..Listener::plain() };
+    let site = Site::start(RegistryOptions { listener, ..RegistryOptions::default() });
+    let slow = Action::SlowRead { bytes: 50, every: Duration::from_millis(60) };
+    let fault = site.registry.faults().on(puts(), Times::First(1), slow);
+    let outcome = site.ocipush(site.archive(16_000)).args(["--stall-timeout", "5s"]).run();
+    outcome.succeeds();
+    assert!(outcome.took() > Duration::from_secs(15), "the link was not slow: {:?}", outcome.took());
+    assert_eq!((fault.hits(), site.registry.log().count(&puts())), (1, 2));
+    assert_pushed(&site, 16_000);
+}
+
+/// Whatever the system holds for the registry is full: nothing moves until the registry reads on.
+#[test]
+fn p23_a_registry_that_takes_nothing_or_a_byte_a_second_for_half_a_minute_is_waited_for() {
+    let byte = Action::SlowStart { bytes: 30, every: Duration::from_secs(1) };
+    let runs = [Action::Delay(Duration::from_secs(30)), byte].map(|action| {
+        let site = Site::plain();
+        let fault = site.registry.faults().on(puts(), Times::First(1), action);
+        let running = site.ocipush(site.archive(16 << 20)).start();
+        (site, fault, running)
+    });
+    for (site, fault, running) in runs {
+        let outcome = running.wait();
+        outcome.succeeds();
+        assert!(outcome.took() > Duration::from_secs(30), "the window was not closed: {:?}", outcome.took());
+        assert_eq!((fault.hits(), site.registry.log().count(&puts())), (1, 2));
+        assert_pushed(&site, 16 << 20);
+    }
+}
+
+#[test]
+fn p23_a_window_that_stays_closed_is_a_stall() {
+    let site = Site::plain();
+    let fault = site.registry.faults().on(puts(), Times::Always, Action::Delay(Duration::from_secs(600)));
+    let outcome = site.ocipush(site.archive(16 << 20)).args(["--stall-timeout", "1s", "--retries", "1"]).run();
+    outcome.exits(8).says("nothing moved for 1 s").writes_nothing();
+    assert!(outcome.took() < Duration::from_secs(15), "{:?}", outcome.took());
+    assert_eq!((fault.hits(), site.tag()), (2, None));
+    assert_eq!(site.registry.log().body_bytes(), 0);
 }
 
 #[test]
