@@ -302,12 +302,17 @@ fn limit_line(front: &str) -> Check {
 fn refused(fault: Fault, act: &str, registry: &Registry) -> Failure {
     let Reference { repository, .. } = &registry.reference;
     let project = repository.split('/').next().unwrap_or_default();
+    let (known, who) = (matches!(fault, Fault::Fatal(_)), matches!(fault, Fault::Refused(_)));
     let failure = fault.failure(act);
     match failure.exit {
+        _ if known => failure,
         Exit::Refused if registry.login.is_none() => failure
             .hint("no login was found: log in with docker or podman, or give --registry-username and --registry-password-file"),
         Exit::Refused if registry.login.as_ref().is_some_and(|login| login.username() == Some("robot")) => failure
             .hint("a robot account is named robot$NAME: did the shell expand the $? quote it: --registry-username 'robot$NAME'"),
+        Exit::Refused if !who => failure.hint(format!(
+            "the user may not push to '{repository}', or there is no project '{project}' (Harbor says the same to both)"
+        )),
         Exit::Refused => failure.hint(format!(
             "user or password is wrong, or the user may not push to '{repository}', or there is no project '{project}' \
              (Harbor says the same to all three)"

@@ -153,7 +153,8 @@ fn p8_a_user_who_may_only_read_is_told_both_causes() {
     let Some(rig) = Rig::start() else { return };
     let outcome = rig.push_as(TokenServer::READER, rig.archive(10)).run();
     outcome.exits(4).says("POST https://REGISTRY/v2/").says("401 Unauthorized").writes_nothing();
-    outcome.says(&format!("the user may not push to '{REPOSITORY}'")).says("there is no project 'packs'");
+    outcome.says(&format!("the user may not push to '{REPOSITORY}', or there is no project 'packs'"));
+    outcome.never_says("password is wrong");
     assert_eq!(rig.passwords().1, rig.passwords().0, "no password was refused");
     // To look is allowed.
     rig.push(rig.archive(10)).run().succeeds();
@@ -225,6 +226,7 @@ fn p9_tokens_that_the_registry_never_takes_are_told_and_not_asked_for_again() {
     let Some(rig) = Rig::start() else { return };
     rig.tokens.lasting(Duration::ZERO);
     let outcome = rig.push(rig.archive(10)).run();
-    outcome.exits(4).writes_nothing();
+    outcome.exits(4).says("it refuses the token that its own realm gave: GET https://REGISTRY/v2/: 401 Unauthorized");
+    outcome.says("compare their clocks").writes_nothing();
     assert_eq!(rig.passwords(), (1, 1));
 }

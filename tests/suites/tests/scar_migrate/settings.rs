@@ -1,9 +1,9 @@
 //! Settings: checked whole, never run, and told where they came from.
 
-use scar_kit::{program, workspace};
+use scar_kit::{TokenServer, docker_registry_with_tokens, program, workspace};
 use scar_suites::Migration;
 
-use crate::{script, state};
+use crate::{migrate, script, state};
 
 #[test]
 fn settings_are_checked_before_anything_is_done() {
@@ -152,4 +152,27 @@ fn a_password_for_ecr_that_cannot_be_had_is_told() {
     outcome.exits(4).writes_nothing().says("ecr-password: error: ");
     outcome.says(&format!("scar-migrate: error: ask for a password of '{host}': ecr-password ended with status 4\n"));
     assert_eq!(migration.site.requests(), Vec::<String>::new());
+}
+
+/// The registry's token server, on another port, gets the login where the setting names it: for the look before, the push,
+/// and the layer that is read again.
+#[test]
+fn a_token_server_elsewhere_gets_the_login_where_the_setting_names_it() {
+    let tokens = TokenServer::start();
+    let Some(registry) = docker_registry_with_tokens(&tokens) else { return };
+    let migration = Migration::on_docker(&registry);
+    let outcome = migrate(&migration).run();
+    outcome.exits(3).says(&format!("--trust-realm {}", tokens.authority())).says("blocked: registry.login").writes_nothing();
+    assert_eq!(tokens.server().log().connections(), 0);
+    let trusting = || migrate(&migration).env("OCI_TRUST_REALM", tokens.authority());
+    trusting().run().succeeds().says("allowed: an upload was opened, and cancelled");
+    std::fs::remove_file(state(&migration).join("manifests.tgz")).unwrap();
+    trusting().args(["--only", "verify"]).run().succeeds().says("the layer in the registry is taken instead");
+    // The platform's own Specman asks, too.
+    let scopes = tokens.asked().into_iter().flat_map(|asked| asked.scopes).collect::<Vec<_>>();
+    for actions in ["pull,push,delete", "pull,push", "pull"] {
+        let scope = format!("repository:spectro-packs/spectro-manifests/manifest:{actions}");
+        assert!(scopes.contains(&scope), "{scope}: {scopes:?}");
+    }
+    assert!(tokens.asked().iter().all(|asked| asked.with_password && asked.status == 200));
 }

@@ -3,6 +3,7 @@
 
 mod f1;
 mod rig;
+mod token_server;
 
 use std::time::Duration;
 

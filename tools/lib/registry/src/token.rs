@@ -29,14 +29,14 @@ impl Registry {
         let held = self.credential.borrow().is_some();
         let asked = login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()));
         if held && !self.proven.get() {
-            return Err(Fault::Refused(answer.into_error().await));
+            return self.not_taken(asked, answer).await;
         }
         let credential = match (asked, &self.login) {
             (Ok(_), Some(Login::Registry(token))) if !held => Credential::Bearer(token.clone()),
             (Ok(login::Asked::Basic), Some(Login::Password { username, password })) if !held => {
                 Credential::Basic { username: username.clone(), password: password.clone() }
             }
-            (Ok(login::Asked::Bearer { realm, service }), login) if !matches!(login, Some(Login::Registry(_))) => {
+            (Ok(login::Asked::Bearer { realm, service, .. }), login) if !matches!(login, Some(Login::Registry(_))) => {
                 self.token(&realm, service.as_deref()).await?
             }
             (Err(cause), _) => {
@@ -49,6 +49,25 @@ impl Registry {
         *self.credential.borrow_mut() = Some(credential);
         self.proven.set(false);
         Ok(None)
+    }
+
+    /// What it means that a login just made is asked for again: who we are is refused, or what we may; of a token the realm
+    /// has vouched for the first.
+    async fn not_taken(&self, asked: Result<login::Asked, String>, answer: Response) -> Result<Option<Response>, Fault> {
+        let is_token = matches!(*self.credential.borrow(), Some(Credential::Bearer(_)));
+        match asked {
+            Ok(login::Asked::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
+                if !invalid {
+                    return Ok(Some(answer));
+                }
+                let error = answer.into_error().await;
+                let act = format!("log in to '{}'", self.reference.registry);
+                Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token that its own realm gave: {error}"))
+                    .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log tells")
+                    .into())
+            }
+            _ => Err(Fault::Refused(answer.into_error().await)),
+        }
     }
 
     /// A token for this repository (Distribution "Token Authentication"). Whether it still holds is asked of the registry,

@@ -13,6 +13,8 @@ pub(crate) enum Asked {
         realm: String,
         /// The service's name for the registry.
         service: Option<String>,
+        /// Whether the token that came with the request is none that the registry takes (RFC 6750, 3.1).
+        invalid: bool,
     },
 }
 
@@ -34,7 +36,8 @@ pub(crate) fn asked<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<As
                 found.push(Asked::Basic);
             } else if challenge.scheme.eq_ignore_ascii_case("bearer") {
                 let realm = parameter("realm").ok_or("its challenge names no realm")?;
-                found.push(Asked::Bearer { realm, service: parameter("service") });
+                let invalid = parameter("error").is_some_and(|error| error == "invalid_token");
+                found.push(Asked::Bearer { realm, service: parameter("service"), invalid });
             } else {
                 others.push(challenge.scheme.to_owned());
             }
@@ -53,7 +56,12 @@ mod tests {
 
     #[test]
     fn p5_reads_every_kind_of_challenge() {
-        let bearer = |realm: &str, service: Option<&str>| Asked::Bearer { realm: realm.into(), service: service.map(Into::into) };
+        let bearer = |realm: &str, service: Option<&str>| Asked::Bearer {
+            realm: realm.into(),
+            service: service.map(Into::into),
+            invalid: false,
+        };
+        let invalid = Asked::Bearer { realm: "y".into(), service: None, invalid: true };
         for (headers, expected) in [
             (vec!["Basic realm=\"Registry Realm\""], Ok(Asked::Basic)),
             (vec!["basic"], Ok(Asked::Basic)),
@@ -63,6 +71,8 @@ mod tests {
             ),
             (vec!["Basic realm=\"x\", bearer Realm=\"y\""], Ok(bearer("y", None))),
             (vec!["Basic realm=\"x\"", "Bearer realm=\"y\""], Ok(bearer("y", None))),
+            (vec!["Bearer realm=\"y\",error=\"insufficient_scope\""], Ok(bearer("y", None))),
+            (vec!["Bearer realm=\"y\",error=\"invalid_token\""], Ok(invalid)),
             (vec![], Err("no WWW-Authenticate")),
             (vec!["Bearer service=\"x\""], Err("no realm")),
             (vec!["Negotiate"], Err("(Negotiate)")),
