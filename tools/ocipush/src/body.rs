@@ -102,7 +102,8 @@ impl Bits {
             });
             let fault = match whole {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    "it has become shorter since its digest was taken".to_owned()
+                    let then = if promised.is_some() { "its digest was taken" } else { "it was opened" };
+                    format!("it has become shorter since {then}")
                 }
                 Err(error) => error.to_string(),
                 Ok(()) if broken(&hash, at) => "it has changed since its digest was taken".to_owned(),

@@ -65,9 +65,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let step = Step { reference, recorded, title, created, layout: options.oci_layout.clone(), backup, timeout: options.timeout };
     let dry_run = record.is_dry_run();
     let nothing_to_read = undo.is_some() || (options.adopt && options.file.is_none());
-    // What is not a push needs the whole of a stream.
-    let head = if options.adopt || dry_run || options.oci_layout.is_some() { u64::MAX } else { options.head() };
-    let supply = if nothing_to_read { Supply::Nothing } else { file.source(&record, head, console)? };
+    // What is not a push needs the digest first.
+    let ahead = if options.adopt || dry_run || options.oci_layout.is_some() { None } else { options.ahead() };
+    let supply = if nothing_to_read { Supply::Nothing } else { file.source(&record, ahead, console)? };
     let target = || -> Result<Target, Failure> {
         let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
         let registry = Registry::new(origin.clone(), &step.reference, login, trust, terms, console)?;
@@ -83,7 +83,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
             None
         }
         (_, supply, _) if options.adopt => step.adopt(target()?, &record, supply.whole())?,
-        (_, Supply::Coming(stream), _) => step.push_stream(target()?, stream)?,
+        (_, Supply::Unhashed(archive), _) => step.push_ahead(target()?, archive)?,
         (_, supply, _) => step.push(target()?, supply.whole(), dry_run)?,
     };
     // A dry run's record is the one that came in.

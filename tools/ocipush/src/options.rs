@@ -195,9 +195,10 @@ impl Options {
         }
     }
 
-    /// How much of a stream is awaited before the rest is sent while it comes: one chunk.
-    pub(crate) fn head(&self) -> u64 {
-        self.chunk_size.unwrap_or(crate::overlap::CHUNK)
+    /// How much of a stream is awaited before it is sent while it comes: one chunk. None where there is one try alone: it
+    /// must be the one that works everywhere.
+    pub(crate) fn ahead(&self) -> Option<u64> {
+        (self.retries > 0).then(|| self.chunk_size.unwrap_or(crate::overlap::CHUNK))
     }
 
     /// Where logins may be.

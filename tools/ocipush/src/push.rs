@@ -48,7 +48,7 @@ impl Wanted {
 }
 
 /// The configuration blob.
-fn config() -> Content {
+pub(crate) fn config() -> Content {
     let size = manifest::CONFIG.len() as u64;
     Content { bits: Bits::Memory(manifest::CONFIG), size, digest: manifest::digest(manifest::CONFIG) }
 }
@@ -283,7 +283,9 @@ impl Target {
         if let Some(Held { artifact: Ok((layer, _)), .. }) = &before
             && *layer == wanted.layer
         {
-            self.registry.console.plan(format!("send nothing: '{}' holds {} already", self.registry.reference, source.name));
+            self.registry
+                .console
+                .plan(format!("send nothing: '{}' holds {} already", self.registry.reference, source.place.name));
             return Ok(());
         }
         match self.presence(digest, *size).await? {
@@ -291,7 +293,7 @@ impl Target {
             _ => self
                 .registry
                 .console
-                .plan(format!("send {} as the layer '{digest}', {size} bytes, titled '{title}'", source.name)),
+                .plan(format!("send {} as the layer '{digest}', {size} bytes, titled '{title}'", source.place.name)),
         }
         self.registry.console.plan(format!(
             "push the manifest '{}': {}",

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use scar_record::{Archive, Digest, Record};
 use scar_tool::{Console, Exit, Failure};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 
 use crate::body::{Bits, Content};
 use crate::stream::{self, Stream};
 
 /// Bytes read at a time for hashing.
 const BLOCK: usize = 1024 * 1024;
+/// A file of so many bytes takes a while to be hashed: it may be sent before its digest is known.
+const LARGE: u64 = 64 << 20;
 
 /// What FILE names.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ pub(crate) enum Supply {
     Nothing,
     /// An archive.
     Whole(Source),
-    /// A stream that has not ended.
-    Coming(Stream),
+    /// An archive whose digest is not known yet.
+    Unhashed(Unhashed),
 }
 
 impl Supply {
@@ -43,21 +46,47 @@ impl Supply {
     pub(crate) fn whole(&self) -> Option<&Source> {
         match self {
             Self::Whole(source) => Some(source),
-            Self::Nothing | Self::Coming(_) => None,
+            Self::Nothing | Self::Unhashed(_) => None,
         }
     }
 }
 
-/// The archive, open, its digest known: computed here, or told by the record and then proven by the bytes as they are sent.
+/// The archive, its digest known: computed before it was sent or on the way, or told by the record and then proven by the
+/// bytes as they are sent.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// How messages name it.
-    pub(crate) name: String,
     /// Its bytes.
     pub(crate) content: Content,
+    /// Where they are.
+    pub(crate) place: Place,
+}
+
+/// An archive whose digest is that of what will have been sent.
+#[derive(Debug)]
+pub(crate) enum Unhashed {
+    /// A file.
+    File(Place),
+    /// A stream that has not ended.
+    Stream(Stream),
+}
+
+/// An open file, and what it was like when it was opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// How messages name it.
+    pub(crate) name: String,
     file: Arc<File>,
     path: Option<PathBuf>,
-    seen: (u64, u64, u64, i64, i64),
+    seen: Seen,
+}
+
+/// What changes with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
 }
 
 impl Named {
@@ -84,18 +113,24 @@ impl Named {
 
     /// The archive, and not another than the record's; nothing where the record has none and is that of a dry run.
     ///
-    /// The record's own file is not read twice: its size is compared here, its digest while it is sent. A stream longer
-    /// than `head` is given while it still comes.
+    /// The record's own file is not read twice: its size is compared here, its digest while it is sent. Where a push is
+    /// `ahead`, a stream longer than so many bytes is given while it still comes, and a large file before it is hashed.
     ///
     /// # Errors
     /// Exit 2 without an archive, exit 7 where it is not the record's, exit 1 where it cannot be read.
-    pub(crate) fn source(self, record: &Record, head: u64, console: &Console) -> Result<Supply, Failure> {
+    pub(crate) fn source(self, record: &Record, ahead: Option<u64>, console: &Console) -> Result<Supply, Failure> {
         let told = record.section::<Archive>()?;
         let source = match self {
-            Self::File(path, file) => Source::hash(path, file, console)?,
-            Self::Stdin => match Stream::begin(head, console)? {
-                (stream, true) => stream.wait(console)?,
-                (stream, false) => return Ok(Supply::Coming(stream)),
+            Self::File(path, file) => {
+                let place = Place::new(path, file, console)?;
+                if ahead.is_some() && told.is_none() && place.seen.size >= LARGE {
+                    return Ok(Supply::Unhashed(Unhashed::File(place)));
+                }
+                place.hash(console)?
+            }
+            Self::Stdin => match Stream::begin(ahead.unwrap_or(u64::MAX), console)? {
+                (stream, true) => stream.place()?.hash(console)?,
+                (stream, false) => return Ok(Supply::Unhashed(Unhashed::Stream(stream))),
             },
             Self::Record => {
                 if told.is_none() && record.is_dry_run() {
@@ -111,7 +146,7 @@ impl Named {
         };
         match told.filter(|told| told.digest != source.content.digest) {
             Some(told) => {
-                let (name, found, digest) = (&source.name, &source.content.digest, told.digest);
+                let (name, found, digest) = (&source.place.name, &source.content.digest, told.digest);
                 Err(other(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
             }
             None => Ok(Supply::Whole(source)),
@@ -130,26 +165,94 @@ impl Source {
     fn told(told: Archive, console: &Console) -> Result<Self, Failure> {
         let path = PathBuf::from(told.path);
         let file = open(&path)?;
-        let name = format!("'{}'", path.display());
-        let seen = seen(&file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
-        if seen.2 != told.size {
-            return Err(other(format!("push {name}: it has {} bytes, the record's archive has {}", seen.2, told.size)));
+        let place = Place::new(path, file, console)?;
+        if place.seen.size != told.size {
+            let (name, size) = (&place.name, place.seen.size);
+            return Err(other(format!("push {name}: it has {size} bytes, the record's archive has {}", told.size)));
         }
-        let (bits, file) = shared(file);
-        let content = Content { bits: Bits::File(bits), size: told.size, digest: told.digest };
-        Self { content, file, path: Some(path), name, seen }.check(console)
+        Ok(place.with(told.digest))
+    }
+}
+
+impl Unhashed {
+    /// Its bytes, as far as they are there.
+    pub(crate) fn bits(&self) -> Bits {
+        match self {
+            Self::File(place) => Bits::File(Arc::clone(&place.file)),
+            Self::Stream(stream) => stream.bits(),
+        }
     }
 
-    fn hash(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
+    /// Its size, where all of it is there.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::File(place) => Some(place.seen.size),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// Waits until so many bytes are there, or all; says how many there are, and whether these are all.
+    ///
+    /// # Errors
+    /// Exit 1 where a stream cannot be read or kept.
+    pub(crate) async fn until(&self, bytes: u64) -> Result<(u64, bool), Failure> {
+        match self {
+            Self::File(place) => Ok((place.seen.size, true)),
+            Self::Stream(stream) => stream.until(bytes, None).await,
+        }
+    }
+
+    /// The archive, all of it, with the digest of what was `sent`, or hashed now.
+    ///
+    /// # Errors
+    /// Exit 1 where it cannot be read or kept, or was changed meanwhile.
+    pub(crate) async fn source(&self, sent: Option<Digest>, console: &Console) -> Result<Source, Failure> {
+        let place = match self {
+            Self::File(place) => place.clone(),
+            Self::Stream(stream) => stream.whole(console).await?,
+        };
+        let source = match sent {
+            Some(digest) => place.with(digest),
+            None => place.hash_aside(console).await?,
+        };
+        source.unchanged().map(|()| source)
+    }
+}
+
+impl Place {
+    /// Refuses an empty archive; warns of one that is no gzip.
+    fn new(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
         let name = format!("'{}'", path.display());
-        let failed = |error: &io::Error| Failure::io(format!("read {name}"), error);
-        let seen = seen(&file).map_err(|error| failed(&error))?;
-        let progress = console.progress_bytes("hashing", Some(seen.2));
+        let seen = Seen::of(&file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
+        if seen.size == 0 {
+            return Err(Failure::misuse(format!("push {name}: it is empty")));
+        }
+        warn_unless_gzip(&file, &name, console);
+        Ok(Self { name, file: Arc::new(file), path: Some(path), seen })
+    }
+
+    /// A file without a name, in which a stream is kept whole.
+    ///
+    /// # Errors
+    /// Exit 1 where the file cannot be looked at.
+    pub(crate) fn kept(file: &Arc<File>) -> Result<Self, Failure> {
+        let seen = Seen::of(file).map_err(|error| Failure::io(format!("keep {}", stream::NAME), &error))?;
+        Ok(Self { name: stream::NAME.to_owned(), file: Arc::clone(file), path: None, seen })
+    }
+
+    fn with(self, digest: Digest) -> Source {
+        let content = Content { bits: Bits::File(Arc::clone(&self.file)), size: self.seen.size, digest };
+        Source { content, place: self }
+    }
+
+    fn hash(self, console: &Console) -> Result<Source, Failure> {
+        let failed = |error: &io::Error| Failure::io(format!("read {}", self.name), error);
+        let progress = console.progress_bytes("hashing", Some(self.seen.size));
         let mut hash = Sha256::new();
         let mut block = vec![0; BLOCK];
         let mut at = 0;
         loop {
-            let read = file.read_at(&mut block, at).map_err(|error| failed(&error))?;
+            let read = self.file.read_at(&mut block, at).map_err(|error| failed(&error))?;
             if read == 0 {
                 break;
             }
@@ -158,48 +261,45 @@ impl Source {
             progress.set(at);
         }
         drop(progress);
-        let digest = Digest::from_sha256(&hash.finalize().into());
-        let (file, kept) = shared(file);
-        let source =
-            Self { content: Content { bits: Bits::File(file), size: at, digest }, file: kept, path: Some(path), name, seen };
-        source.unchanged()?;
-        source.check(console)
+        let source = self.with(Digest::from_sha256(&hash.finalize().into()));
+        source.unchanged().map(|()| source)
     }
 
-    /// A stream that was kept in a file without a name, whole.
-    ///
-    /// # Errors
-    /// Exit 1 where the file cannot be looked at.
-    pub(crate) fn kept(file: &Arc<File>, size: u64, digest: Digest) -> Result<Self, Failure> {
-        let seen = seen(file).map_err(|error| Failure::io(format!("keep {}", stream::NAME), &error))?;
-        let content = Content { bits: Bits::File(Arc::clone(file)), size, digest };
-        Ok(Self { name: stream::NAME.to_owned(), content, file: Arc::clone(file), path: None, seen })
+    /// The same in a thread, for a caller that a signal may end meanwhile.
+    async fn hash_aside(self, console: &Console) -> Result<Source, Failure> {
+        let (done, hashed) = oneshot::channel();
+        let (act, console) = (format!("hash {}", self.name), console.clone());
+        // Nobody may be there any more to be told.
+        std::thread::spawn(move || drop(done.send(self.hash(&console))));
+        hashed.await.map_err(|_| Failure::new(Exit::Failed, format!("{act}: the thread for it has ended")))?
     }
+}
 
-    /// Refuses an empty archive; warns of one that is no gzip.
-    fn check(self, console: &Console) -> Result<Self, Failure> {
-        if self.content.size == 0 {
-            return Err(Failure::misuse(format!("push {}: it is empty", self.name)));
-        }
-        warn_unless_gzip(&self.file, &self.name, console);
-        Ok(self)
-    }
-
+impl Source {
     /// Makes sure that the file is still the one that was hashed: its length, its times, and its name.
     ///
     /// # Errors
     /// Exit 1 where it changed.
     pub(crate) fn unchanged(&self) -> Result<(), Failure> {
-        let changed = || {
-            Failure::new(Exit::Failed, format!("push {}: it was changed in the meantime", self.name))
-                .hint("let nothing write to it while this step runs, and run it again")
-        };
-        let same_name = match &self.path {
-            Some(path) => std::fs::metadata(path).is_ok_and(|data| (data.dev(), data.ino()) == (self.seen.0, self.seen.1)),
+        let Place { name, file, path, seen } = &self.place;
+        let same_name = match path {
+            Some(path) => std::fs::metadata(path).is_ok_and(|data| (data.dev(), data.ino()) == (seen.device, seen.inode)),
             None => true,
         };
-        let now = seen(&self.file).map_err(|error| Failure::io(format!("read {}", self.name), &error))?;
-        if same_name && now == self.seen && now.2 == self.content.size { Ok(()) } else { Err(changed()) }
+        let now = Seen::of(file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
+        match same_name && now == *seen {
+            true => Ok(()),
+            false => Err(Failure::new(Exit::Failed, format!("push {name}: it was changed in the meantime"))
+                .hint("let nothing write to it while this step runs, and run it again")),
+        }
+    }
+}
+
+impl Seen {
+    fn of(file: &File) -> io::Result<Self> {
+        let data = file.metadata()?;
+        let changed = (data.mtime(), data.mtime_nsec());
+        Ok(Self { device: data.dev(), inode: data.ino(), size: data.len(), changed })
     }
 }
 
@@ -209,11 +309,6 @@ pub(crate) fn warn_unless_gzip(file: &File, name: &str, console: &Console) {
     if file.read_exact_at(&mut magic, 0).is_err() || magic != [0x1f, 0x8b] {
         console.warn(format!("{name} is not gzip; Specman expects a .tgz"));
     }
-}
-
-fn shared(file: File) -> (Arc<File>, Arc<File>) {
-    let file = Arc::new(file);
-    (Arc::clone(&file), file)
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
@@ -227,10 +322,4 @@ fn open(path: &Path) -> Result<File, Failure> {
         return Err(Failure::misuse(format!("{act}: it is no regular file")).hint("FILE - reads an archive from standard input"));
     }
     File::open(path).map_err(|error| Failure::io(act, &error))
-}
-
-/// Device, inode, size, and time of the last change.
-fn seen(file: &File) -> io::Result<(u64, u64, u64, i64, i64)> {
-    let data = file.metadata()?;
-    Ok((data.dev(), data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }

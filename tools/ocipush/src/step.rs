@@ -9,8 +9,7 @@ use scar_tool::{Console, Exit, Failure};
 use crate::kept::{Backup, Kept};
 use crate::manifest::Layer;
 use crate::push::Wanted;
-use crate::source::Source;
-use crate::stream::Stream;
+use crate::source::{Source, Unhashed};
 use scar_registry::Fault;
 use scar_registry::Reference;
 
@@ -53,13 +52,13 @@ impl Step {
         })
     }
 
-    /// Pushes an archive that still comes.
+    /// Pushes an archive ahead of its digest.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub(crate) fn push_stream(&self, target: Target, stream: &Stream) -> Result<Option<Artifact>, Failure> {
+    pub(crate) fn push_ahead(&self, target: Target, archive: &Unhashed) -> Result<Option<Artifact>, Failure> {
         self.run(target, async |target| {
-            let (source, received) = target.send_meanwhile(stream).await?;
+            let (source, received) = target.send_ahead(archive).await?;
             let wanted = self.wanted(&source)?;
             target.push(&source, &wanted, received, self.backup.as_ref()).await.map(Some)
         })

@@ -1,19 +1,16 @@
 //! An archive on standard input: kept in a file without a name as it comes, so that it can be sent meanwhile, and again.
 //!
-//! Invariants: what is told to be there is in the file; the digest is that of all that came; the file is gone with the
-//! process, however it ends.
+//! Invariants: what is told to be there is in the file; the file is gone with the process, however it ends.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
 
-use scar_record::Digest;
 use scar_tool::{Console, Exit, Failure, Progress};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::body::Bits;
-use crate::source::Source;
+use crate::source::Place;
 use crate::whole::Whole;
 
 /// How messages name it.
@@ -32,7 +29,7 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct State {
     size: u64,
-    end: Option<Result<Digest, Failure>>,
+    end: Option<Result<(), Failure>>,
 }
 
 impl Stream {
@@ -72,7 +69,7 @@ impl Stream {
                 progress.inspect(|progress| progress.set(state.size));
                 match &state.end {
                     Some(Err(failure)) => return Err(failure.clone()),
-                    Some(Ok(_)) => return Ok((state.size, true)),
+                    Some(Ok(())) => return Ok((state.size, true)),
                     None if state.size >= bytes => return Ok((state.size, false)),
                     None => {}
                 }
@@ -88,25 +85,22 @@ impl Stream {
         Bits::File(Arc::clone(&self.file))
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and says where it then is.
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub(crate) async fn whole(&self, console: &Console) -> Result<Source, Failure> {
+    pub(crate) async fn whole(&self, console: &Console) -> Result<Place, Failure> {
         let progress = console.progress_bytes("reading", None);
-        let (size, _) = self.until(u64::MAX, Some(&progress)).await?;
-        match &self.state.borrow().end {
-            Some(Ok(digest)) => Source::kept(&self.file, size, digest.clone()),
-            _ => Err(kept(&io::Error::other("its reader has ended"))),
-        }
+        self.until(u64::MAX, Some(&progress)).await?;
+        self.place()
     }
 
-    /// The same for a caller that has nothing else to do meanwhile.
+    /// Where it is, once it has ended.
     ///
     /// # Errors
-    /// As [`Self::until`].
-    pub(crate) fn wait(&self, console: &Console) -> Result<Source, Failure> {
-        waited(self.whole(console))?
+    /// Exit 1 where the file cannot be looked at.
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        Place::kept(&self.file)
     }
 }
 
@@ -117,8 +111,8 @@ fn waited<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
 }
 
 /// Reads standard input to its end, into the file.
-fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure> {
-    let (mut hash, mut whole) = (Sha256::new(), Whole::new());
+fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<(), Failure> {
+    let mut whole = Whole::new();
     let mut block = vec![0; BLOCK];
     let mut stdin = io::stdin().lock();
     loop {
@@ -129,12 +123,11 @@ fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure>
         };
         if read == 0 {
             return match whole.fault() {
-                None => Ok(Digest::from_sha256(&hash.finalize().into())),
+                None => Ok(()),
                 Some(fault) => Err(Failure::new(Exit::Failed, format!("push {NAME}: {fault}"))
                     .hint("the program that makes it has failed or was stopped: look at its message; the tag is as it was")),
             };
         }
-        hash.update(&block[..read]);
         whole.take(&block[..read]);
         file.write_all(&block[..read]).map_err(|error| kept(&error))?;
         told.send_modify(|state| state.size += read as u64);

@@ -1,6 +1,6 @@
 //! The registry as what is pushed to: how patient an upload is, and the session that is open.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use scar_http::Url;
@@ -13,8 +13,8 @@ pub(crate) struct Target {
     pub(crate) registry: Registry,
     /// How long an upload may make no progress.
     pub(crate) stall: Duration,
-    /// Bytes of a chunk, where the archive is to go in chunks.
-    pub(crate) chunk: Option<u64>,
+    /// Bytes of a chunk, where the archive is to go in chunks: by the user's word, or since more was refused.
+    pub(crate) chunk: Cell<Option<u64>>,
     /// The upload session that is open.
     pub(crate) open: RefCell<Option<Url>>,
 }
@@ -22,6 +22,6 @@ pub(crate) struct Target {
 impl Target {
     /// A target without an open session.
     pub(crate) fn new(registry: Registry, stall: Duration, chunk: Option<u64>) -> Self {
-        Self { registry, stall, chunk, open: RefCell::new(None) }
+        Self { registry, stall, chunk: Cell::new(chunk), open: RefCell::new(None) }
     }
 }

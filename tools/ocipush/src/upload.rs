@@ -12,14 +12,14 @@ use scar_http::{Body, Error, Method, Response, StatusCode, Url};
 use scar_record::Digest;
 use scar_tool::{Exit, Failure, Progress};
 
-use crate::body::{Content, Sent};
+use crate::body::{Content, Pieces, Sent};
 use crate::overlap::Received;
 use scar_registry::Fault;
 
 use crate::target::Target;
 
 /// The type of a blob's bytes.
-pub(crate) const OCTETS: &str = "application/octet-stream";
+const OCTETS: &str = "application/octet-stream";
 /// Chunks for a proxy that takes no larger body: the common limits, the last one nginx's default.
 const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 /// The largest `OCI-Chunk-Min-Length` that is believed.
@@ -98,7 +98,7 @@ impl Target {
         let received = Cell::new(received);
         let tries = Cell::new(0);
         let lost = Lost::default();
-        let chunk = Cell::new(self.chunk.filter(|&chunk| chunk < content.size));
+        let chunk = Cell::new(self.chunk.get().filter(|&chunk| chunk < content.size));
         self.registry
             .retry(|| async {
                 let first = tries.replace(tries.get() + 1) == 0;
@@ -155,7 +155,7 @@ impl Target {
             Fault::Lost(_) => {
                 // Renewed in vain: the login does not last for the whole, so it goes in parts.
                 if lost.renewed.replace(lost.renewed.get() + 1) == 1 && chunk.get().is_none() {
-                    chunk.set(FALLBACKS.into_iter().find(|&smaller| smaller < content.size));
+                    chunk.set(Self::lasting(content.size));
                 }
                 return fault;
             }
@@ -164,12 +164,8 @@ impl Target {
         match status {
             413 => {
                 let size = chunk.get().unwrap_or(content.size);
-                let Some(smaller) = FALLBACKS.into_iter().find(|&smaller| smaller < size) else { return fault };
+                let Some(smaller) = self.smaller(size) else { return fault };
                 chunk.set(Some(smaller));
-                let mib = smaller >> 20;
-                self.registry.console.note(format!(
-                    "the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"
-                ));
                 Fault::Lost("the body was too large (413)".to_owned())
             }
             404 | 416 => Fault::Lost(format!("the registry lost the upload session ({words})")),
@@ -194,6 +190,21 @@ impl Target {
             }
             _ => fault,
         }
+    }
+
+    /// Bytes of a chunk, where a body of `size` bytes was too large; none where it need not be smaller.
+    pub(crate) fn smaller(&self, size: u64) -> Option<u64> {
+        let smaller = FALLBACKS.into_iter().find(|&smaller| smaller < size)?;
+        let mib = smaller >> 20;
+        self.registry
+            .console
+            .note(format!("the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"));
+        Some(smaller)
+    }
+
+    /// Bytes of a chunk, where a login did not last for `size` bytes.
+    pub(crate) fn lasting(size: u64) -> Option<u64> {
+        FALLBACKS.into_iter().find(|&smaller| smaller < size)
     }
 
     /// A registry that holds something else under a digest.
@@ -227,18 +238,6 @@ impl Target {
         Ok(Session { url, least_chunk: if least_chunk <= LARGEST_CHUNK { least_chunk } else { 0 } })
     }
 
-    /// The same, for the session that is open.
-    ///
-    /// # Errors
-    /// As [`Self::begin`].
-    pub(crate) fn go_on(&self, answer: &Response) -> Result<Option<Url>, Fault> {
-        let next = self.next(answer)?;
-        if let Some(next) = &next {
-            *self.open.borrow_mut() = Some(next.clone());
-        }
-        Ok(next)
-    }
-
     /// Where the session goes on, where the answer says so and it is allowed.
     fn next(&self, answer: &Response) -> Result<Option<Url>, Fault> {
         let Some(url) = answer.location() else { return Ok(None) };
@@ -263,18 +262,35 @@ impl Target {
                 // A login that ended is renewed by a question: a chunk that is refused would cost the session.
                 self.presence(&content.digest, content.size).await?;
             }
-            let request = self
-                .registry
-                .request(Method::PATCH, &url)?
-                .header(CONTENT_TYPE, OCTETS)
-                .header(CONTENT_RANGE, &format!("{at}-{}", to - 1))
-                .body(Body::wrap(content.part(at, to, sent)));
-            let answer = self.watched(request.send(), to, sent, progress).await?;
-            // `Range` is not looked at: registries differ in what they say there, and the digest decides.
-            url = self.go_on(&answer)?.unwrap_or(url);
+            url = self.patch(&url, (at, to), content.part(at, to, sent), sent, progress).await?;
             at = to;
         }
         self.put(&url, content, (content.size, content.size), sent, progress).await
+    }
+
+    /// Sends a part of a session that does not end it; says where the session goes on.
+    ///
+    /// # Errors
+    /// No answer, or another than one of success.
+    pub(crate) async fn patch(
+        &self,
+        url: &Url,
+        (from, to): (u64, u64),
+        pieces: Pieces,
+        sent: &Sent,
+        progress: Option<&Progress>,
+    ) -> Result<Url, Fault> {
+        let request = self
+            .registry
+            .request(Method::PATCH, url)?
+            .header(CONTENT_TYPE, OCTETS)
+            .header(CONTENT_RANGE, &format!("{from}-{}", to - 1))
+            .body(Body::wrap(pieces));
+        let answer = self.watched(request.send(), to, sent, progress).await?;
+        // `Range` is not looked at: registries differ in what they say there, and the digest decides.
+        let Some(next) = self.next(&answer)? else { return Ok(url.clone()) };
+        *self.open.borrow_mut() = Some(next.clone());
+        Ok(next)
     }
 
     /// Sends a part, ends the session with the digest of the whole, and looks at what the registry made of it.
@@ -308,7 +324,7 @@ impl Target {
     ///
     /// # Errors
     /// No answer, or another than one of success.
-    pub(crate) async fn watched(
+    async fn watched(
         &self,
         answer: impl Future<Output = Result<Response, Error>>,
         goal: u64,
