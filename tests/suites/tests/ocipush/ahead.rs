@@ -20,7 +20,9 @@ const REST: u64 = 10_000;
 
 /// A file of this size, and its bytes.
 fn large(site: &Site, size: u64) -> (PathBuf, Vec<u8>) {
-    let content: Vec<u8> = bytes(1_000_003).into_iter().cycle().take(size as usize).collect();
+    let unit = bytes(1_000_003);
+    let mut content = unit.repeat(size as usize / unit.len() + 1);
+    content.truncate(size as usize);
     let path = site.folder.path().join("large.tgz");
     std::fs::write(&path, &content).unwrap();
     (path, content)
