@@ -21,6 +21,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::json;
 
 pub use auth::{Auth, Credentials, TokenService};
@@ -152,6 +153,9 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
     if let (Some(max), Some(length)) = (registry.max_body, length)
         && length > max
     {
+        // nginx says so at once and reads on for a while (lingering_close): the answer is not lost in a reset.
+        let mut rest = request.into_body();
+        tokio::spawn(async move { while rest.frame().await.is_some() {} });
         return reply::too_large();
     }
     let mut response = dispatch(&registry, request).await;
