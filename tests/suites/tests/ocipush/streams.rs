@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::{REPOSITORY, SIZE, Site, assert_pushed, bytes, digest};
 const CHUNK: usize = 256 * 1024;
 
 /// A named pipe, and a hand that writes into it what it is given until it is dropped.
-struct Maker {
-    pipe: PathBuf,
+pub(crate) struct Maker {
+    pub(crate) pipe: PathBuf,
     hand: mpsc::Sender<Vec<u8>>,
 }
 
 impl Maker {
-    fn new(site: &Site) -> Self {
-        let pipe = site.folder.path().join("pipe");
+    pub(crate) fn new(folder: &Path) -> Self {
+        let pipe = folder.join("pipe");
         let _ = std::fs::remove_file(&pipe);
         program("mkfifo").arg(&pipe).run().succeeds();
         let (hand, work) = mpsc::channel::<Vec<u8>>();
@@ -42,7 +42,7 @@ impl Maker {
         Self { pipe, hand }
     }
 
-    fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         self.hand.send(bytes.to_vec()).unwrap();
     }
 }
@@ -53,7 +53,7 @@ fn push(site: &Site) -> Run {
 
 /// Runs it with this archive on standard input, whose end comes only after an upload was asked for.
 fn streamed(site: &Site, run: Run, content: &[u8]) -> Outcome {
-    let maker = Maker::new(site);
+    let maker = Maker::new(site.folder.path());
     let mut running = run.stdin_file(&maker.pipe).start();
     let head = content.len() - 10;
     maker.write(&content[..head]);
@@ -75,7 +75,7 @@ fn chunks_are_there(site: &Site, count: usize) {
 #[test]
 fn an_archive_is_in_the_registry_before_it_has_ended() {
     let site = Site::plain();
-    let maker = Maker::new(&site);
+    let maker = Maker::new(site.folder.path());
     let content = bytes(40 << 20);
     let mut running = site.ocipush("-").stdin_file(&maker.pipe).start();
     // Two chunks of at least the default size, whole and answered, while the maker has the rest in its hands.
@@ -105,7 +105,7 @@ fn an_archive_is_in_the_registry_before_it_has_ended() {
 fn debians_registry_has_the_first_chunk_before_the_archive_has_ended() {
     let Some(registry) = docker_registry() else { return };
     let site = Site::plain();
-    let maker = Maker::new(&site);
+    let maker = Maker::new(site.folder.path());
     let run = tool("ocipush").args([&format!("{}/a/b:v1", registry.authority()), "-", "-u", registry.username()]);
     let run = run.arg("--password-file").arg(registry.password_file()).arg("--ca-file").arg(registry.ca_file());
     let mut running = run.args(["--chunk-size", "256KiB"]).stdin_file(&maker.pipe).start();
@@ -270,7 +270,7 @@ fn what_cannot_succeed_ends_while_the_archive_still_comes() {
     ] {
         let site = Site::plain();
         let fault = site.registry.faults().on(matcher, Times::Always, Action::Answer(answer));
-        let maker = Maker::new(&site);
+        let maker = Maker::new(site.folder.path());
         let running = push(&site).stdin_file(&maker.pipe).start();
         maker.write(&bytes(SIZE)[..CHUNK]);
         running.wait().exits(status).says(says).writes_nothing();
@@ -304,7 +304,7 @@ fn p35_a_registry_that_stores_no_chunk_is_found_out() {
 fn p40_a_signal_or_the_deadline_while_the_archive_comes_cancels_the_upload() {
     for signal in [Some(Signal::INT), Some(Signal::TERM), None] {
         let site = Site::plain();
-        let maker = Maker::new(&site);
+        let maker = Maker::new(site.folder.path());
         let run = push(&site).stdin_file(&maker.pipe);
         let running = if signal.is_none() { run.args(["--timeout", "2s"]) } else { run }.start();
         maker.write(&bytes(SIZE)[..CHUNK + 1]);

@@ -9,6 +9,7 @@ use scar_kit::{Account, DockerRegistry, Run, Signal, TokenServer, docker_registr
 use scar_lab::certs::Certs;
 use tempfile::TempDir;
 
+use crate::streams::Maker;
 use crate::{bytes, digest};
 
 /// Where all tests here push to.
@@ -170,6 +171,7 @@ fn p9_a_token_that_ends_while_a_large_blob_is_sent_is_renewed() {
     let mut running = rig.push(&path).arg("-vv").start();
     running.until("/blobs/uploads/");
     running.signal(Signal::STOP);
+    // As long as the token may last.
     std::thread::sleep(Duration::from_secs(5));
     running.signal(Signal::CONT);
     running.wait().succeeds();
@@ -219,6 +221,28 @@ fn skopeo_takes_the_same_tokens() {
     let asked: Vec<_> =
         asked[before..].iter().map(|asked| (asked.account.as_deref(), asked.scopes.join(" "), asked.status)).collect();
     assert!(asked.contains(&(Some("robot"), "repository:packs/copy:pull,push".to_owned(), 200)), "{asked:?}");
+}
+
+#[test]
+fn p9_a_token_that_ends_between_two_chunks_of_a_stream_is_renewed() {
+    let Some(rig) = Rig::start() else { return };
+    let content = bytes(1_000_000);
+    rig.tokens.lasting(Duration::from_secs(4));
+    let maker = Maker::new(rig.folder.path());
+    let mut running = rig.push("-").args(["--chunk-size", "256KiB"]).stdin_file(&maker.pipe).start();
+    maker.write(&content[..300_000]);
+    while rig.answered(&["PATCH"]) == 0 {
+        assert!(!running.is_over(), "{:#?}", running.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // As long as the token may last.
+    std::thread::sleep(Duration::from_secs(5));
+    maker.write(&content[300_000..]);
+    drop(maker);
+    running.wait().succeeds();
+    rig.assert_pushed(&content);
+    assert_eq!(rig.answered(&["PATCH"]), 4, "no chunk was sent twice");
+    assert_eq!(rig.passwords(), (2, 2));
 }
 
 #[test]
