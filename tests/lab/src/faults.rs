@@ -3,6 +3,7 @@
 //! A request is offered to the faults in the order in which they were added. The first that takes it acts;
 //! each counts only what was offered to it, so `First(2)` of one and then `First(1)` of the next make a sequence of three.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures::stream;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 /// Selects requests by method, path and, where given, a part of the query.
@@ -113,6 +115,7 @@ pub struct Answer {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    times: usize,
     early: bool,
 }
 
@@ -123,6 +126,7 @@ impl Answer {
             status: StatusCode::from_u16(status).expect("a status code"),
             headers: Vec::new(),
             body: Bytes::new(),
+            times: 1,
             early: false,
         }
     }
@@ -149,6 +153,12 @@ impl Answer {
         self
     }
 
+    /// Sends the body so many times in one answer, so that a large one need not be held.
+    pub fn repeated(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+
     /// Answers at once, the request body unread, as nginx does with a 413. Without it the body is read first.
     pub fn early(mut self) -> Self {
         self.early = true;
@@ -160,7 +170,11 @@ impl Answer {
     }
 
     pub(crate) fn response(&self) -> Response {
-        let mut response = Response::new(Body::from(self.body.clone()));
+        let body = match self.times {
+            1 => Body::from(self.body.clone()),
+            times => Body::from_stream(stream::iter(std::iter::repeat_n(Ok::<_, Infallible>(self.body.clone()), times))),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         for (name, value) in &self.headers {
             response.headers_mut().append(name, value.clone());
