@@ -1,4 +1,4 @@
-//! The suites stand in `tests/`: one file a tool, named as the tool is, and one file for what holds across tools.
+//! The suites stand in `tests/`: one file or folder a tool, named as the tool is, and one file for what holds across tools.
 //!
 //! Here is what several of them share: a site before its migration, and the tools called on it as the guide's steps are.
 

@@ -1,20 +1,25 @@
-//! mkmanifests: what goes into the archive, what is refused, and what the record says. Rows M1 to M6, M10, M11 and M13
-//! of the faults, and the bad inputs 33 and 34.
+//! mkmanifests: what goes into the archive, what is refused, what the record says, and never half a file. Rows M1 to M13 of
+//! the faults, and the bad inputs 33 and 34.
 
 // A check that cannot be made fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archive;
+mod cut;
+mod disk;
 mod entries;
 mod limits;
 mod motion;
 mod refused;
 mod told;
+mod trees;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use scar_kit::{Outcome, Run, binary, program};
 use tempfile::TempDir;
 
 /// A small tree of manifests.
@@ -57,4 +62,55 @@ pub(crate) fn in_folder(folder: &Path) -> Vec<String> {
 
 pub(crate) fn fifo(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// A tree of one large and one small file, and a folder with an old archive.
+pub(crate) struct Site {
+    pub(crate) tree: TempDir,
+    pub(crate) out: TempDir,
+}
+
+pub(crate) const OLD: &[u8] = b"the old archive";
+
+impl Site {
+    pub(crate) fn new(large: usize) -> Self {
+        let site = Self { tree: TempDir::new().unwrap(), out: TempDir::new().unwrap() };
+        fs::write(site.tree.path().join("large"), noise(large, 0)).unwrap();
+        fs::write(site.tree.path().join("small"), "small\n").unwrap();
+        fs::write(site.archive(), OLD).unwrap();
+        site
+    }
+
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.out.path().join("manifests.tgz")
+    }
+
+    /// A run of the tool inside of strace.
+    pub(crate) fn traced(&self, strace: &Path, options: &[&str]) -> Run {
+        program(strace)
+            .args(["-f", "-qq", "-o", "/dev/null"])
+            .args(options)
+            .arg(binary("mkmanifests"))
+            .arg(self.tree.path())
+            .args(["--threads", "2"])
+            .folder(self.out.path())
+            .called(self.out.path().canonicalize().unwrap().display(), "[OUT]")
+    }
+
+    /// Claims that nothing but the old archive is there.
+    #[track_caller]
+    pub(crate) fn is_as_before(&self, outcome: &Outcome) {
+        assert_eq!(in_folder(self.out.path()), ["manifests.tgz"], "{outcome}");
+        assert_eq!(fs::read(self.archive()).unwrap(), OLD, "{outcome}");
+    }
+}
+
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(".mkmanifests-") && name.ends_with(".tmp")
+}
+
+/// Whether an archive is whole.
+pub(crate) fn is_whole(archive: &[u8]) -> bool {
+    let mut decoder = flate2::bufread::GzDecoder::new(archive);
+    decoder.read_to_end(&mut Vec::new()).is_ok() && decoder.into_inner().is_empty()
 }

@@ -1,8 +1,5 @@
-//! mkmanifests: any tree that the generator makes comes back equal through GNU tar and through Python's tarfile, and any
+//! Any tree that the generator makes comes back equal through GNU tar and through Python's tarfile, and any
 //! number of threads gives the same bytes.
-
-// A check that cannot be made fails.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
