@@ -1,11 +1,12 @@
 //! The straight road on Debian's docker-registry with a token server beside it, both over TLS; and what a token's end,
 //! a wrong password, a missing right and an unknown server do to it.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_kit::{Account, DockerRegistry, Run, Signal, TokenServer, docker_registry_with_tokens, peer, program, tool};
+use scar_kit::{Account, DockerRegistry, Outcome, Run, Signal, TokenServer, docker_registry_with_tokens, peer, program, tool};
 use scar_lab::certs::Certs;
 use tempfile::TempDir;
 
@@ -37,33 +38,37 @@ impl Rig {
         format!("{}/{REPOSITORY}:v1", self.registry.authority())
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> std::path::PathBuf {
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
         path
     }
 
-    fn archive(&self, size: usize) -> std::path::PathBuf {
+    fn archive(&self, size: usize) -> PathBuf {
         self.write("manifests.tgz", bytes(size))
     }
 
     /// ocipush without a login, and with no word for the token server.
-    fn bare(&self, file: impl AsRef<Path>) -> Run {
-        let run = tool("ocipush").arg(self.reference()).arg(file.as_ref()).arg("--ca-file").arg(self.registry.ca_file());
+    fn bare(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
+        let run = tool("ocipush").args(arguments).arg("--ca-file").arg(self.registry.ca_file());
         let run = run.args(["--retry-max-wait", "20ms"]).called(self.registry.authority(), "REGISTRY");
         run.called(self.tokens.authority(), "REALM").called(self.folder.path().display(), "[DIR]")
     }
 
     /// ocipush of an account that trusts the token server.
-    fn push_as(&self, account: Account, file: impl AsRef<Path>) -> Run {
+    fn as_account(&self, account: Account, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
         let password = self.write("password", account.password);
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let run = self.bare(file).args(["-u", account.user, "--trust-realm", &self.tokens.authority()]);
+        let run = self.bare(arguments).args(["-u", account.user, "--trust-realm", &self.tokens.authority()]);
         run.arg("--password-file").arg(password)
     }
 
-    fn push(&self, file: impl AsRef<Path>) -> Run {
+    fn push_as(&self, account: Account, file: impl AsRef<OsStr>) -> Run {
+        self.as_account(account, [self.reference().as_ref(), file.as_ref()])
+    }
+
+    fn push(&self, file: impl AsRef<OsStr>) -> Run {
         self.push_as(TokenServer::ROBOT, file)
     }
 
@@ -122,10 +127,32 @@ fn chunks_and_standard_input_go_with_a_token_too() {
 }
 
 #[test]
+fn a_tag_moves_and_comes_back_with_a_token() {
+    let Some(rig) = Rig::start() else { return };
+    let digest_of = |outcome: &Outcome| outcome.json()["artifact"]["digest"].clone();
+    let first = rig.push(rig.archive(10)).run();
+    let plan = rig.push(rig.archive(20)).arg("--dry-run").run();
+    plan.succeeds().says("would move the tag");
+    let backup = rig.folder.path().join("tag.json");
+    let second = rig.push(rig.archive(20)).arg("--backup").arg(&backup).run();
+    assert_eq!(second.succeeds().json()["artifact"]["replaced"], digest_of(&first));
+    let held = || rig.registry.get(&format!("/v2/{REPOSITORY}/manifests/v1")).headers["docker-content-digest"].clone();
+    assert_eq!(held().to_str().unwrap(), digest_of(&second));
+    rig.as_account(TokenServer::ROBOT, [OsStr::new("--undo"), backup.as_os_str()]).run().succeeds();
+    assert_eq!(held().to_str().unwrap(), digest_of(&first));
+    assert_eq!(rig.passwords(), (4, 4));
+}
+
+#[test]
 fn p6_a_token_server_elsewhere_gets_nothing_without_the_users_word() {
     let Some(rig) = Rig::start() else { return };
     let password = rig.registry.password_file();
-    let push = || rig.bare(rig.archive(10)).args(["-u", "robot"]).arg("--password-file").arg(&password);
+    let push = || {
+        rig.bare([rig.reference().as_ref(), rig.archive(10).as_os_str()])
+            .args(["-u", "robot"])
+            .arg("--password-file")
+            .arg(&password)
+    };
     push().run().fails(
         5,
         "ocipush: error: get a token for 'REGISTRY': its token realm 'https://REALM' is another server; \
