@@ -86,6 +86,14 @@ impl Rig {
         (with.len(), with.iter().filter(|asked| asked.status == 200).count())
     }
 
+    /// A token was renewed; twice on a machine so busy that one ended before its time.
+    #[track_caller]
+    fn assert_renewed(&self) {
+        let (came, taken) = self.passwords();
+        assert!((2..=3).contains(&came) && taken == came, "{:#?}", self.tokens.asked());
+    }
+
+    #[track_caller]
     fn assert_pushed(&self, content: &[u8]) {
         assert_eq!(self.registry.get(&format!("/v2/{REPOSITORY}/manifests/v1")).status, 200);
         let blob = self.registry.get(&format!("/v2/{REPOSITORY}/blobs/{}", digest(content))).body;
@@ -202,7 +210,7 @@ fn p9_a_token_that_ends_while_a_large_blob_is_sent_is_renewed() {
     std::thread::sleep(Duration::from_secs(5));
     running.signal(Signal::CONT);
     running.wait().succeeds();
-    assert_eq!(rig.passwords(), (2, 2));
+    rig.assert_renewed();
     rig.assert_pushed(&bytes(size));
 }
 
@@ -269,7 +277,7 @@ fn p9_a_token_that_ends_between_two_chunks_of_a_stream_is_renewed() {
     running.wait().succeeds();
     rig.assert_pushed(&content);
     assert_eq!(rig.answered(&["PATCH"]), 4, "no chunk was sent twice");
-    assert_eq!(rig.passwords(), (2, 2));
+    rig.assert_renewed();
 }
 
 #[test]
