@@ -11,6 +11,7 @@ use scar_lab::log::Request;
 use scar_lab::registry::{RegistryOptions, Storage};
 
 use crate::logins::{PASSWORD, bearer, service};
+use crate::requests::{manifests, patches, puts};
 use crate::{REPOSITORY, Site, bytes, digest};
 
 /// The least that is sent so.
@@ -26,18 +27,6 @@ fn large(site: &Site, size: u64) -> (PathBuf, Vec<u8>) {
     let path = site.folder.path().join("large.tgz");
     std::fs::write(&path, &content).unwrap();
     (path, content)
-}
-
-fn patches() -> Match {
-    Match::patch("/v2/**/blobs/uploads/*")
-}
-
-fn puts() -> Match {
-    Match::put("/v2/**/blobs/uploads/*")
-}
-
-fn manifests() -> Match {
-    Match::put("/v2/**/manifests/*")
 }
 
 fn push(site: &Site, file: &PathBuf) -> Run {

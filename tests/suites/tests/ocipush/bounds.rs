@@ -11,8 +11,8 @@ use scar_kit::{Outcome, Run, tool};
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::registry::{RegistryOptions, Storage};
 
-use crate::requests::puts;
-use crate::{SIZE, Site};
+use crate::requests::{patches, puts};
+use crate::{REPOSITORY, SIZE, Site, bytes};
 
 const MEBIBYTE: usize = 1 << 20;
 const GIBIBYTE: u64 = 1 << 30;
@@ -27,16 +27,32 @@ fn bounded(run: Run) -> Outcome {
     running.wait()
 }
 
-#[test]
-fn p41_an_archive_of_8_gib_is_not_held_in_memory() {
+/// A push of an archive of this size, of holes, to a registry that keeps nothing.
+fn of_holes(size: u64, seeded: bool) -> (Site, Outcome) {
     let site = Site::start(RegistryOptions { storage: Storage::Discard, ..RegistryOptions::default() });
+    if seeded {
+        site.registry.seed(REPOSITORY, "0.0.0", &bytes(10));
+    }
     let path = site.folder.path().join("large.tgz");
     let mut file = File::create(&path).unwrap();
     file.write_all(&[0x1f, 0x8b]).unwrap();
-    file.set_len(8 * GIBIBYTE).unwrap();
+    file.set_len(size).unwrap();
     let outcome = bounded(site.ocipush(&path).timeout(Duration::from_secs(540)));
-    assert_eq!(outcome.succeeds().json()["artifact"]["size"], 8 * GIBIBYTE);
-    assert!(site.registry.log().body_bytes() >= 8 * GIBIBYTE);
+    assert_eq!(outcome.succeeds().json()["artifact"]["size"], size);
+    assert!(site.registry.log().body_bytes() >= size);
+    (site, outcome)
+}
+
+#[test]
+fn p41_an_archive_of_8_gib_is_not_held_in_memory() {
+    of_holes(8 * GIBIBYTE, false);
+}
+
+#[test]
+fn p41_nor_is_one_whose_digest_is_taken_first() {
+    let (site, outcome) = of_holes(GIBIBYTE / 2, true);
+    outcome.says("the tag held");
+    assert_eq!(site.registry.log().count(&patches()), 0, "it was sent before its digest was known");
 }
 
 /// A server that answers with a head of 1 GiB of these bytes, for as long as it is read; counts what is.

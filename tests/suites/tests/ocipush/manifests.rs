@@ -44,6 +44,16 @@ fn p33_a_protected_tag_is_told_unless_it_holds_the_very_manifest() {
 }
 
 #[test]
+fn p33_a_refusal_whose_end_is_lost_is_told_as_far_as_it_came() {
+    let site = Site::start(RegistryOptions { immutable: Immutable::Harbor, ..RegistryOptions::default() });
+    site.ocipush(site.archive(SIZE)).run().succeeds();
+    let fault = site.registry.faults().on(manifests(), Times::Always, Action::CutReply(33));
+    let outcome = site.ocipush(site.archive(SIZE + 1)).run();
+    outcome.exits(1).says(r#": 412 Precondition Failed: {"errors":[{"code":"PRECONDITION"#).writes_nothing();
+    assert_eq!(fault.hits(), 1);
+}
+
+#[test]
 fn p34_the_registrys_digest_of_the_manifest_must_be_ours_where_it_gives_one() {
     let site = Site::plain();
     let other = digest(b"other");

@@ -322,7 +322,7 @@ impl Response {
         if self.status().is_success() { Ok(self) } else { Err(self.into_error().await) }
     }
 
-    /// The error that this answer is, whatever its status; reads at most 64 KiB of its body.
+    /// The error that this answer is, whatever its status; reads at most 64 KiB of its body, for a minute at most.
     pub async fn into_error(self) -> Error {
         let request = self.request();
         let status = self.status();
@@ -331,7 +331,9 @@ impl Response {
             self.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
         let retry_after = self.header(RETRY_AFTER.as_str()).and_then(|value| retry::after(value, now));
         let location = self.location().map(|url| redacted(&url));
-        let (body, _) = self.read(ERROR).await.unwrap_or_default();
+        let mut body = Vec::new();
+        // What came of the server's words is told, whatever becomes of the rest.
+        let _ = tokio::time::timeout(SILENCE, self.read(&mut body, ERROR)).await;
         Error::Status { request, status, words: words::of(&body), retry_after, location }
     }
 
@@ -341,9 +343,10 @@ impl Response {
     /// [`Error::Malformed`] where it is longer than `limit` bytes; [`Error::Broken`] where it is cut or stalls.
     pub async fn bytes(self, limit: usize) -> Result<Vec<u8>, Error> {
         let request = self.request();
-        match self.read(limit).await? {
-            (body, false) => Ok(body),
-            (_, true) => Err(Error::Malformed { request, cause: format!("the answer is longer than {limit} bytes") }),
+        let mut body = Vec::new();
+        match self.read(&mut body, limit).await? {
+            false => Ok(body),
+            true => Err(Error::Malformed { request, cause: format!("the answer is longer than {limit} bytes") }),
         }
     }
 
@@ -375,20 +378,19 @@ impl Response {
         format!("{} {}", self.method, redacted(&self.url))
     }
 
-    /// Up to `limit` bytes, and whether there was more.
-    async fn read(self, limit: usize) -> Result<(Vec<u8>, bool), Error> {
+    /// Appends up to `limit` bytes, and says whether there was more.
+    async fn read(self, body: &mut Vec<u8>, limit: usize) -> Result<bool, Error> {
         let request = self.request();
         let mut stream = self.stream();
-        let mut body = Vec::new();
         loop {
             let Ok(piece) = tokio::time::timeout(SILENCE, stream.next()).await else {
                 return Err(Error::Broken { request, cause: "the answer stalled".to_owned(), silent: true });
             };
-            let Some(piece) = piece.transpose()? else { return Ok((body, false)) };
+            let Some(piece) = piece.transpose()? else { return Ok(false) };
             let room = limit - body.len();
             body.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.len() > room {
-                return Ok((body, true));
+                return Ok(true);
             }
         }
     }
