@@ -31,18 +31,38 @@ pub(crate) const UNTOUCHED: &str =
 pub(crate) struct Sent {
     bytes: AtomicU64,
     fault: OnceLock<String>,
-    hash: Mutex<Sha256>,
+    hashed: Mutex<Hashed>,
+}
+
+/// The parts of a session that were read to be sent, each to its end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hashed {
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    hash: Sha256,
+}
+
+impl Hashed {
+    /// Their digest.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::from_sha256(&self.hash.clone().finalize().into())
+    }
 }
 
 impl Sent {
+    /// Nothing but what was sent before.
+    pub(crate) fn after(hashed: Hashed) -> Self {
+        Self { bytes: AtomicU64::new(hashed.bytes), fault: OnceLock::new(), hashed: Mutex::new(hashed) }
+    }
+
     /// Bytes that the connection has taken.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The digest of all that was read to be sent.
-    pub(crate) fn digest(&self) -> Digest {
-        Digest::from_sha256(&self.hash.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize().into())
+    /// What was read to be sent, without a part that has not come to its end.
+    pub(crate) fn hashed(&self) -> Hashed {
+        self.hashed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why the source could not be sent.
@@ -89,24 +109,25 @@ impl Bits {
     }
 
     fn read(&self, mut at: u64, to: u64, promised: Option<(u64, Digest)>, sent: &Sent, pieces: &mpsc::Sender<io::Result<Bytes>>) {
-        let mut hash = sent.hash.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = |hash: &Sha256, at: u64| {
-            let promised = promised.as_ref().filter(|(size, _)| *size == at);
-            promised.is_some_and(|(_, digest)| Digest::from_sha256(&hash.clone().finalize().into()) != *digest)
-        };
+        let mut hashed = sent.hashed();
         while at < to {
             let mut piece = vec![0; usize::try_from(to - at).unwrap_or(PIECE).min(PIECE)];
             let whole = self.read_exact_at(&mut piece, at).map(|()| {
-                hash.update(&piece);
+                hashed.hash.update(&piece);
                 at += piece.len() as u64;
+                hashed.bytes = at;
+                if at == to {
+                    *sent.hashed.lock().unwrap_or_else(PoisonError::into_inner) = hashed.clone();
+                }
             });
+            let broken = || promised.as_ref().is_some_and(|(size, digest)| *size == at && hashed.digest() != *digest);
             let fault = match whole {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     let then = if promised.is_some() { "its digest was taken" } else { "it was opened" };
                     format!("it has become shorter since {then}")
                 }
                 Err(error) => error.to_string(),
-                Ok(()) if broken(&hash, at) => "it has changed since its digest was taken".to_owned(),
+                Ok(()) if broken() => "it has changed since its digest was taken".to_owned(),
                 // The other side is gone where this fails: then nobody wants more.
                 Ok(()) => match pieces.blocking_send(Ok(piece.into())) {
                     Ok(()) => continue,

@@ -12,9 +12,8 @@ use scar_tool::{Exit, Failure};
 use crate::body::{Bits, Content};
 use crate::kept::Backup;
 use crate::manifest::{self, Held, Layer};
-use crate::overlap::Received;
 use crate::source::Source;
-use crate::upload::Presence;
+use crate::upload::{Presence, Session};
 use scar_registry::Fault;
 
 use crate::target::Target;
@@ -103,7 +102,7 @@ impl Target {
         }
     }
 
-    /// Pushes the archive, unless the tag holds it already; `received` is a session that has got its bytes.
+    /// Pushes the archive, unless the tag holds it already; `session` has got bytes of it already.
     ///
     /// # Errors
     /// Every way in which it is not there afterwards.
@@ -111,7 +110,7 @@ impl Target {
         &self,
         source: &Source,
         wanted: &Wanted,
-        received: Option<Received>,
+        session: Option<Session>,
         backup: Option<&Backup>,
     ) -> Result<Artifact, Fault> {
         let (bytes, before) = self.held(&self.registry.reference.tag).await?.unzip();
@@ -119,7 +118,7 @@ impl Target {
             && *layer == wanted.layer
             && self.presence(&layer.digest, layer.size).await? == Presence::Here
         {
-            let end = if received.is_some() { "the upload was cancelled" } else { "nothing was sent" };
+            let end = if session.is_some() { "the upload was cancelled" } else { "nothing was sent" };
             self.abandon().await;
             self.registry.console.note(format!("'{}' holds this archive already; {end}", self.registry.reference));
             return Ok(self.artifact(digest, layer, *created));
@@ -128,7 +127,7 @@ impl Target {
             backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
         }
         let replaced = before.map(|held| held.digest).filter(|digest| *digest != wanted.digest);
-        let pushed_at = self.send(source, wanted, received).await?;
+        let pushed_at = self.send(source, wanted, session).await?;
         self.verify(wanted).await?;
         match &replaced {
             Some(replaced) => {
@@ -140,11 +139,11 @@ impl Target {
     }
 
     /// Blobs, then the manifest; once more where the registry says that it misses a blob which it had taken.
-    async fn send(&self, source: &Source, wanted: &Wanted, mut received: Option<Received>) -> Result<Time, Fault> {
+    async fn send(&self, source: &Source, wanted: &Wanted, mut session: Option<Session>) -> Result<Time, Fault> {
         let mut missed = false;
         loop {
             let progress = self.registry.console.progress_bytes("pushing", Some(source.content.size));
-            let sent = self.push_blob(&source.content, || source.unchanged(), missed, received.take(), Some(&progress)).await?;
+            let sent = self.push_blob(&source.content, || source.unchanged(), missed, session.take(), Some(&progress)).await?;
             drop(progress);
             if !sent {
                 self.registry.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));

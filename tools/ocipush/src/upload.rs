@@ -1,19 +1,19 @@
 //! A blob's way into the registry (OCI distribution specification, "Pushing blobs").
 //!
-//! Invariants: the registry is asked first; each try has an upload session of its own; no part of a session is sent twice;
-//! an upload ends when nothing moves, not when it takes long.
+//! Invariants: the registry is asked first; each try has an upload session of its own, but for one of chunks that goes on; no
+//! chunk is sent twice unless the registry says that it has nothing of it; an upload ends when nothing moves, not when it
+//! takes long.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scar_http::header::{CONTENT_RANGE, CONTENT_TYPE};
-use scar_http::{Body, Error, Method, Response, StatusCode, Url};
+use scar_http::{Attempt, Body, Error, Method, Response, StatusCode, Url};
 use scar_record::Digest;
 use scar_tool::{Exit, Failure, Progress};
 
-use crate::body::{Content, Pieces, Sent};
-use crate::overlap::Received;
+use crate::body::{Content, Hashed, Pieces, Sent};
 use scar_registry::Fault;
 
 use crate::target::Target;
@@ -23,7 +23,9 @@ const OCTETS: &str = "application/octet-stream";
 /// Chunks for a proxy that takes no larger body: the common limits, the last one nginx's default.
 const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 /// The largest `OCI-Chunk-Min-Length` that is believed.
-const LARGEST_CHUNK: u64 = 1 << 30;
+const LARGEST_LEAST: u64 = 1 << 30;
+/// The most bytes of a chunk where nobody asked for smaller ones.
+pub(crate) const LARGEST_CHUNK: u64 = 256 << 20;
 /// How fast a registry at least moves a blob that it has wholly received to its place, in bytes a second.
 const SETTLING: u64 = 32 << 20;
 /// How often progress is looked at.
@@ -51,12 +53,27 @@ struct Lost {
     invalid: Cell<bool>,
 }
 
-/// An upload session.
+/// An upload session, and what it has got.
+#[derive(Debug)]
 pub(crate) struct Session {
     /// Where it goes on.
-    pub(crate) url: Url,
+    url: Url,
     /// The least that a chunk must have, but for the last.
     pub(crate) least_chunk: u64,
+    /// What the registry has taken.
+    pub(crate) got: Hashed,
+    /// What was sent to it.
+    pub(crate) sent: Arc<Sent>,
+    /// Whether a part was sent whose fate is unknown.
+    unsure: bool,
+}
+
+impl Session {
+    /// The session, where it may still be good after a part's fault.
+    pub(crate) fn going_on(self, fault: &Fault) -> Option<Self> {
+        let passing = matches!(fault, Fault::Http(_) | Fault::Lost(_)) && fault.is_transient();
+        (self.unsure && self.got.bytes > 0 && passing).then_some(self)
+    }
 }
 
 impl Target {
@@ -83,7 +100,7 @@ impl Target {
     /// Brings a blob into the registry; false where it was there.
     ///
     /// `check` looks whether the source is still what was hashed; `force` does not believe a registry that has it;
-    /// `received` is a session that has got the bytes already.
+    /// `session` has got bytes already.
     ///
     /// # Errors
     /// The last try's fault.
@@ -92,18 +109,21 @@ impl Target {
         content: &Content,
         check: impl Fn() -> Result<(), Failure>,
         force: bool,
-        received: Option<Received>,
+        session: Option<Session>,
         progress: Option<&Progress>,
     ) -> Result<bool, Fault> {
-        let received = Cell::new(received);
+        let session = Cell::new(session);
         let tries = Cell::new(0);
         let lost = Lost::default();
         let chunk = Cell::new(self.chunk.get().filter(|&chunk| chunk < content.size));
         self.registry
             .retry(|| async {
                 let first = tries.replace(tries.get() + 1) == 0;
-                let received = received.take();
-                if received.is_none() {
+                let begun = match session.take() {
+                    Some(session) => self.caught_up(session).await,
+                    None => None,
+                };
+                if begun.is_none() {
                     // A session that failed holds space in the registry until somebody ends it.
                     self.abandon().await;
                 }
@@ -118,26 +138,23 @@ impl Target {
                     }
                 }
                 check()?;
-                let (done, sent) = match received {
-                    Some(Received { url, sent }) => {
-                        (self.put(&url, content, (content.size, content.size), &sent, progress).await, sent)
-                    }
-                    None => {
-                        let session = self.begin().await?;
-                        let sent = Arc::default();
-                        let done = match chunk.get() {
-                            None => self.put(&session.url, content, (0, content.size), &sent, progress).await,
-                            Some(chunk) => self.put_in_chunks(&session, content, chunk, &sent, progress).await,
-                        };
-                        (done, sent)
-                    }
+                let mut now = match begun {
+                    Some(session) => session,
+                    None => self.begin().await?,
                 };
-                if let Some(cause) = sent.fault() {
+                let done = match chunk.get() {
+                    None if now.got.bytes == 0 => self.put(&now.url, content, (0, content.size), &now.sent, progress).await,
+                    size => self.put_in_chunks(&mut now, content, size.unwrap_or(LARGEST_CHUNK), progress).await,
+                };
+                if let Some(cause) = now.sent.fault() {
                     let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
                     return Err(failure.hint(crate::body::UNTOUCHED).into());
                 }
                 match done {
-                    Err(fault) => Err(self.after(fault, content, &chunk, &lost)),
+                    Err(fault) => {
+                        session.set(now.going_on(&fault));
+                        Err(self.after(fault, content, &chunk, &lost))
+                    }
                     Ok(()) => Ok(()),
                 }
                 .map(|()| {
@@ -235,7 +252,8 @@ impl Target {
             .hint("is this the registry itself? a proxy before it may take the header away")
         })?;
         *self.open.borrow_mut() = Some(url.clone());
-        Ok(Session { url, least_chunk: if least_chunk <= LARGEST_CHUNK { least_chunk } else { 0 } })
+        let least_chunk = if least_chunk <= LARGEST_LEAST { least_chunk } else { 0 };
+        Ok(Session { url, least_chunk, got: Hashed::default(), sent: Arc::default(), unsure: false })
     }
 
     /// Where the session goes on, where the answer says so and it is allowed.
@@ -247,50 +265,76 @@ impl Target {
 
     async fn put_in_chunks(
         &self,
-        session: &Session,
+        session: &mut Session,
         content: &Content,
         chunk: u64,
-        sent: &Arc<Sent>,
         progress: Option<&Progress>,
     ) -> Result<(), Fault> {
         let chunk = chunk.max(session.least_chunk);
-        let mut url = session.url.clone();
-        let mut at = 0;
-        while at < content.size {
+        while session.got.bytes < content.size {
+            let at = session.got.bytes;
             let to = content.size.min(at + chunk);
             if at > 0 {
-                // A login that ended is renewed by a question: a chunk that is refused would cost the session.
+                // A login that ended is renewed by a question: a chunk that is refused may cost the session.
                 self.presence(&content.digest, content.size).await?;
             }
-            url = self.patch(&url, (at, to), content.part(at, to, sent), sent, progress).await?;
-            at = to;
+            let pieces = content.part(at, to, &session.sent);
+            self.patch(session, to, pieces, progress).await?;
         }
-        self.put(&url, content, (content.size, content.size), sent, progress).await
+        self.put(&session.url, content, (content.size, content.size), &session.sent, progress).await
     }
 
-    /// Sends a part of a session that does not end it; says where the session goes on.
+    /// Sends the next part of a session, up to `to`.
     ///
     /// # Errors
     /// No answer, or another than one of success.
     pub(crate) async fn patch(
         &self,
-        url: &Url,
-        (from, to): (u64, u64),
+        session: &mut Session,
+        to: u64,
         pieces: Pieces,
-        sent: &Sent,
         progress: Option<&Progress>,
-    ) -> Result<Url, Fault> {
+    ) -> Result<(), Fault> {
         let request = self
             .registry
-            .request(Method::PATCH, url)?
+            .request(Method::PATCH, &session.url)?
             .header(CONTENT_TYPE, OCTETS)
-            .header(CONTENT_RANGE, &format!("{from}-{}", to - 1))
+            .header(CONTENT_RANGE, &format!("{}-{}", session.got.bytes, to - 1))
             .body(Body::wrap(pieces));
-        let answer = self.watched(request.send(), to, sent, progress).await?;
+        session.unsure = true;
+        let answer = self.watched(request.send(), to, &session.sent, progress).await?;
         // `Range` is not looked at: registries differ in what they say there, and the digest decides.
-        let Some(next) = self.next(&answer)? else { return Ok(url.clone()) };
-        *self.open.borrow_mut() = Some(next.clone());
-        Ok(next)
+        self.go_on(session, &answer)?;
+        session.got = session.sent.hashed();
+        match session.got.bytes == to {
+            true => Ok(()),
+            false => Err(Fault::Lost("the registry answered before it had the whole chunk".to_owned())),
+        }
+    }
+
+    fn go_on(&self, session: &mut Session, answer: &Response) -> Result<(), Fault> {
+        session.unsure = false;
+        if let Some(next) = self.next(answer)? {
+            session.url = next.clone();
+            *self.open.borrow_mut() = Some(next);
+        }
+        Ok(())
+    }
+
+    /// A session of which a part went astray: with that part or without it, as the registry tells; none where it does not
+    /// tell, or anything else. What it tells is believed until the digest is asked for.
+    pub(crate) async fn caught_up(&self, mut session: Session) -> Option<Session> {
+        if session.unsure {
+            let answer = self.registry.exchange(Method::GET, &session.url, &[], None).await.ok()?.success().await.ok()?;
+            let range = answer.header("range")?;
+            let bytes = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?.parse::<u64>().ok()?.checked_add(1)?;
+            let with_it = session.sent.hashed();
+            session.got = [with_it, session.got].into_iter().find(|hashed| hashed.bytes == bytes)?;
+            session.sent = Arc::new(Sent::after(session.got.clone()));
+            self.go_on(&mut session, &answer).ok()?;
+            self.registry.console.verbose(|| format!("the registry has {bytes} bytes of the upload; going on from there"));
+        }
+        Some(session)
     }
 
     /// Sends a part, ends the session with the digest of the whole, and looks at what the registry made of it.
