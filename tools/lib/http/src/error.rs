@@ -86,6 +86,9 @@ pub enum Error {
 pub(crate) const EXPOSED: &str =
     "reach the proxy by http:// (what goes through it is TLS all the same), or the server without it: NO_PROXY, --no-proxy";
 
+/// What hyper says of an answer whose head is longer than any server's: HTTP it is.
+const TOO_LARGE: &str = "message head is too large";
+
 fn said(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
@@ -148,7 +151,7 @@ impl Error {
     pub fn may_want_tls(&self) -> bool {
         match self {
             Self::Status { status, words, .. } => *status == StatusCode::BAD_REQUEST && words.contains("HTTPS"),
-            Self::Broken { silent, .. } => !silent,
+            Self::Broken { silent, cause, .. } => !silent && cause != TOO_LARGE,
             _ => false,
         }
     }
