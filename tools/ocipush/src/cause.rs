@@ -77,8 +77,10 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
             "a proxy before the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
                 .to_owned(),
         ),
-        _ if refused => refusal(plain, reference, true, who),
-        401 | 403 => refusal(plain, reference, false, who),
+        // A token realm that does not know the user has not looked at the project yet.
+        401 if refused && !request.contains("/v2/") => refusal(plain, reference, Refused::Login, who),
+        _ if refused => refusal(plain, reference, Refused::LoginOrRight, who),
+        401 | 403 => refusal(plain, reference, Refused::Right, who),
         404 => missing(plain, reference),
         429 | 503 => match retry_after.map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
             Some(asked) => named(
@@ -95,8 +97,18 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
     }
 }
 
-/// A refusal: who we are, or what we may, or a project that is not there and may not be told of.
-fn refusal(plain: Failure, reference: &Reference, refused: bool, who: &Who<'_>) -> Failure {
+/// What a refusal may be about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// Who we are.
+    Login,
+    /// That, or what we may, or a project that is not there and may not be told of.
+    LoginOrRight,
+    /// One of the latter two.
+    Right,
+}
+
+fn refusal(plain: Failure, reference: &Reference, refused: Refused, who: &Who<'_>) -> Failure {
     let failure = Failure { exit: Exit::Refused, ..plain };
     let project = reference.repository.split('/').next().unwrap_or_default();
     // The registry's word counts before this host's clock.
@@ -123,23 +135,25 @@ fn refusal(plain: Failure, reference: &Reference, refused: bool, who: &Who<'_>) 
             reference.registry
         ));
     }
-    if refused && who.username.is_none() {
+    if refused != Refused::Right && who.username.is_none() {
         return failure
             .hint(format!("the token that was stored for '{}' does not hold: log in to the registry anew", reference.registry));
     }
-    if who.username == Some("robot") {
-        return failure.hint("a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'");
-    }
-    match refused {
-        true => failure.hint(format!(
-            "user or password is wrong, or the user may not push to '{}', or there is no project '{project}' (Harbor says the same to all three)",
-            reference.repository
-        )),
-        false => failure.hint(format!(
-            "the user may not push to '{}', or there is no project '{project}' (Harbor says the same to both)",
-            reference.repository
-        )),
-    }
+    let expanded = match who.username {
+        Some("robot") => "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; else ",
+        _ => "",
+    };
+    let repository = &reference.repository;
+    failure.hint(match refused {
+        Refused::Login => format!("{expanded}user or password is wrong, or the account is disabled or has expired"),
+        Refused::LoginOrRight => format!(
+            "{expanded}user or password is wrong, or the user may not push to '{repository}', or there is no project '{project}' \
+             (Harbor says the same to all three)"
+        ),
+        Refused::Right => format!(
+            "{expanded}the user may not push to '{repository}', or there is no project '{project}' (Harbor says the same to both)"
+        ),
+    })
 }
 
 /// An upload that could not be opened in any try: some versions of Harbor say so of a project that is not there.
@@ -202,7 +216,7 @@ mod tests {
         ] {
             let expires = Some(Time::from_epoch(1_733_488_994).unwrap());
             let who = Who { logged_in: true, username: Some("AWS"), expires, now: Time::from_epoch(now).unwrap() };
-            let failure = refusal(Failure::new(Exit::Failed, "push"), &reference, true, &who);
+            let failure = refusal(Failure::new(Exit::Failed, "push"), &reference, Refused::Login, &who);
             assert_eq!(failure.exit, Exit::Refused);
             let hint = failure.hint.unwrap();
             assert!(hint.starts_with(says), "{hint}");

@@ -308,15 +308,19 @@ fn refused(fault: Fault, act: &str, registry: &Registry) -> Failure {
         _ if known => failure,
         Exit::Refused if registry.login.is_none() => failure
             .hint("no login was found: log in with docker or podman, or give --registry-username and --registry-password-file"),
-        Exit::Refused if registry.login.as_ref().is_some_and(|login| login.username() == Some("robot")) => failure
-            .hint("a robot account is named robot$NAME: did the shell expand the $? quote it: --registry-username 'robot$NAME'"),
-        Exit::Refused if !who => failure.hint(format!(
-            "the user may not push to '{repository}', or there is no project '{project}' (Harbor says the same to both)"
-        )),
-        Exit::Refused => failure.hint(format!(
-            "user or password is wrong, or the user may not push to '{repository}', or there is no project '{project}' \
-             (Harbor says the same to all three)"
-        )),
+        Exit::Refused => {
+            let expanded = match registry.login.as_ref().and_then(|login| login.username()) {
+                Some("robot") => {
+                    "a robot account is named robot$NAME: did the shell expand the $? quote it: --registry-username 'robot$NAME'; else "
+                }
+                _ => "",
+            };
+            let right = format!("the user may not push to '{repository}', or there is no project '{project}'");
+            failure.hint(match who {
+                true => format!("{expanded}user or password is wrong, or {right} (Harbor says the same to all three)"),
+                false => format!("{expanded}{right} (Harbor says the same to both)"),
+            })
+        }
         Exit::Absent => failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first")),
         _ => failure,
     }
