@@ -65,7 +65,8 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
         _ if says(&["quota"]) => {
             named(Exit::Failed, "the project's storage quota is used up: raise it, or delete what is not needed".to_owned())
         }
-        _ if says(&["immutable", "imagetagalreadyexists"]) => named(
+        // Harbor's status for such a tag, even where a proxy has put words of its own.
+        _ if says(&["immutable", "imagetagalreadyexists"]) || (*status == 412 && request.contains("/manifests/")) => named(
             Exit::Failed,
             format!(
                 "the tag {} is protected and holds something else: lift the rule for this repository, or delete the tag",
@@ -191,7 +192,7 @@ mod tests {
     fn shown(registry: &str, status: u16, words: &str, username: Option<&str>) -> Failure {
         let reference = Reference::parse(&format!("{registry}/proj/r:1"), None).unwrap();
         let error = Error::Status {
-            request: "PUT https://h.example/x".into(),
+            request: "PUT https://h.example/v2/proj/r/manifests/1".into(),
             status: StatusCode::from_u16(status).unwrap(),
             words: words.into(),
             retry_after: Some(Duration::from_secs(99_999)),
@@ -257,6 +258,7 @@ mod tests {
                 Exit::Failed,
                 "protected",
             ),
+            ("h.example", 412, "", Some("u"), Exit::Failed, "the tag 1 is protected"),
             ("h.example", 413, "an HTML page titled '413'", Some("u"), Exit::Failed, "client_max_body_size"),
             ("h.example", 429, "", Some("u"), Exit::Unreachable, "asks to wait 99999 s"),
             ("h.example", 507, "", Some("u"), Exit::Unreachable, "storage is full"),

@@ -3,7 +3,7 @@
 use scar_kit::{TokenServer, docker_registry_with_tokens, program, workspace};
 use scar_suites::Migration;
 
-use crate::{migrate, script, state};
+use crate::{migrate, saved, script, state};
 
 #[test]
 fn settings_are_checked_before_anything_is_done() {
@@ -167,7 +167,9 @@ fn a_token_server_elsewhere_gets_the_login_where_the_setting_names_it() {
     let trusting = || migrate(&migration).env("OCI_TRUST_REALM", tokens.authority());
     trusting().run().succeeds().says("allowed: an upload was opened, and cancelled");
     std::fs::remove_file(state(&migration).join("manifests.tgz")).unwrap();
-    trusting().args(["--only", "verify"]).run().succeeds().says("the layer in the registry is taken instead");
+    let again = trusting().args(["--only", "verify"]).run();
+    let record = again.succeeds().says("the layer in the registry is taken instead").json();
+    assert_eq!(record["verified"], saved(&migration, "verify").unwrap()["verified"], "what was done now is told");
     // The platform's own Specman asks, too.
     let scopes = tokens.asked().into_iter().flat_map(|asked| asked.scopes).collect::<Vec<_>>();
     for actions in ["pull,push,delete", "pull,push", "pull"] {
