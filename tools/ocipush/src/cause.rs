@@ -48,7 +48,7 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
             );
         }
         Fault::Refused(error) => (error, true),
-        Fault::Http(error) => (error, false),
+        Fault::Http(error) | Fault::Spent(error) => (error, false),
     };
     let plain = error.failure(&act);
     let Error::Status { request, status, words, retry_after, .. } = &error else {

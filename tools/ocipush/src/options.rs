@@ -192,6 +192,7 @@ impl Options {
             plain_http: self.plain_http,
             home: places.home.clone(),
             retry: Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) },
+            patience: self.stall_timeout,
         }
     }
 

@@ -131,7 +131,7 @@ impl Target {
 /// Whether the whole, sent in another way, would meet with the same.
 fn is_final(fault: &Fault) -> bool {
     match fault {
-        Fault::Fatal(_) | Fault::Refused(_) => true,
+        Fault::Fatal(_) | Fault::Refused(_) | Fault::Spent(_) => true,
         Fault::Lost(_) => false,
         // The answers of registries, and of proxies before them, that take no chunks, or not these.
         Fault::Http(Error::Status { status, .. }) => {

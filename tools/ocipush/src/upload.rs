@@ -50,6 +50,7 @@ pub(crate) enum Presence {
 #[derive(Default)]
 struct Lost {
     renewed: Cell<u32>,
+    sessions: Cell<u32>,
     invalid: Cell<bool>,
 }
 
@@ -66,6 +67,14 @@ pub(crate) struct Session {
     pub(crate) sent: Arc<Sent>,
     /// Whether a part was sent whose fate is unknown.
     unsure: bool,
+}
+
+/// A session that is there no more.
+fn gone(status: u16, words: &str) -> String {
+    match words.is_empty() {
+        true => format!("the registry lost the upload session (status {status})"),
+        false => format!("the registry lost the upload session ({words})"),
+    }
 }
 
 impl Session {
@@ -185,10 +194,14 @@ impl Target {
                 chunk.set(Some(smaller));
                 Fault::Lost("the body was too large (413)".to_owned())
             }
-            404 | 416 => Fault::Lost(format!("the registry lost the upload session ({words})")),
-            400 if words.contains("UPLOAD_INVALID") || words.contains("UPLOAD_UNKNOWN") => {
-                Fault::Lost(format!("the registry lost the upload session ({words})"))
+            404 | 416 => {
+                // A proxy that knows no PATCH may say so, too.
+                if lost.sessions.replace(lost.sessions.get() + 1) > 0 {
+                    chunk.set(None);
+                }
+                Fault::Lost(gone(status, words))
             }
+            400 if words.contains("UPLOAD_INVALID") || words.contains("UPLOAD_UNKNOWN") => Fault::Lost(gone(status, words)),
             400 if words.contains("DIGEST_INVALID") || words.contains("SIZE_INVALID") => {
                 // What was sent had the right digest: the reader held the last piece back until it knew.
                 chunk.set(None);

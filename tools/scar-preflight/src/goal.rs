@@ -11,7 +11,7 @@ use scar_cluster::Opened;
 use scar_http::{LoginOptions, Origin, Retry, secret_file};
 use scar_record::Session;
 use scar_registry::login::{self, Login, Places};
-use scar_registry::{Named, Reference, Scope, Terms};
+use scar_registry::{EXCHANGE, Named, Reference, Scope, Terms};
 use scar_tool::{Console, Failure};
 use scar_trust::{Seen, Trust};
 use scar_vertex::ApiOptions;
@@ -154,6 +154,7 @@ impl Options {
             plain_http: options.registry_plain_http,
             home: places.home.clone(),
             retry: Retry { tries: 2, ..Retry::until(Instant::now() + self.timeout) },
+            patience: EXCHANGE,
         };
         Ok(Some(Registry { origin, reference, trust, seen, terms, login: Ok(None) }))
     }

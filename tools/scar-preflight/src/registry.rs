@@ -103,7 +103,7 @@ async fn reach(mut registry: Registry) -> Result<(Registry, Response, SystemTime
         return Err(error.failure(&act));
     }
     // What is left of it, be it a refusal, is for the line of the login.
-    if let Err(fault @ (Fault::Fatal(_) | Fault::Http(_))) = registry.connect().await {
+    if let Err(fault @ (Fault::Fatal(_) | Fault::Http(_) | Fault::Spent(_))) = registry.connect().await {
         return Err(fault.failure(&act));
     }
     let door = registry.client.at(Method::GET, "/v2/")?.send().await.map_err(|error| error.failure(&act))?;

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use scar_http::{Login, Origin, Retry};
 use scar_record::{Artifact, Digest};
 use scar_registry::login::{self, Places};
-use scar_registry::{Fault, Reference, Registry, Scope, Terms};
+use scar_registry::{EXCHANGE, Fault, Reference, Registry, Scope, Terms};
 use scar_tool::{Console, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
@@ -49,6 +49,7 @@ impl Access {
             plain_http: false,
             home: self.places.home.clone(),
             retry: Retry { longest_wait: Duration::from_secs(30), ..Retry::until(deadline) },
+            patience: EXCHANGE,
         };
         let trust = login::with_certs_d(self.trust, &reference.registry, self.places.home.as_deref(), true, console)?;
         let mut registry = Registry::new(origin, &reference, login, trust, terms, console)?;

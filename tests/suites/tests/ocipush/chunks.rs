@@ -125,6 +125,37 @@ fn p26_p27_a_registry_that_lies_about_a_lost_chunk_is_found_out_by_the_digest() 
 }
 
 #[test]
+fn p26_a_chunk_that_is_answered_before_it_was_read_is_none() {
+    let early = |status: u16| Action::Answer(Answer::status(status).early());
+    // The first chunk, one in the middle, and the last; of a file, and of a stream.
+    for nth in [1, 2, 4] {
+        for status in [201, 202, 503] {
+            for stream in [false, true] {
+                let site = Site::plain();
+                let content = crate::bytes(4 << 20);
+                let fault = site.registry.faults().on(patches(), Times::Nth(nth), early(status));
+                let run = match stream {
+                    true => site.ocipush("-").stdin(content.clone()),
+                    false => site.ocipush(site.archive(4 << 20)),
+                };
+                run.args(["--chunk-size", "1MiB", "--stall-timeout", "5s", "--timeout", "30s"]).run().succeeds();
+                assert_eq!(fault.hits(), 1);
+                assert_pushed(&site, 4 << 20);
+            }
+        }
+    }
+}
+
+#[test]
+fn p26_a_registry_that_knows_no_chunk_session_gets_the_whole() {
+    let site = Site::plain();
+    let fault = site.registry.faults().on(patches(), Times::Always, Action::Answer(Answer::status(404)));
+    site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
+    assert_pushed(&site, SIZE);
+    assert_eq!(fault.hits(), 2);
+}
+
+#[test]
 fn p27_every_chunk_may_go_astray_once() {
     let site = Site::plain();
     // Each counts what those before it let pass: the first try of every chunk fails.

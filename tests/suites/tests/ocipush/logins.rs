@@ -185,6 +185,44 @@ fn p9_a_token_that_ends_between_two_chunks_costs_no_chunk() {
 }
 
 #[test]
+fn p7_a_token_realm_out_of_order_is_asked_as_often_as_the_user_allows() {
+    for status in [500, 503, 429] {
+        let service = service();
+        let site = bearer(&service);
+        let realm = Match::get("/service/token");
+        let fault = site.registry.faults().on(realm.clone(), Times::Always, Action::Answer(Answer::status(status)));
+        log_in(site.ocipush(site.archive(1000)).args(["--retries", "2"]), PASSWORD).run().exits(6).writes_nothing();
+        assert_eq!(fault.hits(), 3);
+        // It comes back.
+        site.registry.faults().clear();
+        site.registry.faults().on(realm, Times::First(2), Action::Answer(Answer::status(status)));
+        log_in(site.ocipush(site.archive(1000)).args(["--retries", "2"]), PASSWORD).run().succeeds();
+    }
+}
+
+#[test]
+fn p9_a_token_that_ends_while_a_try_waits_is_renewed() {
+    let service = service();
+    let site = bearer(&service);
+    let ending = service.clone();
+    let short = Action::edit(move |_| {
+        let ending = ending.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(1100));
+            ending.expire();
+        });
+    });
+    site.registry.faults().on(Match::get("/service/token"), Times::Always, short);
+    let refused = Answer::status(401)
+        .header("www-authenticate", &format!("Bearer realm=\"{}/service/token\",service=\"lab-registry\"", site.registry.url()));
+    let fault = site.registry.faults().on(Match::put("/v2/**/blobs/uploads/*"), Times::First(3), Action::Answer(refused));
+    // Waits of half a second, of one, and of two, each with as much again at most.
+    let run = site.bare().arg(site.archive(1000)).args(["--plain-http", "--new-record", "--retry-max-wait", "10s"]);
+    log_in(run, PASSWORD).run().succeeds();
+    assert_eq!(fault.hits(), 3);
+}
+
+#[test]
 fn p9_a_login_that_never_lasts_for_the_whole_goes_in_parts() {
     let service = service();
     let site = bearer(&service);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scar_lab::faults::{Action, Times};
+use scar_lab::faults::{Action, Match, Times};
 use scar_lab::registry::RegistryOptions;
 use scar_lab::server::Listener;
 
@@ -82,4 +82,21 @@ fn a_step_ends_at_its_deadline() {
     let outcome = site.ocipush(site.archive(SIZE)).args(["--timeout", "1s"]).run();
     outcome.exits(8).says("not done within 1 s").writes_nothing();
     assert!(outcome.took() < Duration::from_secs(6));
+}
+
+#[test]
+fn p22_every_question_is_given_up_after_the_stall_timeout() {
+    for (question, status) in [
+        (Match::get("/v2/"), 8),
+        (Match::get("/v2/**/manifests/*"), 8),
+        (Match::post("/v2/**/blobs/uploads/"), 8),
+        (Match::put("/v2/**/manifests/*"), 8),
+    ] {
+        let site = Site::plain();
+        let fault = site.registry.faults().on(question, Times::Always, Action::Stall);
+        let outcome = site.ocipush(site.archive(1000)).args(["--stall-timeout", "1s", "--retries", "0"]).run();
+        outcome.exits(status).writes_nothing();
+        assert_eq!(fault.hits(), 1);
+        assert!(outcome.took() < Duration::from_secs(10), "{:?}", outcome.took());
+    }
 }

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use scar_http::header::HeaderName;
@@ -17,7 +17,7 @@ use scar_trust::Trust;
 use crate::login::Login;
 use crate::reference::Reference;
 
-/// How long an exchange without the archive may take.
+/// How long an exchange without the archive may take, where nobody says otherwise.
 pub const EXCHANGE: Duration = Duration::from_secs(60);
 /// The longest address that is followed, in bytes: the HTTP client knows none of 64 KiB.
 const ADDRESS: usize = 60 * 1024;
@@ -69,6 +69,8 @@ pub struct Terms {
     pub home: Option<PathBuf>,
     /// Tries and waits.
     pub retry: Retry,
+    /// How long an exchange without the archive may take.
+    pub patience: Duration,
 }
 
 /// What a try ended with when it did not bring what it was for.
@@ -78,6 +80,8 @@ pub enum Fault {
     Http(Error),
     /// The registry or its token realm refused who we are.
     Refused(Error),
+    /// The same as [`Self::Http`], after all the tries that the user's terms allow.
+    Spent(Error),
     /// The upload session is lost, for this reason; another one may do.
     Lost(String),
     /// It would be the same again.
@@ -87,7 +91,7 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(error) | Self::Refused(error) => error.fmt(f),
+            Self::Http(error) | Self::Refused(error) | Self::Spent(error) => error.fmt(f),
             Self::Lost(cause) => f.write_str(cause),
             Self::Fatal(failure) => f.write_str(&failure.message),
         }
@@ -100,7 +104,7 @@ impl Attempt for Fault {
             // Nothing makes a server learn TLS, or forget it, between two tries.
             Self::Http(error) => error.is_transient() && !error.is_not_tls() && !error.is_not_http(),
             Self::Lost(_) => true,
-            Self::Refused(_) | Self::Fatal(_) => false,
+            Self::Refused(_) | Self::Spent(_) | Self::Fatal(_) => false,
         }
     }
 
@@ -116,7 +120,7 @@ impl Fault {
     /// The failure to show for it; `act` is what was being done, in lower case with its operand.
     pub fn failure(self, act: &str) -> Failure {
         match self {
-            Self::Http(error) => error.failure(act),
+            Self::Http(error) | Self::Spent(error) => error.failure(act),
             Self::Refused(error) => Failure { exit: Exit::Refused, ..error.failure(act) },
             Self::Lost(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}")),
             Self::Fatal(failure) => failure,
@@ -155,6 +159,8 @@ pub struct Registry {
     pub(crate) credential: RefCell<Option<Credential>>,
     /// Whether the credential has been taken once.
     pub(crate) proven: Cell<bool>,
+    /// Since when it is had, where it may have ended before it was taken: once.
+    pub(crate) since: Cell<Option<Instant>>,
 }
 
 impl Registry {
@@ -179,6 +185,7 @@ impl Registry {
             console: console.clone(),
             credential: RefCell::new(None),
             proven: Cell::new(false),
+            since: Cell::new(None),
         })
     }
 
@@ -262,7 +269,7 @@ impl Registry {
         headers: &[(HeaderName, &str)],
         body: Option<&Bytes>,
     ) -> Result<Response, Fault> {
-        self.conversation(method, url, headers, body, |request| request.timeout(EXCHANGE)).await
+        self.conversation(method, url, headers, body, |request| request.timeout(self.terms.patience)).await
     }
 
     /// A GET whose body is streamed: the answer must begin in time, how long the rest may take is the caller's concern.
@@ -271,7 +278,7 @@ impl Registry {
     /// As [`Self::exchange`].
     pub async fn download(&self, url: &Url) -> Result<Response, Fault> {
         let begun = self.conversation(Method::GET, url, &[], None, |request| request);
-        match tokio::time::timeout(EXCHANGE, begun).await {
+        match tokio::time::timeout(self.terms.patience, begun).await {
             Ok(answer) => answer,
             Err(_) => {
                 let request = format!("GET {}", scar_http::redacted(url));

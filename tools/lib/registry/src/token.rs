@@ -2,15 +2,20 @@
 //!
 //! Invariants: what was refused once is not sent again; a token realm elsewhere gets nothing without the user's word.
 
+use std::time::{Duration, Instant};
+
 use scar_http::header::CONTENT_TYPE;
 use scar_http::{Client, Credential, Error, Method, Origin, Response, StatusCode, Url};
 use scar_tool::{Exit, Failure};
 
 use crate::login::{self, Login};
-use crate::registry::{EXCHANGE, Fault, Registry, names};
+use crate::registry::{Fault, Registry, names};
 
 /// Where what answers does not speak as a registry does.
 const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a sign-on page before it?";
+
+/// A token that is not older was refused for what it is.
+const FRESH: Duration = Duration::from_secs(1);
 
 impl Registry {
     /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
@@ -28,7 +33,10 @@ impl Registry {
         }
         let held = self.credential.borrow().is_some();
         let asked = login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()));
-        if held && !self.proven.get() {
+        let unproven = held && !self.proven.get();
+        // A token may end while a try waits for its turn.
+        let ended = unproven && self.since.get().is_some_and(|since| since.elapsed() >= FRESH);
+        if unproven && !ended {
             return self.not_taken(asked, answer).await;
         }
         let credential = match (asked, &self.login) {
@@ -46,6 +54,7 @@ impl Registry {
             }
             _ => return Err(Fault::Refused(answer.into_error().await)),
         };
+        self.since.set((!ended && matches!(credential, Credential::Bearer(_))).then(Instant::now));
         *self.credential.borrow_mut() = Some(credential);
         self.proven.set(false);
         Ok(None)
@@ -104,7 +113,7 @@ impl Registry {
                     .body(refresh(&form, token)),
                 _ => client.request(Method::GET, url.clone()),
             };
-            let answer = request.timeout(EXCHANGE).send().await?;
+            let answer = request.timeout(self.terms.patience).send().await?;
             match answer.status() {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
                     Err(Fault::Refused(answer.into_error().await))
@@ -115,6 +124,8 @@ impl Registry {
         let token = match self.retry(ask).await {
             Ok(token) => token,
             Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),
+            // Whoever asked the registry would ask the realm as often again.
+            Err(Fault::Http(error)) => return Err(Fault::Spent(error)),
             Err(fault) => return Err(fault),
         };
         let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
