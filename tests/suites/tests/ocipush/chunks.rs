@@ -4,7 +4,7 @@ use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::registry::RegistryOptions;
 
 use crate::requests::{puts, uploads};
-use crate::{SIZE, Site, assert_pushed};
+use crate::{SIZE, Site, assert_pushed, bytes};
 
 #[test]
 fn p19_a_proxy_with_a_smaller_limit_gets_chunks() {
@@ -177,4 +177,21 @@ fn p28_the_least_size_of_a_chunk_is_obeyed_where_it_is_one() {
         site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
         assert_eq!(site.registry.log().count(&Match::patch("/**")), chunks, "{least}");
     }
+}
+
+#[test]
+fn a_request_of_an_upload_tells_its_length_also_where_it_is_none() {
+    let site = Site::plain();
+    site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
+    site.ocipush("-").stdin(bytes(SIZE + 1)).run().succeeds();
+    let requests = site.registry.log().requests();
+    let sends = |method: &str| matches!(method, "POST" | "PUT" | "PATCH");
+    for request in requests.iter().filter(|request| sends(request.method.as_str())) {
+        let told = request.header("content-length").map(str::to_owned);
+        // What comes out of a pipe has no length before its end.
+        let is_piped = request.method == "PATCH" && request.header("transfer-encoding").is_some();
+        assert!(is_piped || told == Some(request.body_bytes.to_string()), "{}: {told:?}", request.line());
+    }
+    let empty = |method: &str| requests.iter().any(|request| request.method == method && request.body_bytes == 0);
+    assert!(empty("POST") && empty("PUT"), "{requests:?}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt;
-use reqwest::header::{AUTHORIZATION, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Method, StatusCode};
 use scar_tool::{Console, Failure};
 use scar_trust::{Proxy, Trust};
@@ -153,7 +153,8 @@ impl Client {
             headers.insert(name.clone(), value.clone());
         }
         let client = if at_home { &self.home } else { &self.away };
-        Request { client: self, inner: client.request(method.clone(), url.clone()), headers, method, url, at_home }
+        let inner = client.request(method.clone(), url.clone());
+        Request { client: self, inner, headers, method, url, at_home, is_empty: true }
     }
 
     /// A request to a path (beginning with `/`) at the client's own origin.
@@ -194,6 +195,8 @@ pub struct Request<'c> {
     method: Method,
     url: Url,
     at_home: bool,
+    /// Whether there is no body, or one of no bytes.
+    is_empty: bool,
 }
 
 impl Request<'_> {
@@ -221,6 +224,8 @@ impl Request<'_> {
     /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Body>) -> Self {
+        let body = body.into();
+        self.is_empty = body.as_bytes().is_some_and(<[u8]>::is_empty);
         self.inner = self.inner.body(body);
         self
     }
@@ -245,7 +250,12 @@ impl Request<'_> {
     /// # Errors
     /// [`Error::Untrusted`], [`Error::Connect`] or [`Error::Broken`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Self { client, inner, headers, method, url, .. } = self;
+        let Self { client, inner, mut headers, method, url, is_empty, .. } = self;
+        // A method that means a body has its length told, also where it is none (RFC 9110, 8.6); registries, and what
+        // stands before them, insist. The HTTP library leaves it out.
+        if is_empty && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let request = format!("{method} {}", redacted(&url));
         client.console.trace(|| format!("> {request}{}", shown(&headers)));
         match inner.headers(headers).send().await {
