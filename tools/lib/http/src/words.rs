@@ -5,7 +5,17 @@ use url::Url;
 /// A URL without its query's values, its user information and its fragment: upload locations and signed URLs carry
 /// secrets there.
 pub fn redacted(url: &Url) -> String {
-    let mut shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
+    let mut shown = match url.origin() {
+        origin @ url::Origin::Tuple(..) => origin.ascii_serialization(),
+        // A scheme that is not HTTP's has no origin to be told.
+        url::Origin::Opaque(_) => {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let authority =
+                if url.has_authority() { format!("//{}{port}", url.host_str().unwrap_or_default()) } else { String::new() };
+            format!("{}:{authority}", url.scheme())
+        }
+    };
+    shown.push_str(url.path());
     let names: Vec<_> = url.query_pairs().map(|(name, _)| format!("{name}=…")).collect();
     if !names.is_empty() {
         shown.push('?');
@@ -69,5 +79,13 @@ mod tests {
     fn a_url_is_shown_without_what_may_be_secret() {
         let url = Url::parse("https://u:p@h.example:5000/v2/x/blobs/uploads/1?_state=canary&digest=sha256:0#f").unwrap();
         assert_eq!(redacted(&url), "https://h.example:5000/v2/x/blobs/uploads/1?_state=…&digest=…");
+        for (url, shown) in [
+            ("file:///etc/passwd", "file:///etc/passwd"),
+            ("ldap://u:canary@h.example:389/x?token=canary", "ldap://h.example:389/x?token=…"),
+            ("gopher://h.example", "gopher://h.example"),
+            ("data:text/plain,x", "data:text/plain,x"),
+        ] {
+            assert_eq!(redacted(&Url::parse(url).unwrap()), shown);
+        }
     }
 }
