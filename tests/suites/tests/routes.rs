@@ -64,6 +64,34 @@ fn p42_each_tool_names_the_proxy_that_refuses_and_goes_around_it_when_told() {
 }
 
 #[test]
+fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_nobody_is_asked() {
+    scar_kit::secret("canary-proxy-port");
+    steps(|migration, name, run| {
+        for (address, shown, says) in [
+            ("http://127.0.0.1:99999", "http://127.0.0.1:99999", "its port is no number from 1 to 65535"),
+            ("http://user:canary-proxy-port@127.0.0.1:abc", "http://127.0.0.1:abc", "its port is no number from 1 to 65535"),
+            ("http://127.0.0.400:3128", "http://127.0.0.400:3128", "it is no address"),
+        ] {
+            let asked = migration.site.requests().len();
+            let outcome = run().env("HTTPS_PROXY", address).args(["-v"]).run();
+            // What looks at everything is blocked by it.
+            outcome.exits(if name == "scar-preflight" { 3 } else { 2 });
+            let said = outcome.writes_nothing().stderr().split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(said.contains(&format!("read HTTPS_PROXY '{shown}': {says}")), "{outcome}");
+            outcome.never_says("through the proxy");
+            let from_tool = |line: &String| scar_suites::sender(line).is_some_and(|sender| sender == name);
+            assert!(!migration.site.requests()[asked..].iter().any(from_tool), "{name}");
+        }
+        run().run()
+    });
+    let home = tempfile::tempdir().unwrap();
+    let run = tool("ecr-password").home(home.path()).env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "AKIAOLD");
+    let run = run.env("AWS_SECRET_ACCESS_KEY", "canary-proxy-port").args(["--region", "us-east-1"]);
+    let outcome = run.env("HTTPS_PROXY", "http://127.0.0.1:99999").run();
+    outcome.exits(2).writes_nothing().says("read HTTPS_PROXY 'http://127.0.0.1:99999': its port is no number from 1 to 65535");
+}
+
+#[test]
 fn each_tool_tells_login_certificates_and_route_and_scrubs_each_request() {
     steps(|migration, name, run| {
         let outcome = run().arg("-vv").run();

@@ -21,10 +21,11 @@ impl Proxy {
     /// The proxy that the environment names, in upper or lower case; `None` where it names none.
     ///
     /// # Errors
-    /// Exit 2 for an address without a scheme, or with one that is not supported.
+    /// Exit 2 for an address without a scheme, with one that is not supported, or to which nothing can connect.
     pub fn from_environment() -> Result<Option<Self>, Failure> {
         let first = |names: [&'static str; 2]| {
-            names.into_iter().find_map(|name| Some((name, std::env::var_os(name)?.into_string().ok()?)))
+            // What is no text makes no address either, and is refused as such.
+            names.into_iter().find_map(|name| Some((name, std::env::var_os(name)?.to_string_lossy().into_owned())))
         };
         let Some((name, url)) = first(["HTTPS_PROXY", "https_proxy"]).filter(|(_, url)| !url.is_empty()) else { return Ok(None) };
         let no = first(["NO_PROXY", "no_proxy"]).map(|(_, list)| list).unwrap_or_default();
@@ -46,15 +47,16 @@ impl Proxy {
             Some(("http" | "https", _)) => {}
             Some((scheme, _)) => return Err(refuse(&format!("proxies of the kind '{scheme}' are not supported"))),
         }
-        let but = |no: String| Matcher::builder().https(url.to_owned()).no(no).build();
+        // A client that cannot read the address would go around the proxy without a word.
+        let url = fit(url).map_err(refuse)?;
+        // The library takes `*` for all names, but for no address.
+        let all = |entry: &str| if entry == "*" { "*,0.0.0.0/0,::/0" } else { entry }.to_owned();
+        let but = |no: String| Matcher::builder().https(url.clone()).no(no).build();
         // The library knows no ports.
         let (ported, everywhere): (Vec<_>, Vec<_>) = no.split(',').map(str::trim).partition(|entry| port(entry).is_some());
+        let everywhere: Vec<_> = everywhere.into_iter().map(all).collect();
         let matcher = but(everywhere.join(","));
-        let ported = ported.into_iter().filter_map(port).map(|(host, port)| (port, but(host.to_owned()))).collect();
-        let anywhere = http::Uri::from_static("https://host.example/");
-        if Matcher::builder().https(url.to_owned()).build().intercept(&anywhere).is_none() {
-            return Err(refuse("it is no address"));
-        }
+        let ported = ported.into_iter().filter_map(port).map(|(host, port)| (port, but(all(host)))).collect();
         Ok(Self { url: url.into(), address: address.into(), matcher: Arc::new(matcher), ported })
     }
 
@@ -83,6 +85,24 @@ impl Proxy {
     }
 }
 
+/// The address (`SCHEME://…`) in the form that each client reads alike, or why nothing can connect to it.
+fn fit(url: &str) -> Result<String, &'static str> {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if rest[authority.len()..].contains('@') {
+        return Err("its login holds a character that must be written as %XX there (/ as %2F)");
+    }
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    if port.is_some_and(|port| port.parse().unwrap_or(0_u16) == 0) {
+        return Err("its port is no number from 1 to 65535");
+    }
+    let url = url::Url::parse(url).map_err(|_| "it is no address")?.to_string();
+    let anywhere = http::Uri::from_static("https://host.example/");
+    let is_known = Matcher::builder().https(url.clone()).build().intercept(&anywhere).is_some();
+    if is_known { Ok(url) } else { Err("it is no address") }
+}
+
 /// Host and port of an entry of `NO_PROXY` that has both; an IPv6 address with a port stands in brackets.
 fn port(entry: &str) -> Option<(&str, u16)> {
     let (host, port) = entry.rsplit_once(':')?;
@@ -108,15 +128,47 @@ mod tests {
 
     #[test]
     fn refuses_addresses_that_would_be_guessed_at() {
-        for (url, says) in
-            [("proxy:3128", "no scheme"), ("socks4://proxy:1080", "'socks4' are not supported"), ("http://", "no address")]
-        {
+        let port = "its port is no number from 1 to 65535";
+        for (url, says) in [
+            ("proxy:3128", "no scheme"),
+            ("socks4://proxy:1080", "'socks4' are not supported"),
+            ("http://", "no address"),
+            ("http://1.2.3.400:3128", "no address"),
+            ("http://[::1:3128", "no address"),
+            ("http://proxy:3128\u{fffd}", port),
+            ("http://u:canary@proxy:99999", port),
+            ("http://proxy:65536/", port),
+            ("https://[::1]:0", port),
+            ("http://proxy:abc", port),
+            ("http://proxy:", port),
+            ("http://u:canary/1@proxy:3128", "its login holds a character"),
+            ("http://u:canary#1@proxy:3128", "its login holds a character"),
+        ] {
             let failure = Proxy::new("HTTPS_PROXY", url, "").unwrap_err();
             assert!(failure.message.contains(says), "{}", failure.message);
+            assert!(!failure.message.contains("canary"), "{}", failure.message);
             assert_eq!(failure.exit, scar_tool::Exit::Misuse);
+        }
+        for (url, read) in [
+            ("http://[::1]:3128", "http://[::1]:3128/"),
+            ("http://[::1]", "http://[::1]/"),
+            ("http://proxy/", "http://proxy/"),
+            ("https://u:p%40%2f@proxy:65535", "https://u:p%40%2f@proxy:65535/"),
+            ("http://u:p@1@proxy:3128", "http://u:p%401@proxy:3128/"),
+        ] {
+            assert_eq!(Proxy::new("HTTPS_PROXY", url, "").unwrap().url(), read);
         }
         let failure = Proxy::new("HTTPS_PROXY", "socks5://u:canary@proxy:1", "").unwrap_err();
         assert!(!failure.message.contains("canary"));
+    }
+
+    #[test]
+    fn a_star_in_no_proxy_is_every_server() {
+        let urls = ["https://out.example/", "https://10.1.2.3/", "https://127.0.0.1:5000/", "https://[::1]:8443/"];
+        for (no, covered) in [("*", [false; 4]), ("in.example, *", [false; 4]), ("*:5000,[*]:8443", [true, true, false, false])] {
+            let proxy = Proxy::new("HTTPS_PROXY", "http://proxy:3128", no).unwrap();
+            assert_eq!(urls.map(|url| proxy.covers(url)), covered, "{no}");
+        }
     }
 
     const PORTED: &str = "port.example:8443, default.example:443,172.16.0.0/12:5000,[fd00::1]:5000,fe80::/10";
