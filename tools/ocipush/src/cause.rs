@@ -11,6 +11,19 @@ use scar_registry::login::Login;
 
 use crate::target::Target;
 
+/// How AWS says that a user is known and may not do something; its name follows.
+const UNAUTHORIZED: &str = "is not authorized to perform:";
+/// What ECR must allow for a push that looks at what it did.
+const PUSH: [&str; 7] = [
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:InitiateLayerUpload",
+    "ecr:UploadLayerPart",
+    "ecr:CompleteLayerUpload",
+    "ecr:PutImage",
+    "ecr:BatchGetImage",
+    "ecr:GetDownloadUrlForLayer",
+];
+
 impl Target {
     /// The failure to show for a fault.
     pub(crate) fn failure(&self, fault: Fault) -> Failure {
@@ -62,7 +75,8 @@ fn failure(fault: Fault, reference: &Reference, who: &Who<'_>, cap: u64) -> Fail
     let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     let named = |exit: Exit, hint: String| Failure { exit, ..plain.clone() }.hint(hint);
     match status.as_u16() {
-        _ if says(&["quota"]) => {
+        // Harbor's own words do not name it.
+        _ if says(&["quota", "exceed the configured upper limit", "of storage resource"]) => {
             named(Exit::Failed, "the project's storage quota is used up: raise it, or delete what is not needed".to_owned())
         }
         // Harbor's status for such a tag, even where a proxy has put words of its own.
@@ -112,6 +126,11 @@ enum Refused {
 fn refusal(plain: Failure, reference: &Reference, refused: Refused, who: &Who<'_>) -> Failure {
     let failure = Failure { exit: Exit::Refused, ..plain };
     let project = reference.repository.split('/').next().unwrap_or_default();
+    if let Some((_, action)) = failure.message.split_once(UNAUTHORIZED) {
+        let action: String = action.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect();
+        let repository = &reference.repository;
+        return failure.hint(format!("the user's policy lacks {action}; a push to '{repository}' needs {}", PUSH.join(", ")));
+    }
     // The registry's word counts before this host's clock.
     let says_expired = failure.message.contains("expired");
     if let Some(ecr::Host { account, region }) = ecr::Host::of(&reference.registry) {
@@ -229,6 +248,15 @@ mod tests {
         const ECR: &str = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";
         for (registry, status, words, username, exit, says) in [
             ("h.example", 403, "DENIED: Quota exceeded: 9 GiB of 10 GiB", Some("u"), Exit::Failed, "quota"),
+            (
+                "h.example",
+                403,
+                "DENIED: adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed \
+                 the configured upper limit of 10.0 MiB.",
+                None,
+                Exit::Failed,
+                "the project's storage quota is used up",
+            ),
             ("h.example", 401, "UNAUTHORIZED: unauthorized to access repository", Some("u"), Exit::Refused, "no project 'proj'"),
             ("h.example", 401, "", None, Exit::Refused, "no login for 'h.example'"),
             ("h.example", 401, "", Some("robot"), Exit::Refused, "did the shell expand the $?"),

@@ -14,6 +14,7 @@ mod source;
 mod step;
 mod stream;
 mod target;
+mod there;
 mod upload;
 mod whole;
 

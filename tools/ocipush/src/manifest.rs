@@ -67,7 +67,25 @@ pub(crate) struct Held {
     /// Its digest.
     pub(crate) digest: Digest,
     /// What it holds, where it is an artifact as Specman takes it; else why not.
-    pub(crate) artifact: Result<(Layer, Time), String>,
+    pub(crate) artifact: Result<Parts, String>,
+}
+
+impl Held {
+    /// Its parts, where it holds this layer under this title.
+    pub(crate) fn of(&self, layer: &Layer) -> Option<&Parts> {
+        self.artifact.as_ref().ok().filter(|parts| parts.layer == *layer)
+    }
+}
+
+/// What an artifact is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// The one layer.
+    pub(crate) layer: Layer,
+    /// Digest and size of the configuration, which another tool may have chosen.
+    pub(crate) config: (Digest, u64),
+    /// When it was made.
+    pub(crate) created: Time,
 }
 
 /// Reads a manifest's bytes.
@@ -75,7 +93,7 @@ pub(crate) fn held(bytes: &[u8]) -> Held {
     Held { digest: digest(bytes), artifact: artifact(bytes) }
 }
 
-fn artifact(bytes: &[u8]) -> Result<(Layer, Time), String> {
+fn artifact(bytes: &[u8]) -> Result<Parts, String> {
     let manifest: OciImageManifest =
         serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest of one image or artifact ({error})"))?;
     let [layer] = manifest.layers.as_slice() else {
@@ -85,7 +103,15 @@ fn artifact(bytes: &[u8]) -> Result<(Layer, Time), String> {
     let title = of(&layer.annotations, ORG_OPENCONTAINERS_IMAGE_TITLE).ok_or("its layer has no title")?;
     let created = of(&manifest.annotations, ORG_OPENCONTAINERS_IMAGE_CREATED).ok_or("it does not tell when it was created")?;
     let size = u64::try_from(layer.size).map_err(|_| "its layer has a negative size")?;
-    Ok((Layer { digest: Digest::parse(&layer.digest)?, size, title }, Time::parse(&created)?))
+    let config = &manifest.config;
+    Ok(Parts {
+        layer: Layer { digest: Digest::parse(&layer.digest)?, size, title },
+        config: (
+            Digest::parse(&config.digest)?,
+            u64::try_from(config.size).map_err(|_| "its configuration has a negative size")?,
+        ),
+        created: Time::parse(&created)?,
+    })
 }
 
 #[cfg(test)]
@@ -97,7 +123,8 @@ mod tests {
         let layer = Layer { digest: digest(b"x"), size: 1, title: "manifests.tgz".into() };
         let created = Time::from_epoch(1_733_488_994).unwrap();
         let bytes = bytes(&layer, created).unwrap();
-        assert_eq!(held(&bytes), Held { digest: digest(&bytes), artifact: Ok((layer, created)) });
+        let parts = Parts { layer, config: (digest(CONFIG), 2), created };
+        assert_eq!(held(&bytes), Held { digest: digest(&bytes), artifact: Ok(parts) });
     }
 
     #[test]

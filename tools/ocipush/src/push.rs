@@ -3,31 +3,33 @@
 //! Invariants: the manifest is sent only after all that it names is there; success is told only after the registry was
 //! asked for manifest, blobs and tag and said what was meant.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use scar_http::header::{ACCEPT, CONTENT_TYPE, RANGE};
-use scar_http::{Error, Method, StatusCode};
+use futures::StreamExt;
+use scar_http::header::CONTENT_TYPE;
+use scar_http::{Error, Method, Response};
 use scar_record::{Artifact, Digest, Time};
 use scar_tool::{Exit, Failure};
 
 use crate::body::{Bits, Content};
 use crate::kept::Backup;
-use crate::manifest::{self, Held, Layer};
+use crate::manifest::{self, Held, Layer, Parts};
 use crate::source::Source;
+use crate::there::Lacks;
 use crate::upload::{Presence, Session};
 use scar_registry::Fault;
 
 use crate::target::Target;
 
-/// The most bytes of a manifest; Distribution's own limit.
-const MANIFEST: usize = 4 << 20;
+/// The most bytes that are read of a refusal.
+const REFUSAL: usize = 64 * 1024;
 
 /// What is to stand in the registry.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// The layer.
     pub(crate) layer: Layer,
-    /// The manifest's time.
-    pub(crate) created: Time,
     /// The manifest.
     pub(crate) manifest: Bytes,
     /// Its digest.
@@ -42,7 +44,7 @@ impl Wanted {
     pub(crate) fn new(layer: Layer, created: Time) -> Result<Self, Failure> {
         let manifest = manifest::bytes(&layer, created)
             .map_err(|error| Failure::new(Exit::Failed, format!("write the manifest: {error}")))?;
-        Ok(Self { digest: manifest::digest(&manifest), manifest: manifest.into(), layer, created })
+        Ok(Self { digest: manifest::digest(&manifest), manifest: manifest.into(), layer })
     }
 }
 
@@ -53,40 +55,9 @@ pub(crate) fn config() -> Content {
 }
 
 impl Target {
-    /// The manifest of a tag or digest; `None` where the registry knows none.
-    ///
-    /// # Errors
-    /// What the network or the login is to blame for; exit 7 where the registry contradicts itself.
-    pub(crate) async fn held(&self, reference: &str) -> Result<Option<(Vec<u8>, Held)>, Fault> {
-        let url = self.registry.in_repository(&format!("manifests/{reference}"))?;
-        self.registry
-            .retry(|| async {
-                let answer = self.registry.exchange(Method::GET, &url, &[(ACCEPT, manifest::ACCEPT)], None).await?;
-                if answer.status() == StatusCode::NOT_FOUND {
-                    return Ok(None);
-                }
-                let answer = answer.success().await?;
-                let said = answer.header("docker-content-digest").map(scar_tool::escape);
-                let bytes = answer.bytes(MANIFEST).await?;
-                let held = manifest::held(&bytes);
-                match said.filter(|said| said != held.digest.as_str()) {
-                    Some(said) => {
-                        let cause = format!("the registry calls its manifest '{said}'; what it sent is '{}'", held.digest);
-                        Err(self.mismatch(&cause).into())
-                    }
-                    None => Ok(Some((bytes, held))),
-                }
-            })
-            .await
-    }
-
-    fn mismatch(&self, cause: &str) -> Failure {
-        Failure::new(Exit::Mismatch, format!("push to '{}': {cause}", self.registry.reference))
-            .hint("look at the registry's log and storage, and at what stands before it; then run this step again")
-    }
-
     /// The artifact's section of the record.
-    fn artifact(&self, digest: &Digest, layer: &Layer, created: Time) -> Artifact {
+    fn artifact(&self, digest: &Digest, parts: &Parts) -> Artifact {
+        let Parts { layer, created, .. } = parts;
         Artifact {
             reference: self.registry.reference.to_string(),
             registry: self.registry.reference.registry.clone(),
@@ -95,14 +66,15 @@ impl Target {
             digest: digest.clone(),
             layer: layer.digest.clone(),
             size: layer.size,
-            created,
-            pushed_at: created,
+            created: *created,
+            pushed_at: *created,
             uploaded: false,
             replaced: None,
         }
     }
 
-    /// Pushes the archive, unless the tag holds it already; `session` has got bytes of it already.
+    /// Pushes the archive, unless the tag holds it already; `session` has got bytes of it already. Where the tag holds it and
+    /// only the configuration is lost, that alone is sent: the manifest is as good as it was.
     ///
     /// # Errors
     /// Every way in which it is not there afterwards.
@@ -114,41 +86,56 @@ impl Target {
         backup: Option<&Backup>,
     ) -> Result<Artifact, Fault> {
         let (bytes, before) = self.held(&self.registry.reference.tag).await?.unzip();
-        if let Some(Held { digest, artifact: Ok((layer, created)) }) = &before
-            && *layer == wanted.layer
-            && self.presence(&layer.digest, layer.size).await? == Presence::Here
-        {
-            let end = if session.is_some() { "the upload was cancelled" } else { "nothing was sent" };
-            self.abandon().await;
-            self.registry.console.note(format!("'{}' holds this archive already; {end}", self.registry.reference));
-            return Ok(self.artifact(digest, layer, *created));
+        if let Some((held, parts)) = before.as_ref().and_then(|held| Some((held, held.of(&wanted.layer)?))) {
+            let lacks = self.lacks(parts).await?;
+            if lacks != Lacks::More {
+                return self.complete(held, parts, lacks, session.is_some()).await;
+            }
         }
         if let Some(backup) = backup {
             backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
         }
-        let replaced = before.map(|held| held.digest).filter(|digest| *digest != wanted.digest);
         let pushed_at = self.send(source, wanted, session).await?;
-        self.verify(wanted).await?;
+        let (digest, parts) = self.verify(wanted).await?;
+        let replaced = before.map(|held| held.digest).filter(|before| *before != digest);
         match &replaced {
             Some(replaced) => {
                 self.registry.console.note(format!("pushed '{}'; the tag held '{replaced}' before", self.registry.reference))
             }
             None => self.registry.console.note(format!("pushed '{}'", self.registry.reference)),
         }
-        Ok(Artifact { pushed_at, uploaded: true, replaced, ..self.artifact(&wanted.digest, &wanted.layer, wanted.created) })
+        Ok(Artifact { pushed_at, uploaded: true, replaced, ..self.artifact(&digest, &parts) })
     }
 
-    /// Blobs, then the manifest; once more where the registry says that it misses a blob which it had taken.
+    /// Leaves a tag that holds the archive as it is, but for a configuration that it lacks.
+    async fn complete(&self, held: &Held, parts: &Parts, lacks: Lacks, begun: bool) -> Result<Artifact, Fault> {
+        self.abandon().await;
+        let (console, reference) = (&self.registry.console, &self.registry.reference);
+        if let Lacks::Config(presence) = lacks {
+            self.push_blob(&config(), || Ok(()), presence != Presence::Absent, None, None).await?;
+            self.confirm(&parts.config.0, parts.config.1).await?;
+            console.note(format!("'{reference}' holds this archive already; its configuration was lost, and was sent again"));
+        } else {
+            let end = if begun { "the upload was cancelled" } else { "nothing was sent" };
+            console.note(format!("'{reference}' holds this archive already; {end}"));
+        }
+        Ok(Artifact { uploaded: lacks != Lacks::Nothing, ..self.artifact(&held.digest, parts) })
+    }
+
+    /// Blobs, then the manifest; once more the blob that the registry says it misses, though it had taken it.
     async fn send(&self, source: &Source, wanted: &Wanted, mut session: Option<Session>) -> Result<Time, Fault> {
+        let config = config();
         let mut missed = false;
+        let (mut layer_again, mut config_again) = (false, false);
         loop {
             let progress = self.registry.console.progress_bytes("pushing", Some(source.content.size));
-            let sent = self.push_blob(&source.content, || source.unchanged(), missed, session.take(), Some(&progress)).await?;
+            let check = || source.unchanged();
+            let sent = self.push_blob(&source.content, check, layer_again, session.take(), Some(&progress)).await?;
             drop(progress);
-            if !sent {
+            if !sent && !missed {
                 self.registry.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));
             }
-            self.push_blob(&config(), || Ok(()), missed, None, None).await?;
+            self.push_blob(&config, || Ok(()), config_again, None, None).await?;
             source.unchanged()?;
             match self.put_manifest(&wanted.manifest, &wanted.digest, manifest::MEDIA_TYPE).await {
                 Err(Fault::Http(Error::Status { words, .. })) if words.contains("BLOB_UNKNOWN") => {
@@ -157,10 +144,25 @@ impl Target {
                         return Err(self.mismatch(&cause).into());
                     }
                     missed = true;
+                    (layer_again, config_again) = self.again([&source.content, &config], &words).await?;
                 }
                 answer => return answer,
             }
         }
+    }
+
+    /// Which of layer and configuration are to be sent again whatever the registry says: those that it names; both where it
+    /// names none and says that it has both. What it says it lacks is sent again anyway.
+    async fn again(&self, blobs: [&Content; 2], words: &str) -> Result<(bool, bool), Fault> {
+        let [layer, config] = blobs.map(|blob| words.contains(blob.digest.as_str()));
+        if layer || config {
+            return Ok((layer, config));
+        }
+        let mut both = true;
+        for blob in blobs {
+            both &= self.presence(&blob.digest, blob.size).await? == Presence::Here;
+        }
+        Ok((both, both))
     }
 
     /// Sends the manifest; the time is that of the try that was taken.
@@ -172,7 +174,7 @@ impl Target {
                 let headers = [(CONTENT_TYPE, media_type)];
                 let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(manifest)).await?;
                 if !answer.status().is_success() {
-                    let error = answer.into_error().await;
+                    let error = refusal(answer, manifest).await;
                     // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
                     let protected = matches!(error.status().map(|status| status.as_u16()), Some(400 | 409 | 412));
                     if protected && self.held(&self.registry.reference.tag).await?.is_some_and(|(_, held)| held.digest == *digest)
@@ -192,53 +194,6 @@ impl Target {
             .await
     }
 
-    /// Asks the registry for all that was pushed.
-    async fn verify(&self, wanted: &Wanted) -> Result<(), Fault> {
-        match self.held(wanted.digest.as_str()).await? {
-            Some((bytes, _)) if bytes == wanted.manifest => {}
-            Some(_) => return Err(self.mismatch("the registry holds another manifest than it was sent").into()),
-            None => return Err(self.mismatch("the registry took the manifest and does not have it").into()),
-        }
-        for (digest, size) in [(&wanted.layer.digest, wanted.layer.size), (&config().digest, config().size)] {
-            self.confirm(digest, size).await?;
-        }
-        match self.held(&self.registry.reference.tag).await? {
-            Some((_, held)) if held.digest == wanted.digest => Ok(()),
-            Some((_, held)) => Err(self
-                .mismatch(&format!("the tag holds '{}' afterwards, not '{}'", held.digest, wanted.digest))
-                .hint("did something else push to this tag at the same time?")
-                .into()),
-            None => Err(self.mismatch("the registry took the manifest and does not have its tag").into()),
-        }
-    }
-
-    /// Makes sure that the registry has a blob, by HEAD, or by the first byte where it does not answer HEAD.
-    async fn confirm(&self, digest: &Digest, size: u64) -> Result<(), Fault> {
-        let length = match self.presence(digest, size).await? {
-            Presence::Here => return Ok(()),
-            Presence::Wrong(length) => return Err(self.wrong_size(digest, size, length).into()),
-            Presence::Absent => return Err(self.mismatch(&format!("the registry took '{digest}' and does not have it")).into()),
-            Presence::Unknown => {
-                let url = self.registry.in_repository(&format!("blobs/{digest}"))?;
-                self.registry
-                    .retry(|| async {
-                        let answer =
-                            self.registry.exchange(Method::GET, &url, &[(RANGE, "bytes=0-0")], None).await?.success().await?;
-                        Ok(answer
-                            .header("content-range")
-                            .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
-                            .or_else(|| answer.header("content-length")?.parse::<u64>().ok()))
-                    })
-                    .await?
-            }
-        };
-        match length {
-            Some(length) if length == size => Ok(()),
-            Some(length) => Err(self.wrong_size(digest, size, length).into()),
-            None => Err(self.mismatch(&format!("the registry does not tell the size of '{digest}'")).into()),
-        }
-    }
-
     /// What another tool pushed to the reference, as the record has it.
     ///
     /// # Errors
@@ -250,7 +205,8 @@ impl Target {
                 .hint("push it: leave out --adopt")
                 .into());
         };
-        let (layer, created) = held.artifact.map_err(|cause| refuse(Exit::Mismatch, cause))?;
+        let parts = held.artifact.map_err(|cause| refuse(Exit::Mismatch, cause))?;
+        let Parts { layer, config: (config, size), created } = &parts;
         if layer.title != title {
             let cause = format!("its layer's title is '{}'", scar_tool::escape(&layer.title));
             return Err(refuse(Exit::Mismatch, cause)
@@ -264,8 +220,9 @@ impl Target {
                 .into());
         }
         self.confirm(&layer.digest, layer.size).await?;
+        self.confirm(config, *size).await?;
         self.registry.console.note(format!("adopted '{}', created {created}", self.registry.reference));
-        Ok(self.artifact(&held.digest, &layer, created))
+        Ok(self.artifact(&held.digest, &parts))
     }
 
     /// Says what a push would do; nothing but questions is sent.
@@ -278,30 +235,67 @@ impl Target {
             self.registry.console.plan(format!("push the archive that mkmanifests would write to '{}'", self.registry.reference));
             return Ok(());
         };
+        let (console, reference) = (&self.registry.console, &self.registry.reference);
         let Layer { digest, size, title } = &wanted.layer;
-        if let Some(Held { artifact: Ok((layer, _)), .. }) = &before
-            && *layer == wanted.layer
-        {
-            self.registry
-                .console
-                .plan(format!("send nothing: '{}' holds {} already", self.registry.reference, source.place.name));
-            return Ok(());
+        let name = &source.place.name;
+        if let Some(parts) = before.as_ref().and_then(|held| held.of(&wanted.layer)) {
+            match self.lacks(parts).await? {
+                Lacks::Nothing => {
+                    console.plan(format!("send nothing: '{reference}' holds {name} already"));
+                    return Ok(());
+                }
+                Lacks::Config(_) => {
+                    let (config, size) = &parts.config;
+                    console.plan(format!("send the configuration '{config}' again, {size} bytes, and nothing else: '{reference}' holds {name} already"));
+                    return Ok(());
+                }
+                Lacks::More => {}
+            }
         }
-        match self.presence(digest, *size).await? {
-            Presence::Here => self.registry.console.plan(format!("not send the layer '{digest}': the registry has it")),
-            _ => self
-                .registry
-                .console
-                .plan(format!("send {} as the layer '{digest}', {size} bytes, titled '{title}'", source.place.name)),
+        match self.found(digest, *size).await? {
+            Presence::Here => console.plan(format!("not send the layer '{digest}': the registry has it")),
+            Presence::Wrong(length) => return Err(self.wrong_size(digest, *size, length).into()),
+            Presence::Absent | Presence::Unknown => {
+                console.plan(format!("send {name} as the layer '{digest}', {size} bytes, titled '{title}'"));
+            }
         }
-        self.registry.console.plan(format!(
-            "push the manifest '{}': {}",
-            wanted.digest,
-            String::from_utf8_lossy(&wanted.manifest)
-        ));
+        console.plan(format!("push the manifest '{}': {}", wanted.digest, String::from_utf8_lossy(&wanted.manifest)));
         if let Some(held) = before {
-            self.registry.console.plan(format!("move the tag '{}' from '{}'", self.registry.reference, held.digest));
+            console.plan(format!("move the tag '{reference}' from '{}'", held.digest));
         }
         Ok(())
     }
+}
+
+/// The refusal of a manifest. Which of its blobs is missed stands beside the message, in the error's detail: it is told, too.
+async fn refusal(answer: Response, manifest: &Bytes) -> Error {
+    let (request, status) = (answer.request(), answer.status());
+    if !matches!(status.as_u16(), 400 | 404) {
+        return answer.into_error().await;
+    }
+    let mut body = Vec::new();
+    let mut stream = answer.stream();
+    // What came of the server's words is told, whatever becomes of the rest.
+    while let Some(Ok(piece)) = stream.next().await {
+        body.extend_from_slice(&piece[..piece.len().min(REFUSAL - body.len())]);
+        if body.len() == REFUSAL {
+            break;
+        }
+    }
+    let mut words = scar_http::words(&body);
+    if words.contains("BLOB_UNKNOWN") {
+        let (manifest, body) = (String::from_utf8_lossy(manifest), String::from_utf8_lossy(&body));
+        let missed: Vec<_> =
+            digests(&manifest).into_iter().filter(|digest| body.contains(digest) && !words.contains(digest)).collect();
+        if !missed.is_empty() {
+            words = format!("{words} ({})", missed.join(", "));
+        }
+    }
+    Error::Status { request, status, words, retry_after: None, location: None }
+}
+
+/// The digests in a text, each once.
+fn digests(text: &str) -> BTreeSet<&str> {
+    const LENGTH: usize = "sha256:".len() + 64;
+    text.match_indices("sha256:").filter_map(|(at, _)| text.get(at..at + LENGTH)).collect()
 }

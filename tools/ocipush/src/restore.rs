@@ -27,7 +27,7 @@ enum Way {
 /// # Errors
 /// What the tag holds now, where that is not what was pushed in the place of the old.
 fn way(kept: &Kept, now: Option<&Held>) -> Result<Way, Digest> {
-    let ours = |held: &Held| matches!(&held.artifact, Ok((layer, _)) if kept.replaced_by.contains(&layer.digest));
+    let ours = |held: &Held| matches!(&held.artifact, Ok(parts) if kept.replaced_by.contains(&parts.layer.digest));
     let old = kept.manifest.as_ref().map(|manifest| manifest::digest(manifest.as_bytes()));
     match (old, now) {
         (None, None) => Ok(Way::Nothing),
@@ -87,7 +87,9 @@ mod tests {
     fn only_what_was_pushed_gives_way_to_what_was() {
         let layer = manifest::Layer { digest: manifest::digest(b"l"), size: 1, title: "manifests.tgz".into() };
         let created = Time::from_epoch(1).unwrap();
-        let held = |digest: &Digest, layer: manifest::Layer| Held { digest: digest.clone(), artifact: Ok((layer, created)) };
+        let config = (manifest::digest(manifest::CONFIG), 2);
+        let parts = |layer| manifest::Parts { layer, config: config.clone(), created };
+        let held = |digest: &Digest, layer: manifest::Layer| Held { digest: digest.clone(), artifact: Ok(parts(layer)) };
         let ours = held(&manifest::digest(b"ours"), layer.clone());
         let foreign = held(&manifest::digest(b"other"), manifest::Layer { digest: manifest::digest(b"o"), ..layer.clone() });
         let old = held(&manifest::digest(b"old"), layer.clone());

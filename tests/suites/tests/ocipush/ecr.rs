@@ -122,3 +122,26 @@ fn p33_an_immutable_tag_of_ecr_is_told() {
     ecr.push(20, &ecr.password).exits(1).writes_nothing().says("the tag 0.0.0 is protected and holds something else");
     assert_eq!(ecr.site.tag(), before);
 }
+
+#[test]
+fn bad_input_16_a_user_whose_policy_lacks_a_permission_is_told_which() {
+    for (matcher, action) in [
+        (Match::post("/v2/**/blobs/uploads/"), "ecr:InitiateLayerUpload"),
+        (Match::put("/v2/**/manifests/*"), "ecr:PutImage"),
+        (Match::get("/v2/**/manifests/*"), "ecr:BatchGetImage"),
+    ] {
+        let ecr = Ecr::new(Immutable::No);
+        let message = format!(
+            "User: arn:aws-us-gov:iam::123456789012:user/packs is not authorized to perform: {action} on resource: \
+             arn:aws-us-gov:ecr:us-gov-west-1:123456789012:repository/{REPOSITORY} because no identity-based policy allows \
+             the {action} action"
+        );
+        let fault = ecr.site.registry.faults().on(matcher, Times::Always, error(403, "DENIED", &message));
+        ecr.push(10, &ecr.password).exits(4).writes_nothing().says(&format!(
+            "ocipush: hint: the user's policy lacks {action}; a push to '{REPOSITORY}' needs ecr:BatchCheckLayerAvailability, \
+             ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage, ecr:BatchGetImage, \
+             ecr:GetDownloadUrlForLayer\n"
+        ));
+        assert_eq!(fault.hits(), 1);
+    }
+}

@@ -20,6 +20,7 @@ mod requests;
 mod road;
 mod sessions;
 mod streams;
+mod there;
 mod token_server;
 mod undo;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use scar_lab::faults::{Action, Answer, Times};
 use serde_json::json;
 
-use crate::requests::{error, puts, uploads};
+use crate::requests::{error, manifests, patches, puts, uploads};
 use crate::{REPOSITORY, SIZE, Site, assert_pushed};
 
 #[test]
@@ -73,6 +73,29 @@ fn p24_a_full_quota_is_told_and_not_tried_again() {
     let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(Answer::json(403, &quota)));
     site.ocipush(site.archive(SIZE)).run().exits(1).says("would exceed 10 of 10 MiB").says("raise it").writes_nothing();
     assert_eq!(fault.hits(), 1);
+}
+
+/// The words of Harbor's quota controller, which name no quota, wherever it says them.
+#[test]
+fn p24_a_full_quota_is_known_by_harbors_own_words() {
+    let words = "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the configured \
+                 upper limit of 10.0 MiB.";
+    let quota = json!({"errors": [{"code": "DENIED", "message": words}]});
+    for (matcher, chunks) in [(uploads(), false), (puts(), false), (patches(), true), (manifests(), false)] {
+        for login in [false, true] {
+            let site = Site::plain();
+            let fault = site.registry.faults().on(matcher.clone(), Times::Always, Action::Answer(Answer::json(403, &quota)));
+            let mut run = site.ocipush(site.archive(SIZE));
+            if chunks {
+                run = run.args(["--chunk-size", "64KiB"]);
+            }
+            if login {
+                run = run.args(["-u", "user", "--password-stdin"]).stdin("canary/p24\n").secret("canary/p24");
+            }
+            run.run().exits(1).says("upper limit of 10.0 MiB").says("the project's storage quota is used up").writes_nothing();
+            assert_eq!(fault.hits(), 1);
+        }
+    }
 }
 
 #[test]

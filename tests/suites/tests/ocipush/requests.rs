@@ -23,6 +23,11 @@ pub(crate) fn heads() -> Match {
     Match::head("/v2/**/blobs/*")
 }
 
+/// A blob's bytes.
+pub(crate) fn gets() -> Match {
+    Match::get("/v2/**/blobs/*")
+}
+
 /// The manifest.
 pub(crate) fn manifests() -> Match {
     Match::put("/v2/**/manifests/*")
