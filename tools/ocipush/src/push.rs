@@ -219,8 +219,18 @@ impl Target {
                 .hint("push the archive, without --adopt; or adopt with --new-record")
                 .into());
         }
-        self.confirm(&layer.digest, layer.size).await?;
-        self.confirm(config, *size).await?;
+        for (digest, size) in [(&layer.digest, layer.size), (config, *size)] {
+            match self.found(digest, size).await? {
+                Presence::Here => {}
+                Presence::Wrong(length) => return Err(self.wrong_size(digest, size, length).into()),
+                Presence::Absent | Presence::Unknown => {
+                    let cause = format!("the registry does not have its blob '{digest}'");
+                    return Err(refuse(Exit::Mismatch, cause)
+                        .hint("push the archive, without --adopt: what is missing is sent")
+                        .into());
+                }
+            }
+        }
         self.registry.console.note(format!("adopted '{}', created {created}", self.registry.reference));
         Ok(self.artifact(&held.digest, &parts))
     }
@@ -260,7 +270,7 @@ impl Target {
             }
         }
         console.plan(format!("push the manifest '{}': {}", wanted.digest, String::from_utf8_lossy(&wanted.manifest)));
-        if let Some(held) = before {
+        if let Some(held) = before.filter(|held| held.digest != wanted.digest) {
             console.plan(format!("move the tag '{reference}' from '{}'", held.digest));
         }
         Ok(())

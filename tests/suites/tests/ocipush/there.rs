@@ -73,11 +73,21 @@ fn p35_a_configuration_of_another_size_is_told_unless_sending_it_mends_it() {
 fn p35_adopt_looks_for_every_blob() {
     let site = without_configuration();
     let adopt = || site.bare().arg("--adopt").record(&record(&site.archive(SIZE))).run();
-    adopt().exits(7).writes_nothing().says(&digest(b"{}")).says("does not have it");
+    adopt().fails(
+        7,
+        &format!(
+            "ocipush: error: adopt '127.0.0.1:PORT/{REPOSITORY}:0.0.0': the registry does not have its blob '{}'\n\
+             ocipush: hint: push the archive, without --adopt: what is missing is sent\n",
+            digest(b"{}")
+        ),
+    );
     site.registry.store().put_blob(REPOSITORY, b"{}");
     adopt().succeeds();
     site.registry.store().remove_blob(REPOSITORY, &digest(&bytes(SIZE)));
-    adopt().exits(7).writes_nothing().says("does not have it");
+    adopt().exits(7).writes_nothing().says("the registry does not have its blob");
+    site.registry.faults().on(heads(), Times::First(1), Action::set_header("content-length", "9"));
+    site.registry.store().put_blob(REPOSITORY, &bytes(SIZE));
+    adopt().exits(7).writes_nothing().says(&format!("has 9 bytes; it has {SIZE}"));
 }
 
 #[test]
@@ -92,7 +102,11 @@ fn a_dry_run_looks_for_every_blob() {
     site.registry.store().put_blob(REPOSITORY, b"{}");
     plan().succeeds().says("would send nothing: ");
     site.registry.store().remove_blob(REPOSITORY, &digest(&bytes(SIZE)));
-    plan().succeeds().says(&format!("would send '[DIR]/manifests-{SIZE}.tgz' as the layer")).never_says("send nothing");
+    plan()
+        .succeeds()
+        .says(&format!("would send '[DIR]/manifests-{SIZE}.tgz' as the layer"))
+        .never_says("send nothing")
+        .never_says("move the tag");
 }
 
 #[test]
