@@ -124,14 +124,17 @@ fn each_tool_tells_login_certificates_and_route_and_scrubs_each_request() {
     });
 }
 
-/// A server that knows TLS 1.1 alone, as its first and only word.
-struct Old {
+/// A server that ends each handshake with its first word.
+struct Curt {
     port: u16,
     connections: Arc<AtomicUsize>,
+    exit: i32,
+    says: [&'static str; 2],
 }
 
-impl Old {
-    fn start() -> Self {
+impl Curt {
+    /// It answers with this record of TLS; a tool is to end with this status and these words.
+    fn start(record: Vec<u8>, exit: i32, says: [&'static str; 2]) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -140,30 +143,41 @@ impl Old {
             for stream in socket.incoming() {
                 let mut stream = stream.unwrap();
                 counted.fetch_add(1, Ordering::SeqCst);
-                // Its hello: TLS 1.1, no session, AES128-SHA, no compression (RFC 4346, 7.4.1.3).
-                let body = [&[3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
-                let hello = [&[2, 0, 0, body.len() as u8][..], &body].concat();
-                let record = [&[22, 3, 2, 0, hello.len() as u8][..], &hello].concat();
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(&record);
                 let _ = stream.read(&mut [0; 4096]);
             }
         });
-        Self { port, connections }
+        Self { port, connections, exit, says }
     }
 
     #[track_caller]
     fn refused(&self, run: Run) {
         let before = self.connections.load(Ordering::SeqCst);
         let outcome = run.run();
-        outcome.exits(5).writes_nothing().says("it offers neither TLS 1.2 nor 1.3").says("must be set up for TLS 1.2 or 1.3");
+        outcome.exits(self.exit).writes_nothing().says(self.says[0]).says(self.says[1]);
         assert_eq!(self.connections.load(Ordering::SeqCst) - before, 1, "tried again: {outcome}");
     }
 }
 
 #[test]
 fn p3_a_server_of_old_tls_is_refused_by_each_tool_at_once() {
-    let old = Old::start();
+    // Its hello: TLS 1.1, no session, AES128-SHA, no compression (RFC 4346, 7.4.1.3).
+    let body = [&[3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
+    let hello = [&[2, 0, 0, body.len() as u8][..], &body].concat();
+    let record = [&[22, 3, 2, 0, hello.len() as u8][..], &hello].concat();
+    each_is_refused(&Curt::start(record, 5, ["it offers neither TLS 1.2 nor 1.3", "must be set up for TLS 1.2 or 1.3"]));
+}
+
+#[test]
+fn p3_a_server_that_demands_a_client_certificate_ends_each_tool_at_once() {
+    // The fatal alert handshake_failure of TLS 1.2 (RFC 5246, 7.2).
+    let alert = vec![21, 3, 3, 0, 2, 2, 40];
+    each_is_refused(&Curt::start(alert, 4, ["it ended the handshake: it demands a client certificate", "client certificate"]));
+}
+
+/// Each tool, with this server as its peer.
+fn each_is_refused(old: &Curt) {
     let url = format!("https://127.0.0.1:{}", old.port);
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("a.tgz");

@@ -150,6 +150,26 @@ fn a_client_certificate_and_a_token_go_to_their_origin_alone() {
 }
 
 #[test]
+fn a_server_that_demands_a_client_certificate_is_told_as_such_with_and_without_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let certs = Certs::new(&[]);
+    let another = Certs::new(&[]).client("stranger");
+    let server = server(certs.server().server_config_with_clients(certs.ca_pem(), true));
+    let without = trust(&directory, &[certs.ca_pem()]);
+    let with = trust(&directory, &[certs.ca_pem()]);
+    let with = with.with_identity(another.cert_pem.as_bytes(), another.key_pem.as_bytes(), "the test").unwrap();
+    for (trust, says) in [(without, "it demands a client certificate"), (with, "it refused the client certificate")] {
+        let error = get(&server, &trust).unwrap_err();
+        assert!(!error.is_transient() && error.is_before_send(), "{error}");
+        let failure = error.failure("get 'thing'");
+        assert!(failure.message.contains(says), "{failure:?}");
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.hint.unwrap().contains("--cert-file"));
+    }
+    assert!(server.log().requests().is_empty());
+}
+
+#[test]
 fn a_key_that_is_not_the_certificates_is_refused_naming_both_files() {
     let directory = tempfile::tempdir().unwrap();
     let certs = Certs::new(&[]);

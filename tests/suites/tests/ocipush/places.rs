@@ -87,6 +87,11 @@ fn a_client_certificate_of_certs_d_is_shown_to_the_registry() {
     file(&site, &format!("{at}/client.cert"), &client.cert_pem);
     let push = || site.bare().home(site.folder.path().join("home")).arg(site.archive(10)).arg("--new-record").run();
     push().exits(2).says("its key is missing");
+    assert_eq!(site.registry.log().connections(), 0);
+    let ca = site.folder.path().join(&at).join("ca.crt");
+    let without = site.bare().arg("--ca-file").arg(&ca).arg(site.archive(10)).arg("--new-record").run();
+    without.exits(4).says("/v2/: it demands a client certificate").says("certs.d").writes_nothing();
+    assert_eq!(site.registry.log().connections(), 1, "tried again: {without}");
     file(&site, &format!("{at}/client.key"), &client.key_pem);
     push().succeeds();
 }

@@ -106,6 +106,8 @@ impl Cluster {
             Error::Status { status, is_absent: false, .. } if status.as_u16() == 404 => {
                 Failure::new(error.exit(), format!("{act}: {error}")).hint(format!("is the server of {place} a Kubernetes API server?"))
             }
+            Error::Identity { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
+                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig anew")),
             Error::Proxy { refused: true, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("give the proxy's login in HTTPS_PROXY, or reach the API server without it: NO_PROXY, --no-proxy"),
             Error::Proxy { .. } => Failure::new(error.exit(), format!("{act}: {error}"))

@@ -20,6 +20,14 @@ pub enum Error {
         /// The certificate.
         untrusted: Box<Untrusted>,
     },
+    /// The server ended the handshake for want of a client certificate that it accepts; it acted on nothing.
+    #[error("{request}: {cause}")]
+    Identity {
+        /// `METHOD URL`.
+        request: String,
+        /// What it has against ours.
+        cause: String,
+    },
     /// No connection came about; nothing was sent.
     #[error("{request}: {cause}")]
     Connect {
@@ -90,6 +98,9 @@ impl Error {
         if let Some((proxy, (cause, refused))) = proxy.zip(scar_trust::tunnel(error)) {
             return Self::Proxy { request, proxy: proxy.to_owned(), cause, refused };
         }
+        if let Some(cause) = scar_trust::refused(error) {
+            return Self::Identity { request, cause };
+        }
         let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
         if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause } }
     }
@@ -144,7 +155,7 @@ impl Error {
                 status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
                     || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
             }
-            Self::Untrusted { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
+            Self::Untrusted { .. } | Self::Identity { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
         }
     }
 
@@ -163,7 +174,7 @@ impl Error {
             Self::Connect { cause, .. } if cause == scar_trust::OLD_TLS => Exit::Unsafe,
             Self::Malformed { .. } => Exit::Mismatch,
             Self::Credential(failure) => failure.exit,
-            Self::Proxy { refused: true, .. } => Exit::Refused,
+            Self::Proxy { refused: true, .. } | Self::Identity { .. } => Exit::Refused,
             Self::Proxy { .. } | Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Exit::Refused,

@@ -20,6 +20,14 @@ pub enum Error {
         /// The certificate.
         untrusted: Box<Untrusted>,
     },
+    /// The server ended the handshake for want of a client certificate that it accepts; it acted on nothing.
+    #[error("{request}: {cause}")]
+    Identity {
+        /// `METHOD URL`.
+        request: String,
+        /// What it has against ours.
+        cause: String,
+    },
     /// No connection came about; nothing was sent.
     #[error("{request}: {cause}")]
     Connect {
@@ -103,6 +111,9 @@ impl Error {
             let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
             return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
         }
+        if let Some(cause) = scar_trust::refused(error) {
+            return Self::Identity { request, cause };
+        }
         let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
         if let Some((proxy, (cause, refused))) = proxy.zip(scar_trust::tunnel(error)) {
             return Self::Proxy { request, proxy: proxy.address().to_owned(), cause, refused };
@@ -128,13 +139,16 @@ impl Error {
                     || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
                     || status.as_u16() == 499
             }
-            Self::Untrusted { .. } | Self::Exposed { .. } | Self::Malformed { .. } => false,
+            Self::Untrusted { .. } | Self::Identity { .. } | Self::Exposed { .. } | Self::Malformed { .. } => false,
         }
     }
 
     /// Whether it is certain that the server did not act on the request.
     pub fn is_before_send(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Proxy { .. } | Self::Exposed { .. } | Self::Untrusted { .. })
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Proxy { .. } | Self::Exposed { .. } | Self::Untrusted { .. } | Self::Identity { .. }
+        )
     }
 
     /// Whether the server answered the TLS handshake with something else.
@@ -177,7 +191,7 @@ impl Error {
                 _ if self.is_transient() => Exit::Unreachable,
                 _ => Exit::Failed,
             },
-            Self::Proxy { refused: true, .. } => Exit::Refused,
+            Self::Proxy { refused: true, .. } | Self::Identity { .. } => Exit::Refused,
             Self::Connect { .. } | Self::Broken { .. } | Self::Proxy { .. } => Exit::Unreachable,
         }
     }
@@ -195,6 +209,9 @@ impl Error {
             Self::Proxy { refused: true, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
             Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
             Self::Exposed { .. } => failure.hint(EXPOSED),
+            Self::Identity { .. } => failure.hint(
+                "show it a client certificate that it accepts: --cert-file and --key-file, where the tool has them, or a registry's certs.d",
+            ),
             Self::Connect { cause, .. } if cause == scar_trust::OLD_TLS => {
                 failure.hint("the server, or the proxy before it, must be set up for TLS 1.2 or 1.3")
             }

@@ -20,7 +20,7 @@ pub use options::{RouteOptions, TlsOptions};
 pub use pin::Pin;
 pub use route::Proxy;
 pub use seen::Seen;
-pub use untrusted::{NOT_TLS, OLD_TLS, Reason, Untrusted, explained, untrusted};
+pub use untrusted::{NOT_TLS, OLD_TLS, Reason, Untrusted, explained, refused, untrusted};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription as Alert, CertificateError, Error};
 use scar_tool::{Exit, Failure};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -160,13 +160,22 @@ pub const OLD_TLS: &str = "it offers neither TLS 1.2 nor 1.3 in a form that is s
 
 /// Says in an administrator's words what ended a TLS handshake, where a client's error is about one.
 pub fn explained(error: &(dyn StdError + 'static)) -> Option<String> {
-    use rustls::AlertDescription as Alert;
-    let error = in_chain(error)?;
-    Some(match error {
+    Some(match in_chain(error)? {
         Error::InvalidMessage(_) => NOT_TLS.to_owned(),
         Error::PeerIncompatible(_) | Error::AlertReceived(Alert::ProtocolVersion) => OLD_TLS.to_owned(),
-        Error::AlertReceived(Alert::CertificateRequired) => {
-            "it demands a client certificate (--cert-file, --key-file)".to_owned()
+        error => format!("TLS: {error}"),
+    })
+}
+
+/// Says what a server that ended a TLS handshake has against our client certificate, or against its absence. Under TLS
+/// 1.3 it is only read in the place of the first answer.
+pub fn refused(error: &(dyn StdError + 'static)) -> Option<String> {
+    let error = in_chain(error)?;
+    Some(match error {
+        Error::AlertReceived(Alert::CertificateRequired) => "it demands a client certificate".to_owned(),
+        // The word of TLS 1.2 for the same, and for more.
+        Error::AlertReceived(Alert::HandshakeFailure) => {
+            "it ended the handshake: it demands a client certificate, or takes no cipher that is safe to use".to_owned()
         }
         Error::AlertReceived(
             Alert::BadCertificate
@@ -175,9 +184,10 @@ pub fn explained(error: &(dyn StdError + 'static)) -> Option<String> {
             | Alert::CertificateRevoked
             | Alert::CertificateUnknown
             | Alert::UnsupportedCertificate
+            | Alert::DecryptError
             | Alert::AccessDenied,
-        ) => format!("it refused the client certificate ({error})"),
-        error => format!("TLS: {error}"),
+        ) => format!("it refused the client certificate, or that there is none ({error})"),
+        _ => return None,
     })
 }
 
