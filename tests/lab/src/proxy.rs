@@ -30,6 +30,8 @@ pub enum Manner {
     },
     /// It answers 403, as for a destination that is not on its list.
     Refuse,
+    /// It reads the request and never answers.
+    Silent,
     /// It resets the connection once it has read the request.
     Reset,
     /// It opens the tunnel and resets both ends after so many bytes from the server.
@@ -45,7 +47,7 @@ pub struct Asked {
     pub target: String,
     /// `Proxy-Authorization`, as it came.
     pub authorization: Option<String>,
-    /// The status answered; none for a reset.
+    /// The status answered; none for a reset and for silence.
     pub status: Option<u16>,
 }
 
@@ -148,7 +150,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             Some(if authorization.as_deref() == Some(&*right) { 200 } else { 407 })
         }
         Manner::Refuse => Some(403),
-        Manner::Reset => None,
+        Manner::Reset | Manner::Silent => None,
     };
     let led = shared.leads.lock().unwrap_or_else(PoisonError::into_inner).get(&target).copied();
     let server = match (status, led) {
@@ -158,6 +160,10 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     };
     let status = if status == Some(200) && server.is_none() { Some(502) } else { status };
     shared.log.lock().unwrap_or_else(PoisonError::into_inner).push(Asked { method, target, authorization, status });
+    if manner == Manner::Silent {
+        // Until the client gives up.
+        return client.read_u8().await.map(drop);
+    }
     let answer = match status {
         None => return client.set_zero_linger(),
         Some(200) => "200 Connection established\r\n\r\n",

@@ -199,7 +199,7 @@ fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
     let ca = file(&site, "ca.pem", certs.ca_pem());
     let archive = site.archive(100_000);
     let run = |proxy: String| {
-        let run = site.bare().arg(&archive).args(["--new-record", "--retries", "1", "--retry-max-wait", "20ms"]);
+        let run = site.bare().arg(&archive).args(["--new-record", "--retry-max-wait", "20ms"]);
         run.arg("--ca-file").arg(&ca).env("HTTPS_PROXY", proxy)
     };
     let login = Manner::Login { user: "user".into(), password: "proxy-canary-42".into() };
@@ -208,9 +208,13 @@ fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
     run(proxy.url()).run().exits(4).writes_nothing().says("from the proxy").says("it wants a login (407)");
     assert_eq!(proxy.asked().len(), 1, "tried again");
     proxy.behave(Manner::Refuse);
-    run(proxy.url()).run().exits(6).writes_nothing().says("from the proxy").says("it refused the connection to the server");
+    let refused = run(proxy.url()).args(["--retries", "1"]).run();
+    refused.exits(6).writes_nothing().says("from the proxy").says("it refused the connection to the server");
     proxy.behave(Manner::Reset);
-    run(proxy.url()).run().exits(6).writes_nothing().says("proxy");
+    run(proxy.url()).args(["--retries", "1"]).run().exits(6).writes_nothing().says("proxy");
+    proxy.behave(Manner::Silent);
+    let silent = run(proxy.url()).args(["--retries", "0"]).run();
+    silent.exits(6).says(&format!("from the proxy '{}': no connection to the server in time", proxy.url())).writes_nothing();
     assert_eq!(site.registry.log().connections(), 0);
 
     proxy.behave(login);

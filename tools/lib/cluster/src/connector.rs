@@ -17,11 +17,18 @@ use tower::{BoxError, Service};
 
 /// How long a TCP connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a proxy may take to open its tunnel, its own connection to it included.
+const TUNNEL: Duration = Duration::from_secs(15);
 /// After how much silence a connection is probed, so that a dead peer ends a quiet log stream.
 const PROBE: Duration = Duration::from_secs(20);
 
 /// The stream that all ways end in; TLS inside where the proxy itself speaks it.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// A proxy opened no tunnel in time; told apart by its first words, as the library's own errors of a tunnel are.
+#[derive(Debug, thiserror::Error)]
+#[error("tunnel error: {}", scar_trust::NO_TUNNEL)]
+struct Silent;
 
 /// One of the ways.
 #[derive(Clone)]
@@ -90,12 +97,12 @@ impl Service<Uri> for Connector {
                 Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
             }
             Self::Tunnel(way) => {
-                let connecting = way.call(server);
-                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+                let connecting = tokio::time::timeout(TUNNEL, way.call(server));
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await.map_err(|_| Silent)??)) })
             }
             Self::SecureTunnel(way) => {
-                let connecting = way.call(server);
-                Box::pin(async move { Ok(connecting.await?) })
+                let connecting = tokio::time::timeout(TUNNEL, way.call(server));
+                Box::pin(async move { Ok(connecting.await.map_err(|_| Silent)??) })
             }
         }
     }

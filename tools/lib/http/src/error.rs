@@ -118,8 +118,16 @@ impl Error {
         if let Some((proxy, (cause, refused))) = proxy.zip(scar_trust::tunnel(error)) {
             return Self::Proxy { request, proxy: proxy.address().to_owned(), cause, refused };
         }
+        if error.is_connect() && error.is_timeout() {
+            return match proxy.filter(|proxy| proxy.covers(url.as_str())) {
+                Some(proxy) => {
+                    let cause = scar_trust::NO_TUNNEL.to_owned();
+                    Self::Proxy { request, proxy: proxy.address().to_owned(), cause, refused: false }
+                }
+                None => Self::Connect { request, cause: Self::NO_CONNECTION.to_owned() },
+            };
+        }
         if error.is_connect() {
-            let cause = if error.is_timeout() { Self::NO_CONNECTION.to_owned() } else { cause };
             return Self::Connect { request, cause };
         }
         let silent = error.is_timeout();

@@ -24,6 +24,9 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
+/// What [`tunnel`]'s kind of error says of a proxy that opens no tunnel and does not say why.
+pub const NO_TUNNEL: &str = "no connection to the server in time";
+
 /// What a proxy answered to CONNECT, where that is what went wrong, and whether it wants a login.
 pub fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
     let mut next = Some(error);
@@ -33,6 +36,7 @@ pub fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
                 "proxy authorization required" => ("it wants a login (407)".to_owned(), true),
                 "unsuccessful" => ("it refused the connection to the server".to_owned(), false),
                 "unexpected end of file" => ("it closed the connection".to_owned(), false),
+                _ if error.source().is_none() => (said.to_owned(), false),
                 _ => (cause(error), false),
             });
         }

@@ -14,7 +14,7 @@ mod seen;
 mod untrusted;
 mod verify;
 
-pub use cause::{cause, tunnel};
+pub use cause::{NO_TUNNEL, cause, tunnel};
 pub use files::ca_chain;
 pub use options::{RouteOptions, TlsOptions};
 pub use pin::Pin;
