@@ -57,10 +57,9 @@ impl Target {
         let (first, session) = (Cell::new(true), Cell::new(None));
         self.registry
             .retry(|| async {
-                let now = match (first.replace(false), session.take()) {
-                    (true, _) => Some(self.begin().await.map_err(|fault| self.unopened(fault))?),
-                    (false, Some(session)) => self.caught_up(session).await,
-                    (false, None) => None,
+                let now = match first.replace(false) {
+                    true => Some(self.begin().await.map_err(|fault| self.unopened(fault))?),
+                    false => self.still_open(session.take()).await,
                 };
                 let Some(mut now) = now else { return Ok(None) };
                 match self.send_parts(&mut now, archive, &progress).await {
@@ -104,8 +103,7 @@ impl Target {
                 // A login that ended while the stream came is renewed by a question; a refused chunk may cost the session.
                 self.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
             }
-            let pieces = archive.bits().part(at, to, None, &session.sent);
-            let taken = self.patch(session, to, pieces, Some(progress)).await;
+            let taken = self.part(session, to, |now| archive.bits().part(at, to, None, &now.sent), Some(progress)).await;
             if let Some(cause) = session.sent.fault() {
                 let failure = Failure::new(Exit::Failed, format!("push the archive: {cause}"));
                 return Err(failure.hint(crate::body::UNTOUCHED).into());

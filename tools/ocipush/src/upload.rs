@@ -128,10 +128,7 @@ impl Target {
         self.registry
             .retry(|| async {
                 let first = tries.replace(tries.get() + 1) == 0;
-                let begun = match session.take() {
-                    Some(session) => self.caught_up(session).await,
-                    None => None,
-                };
+                let begun = self.still_open(session.take()).await;
                 if begun.is_none() {
                     // A session that failed holds space in the registry until somebody ends it.
                     self.abandon().await;
@@ -291,8 +288,7 @@ impl Target {
                 // A login that ended is renewed by a question: a chunk that is refused may cost the session.
                 self.presence(&content.digest, content.size).await?;
             }
-            let pieces = content.part(at, to, &session.sent);
-            self.patch(session, to, pieces, progress).await?;
+            self.part(session, to, |session| content.part(at, to, &session.sent), progress).await?;
         }
         self.put(&session.url, content, (content.size, content.size), &session.sent, progress).await
     }
@@ -301,13 +297,7 @@ impl Target {
     ///
     /// # Errors
     /// No answer, or another than one of success.
-    pub(crate) async fn patch(
-        &self,
-        session: &mut Session,
-        to: u64,
-        pieces: Pieces,
-        progress: Option<&Progress>,
-    ) -> Result<(), Fault> {
+    async fn patch(&self, session: &mut Session, to: u64, pieces: Pieces, progress: Option<&Progress>) -> Result<(), Fault> {
         let request = self
             .registry
             .request(Method::PATCH, &session.url)?
@@ -334,20 +324,58 @@ impl Target {
         Ok(())
     }
 
-    /// A session of which a part went astray: with that part or without it, as the registry tells; none where it does not
-    /// tell, or anything else. What it tells is believed until the digest is asked for.
-    pub(crate) async fn caught_up(&self, mut session: Session) -> Option<Session> {
-        if session.unsure {
-            let answer = self.registry.exchange(Method::GET, &session.url, &[], None).await.ok()?.success().await.ok()?;
-            let range = answer.header("range")?;
-            let bytes = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?.parse::<u64>().ok()?.checked_add(1)?;
-            let with_it = session.sent.hashed();
-            session.got = [with_it, session.got].into_iter().find(|hashed| hashed.bytes == bytes)?;
-            session.sent = Arc::new(Sent::after(session.got.clone()));
-            self.go_on(&mut session, &answer).ok()?;
-            self.registry.console.verbose(|| format!("the registry has {bytes} bytes of the upload; going on from there"));
+    /// The same; once more where a login ended meanwhile and the registry tells that it has nothing of the part.
+    pub(crate) async fn part(
+        &self,
+        session: &mut Session,
+        to: u64,
+        pieces: impl Fn(&Session) -> Pieces,
+        progress: Option<&Progress>,
+    ) -> Result<(), Fault> {
+        let now = pieces(session);
+        match self.patch(session, to, now, progress).await {
+            Err(fault @ Fault::Lost(_)) if session.unsure && session.got.bytes > 0 => {
+                if !self.caught_up(session).await {
+                    return Err(fault);
+                }
+                if session.got.bytes >= to {
+                    return Ok(());
+                }
+                let again = pieces(session);
+                self.patch(session, to, again, progress).await
+            }
+            done => done,
         }
-        Some(session)
+    }
+
+    /// The session, where it may go on.
+    pub(crate) async fn still_open(&self, session: Option<Session>) -> Option<Session> {
+        let mut session = session?;
+        self.caught_up(&mut session).await.then_some(session)
+    }
+
+    /// Brings a session of which a part went astray to what the registry tells: with that part or without it. False where it
+    /// does not tell, or anything else. What it tells is believed until the digest is asked for.
+    async fn caught_up(&self, session: &mut Session) -> bool {
+        if !session.unsure {
+            return true;
+        }
+        let Some((answer, bytes)) = self.received(&session.url).await else { return false };
+        let known = [session.sent.hashed(), session.got.clone()];
+        let Some(got) = known.into_iter().find(|hashed| hashed.bytes == bytes) else { return false };
+        session.sent = Arc::new(Sent::after(got.clone()));
+        session.got = got;
+        self.registry.console.verbose(|| format!("the registry has {bytes} bytes of the upload; going on from there"));
+        self.go_on(session, &answer).is_ok()
+    }
+
+    /// How much of an upload the registry says that it has.
+    async fn received(&self, url: &Url) -> Option<(Response, u64)> {
+        let answer = self.registry.exchange(Method::GET, url, &[], None).await.ok()?.success().await.ok()?;
+        let range = answer.header("range")?;
+        let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?;
+        let bytes = last.parse::<u64>().ok()?.checked_add(1)?;
+        Some((answer, bytes))
     }
 
     /// Sends a part, ends the session with the digest of the whole, and looks at what the registry made of it.

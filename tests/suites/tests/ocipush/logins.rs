@@ -228,6 +228,34 @@ fn p9_a_token_that_ends_while_a_try_waits_is_renewed() {
 }
 
 #[test]
+fn p9_a_login_that_ends_within_chunks_uses_up_no_try() {
+    for stream in [false, true] {
+        let service = service();
+        let site = bearer(&service);
+        let refused = Answer::status(401).header(
+            "www-authenticate",
+            &format!("Bearer realm=\"{}/service/token\",service=\"lab-registry\"", site.registry.url()),
+        );
+        // Each counts what those before it let pass: every chunk but the first is refused once.
+        let patches = Match::patch("/v2/**/blobs/uploads/*");
+        let refuse = |nth| site.registry.faults().on(patches.clone(), Times::Nth(nth), Action::Answer(refused.clone()));
+        let faults = [2, 3, 4].map(refuse);
+        let run = match stream {
+            true => site.ocipush("-").stdin(crate::bytes(1 << 20)),
+            false => site.ocipush(site.archive(1 << 20)),
+        };
+        let password = site.folder.path().join("pw");
+        std::fs::write(&password, PASSWORD).unwrap();
+        let run = run.args(["--chunk-size", "256KiB", "--retries", "1", "-q", "-u", "pusher", "--password-file"]);
+        run.arg(password).secret(PASSWORD).run().succeeds();
+        assert_eq!(faults.map(|fault| fault.hits()), [1; 3]);
+        assert_eq!(site.registry.log().count(&Match::post("/v2/**/blobs/uploads/")), 2, "one session for each blob");
+        assert_eq!(site.registry.log().count(&Match::get("/service/token")), 4);
+        crate::chunks::assert_none_is_sent_blindly(&site);
+    }
+}
+
+#[test]
 fn p9_a_login_that_never_lasts_for_the_whole_goes_in_parts() {
     let service = service();
     let site = bearer(&service);

@@ -129,7 +129,7 @@ pub struct Artifact {
     pub size: u64,
     /// The manifest's `org.opencontainers.image.created`.
     pub created: Time,
-    /// When the tag came to hold this layer; the manifest's `created` where nothing was sent.
+    /// When the tag came to hold this layer; the manifest's `created` where it held it already.
     pub pushed_at: Time,
     /// Whether this run sent anything.
     pub uploaded: bool,
