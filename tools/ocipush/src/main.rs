@@ -10,6 +10,7 @@ mod overlap;
 mod push;
 mod queue;
 mod restore;
+mod session;
 mod source;
 mod step;
 mod stream;

@@ -13,9 +13,10 @@ use scar_tool::{Exit, Failure, Progress};
 
 use crate::manifest;
 use crate::push;
+use crate::session::Session;
 use crate::source::{Source, Unhashed};
 use crate::target::Target;
-use crate::upload::{LARGEST_CHUNK, Presence, Session};
+use crate::upload::{LARGEST_CHUNK, Presence};
 
 /// The least bytes of a chunk of a stream that goes on: above what registries ask for.
 pub(crate) const CHUNK: u64 = 16 << 20;

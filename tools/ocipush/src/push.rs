@@ -15,9 +15,10 @@ use scar_tool::{Exit, Failure};
 use crate::body::{Bits, Content};
 use crate::kept::Backup;
 use crate::manifest::{self, Held, Layer, Parts};
+use crate::session::Session;
 use crate::source::Source;
 use crate::there::Lacks;
-use crate::upload::{Presence, Session};
+use crate::upload::Presence;
 use scar_registry::Fault;
 
 use crate::target::Target;
