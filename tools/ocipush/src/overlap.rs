@@ -55,7 +55,7 @@ impl Target {
     /// Sends all of it in one session, which outlives a part that went astray where the registry tells what it has.
     async fn follow(&self, archive: &Unhashed) -> Result<Option<Session>, Fault> {
         let progress = self.registry.console.progress_bytes("pushing", archive.size());
-        let (first, session) = (Cell::new(true), Cell::new(None));
+        let (first, session, reached) = (Cell::new(true), Cell::new(None), Cell::new(0));
         self.registry
             .retry(|| async {
                 let now = match first.replace(false) {
@@ -66,7 +66,9 @@ impl Target {
                 match self.send_parts(&mut now, archive, &progress).await {
                     Ok(()) => Ok(Some(now)),
                     Err(fault) if fault.is_transient() || is_final(&fault) => {
-                        session.set(now.going_on(&fault));
+                        // Where it comes no further, the whole may.
+                        let further = |now: &Session| now.got.bytes > reached.replace(now.got.bytes);
+                        session.set(now.going_on(&fault).filter(further));
                         Err(fault)
                     }
                     Err(fault) => {

@@ -95,6 +95,7 @@ impl Target {
     ) -> Result<bool, Fault> {
         let session = Cell::new(session);
         let tries = Cell::new(0);
+        let reached = Cell::new(0);
         let lost = Lost::default();
         let chunk = Cell::new(self.chunk.get().filter(|&chunk| chunk < content.size));
         self.registry
@@ -130,7 +131,12 @@ impl Target {
                 }
                 match done {
                     Err(fault) => {
-                        session.set(now.going_on(&fault));
+                        match now.going_on(&fault) {
+                            Some(now) if now.got.bytes > reached.replace(now.got.bytes) => session.set(Some(now)),
+                            // Where chunks come no further, the whole may.
+                            Some(_) => chunk.set(None),
+                            None => {}
+                        }
                         Err(self.after(fault, content, &chunk, &lost))
                     }
                     Ok(()) => Ok(()),

@@ -160,7 +160,7 @@ fn p27_every_chunk_may_go_astray_once() {
     let site = Site::plain();
     // Each counts what those before it let pass: the first try of every chunk fails.
     let faults =
-        [1, 2, 2, 2].map(|nth| site.registry.faults().on(patches(), Times::Nth(nth), Action::Answer(Answer::status(502))));
+        [1, 2, 3, 4].map(|nth| site.registry.faults().on(patches(), Times::Nth(nth), Action::Answer(Answer::status(502))));
     site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
     assert_pushed(&site, SIZE);
     assert_none_is_sent_blindly(&site);

@@ -198,6 +198,19 @@ fn a_registry_that_takes_no_chunks_gets_the_whole_in_one() {
 }
 
 #[test]
+fn a_registry_that_never_takes_the_second_chunk_gets_the_whole_in_one() {
+    for status in [500, 503] {
+        let site = Site::plain();
+        let second = patches().query("_state=262144");
+        let fault = site.registry.faults().on(second, Times::Always, Action::Answer(Answer::status(status)));
+        streamed(&site, push(&site), &bytes(SIZE)).succeeds();
+        // While it comes and afterwards, each time once more, since the registry tells that it has nothing of the chunk.
+        assert_eq!(fault.hits(), 4);
+        assert_pushed(&site, SIZE);
+    }
+}
+
+#[test]
 fn a_proxy_with_a_smaller_limit_gets_smaller_chunks() {
     let site = Site::start(RegistryOptions { max_body: Some(2 << 20), ..RegistryOptions::default() });
     let content = bytes(20 << 20);
