@@ -17,7 +17,7 @@ const NEEDS: [(&str, &[&str]); 4] = [
 ];
 
 /// Fields of a needed section that may be missing.
-const OPTIONAL: [&str; 3] = ["replaced", "expires_at", "ca_file"];
+const OPTIONAL: [&str; 5] = ["pushed_at", "replaced", "expires_at", "ca_file", "layer"];
 
 /// What the tools have asked so far, on every server; Specman looks at the registry when it likes.
 fn requests(migration: &Migration) -> Vec<String> {

@@ -26,7 +26,7 @@ fn get(site: &Site) -> Run {
 
 fn section(validated: bool, version: &str) -> Value {
     json!({
-        "endpoint": SPECMAN, "changed": false, "validated": validated, "spectro_version": version,
+        "endpoint": SPECMAN, "vertex": "[VERTEX]", "changed": false, "validated": validated, "spectro_version": version,
         "previous": {"endpoint": SPECMAN, "insecure_verify": false, "has_ca_cert": false, "has_password": false}, "jobs": []
     })
 }
@@ -83,6 +83,7 @@ fn a_setting_that_vertex_does_not_find_good_is_a_mismatch() {
 fn what_scar_set_has_recorded_of_the_same_endpoint_is_kept() {
     let site = site();
     let mut scar = section(true, "4.5.15");
+    scar["vertex"] = site.url().into();
     scar["changed"] = true.into();
     scar["backup"] = "/backup.json".into();
     scar["previous"]["endpoint"] = "https://old.example".into();

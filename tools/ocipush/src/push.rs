@@ -68,7 +68,7 @@ impl Target {
             layer: layer.digest.clone(),
             size: layer.size,
             created: *created,
-            pushed_at: *created,
+            pushed_at: None,
             uploaded: false,
             replaced: None,
         }
@@ -105,7 +105,7 @@ impl Target {
             }
             None => self.registry.console.note(format!("pushed '{}'", self.registry.reference)),
         }
-        Ok(Artifact { pushed_at, uploaded: true, replaced, ..self.artifact(&digest, &parts) })
+        Ok(Artifact { pushed_at: Some(pushed_at), uploaded: true, replaced, ..self.artifact(&digest, &parts) })
     }
 
     /// Leaves a tag that holds the archive as it is, but for a configuration that it lacks.

@@ -164,6 +164,7 @@ impl Change<'_> {
             name: entry.name.clone(),
             kind: kind.word().to_owned(),
             endpoint: entry.endpoint.clone(),
+            vertex: self.api.origin().to_string(),
             contains_spectro_manifest: self.flag,
             changed,
         }

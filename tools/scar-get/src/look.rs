@@ -36,6 +36,7 @@ pub(crate) async fn at(
     let earlier = earlier.filter(|scar| Setting::target(&scar.endpoint, None, false, None).same_endpoint(&present));
     let scar = Scar {
         endpoint: present.endpoint(),
+        vertex: api.origin().to_string(),
         changed: false,
         validated: validates,
         spectro_version: version.or(installed),

@@ -55,6 +55,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) ->
     site.console.note(format!("{CLOSING}: {} | {check}", site.api.login()));
     Ok(Some(Scar {
         endpoint: plan.target.endpoint(),
+        vertex: site.api.origin().to_string(),
         changed,
         validated: true,
         spectro_version: version,

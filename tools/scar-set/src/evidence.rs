@@ -51,11 +51,8 @@ fn missing(
         Some(specman) if specman.tag != artifact.tag => {
             Some((format!("that Specman has persisted '{}' (it tells of '{}')", artifact.tag, specman.tag), Specman::WRITER))
         }
-        Some(specman) if before(specman.persisted_at, artifact.pushed_at) => Some((
-            format!(
-                "that Specman has persisted this push (it was pushed at {}, Specman's word is from {})",
-                artifact.pushed_at, specman.persisted_at
-            ),
+        Some(specman) if artifact.pushed_at.is_some_and(|pushed| before(specman.persisted_at, pushed)) => Some((
+            format!("that Specman has persisted this push (Specman's word, from {}, is older)", specman.persisted_at),
             Specman::WRITER,
         )),
         Some(_) => None,
@@ -95,7 +92,7 @@ mod tests {
 
     fn registry(flag: bool) -> String {
         format!(
-            r#","pack_registry":{{"uid":"u","name":"n","kind":"basic","endpoint":"h","contains_spectro_manifest":{flag},"changed":true}}"#
+            r#","pack_registry":{{"uid":"u","name":"n","kind":"basic","endpoint":"h","vertex":"https://v.example","contains_spectro_manifest":{flag},"changed":true}}"#
         )
     }
 
@@ -120,7 +117,7 @@ mod tests {
             ),
             (
                 ARTIFACT.replace("12:43:14Z\",\"uploaded", "14:43:14Z\",\"uploaded") + &registry(true) + &specman("0.0.0"),
-                "it was pushed at 2024-12-06T14:43:14Z, Specman's word is from 2024-12-06T12:50:00Z",
+                "Specman's word, from 2024-12-06T12:50:00Z, is older",
                 "specman-wait",
             ),
         ] {

@@ -57,6 +57,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
     })?;
     Ok(Some(Scar {
         endpoint: saved.setting.endpoint(),
+        vertex: site.api.origin().to_string(),
         changed,
         validated: true,
         spectro_version: version,

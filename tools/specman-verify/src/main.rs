@@ -53,7 +53,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         let replicas = run.replicas(opened).await?;
         let findings = run.compare(&replicas, &files).await?;
         let names: Vec<String> = replicas.iter().map(|replica| replica.name.clone()).collect();
-        let report = Report { files: &files, replicas: &names, findings, source: &source.name };
+        let report = Report { files: &files, replicas: &names, findings, source: &source.name, layer: source.layer.as_ref() };
         report.tell(options.report, console)?;
         Ok(report.section())
     })?;

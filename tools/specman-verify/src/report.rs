@@ -1,6 +1,6 @@
 //! What a comparison came to: counts, the list, and which replica is to blame.
 
-use scar_record::Verified;
+use scar_record::{Digest, Verified};
 use scar_tool::{Console, Exit, Failure};
 
 use crate::compare::Verdict;
@@ -30,6 +30,8 @@ pub(crate) struct Report<'r> {
     pub(crate) findings: Vec<Finding>,
     /// What was compared with.
     pub(crate) source: &'r str,
+    /// Digest of the layer that was compared with, if it was one.
+    pub(crate) layer: Option<&'r Digest>,
 }
 
 impl Report<'_> {
@@ -47,6 +49,7 @@ impl Report<'_> {
         }
         let count = |rank| worst.iter().filter(|worst| **worst == rank).count() as u64;
         Verified {
+            layer: self.layer.cloned(),
             compared: self.files.len() as u64,
             missing: count(2),
             different: count(3),
@@ -153,7 +156,7 @@ mod tests {
     fn report<'r>(files: &'r [Expected], replicas: &'r [String], found: &[(usize, usize, Verdict)]) -> Report<'r> {
         let findings =
             found.iter().map(|(file, replica, verdict)| Finding { file: *file, replica: *replica, verdict: verdict.clone() });
-        Report { files, replicas, findings: findings.collect(), source: "/m.tgz" }
+        Report { files, replicas, findings: findings.collect(), source: "/m.tgz", layer: None }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Source {
     pub(crate) tree: Tree,
     /// Absolute path or reference.
     pub(crate) name: String,
+    /// Digest of the layer; none for a folder.
+    pub(crate) layer: Option<Digest>,
 }
 
 impl Named {
@@ -103,7 +105,7 @@ impl Recorded {
             (Some(source), _) => Ok(source),
             (None, Some(artifact)) => {
                 let tree = access.read(artifact, deadline, console).await?;
-                Ok(Source { tree, name: artifact.reference.clone() })
+                Ok(Source { tree, name: artifact.reference.clone(), layer: Some(artifact.layer.clone()) })
             }
             (None, None) => Err(nothing()),
         }
@@ -121,7 +123,7 @@ impl Recorded {
             Ok(file) => {
                 let (tree, digest) = read(path, file, console)?;
                 if digest == archive.digest {
-                    return Ok(Some(Source { tree: tree?, name: archive.path.clone() }));
+                    return Ok(Some(Source { tree: tree?, name: archive.path.clone(), layer: Some(digest) }));
                 }
                 "is not what was packed any more".to_owned()
             }
@@ -140,20 +142,20 @@ impl Recorded {
     /// What is wrong with it.
     fn read_named(&self, named: Named, console: &Console) -> Result<Source, Failure> {
         let name = named.path().display().to_string();
-        let tree = match named {
+        let (tree, layer) = match named {
             Named::Folder(path) => {
                 let own = self.archive.as_ref().map(|archive| Path::new(&archive.path));
-                folder::list(&path, own, console)?
+                (folder::list(&path, own, console)?, None)
             }
             Named::Archive(path, file) => {
                 let (tree, digest) = read(&path, file, console)?;
                 if self.digest().is_some_and(|pushed| *pushed != digest) {
                     console.warn(format!("'{name}' is not what the record says was pushed"));
                 }
-                tree?
+                (tree?, Some(digest))
             }
         };
-        Ok(Source { tree, name })
+        Ok(Source { tree, name, layer })
     }
 }
 

@@ -181,10 +181,12 @@ impl Options {
         let bound = match (self.since, &artifact) {
             (Some(Since::At(at)), _) => Bound::Exactly(at),
             (Some(Since::Ago(ago)), _) => Bound::Ago(ago),
-            (None, Some(artifact)) => Bound::Push(artifact.pushed_at.timestamp()),
-            (None, None) => Bound::None,
+            (None, artifact) => match artifact.as_ref().and_then(|artifact| artifact.pushed_at) {
+                Some(pushed_at) => Bound::Push(pushed_at.timestamp()),
+                None => Bound::None,
+            },
         };
-        if bound == Bound::None && !record.is_dry_run() && !self.restart {
+        if artifact.is_none() && bound == Bound::None && !record.is_dry_run() && !self.restart {
             console.warn(
                 "neither the record nor --since says when the push was: a line of any age counts, also one of an earlier try",
             );

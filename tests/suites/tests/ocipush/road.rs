@@ -61,7 +61,7 @@ fn p37_a_second_push_sends_no_body_byte() {
     assert_eq!(site.registry.log().count(&Match::post("/**")) + site.registry.log().count(&Match::put("/**")), 0);
     let artifact = &second.json()["artifact"];
     assert_eq!(artifact["uploaded"], false);
-    assert_eq!(artifact["pushed_at"], "2024-12-06T12:43:14Z");
+    assert_eq!(artifact.get("pushed_at"), None);
     assert_eq!(artifact["digest"], first.json()["artifact"]["digest"]);
 }
 
@@ -137,7 +137,7 @@ fn adopt_takes_what_another_tool_pushed() {
     outcome.succeeds();
     let artifact = &outcome.json()["artifact"];
     assert_eq!((&artifact["digest"], &artifact["uploaded"]), (&json!(held), &json!(false)));
-    assert_eq!((&artifact["created"], &artifact["pushed_at"]), (&json!("2024-12-06T12:00:00Z"), &json!("2024-12-06T12:00:00Z")));
+    assert_eq!((&artifact["created"], artifact.get("pushed_at")), (&json!("2024-12-06T12:00:00Z"), None));
     site.bare().arg("--adopt").record(&record(&site.archive(20))).run().exits(7).says("its layer is").writes_nothing();
     site.bare().args(["--adopt", "--new-record", "--title", "x.tgz"]).run().exits(7).says("its layer's title is 'manifests.tgz'");
 }

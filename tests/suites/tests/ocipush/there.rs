@@ -40,7 +40,7 @@ fn p35_a_configuration_that_was_lost_is_sent_again_alone() {
         assert_eq!((site.registry.log().body_bytes(), site.registry.log().count(&manifests())), (2, 0));
         assert_eq!(site.tag(), before);
         let artifact = &outcome.json()["artifact"];
-        assert_eq!((&artifact["uploaded"], &artifact["pushed_at"]), (&true.into(), &"2024-12-06T12:43:14Z".into()));
+        assert_eq!((&artifact["uploaded"], artifact.get("pushed_at")), (&true.into(), None));
         assert_eq!(artifact["digest"], before.unwrap());
     }
 }

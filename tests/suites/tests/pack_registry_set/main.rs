@@ -52,7 +52,7 @@ fn the_flag_is_set_and_every_other_field_kept() {
     record["session"]["endpoint"] = json!("[VERTEX]");
     record["pack_registry"] = json!({
         "uid": "r1", "name": "harbor", "kind": "basic", "endpoint": "https://harbor.example",
-        "contains_spectro_manifest": true, "changed": true
+        "vertex": "[VERTEX]", "contains_spectro_manifest": true, "changed": true
     });
     assert_eq!(outcome.json(), record);
     assert_eq!(site.vertex.registry("r1").unwrap(), flagged(before));

@@ -22,8 +22,9 @@ fn scar_is_set_saved_validated_and_both_jobs_started() {
     let file = backups(home.path()).pop().unwrap();
     let mut record = site.persisted();
     record.as_object_mut().unwrap().remove("session");
+    record["pack_registry"]["vertex"] = json!("[VERTEX]");
     record["scar"] = json!({
-        "endpoint": SPECMAN, "changed": true, "validated": true, "spectro_version": "4.5.15",
+        "endpoint": SPECMAN, "vertex": "[VERTEX]", "changed": true, "validated": true, "spectro_version": "4.5.15",
         "previous": {
             "endpoint": "https://old.example", "username": "scar", "base_content_path": "content", "insecure_verify": false,
             "has_ca_cert": true, "has_password": true

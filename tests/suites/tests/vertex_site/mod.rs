@@ -92,7 +92,7 @@ impl Site {
         let mut record = self.pushed();
         record["pack_registry"] = json!({
             "uid": "r1", "name": "harbor", "kind": "basic", "endpoint": "https://harbor.example",
-            "contains_spectro_manifest": true, "changed": true
+            "vertex": self.url(), "contains_spectro_manifest": true, "changed": true
         });
         record["specman"] = json!({
             "namespace": "hubble-system", "tag": "0.0.0", "persisted_at": "2024-12-06T12:43:14Z", "pods": ["specman-0"]

@@ -129,8 +129,9 @@ pub struct Artifact {
     pub size: u64,
     /// The manifest's `org.opencontainers.image.created`.
     pub created: Time,
-    /// When the tag came to hold this layer; the manifest's `created` where it held it already.
-    pub pushed_at: Time,
+    /// When the tag was moved to this manifest; absent if it held this layer already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<Time>,
     /// Whether this run sent anything.
     pub uploaded: bool,
     /// The manifest digest that the tag held before, where it was another.
@@ -167,6 +168,8 @@ pub struct PackRegistry {
     pub kind: String,
     /// The registry's endpoint as the entry has it.
     pub endpoint: String,
+    /// The origin of the VerteX that holds the entry: `https://HOST[:PORT]`.
+    pub vertex: String,
     /// The flag, as read back.
     pub contains_spectro_manifest: bool,
     /// Whether this run changed it.
@@ -189,6 +192,9 @@ pub struct Specman {
 /// What Specman serves, held against what was pushed. Counts are of files, whichever replica differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
+    /// Digest of the layer that was compared; absent if it was a folder, which shows nothing about a layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<Digest>,
     /// Files compared, links inside of the tree among them.
     pub compared: u64,
     /// Of these, files that a replica does not serve.
@@ -208,6 +214,8 @@ pub struct Verified {
 pub struct Scar {
     /// The endpoint, as read back.
     pub endpoint: String,
+    /// The origin of the VerteX that has this setting: `https://HOST[:PORT]`.
+    pub vertex: String,
     /// Whether this run changed it.
     pub changed: bool,
     /// Whether VerteX found the endpoint good.
