@@ -183,7 +183,8 @@ fn a_plugin_may_hand_out_a_client_certificate() {
     let client = site.certs.client("root");
     let status = json!({"clientCertificateData": client.cert_pem, "clientKeyData": client.key_pem});
     let credential = site.folder().join("credential");
-    std::fs::write(&credential, json!({"kind": "ExecCredential", "status": status}).to_string()).unwrap();
+    let api = "client.authentication.k8s.io/v1";
+    std::fs::write(&credential, json!({"apiVersion": api, "kind": "ExecCredential", "status": status}).to_string()).unwrap();
     let arguments = vec![credential.display().to_string()];
     site.configure(|config| config.login = Login::Exec { command: "cat".into(), arguments });
     let outcome = tool(&site).arg("-vv").run();

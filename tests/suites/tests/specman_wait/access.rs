@@ -17,7 +17,7 @@ fn w13_a_token_that_ends_during_the_wait_is_renewed() {
     let (script, token) = (site.folder().join("plugin"), site.folder().join("token"));
     std::fs::write(&token, "token-the-first").unwrap();
     let text = format!(
-        "#!/bin/sh\nprintf '{{\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"%s\"}}}}' \"$(cat {})\"\n",
+        "#!/bin/sh\nprintf '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"%s\"}}}}' \"$(cat {})\"\n",
         token.display()
     );
     std::fs::write(&script, text).unwrap();

@@ -25,8 +25,8 @@ pub(crate) enum Credential {
     None,
     /// A header that stays the same.
     Fixed(HeaderValue),
-    /// A file that its owner writes anew before its token ends; the last one read stands in while it is away.
-    File { path: PathBuf, whose: String, last: Mutex<Option<HeaderValue>> },
+    /// A file that its owner rewrites before its token ends, and the last token that was read from it.
+    File { path: PathBuf, whose: String, last: Mutex<HeaderValue> },
     /// A plugin and what it last gave.
     Plugin { plugin: Box<Plugin>, last: Mutex<Option<Issued>> },
 }
@@ -38,20 +38,27 @@ impl Credential {
     /// Exit 2.
     pub(crate) fn new(user: &AuthInfo, cluster: &Cluster, whose: &str) -> Result<Self, Failure> {
         if let Some(provider) = &user.auth_provider {
-            return Err(Failure::misuse(format!("use {whose}: auth-provider '{}' is no longer supported", provider.name))
+            return Err(Failure::misuse(format!("use {whose}: auth-provider '{}' is not supported", provider.name))
                 .hint("use its exec plugin, as kubectl 1.26 and later do, or the admin kubeconfig"));
         }
+        let token = user.token.as_ref().map(|token| bearer(token.expose_secret(), whose)).transpose()?;
+        // A token beside a token file stands in for it until the file can be read (client-go transport/round_trippers.go,
+        // NewBearerAuthWithRefreshRoundTripper).
         if let Some(path) = &user.token_file {
             let path = PathBuf::from(path);
-            let header = token_in(&path, whose)?;
-            return Ok(Self::File { path, whose: whose.to_owned(), last: Mutex::new(Some(header)) });
+            let last = match token_in(&path, whose) {
+                Ok(header) => header,
+                Err(failure) => token.ok_or(failure)?,
+            };
+            return Ok(Self::File { path, whose: whose.to_owned(), last: Mutex::new(last) });
         }
-        if let Some(token) = &user.token {
-            return bearer(token.expose_secret(), whose).map(Self::Fixed);
+        if let Some(token) = token {
+            return Ok(Self::Fixed(token));
         }
-        if let (Some(username), Some(password)) = (&user.username, &user.password) {
-            let pair = BASE64.encode(format!("{username}:{}", password.expose_secret()));
-            scar_tool::never_show(password.expose_secret());
+        if let Some(username) = &user.username {
+            let password = user.password.as_ref().map(|password| password.expose_secret()).unwrap_or_default();
+            let pair = BASE64.encode(format!("{username}:{password}"));
+            scar_tool::never_show(password);
             scar_tool::never_show(&pair);
             return sensitive(&format!("Basic {pair}"), whose).map(Self::Fixed);
         }
@@ -83,12 +90,10 @@ impl Credential {
             Self::Fixed(header) => Ok((Some(header.clone()), None)),
             Self::File { path, whose, last } => {
                 let mut last = last.lock().await;
-                match token_in(path, whose) {
-                    Ok(header) => *last = Some(header),
-                    Err(failure) if last.is_none() => return Err(Failure { exit: Exit::Refused, ..failure }),
-                    Err(_) => {}
+                if let Ok(header) = token_in(path, whose) {
+                    *last = header;
                 }
-                Ok((last.clone(), None))
+                Ok((Some(last.clone()), None))
             }
             Self::Plugin { plugin, last } => {
                 let mut last = last.lock().await;

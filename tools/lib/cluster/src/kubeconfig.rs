@@ -5,8 +5,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Cluster, ExecConfig, Kubeconfig, KubeconfigError};
 use scar_tool::{Console, Failure};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::ClusterOptions;
 
@@ -39,7 +40,7 @@ impl Environment {
 }
 
 impl Environment {
-    /// Whether it names a cluster at all, reachable or not.
+    /// Whether it names a cluster, reachable or not.
     pub(crate) fn names_one(&self) -> bool {
         let default = || self.home.as_ref().is_some_and(|home| home.join(".kube/config").exists());
         let in_pod = || self.service.is_some() && Path::new(SERVICE_ACCOUNT).exists();
@@ -102,18 +103,58 @@ fn merge(candidates: &[PathBuf], console: &Console) -> Result<(Kubeconfig, Vec<P
 
 fn read(path: &Path) -> Result<Kubeconfig, Failure> {
     let mut config = Kubeconfig::read_from(path).map_err(|error| explain(path, &error))?;
-    // An empty name is none, as kubectl has it, and must not win over the next file's.
-    config.current_context = config.current_context.filter(|name| !name.is_empty());
+    unset_empty(&mut config, path);
+    let is = |field: &Option<String>, value: &str| field.as_deref().is_none_or(|text| text == value);
+    if !is(&config.kind, "Config") || !is(&config.api_version, "v1") {
+        return Err(Failure::misuse(format!("read kubeconfig '{}': it is not of the kind Config, version v1", path.display())));
+    }
     let twice = duplicate(config.contexts.iter().map(|entry| &*entry.name), "context")
         .or_else(|| duplicate(config.clusters.iter().map(|entry| &*entry.name), "cluster"))
         .or_else(|| duplicate(config.auth_infos.iter().map(|entry| &*entry.name), "user"));
     match twice {
         Some((kind, name)) => {
             let line = last_line_naming(path, &name).map(|line| format!(" (line {line})")).unwrap_or_default();
-            Err(Failure::misuse(format!("read kubeconfig '{}': {kind} '{name}' stands twice{line}", path.display()))
+            Err(Failure::misuse(format!("read kubeconfig '{}': {kind} '{name}' is there twice{line}", path.display()))
                 .hint("rename or remove one of them"))
         }
         None => Ok(config),
+    }
+}
+
+/// Treats an empty field as not set. client-go's fields are plain strings, whose zero value means "not set", and an
+/// empty `current-context` does not win over the next file's.
+fn unset_empty(config: &mut Kubeconfig, path: &Path) {
+    // kube has joined every relative path, an empty one too, to the file's folder.
+    let folder = path.parent().map(|folder| folder.join("").display().to_string()).unwrap_or_default();
+    let text = |field: &mut Option<String>| {
+        field.take_if(|text| text.is_empty() || *text == folder);
+    };
+    let secret = |field: &mut Option<SecretString>| {
+        field.take_if(|text| text.expose_secret().is_empty());
+    };
+    for field in [&mut config.current_context, &mut config.kind, &mut config.api_version] {
+        text(field);
+    }
+    for cluster in config.clusters.iter_mut().filter_map(|entry| entry.cluster.as_mut()) {
+        let Cluster { server, certificate_authority, certificate_authority_data, proxy_url, tls_server_name, .. } = cluster;
+        for field in [server, certificate_authority, certificate_authority_data, proxy_url, tls_server_name] {
+            text(field);
+        }
+    }
+    for user in config.auth_infos.iter_mut().filter_map(|entry| entry.auth_info.as_mut()) {
+        let AuthInfo { username, token_file, client_certificate, client_certificate_data, client_key, .. } = user;
+        let AuthInfo { impersonate, impersonate_uid, password, token, client_key_data, exec, .. } = user;
+        for field in [username, token_file, client_certificate, client_certificate_data, client_key, impersonate, impersonate_uid]
+        {
+            text(field);
+        }
+        for field in [password, token, client_key_data] {
+            secret(field);
+        }
+        if let Some(ExecConfig { command, api_version, .. }) = exec {
+            text(command);
+            text(api_version);
+        }
     }
 }
 
@@ -156,10 +197,7 @@ fn explain(path: &Path, error: &KubeconfigError) -> Failure {
                 (None, None) => Failure::misuse(format!("{act}: this is not the YAML of a kubeconfig")),
             }
         }
-        KubeconfigError::KindMismatch => Failure::misuse(format!("{act}: its kind is not that of the files before it")),
-        KubeconfigError::ApiVersionMismatch => {
-            Failure::misuse(format!("{act}: its apiVersion is not that of the files before it"))
-        }
+        // Two documents of different kinds in one file.
         _ => Failure::misuse(format!("{act}: it is no kubeconfig")),
     }
 }
@@ -280,7 +318,6 @@ mod tests {
         let found = chosen(&ClusterOptions::default(), &environment).unwrap();
         assert_eq!((found.context.as_str(), found.cluster.server.as_deref()), ("two", Some("https://two.example")));
         // Both files have a user 'u'; kubectl takes the first file's, whatever the context.
-        use secrecy::ExposeSecret;
         assert_eq!(found.user.token.unwrap().expose_secret(), "canary-one");
     }
 
@@ -298,7 +335,7 @@ mod tests {
                 "twice2",
                 good.clone() + "- name: one\n  context: {cluster: c-one, user: u}\n",
                 Some("one"),
-                "context 'one' stands twice (line 16)",
+                "context 'one' is there twice (line 16)",
             ),
             ("tab", good.replace("    token", "\ttoken"), None, "line 10 is indented with a tab"),
             ("yaml", "users: [\n".to_owned(), None, "not the YAML of a kubeconfig"),

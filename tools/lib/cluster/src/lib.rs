@@ -9,6 +9,7 @@
 mod access;
 mod cluster;
 mod connector;
+mod contradiction;
 mod credential;
 mod error;
 mod kubeconfig;

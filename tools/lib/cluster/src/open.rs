@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderName, HeaderValue, Request, Uri};
 use jiff::Timestamp;
 use kube::client::Body;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rustls_pki_types::ServerName;
 use scar_tool::{Console, Failure};
 use scar_trust::{Proxy, RouteOptions, Seen};
@@ -15,7 +16,7 @@ use crate::connector::Connector;
 use crate::credential::Credential;
 use crate::kubeconfig::{self, Chosen, Environment};
 use crate::sender::{Sender, TrustSource};
-use crate::{Cluster, ClusterOptions};
+use crate::{Cluster, ClusterOptions, contradiction};
 
 /// A cluster that was found and whose files were read; nothing was sent yet.
 pub struct Opened {
@@ -50,6 +51,7 @@ impl Opened {
             "" => format!("the user of {place}"),
             user => format!("user '{user}' ({place})"),
         };
+        contradiction::check(&chosen, &place, &whose)?;
         let server = server(&chosen, &place)?;
         let trust = trust_source(&chosen, &place, &whose)?;
         let checked = trust.trust(None)?;
@@ -69,8 +71,8 @@ impl Opened {
         }
         let proxy = match &chosen.cluster.proxy_url {
             _ if route.no_proxy => None,
-            Some(url) if !url.is_empty() => Some(Proxy::new(&format!("proxy-url of {place}"), url, "")?),
-            _ => Proxy::from_environment()?,
+            Some(url) => Some(Proxy::new(&format!("proxy-url of {place}"), url, "")?),
+            None => Proxy::from_environment()?,
         };
         let proxy = proxy.filter(|proxy| proxy.covers(&server.to_string()));
         console.verbose(|| {
@@ -80,7 +82,7 @@ impl Opened {
         if server.scheme_str() == Some("https") {
             console.verbose(|| format!("the certificate of '{server}' is {}", checked.words()));
         }
-        let server_name = match chosen.cluster.tls_server_name.as_deref().filter(|name| !name.is_empty()) {
+        let server_name = match chosen.cluster.tls_server_name.as_deref() {
             Some(name) => Some(ServerName::try_from(name.to_owned()).map_err(|_| {
                 Failure::misuse(format!("read {place}: tls-server-name '{name}' is neither a name nor an address"))
             })?),
@@ -89,7 +91,11 @@ impl Opened {
         let base = server.path().trim_end_matches('/').to_owned();
         let sender = Sender {
             connector: Connector::new(&server, proxy.as_ref())?,
-            credential: Credential::new(&chosen.user, &chosen.cluster, &whose)?,
+            // kubectl sends no credential over plain HTTP (client-go tools/clientcmd/client_config.go, ClientConfig).
+            credential: match server.scheme_str() {
+                Some("https") => Credential::new(&chosen.user, &chosen.cluster, &whose)?,
+                _ => Credential::None,
+            },
             impersonate: impersonation(&chosen, &place)?,
             cluster_name: chosen.cluster_name,
             server,
@@ -122,7 +128,8 @@ impl Opened {
 fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
     let text = chosen.cluster.server.as_deref().unwrap_or_default();
     let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{text}' {cause}"));
-    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    // Without a scheme it is plain HTTP, as kubectl reads it (client-go rest/url_utils.go, DefaultServerUrlFor).
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = full.parse().map_err(|_| refuse("is no URL"))?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("is no URL"))?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
@@ -162,35 +169,48 @@ fn trust_source(chosen: &Chosen, place: &str, whose: &str) -> Result<TrustSource
         user.client_key.as_deref(),
         &format!("client-key of {whose}"),
     )?;
-    let identity = match (certificate, key) {
-        (Some((certificate, what)), Some((key, _))) => Some((certificate, key, what)),
-        (Some(_), None) => {
-            return Err(Failure::misuse(format!("use {whose}: it has a client-certificate without its client-key")));
-        }
-        (None, Some(_)) => {
-            return Err(Failure::misuse(format!("use {whose}: it has a client-key without its client-certificate")));
-        }
-        (None, None) => None,
-    };
+    let identity = certificate.zip(key).map(|((certificate, what), (key, _))| (certificate, key, what));
     Ok(TrustSource { authority, insecure: cluster.insecure_skip_tls_verify.unwrap_or(false), identity })
 }
 
 /// What a kubeconfig holds in base64, else in a file; the data wins, as kubectl has it.
 fn data_or_file(data: Option<&str>, file: Option<&str>, what: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
     use base64::Engine;
-    if let Some(data) = data.filter(|data| !data.is_empty()) {
+    if let Some(data) = data {
         let packed: String = data.split_ascii_whitespace().collect();
         let bytes = base64::engine::general_purpose::STANDARD.decode(packed);
         return bytes
             .map(|bytes| Some((bytes, format!("{what} (data)"))))
             .map_err(|_| Failure::misuse(format!("read {what}: the data is not base64")));
     }
-    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
+    let Some(file) = file else { return Ok(None) };
     match std::fs::read(file) {
         Ok(bytes) => Ok(Some((bytes, format!("{what}, '{file}'")))),
         Err(error) => Err(Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(format!("read {what}, '{file}'"), &error) }),
     }
 }
+
+/// What a header's name cannot hold: client-go writes it as %XX (transport/round_trippers.go, headerKeyEscape).
+const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'%')
+    .add(b'(')
+    .add(b')')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b';')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'{')
+    .add(b'}');
 
 fn impersonation(chosen: &Chosen, place: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
     let user = &chosen.user;
@@ -211,6 +231,7 @@ fn impersonation(chosen: &Chosen, place: &str) -> Result<Vec<(HeaderName, Header
     }
     for (name, values) in user.impersonate_user_extra.iter().flatten() {
         for value in values {
+            let name = utf8_percent_encode(name, NOT_IN_A_HEADER);
             add(&format!("impersonate-extra-{name}"), value)?;
         }
     }

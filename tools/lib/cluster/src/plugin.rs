@@ -49,9 +49,6 @@ impl Plugin {
     /// Exit 2 where it is not installed, or demands a person.
     pub(crate) fn new(config: ExecConfig, cluster: Option<ExecAuthCluster>, whose: &str) -> Result<Self, Failure> {
         let command = config.command.clone().unwrap_or_default();
-        if command.is_empty() {
-            return Err(Failure::misuse(format!("read the exec plugin of {whose}: it has no command")));
-        }
         if !is_installed(&command) {
             let failure = Failure::misuse(format!("find the exec plugin '{command}' of {whose}: it is not installed"));
             let hint = config.install_hint.as_deref().map(|hint| bounded(hint.as_bytes()));
@@ -126,13 +123,21 @@ impl Plugin {
         // The words of the JSON library may quote the token.
         let credential: ExecCredential =
             serde_json::from_slice(output).map_err(|_| self.refused("what it wrote is no ExecCredential in JSON"))?;
+        if credential.kind != "ExecCredential" || Some(&credential.api_version) != self.config.api_version.as_ref() {
+            let asked = self.config.api_version.as_deref().unwrap_or_default();
+            return Err(self.refused(format!("what it wrote is no ExecCredential of the version asked for, {asked}")));
+        }
         let status = credential.status.ok_or_else(|| self.refused("what it wrote has no status"))?;
         let expires = match status.expiration_timestamp.as_deref().map(str::parse::<Timestamp>) {
             Some(Ok(time)) => Some(time),
             Some(Err(_)) => return Err(self.refused("its expirationTimestamp is no RFC 3339 time")),
             None => None,
         };
-        let identity = status.client_certificate_data.zip(status.client_key_data);
+        let (certificate, key) = (status.client_certificate_data.filter(|text| !text.is_empty()), status.client_key_data);
+        if certificate.is_some() != key.is_some() {
+            return Err(self.refused("what it wrote has a client certificate without its key, or a key without its certificate"));
+        }
+        let identity = certificate.zip(key);
         if status.token.is_none() && identity.is_none() {
             return Err(self.refused("what it wrote has neither a token nor a client certificate"));
         }
@@ -141,7 +146,10 @@ impl Plugin {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ExecCredential {
+    api_version: String,
+    kind: String,
     status: Option<Status>,
 }
 
@@ -232,11 +240,16 @@ mod tests {
     fn a_plugin_gives_a_token_and_reads_nothing() {
         let issued = run(&shell(
             r#"read line && exit 9; case $KUBERNETES_EXEC_INFO in *'"interactive":false'*) ;; *) exit 8;; esac
-               echo '{"kind":"ExecCredential","status":{"token":"t-1","expirationTimestamp":"2030-01-01T00:00:00Z"}}'"#,
+               echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t-1","expirationTimestamp":"2030-01-01T00:00:00Z"}}'"#,
         ));
         let issued = issued.map_err(|failure| failure.message).unwrap();
         assert_eq!(issued.token.unwrap().expose_secret(), "t-1");
         assert_eq!(issued.expires.unwrap().to_string(), "2030-01-01T00:00:00Z");
+    }
+
+    /// A script that writes a credential with this status.
+    fn credential(status: &str) -> String {
+        format!(r#"echo '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{status}}}'"#)
     }
 
     #[test]
@@ -244,8 +257,10 @@ mod tests {
         let cases = [
             ("echo canary; echo 'no login' >&2; exit 1", "exit status: 1: no login"),
             ("echo canary", "no ExecCredential in JSON"),
-            (r#"echo '{"status":{}}'"#, "neither a token nor a client certificate"),
-            (r#"echo '{"status":{"token":"canary","expirationTimestamp":"later"}}'"#, "no RFC 3339 time"),
+            (r#"echo '{"kind":"ExecCredential","apiVersion":"v1","status":{"token":"canary"}}'"#, "of the version asked for"),
+            (&credential("{}"), "neither a token nor a client certificate"),
+            (&credential(r#"{"clientKeyData":"canary"}"#), "a key without its certificate"),
+            (&credential(r#"{"token":"canary","expirationTimestamp":"later"}"#), "no RFC 3339 time"),
             ("head -c 10485760 /dev/zero", "more than 1048576 bytes"),
         ];
         for (script, says) in cases {

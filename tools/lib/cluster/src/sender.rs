@@ -68,13 +68,12 @@ impl TrustSource {
             None => Trust::system()?,
         };
         let trust = trust.insecure(self.insecure);
-        match (issued, &self.identity) {
-            (Some((certificate, key)), _) => trust.with_identity(
-                certificate.as_bytes(),
-                key.expose_secret().as_bytes(),
-                "the exec plugin's client certificate",
-            ),
-            (None, Some((certificate, key, what))) => trust.with_identity(certificate, key, what),
+        // The kubeconfig's own certificate goes before the plugin's (client-go transport/transport.go, TLSConfigFor).
+        match (&self.identity, issued) {
+            (Some((certificate, key, what)), _) => trust.with_identity(certificate, key, what),
+            (None, Some((certificate, key))) => {
+                trust.with_identity(certificate.as_bytes(), key.expose_secret().as_bytes(), "the exec plugin")
+            }
             (None, None) => Ok(trust),
         }
     }
