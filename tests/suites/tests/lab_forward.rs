@@ -20,6 +20,7 @@ struct Rig {
     cluster: Arc<Cluster>,
     _server: Server,
     echo: Server,
+    client: Client,
     pods: Api<Pod>,
 }
 
@@ -34,8 +35,9 @@ fn rig() -> Rig {
     let mut config = Config::new(server.url().parse().unwrap());
     config.root_cert = Some(vec![certs.server().der().to_vec(), ca(&certs)]);
     config.auth_info.token = Some(cluster.token().into());
-    let pods = Api::namespaced(Client::try_from(config).unwrap(), "hubble-system");
-    Rig { cluster, _server: server, echo, pods }
+    let client = Client::try_from(config).unwrap();
+    let pods = Api::namespaced(client.clone(), "hubble-system");
+    Rig { cluster, _server: server, echo, client, pods }
 }
 
 fn ca(certs: &Certs) -> Vec<u8> {
@@ -129,4 +131,22 @@ async fn refusals_are_those_of_an_api_server() {
     assert_eq!(code("specman-0").await.0, 101);
     rig.cluster.set_pod("specman-0", PodState::Pending);
     assert_eq!(code("specman-0").await, (400, "pod specman-0 does not have a host assigned".to_owned()));
+}
+
+/// kubelets of all versions do so.
+#[tokio::test]
+async fn q70_an_accept_header_for_anything_in_particular_is_a_406() {
+    let rig = rig();
+    let path = "/api/v1/namespaces/hubble-system/pods/specman-0/portforward?ports=8443";
+    let ask = async |accept: &str| {
+        let request = http::Request::get(path).header("accept", accept).body(Vec::new()).unwrap();
+        match rig.client.connect(request).await {
+            Err(kube::Error::Api(status)) => status.code,
+            Err(error) => panic!("{error:?}"),
+            Ok(_) => 101,
+        }
+    };
+    for (accept, status) in [("application/json", 406), ("text/plain, */*;q=0.8", 101), ("*/*", 101)] {
+        assert_eq!(ask(accept).await, status, "{accept}");
+    }
 }

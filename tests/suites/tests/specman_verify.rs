@@ -112,6 +112,14 @@ fn every_file_of_every_replica_is_compared_through_port_forwards() {
 }
 
 #[test]
+fn q70_a_port_forward_is_asked_for_without_an_accept_header() {
+    let site = Migrated::new(1);
+    site.run().run().succeeds();
+    let upgrades = site.migration.site.kube_server.log().matching(&Match::get("/**/portforward"));
+    assert!(!upgrades.is_empty() && upgrades.iter().all(|request| request.header("accept").is_none()), "{upgrades:?}");
+}
+
+#[test]
 fn an_address_does_without_the_cluster() {
     let site = Migrated::new(1);
     let outcome = site.at_address().arg(site.migration.tree()).run();

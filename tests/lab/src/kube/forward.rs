@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::header::{
+    ACCEPT, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use futures::{SinkExt as _, StreamExt as _};
@@ -77,6 +79,9 @@ pub(super) fn open(
     query: &HashMap<String, String>,
     head: &mut Parts,
 ) -> Result<Response<Body>, Refusal> {
+    if !is_acceptable(&head.headers) {
+        return Err(Box::new(not_acceptable()));
+    }
     let name = target.name.as_deref().unwrap_or_default();
     let protocols = head.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = head.headers.get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
@@ -108,6 +113,24 @@ pub(super) fn open(
         }
     });
     Ok(switching(&key))
+}
+
+/// Whether the kubelet's route takes the request's `Accept`. The API server passes an upgrade on with the client's headers,
+/// and the kubelet's port-forward routes declare no content type (kubernetes pkg/kubelet/server/server.go,
+/// InstallAuthRequiredHandlers), so that only `*/*` or no header at all fits (go-restful jsr311.go detectRoute, route.go
+/// matchesAccept).
+fn is_acceptable(headers: &HeaderMap) -> bool {
+    let Some(accept) = headers.get(ACCEPT) else { return true };
+    accept.to_str().unwrap_or_default().split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "*/*"))
+}
+
+/// The refusal in go-restful's words, which the API server hands through as they are
+/// (apimachinery pkg/util/proxy/upgradeaware.go, tryUpgrade).
+fn not_acceptable() -> Response<Body> {
+    let mut response = Response::new(Body::from("406: Not Acceptable\n\nAvailable representations: "));
+    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 fn switching(accept: &str) -> Response<Body> {

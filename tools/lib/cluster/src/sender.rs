@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, AUTHORIZATION, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -116,7 +116,10 @@ impl Sender {
         let shown = format!("{} {}://{}{}{path}", head.method, self.scheme(), self.authority(), self.base);
         head.headers.remove(HOST);
         head.headers.insert(USER_AGENT, HeaderValue::from_static(concat!("scar-tools/", env!("CARGO_PKG_VERSION"))));
-        if !head.headers.contains_key(ACCEPT) && !is_log {
+        // The API server hands an upgrade on to the kubelet with our headers. The kubelet's port-forward routes declare no
+        // content type, so that go-restful answers 406 to any Accept but `*/*` (kubernetes pkg/kubelet/server/server.go,
+        // go-restful route.go, matchesAccept).
+        if !head.headers.contains_key(ACCEPT) && !is_log && !head.headers.contains_key(UPGRADE) {
             head.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         }
         for (name, value) in &self.impersonate {
