@@ -2,13 +2,11 @@
 //!
 //! Invariant: what the tag held first is kept through all later pushes; only what was put in its place is added to it.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use scar_record::{Digest, Time};
 use scar_registry::Reference;
-use scar_tool::{Exit, Failure};
+use scar_tool::{Console, Exit, Failure, backup};
 use serde_json::{Value, json};
 
 use crate::manifest;
@@ -17,8 +15,6 @@ use crate::manifest;
 const FORMAT: &str = "scar-tools/1 tag";
 /// The type of a manifest that lists others.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// A tag as it was.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +30,7 @@ pub(crate) struct Kept {
 /// The file of `--backup`.
 #[derive(Debug)]
 pub(crate) struct Backup {
-    path: PathBuf,
+    file: backup::Backup,
     kept: Option<Kept>,
 }
 
@@ -42,22 +38,18 @@ impl Backup {
     /// Looks at the file, and writes nothing.
     ///
     /// # Errors
-    /// Exit 2 where it is there and no backup of this tag, or where its folder is not there.
-    pub(crate) fn find(path: &Path, reference: &Reference) -> Result<Self, Failure> {
-        let act = format!("use --backup '{}'", path.display());
-        let path = std::path::absolute(path).map_err(|error| Failure::io(&act, &error))?;
-        if !path.parent().is_some_and(Path::is_dir) {
-            return Err(Failure::misuse(format!("{act}: its folder is not there")));
-        }
-        let kept = match path.symlink_metadata() {
-            Ok(_) => Some(Kept::read(&path)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(Failure::io(act, &error)),
-        };
+    /// Exit 2 where it cannot be a backup of this tag.
+    pub(crate) fn find(path: &Path, reference: &Reference, console: &Console) -> Result<Self, Failure> {
+        let file = backup::Backup::find(path, console)?;
+        let kept = file.kept().map(|text| Kept::parse(text, path)).transpose()?;
         match kept.as_ref().filter(|kept| kept.reference != *reference) {
-            Some(kept) => Err(Failure::misuse(format!("{act}: it is of '{}', not of '{reference}'", kept.reference))
-                .hint("name another file; an existing one is never overwritten")),
-            None => Ok(Self { path, kept }),
+            Some(kept) => Err(Failure::misuse(format!(
+                "keep a backup in '{}': it is of '{}', not of '{reference}'",
+                path.display(),
+                kept.reference
+            ))
+            .hint("name another file; an existing one is never overwritten")),
+            None => Ok(Self { file, kept }),
         }
     }
 
@@ -66,28 +58,24 @@ impl Backup {
     /// # Errors
     /// Exit 1 where the file cannot be written and synced; exit 7 for a manifest that is no text.
     pub(crate) fn keep(&self, reference: &Reference, held: Option<Vec<u8>>, layer: &Digest) -> Result<(), Failure> {
-        let act = format!("save what the tag holds in '{}'", self.path.display());
         let mut kept = match &self.kept {
             Some(kept) => kept.clone(),
             None => {
                 let manifest = held.map(String::from_utf8).transpose();
-                let manifest = manifest.map_err(|_| Failure::new(Exit::Mismatch, format!("{act}: its manifest is no text")))?;
+                let manifest = manifest.map_err(|_| {
+                    Failure::new(Exit::Mismatch, format!("save what '{reference}' holds: its manifest is not UTF-8 text"))
+                })?;
                 Kept { reference: reference.clone(), manifest, replaced_by: Vec::new() }
             }
         };
         if !kept.replaced_by.contains(layer) {
             kept.replaced_by.push(layer.clone());
         }
-        self.write(&kept).map_err(|error| Failure::io(act, &error))
-    }
-
-    fn write(&self, kept: &Kept) -> std::io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new().prefix(".ocipush-").suffix(".tmp").tempfile_in(folder)?;
-        file.write_all(kept.to_json().as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
+        match &self.kept {
+            Some(before) if *before == kept => self.file.sync(),
+            Some(_) => self.file.extend(kept.to_json().as_bytes()),
+            None => self.file.save(kept.to_json().as_bytes()),
+        }
     }
 }
 
@@ -96,18 +84,19 @@ impl Kept {
     ///
     /// # Errors
     /// Exit 2 where the file is none.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let act = format!("read the backup '{}'", path.display());
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, LARGEST), &mut text))
-            .map_err(|error| Failure::misuse(Failure::io(&act, &error).message))?;
-        Self::parse(&text)
-            .map_err(|cause| Failure::misuse(format!("{act}: {cause}")).hint("give the file that ocipush --backup wrote"))
+    pub(crate) fn read(path: &Path, console: &Console) -> Result<Self, Failure> {
+        Self::parse(&backup::read(path, console)?, path)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let object: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    fn parse(text: &[u8], path: &Path) -> Result<Self, Failure> {
+        Self::from_json(text).map_err(|cause| {
+            Failure::misuse(format!("read the backup '{}': {cause}", path.display()))
+                .hint("give the file that ocipush --backup wrote")
+        })
+    }
+
+    fn from_json(text: &[u8]) -> Result<Self, String> {
+        let object: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if object["backup"] != FORMAT {
             return Err(format!("it has no field \"backup\": \"{FORMAT}\""));
         }
@@ -165,14 +154,14 @@ mod tests {
         let path = folder.path().join("tag.json");
         let layers = [manifest::digest(b"1"), manifest::digest(b"2")];
         for (held, layer) in [("{\"schemaVersion\": 2}\n", 0), ("other", 1), ("third", 1)] {
-            let backup = Backup::find(&path, &reference()).unwrap();
+            let backup = Backup::find(&path, &reference(), &Console::new("test")).unwrap();
             backup.keep(&reference(), Some(held.into()), &layers[layer]).unwrap();
         }
-        let kept = Kept::read(&path).unwrap();
+        let kept = Kept::read(&path, &Console::new("test")).unwrap();
         assert_eq!(kept.manifest.as_deref(), Some("{\"schemaVersion\": 2}\n"));
         assert_eq!(kept.replaced_by, layers);
         let other = Reference::parse("r.example/a/c:0.0.0", None).unwrap();
-        assert_eq!(Backup::find(&path, &other).unwrap_err().exit, Exit::Misuse);
+        assert_eq!(Backup::find(&path, &other, &Console::new("test")).unwrap_err().exit, Exit::Misuse);
     }
 
     #[test]
@@ -180,19 +169,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tag.json");
         for held in [None, Some(b"ours".to_vec())] {
-            Backup::find(&path, &reference()).unwrap().keep(&reference(), held, &manifest::digest(b"1")).unwrap();
+            Backup::find(&path, &reference(), &Console::new("test"))
+                .unwrap()
+                .keep(&reference(), held, &manifest::digest(b"1"))
+                .unwrap();
         }
-        assert_eq!(Kept::read(&path).unwrap().manifest, None);
+        assert_eq!(Kept::read(&path, &Console::new("test")).unwrap().manifest, None);
     }
 
     #[test]
     fn another_file_is_no_backup() {
         let good = Kept { reference: reference(), manifest: Some("{}".into()), replaced_by: vec![manifest::digest(b"1")] };
-        assert_eq!(Kept::parse(&good.to_json()).unwrap(), good);
+        assert_eq!(Kept::from_json(good.to_json().as_bytes()).unwrap(), good);
         for text in
             [String::new(), "{}".into(), good.to_json().replace("\"{}\"", "\"{ }\""), good.to_json().replace("r.example/", "")]
         {
-            assert!(Kept::parse(&text).is_err(), "{text}");
+            assert!(Kept::from_json(text.as_bytes()).is_err(), "{text}");
         }
     }
 

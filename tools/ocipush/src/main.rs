@@ -36,7 +36,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let undo = options.undo()?;
+    let undo = options.undo(console)?;
     let named = options.reference(undo.as_ref(), console)?;
     let title = options.title()?.to_owned();
     let created = options::created()?;
@@ -55,7 +55,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     };
     let early = named.as_ref().map(&way).transpose()?;
     let backup = options.backup.as_deref().zip(named.as_ref());
-    let backup = backup.map(|(path, reference)| Backup::find(path, reference)).transpose()?;
+    let backup = backup.map(|(path, reference)| Backup::find(path, reference, console)).transpose()?;
 
     let mut record = Record::read(&options.common, input)?;
     let recorded = named.is_none();

@@ -122,8 +122,8 @@ impl Options {
     ///
     /// # Errors
     /// Exit 2 where the file is no backup.
-    pub(crate) fn undo(&self) -> Result<Option<Kept>, Failure> {
-        self.undo.as_deref().map(Kept::read).transpose()
+    pub(crate) fn undo(&self, console: &Console) -> Result<Option<Kept>, Failure> {
+        self.undo.as_deref().map(|path| Kept::read(path, console)).transpose()
     }
 
     /// Where it goes; `None` where the record is to tell.

@@ -3,13 +3,12 @@
 //! Invariant: what is written is what was read with the flag changed, and the secrets that a person gave; whatever
 //! someone else changes in between is found before the write and after it.
 
-use std::path::Path;
-
 use scar_http::{Error, StatusCode};
 use scar_record::PackRegistry;
+use scar_tool::backup::Backup;
 use scar_tool::{Console, Exit, Failure, signal};
 use scar_vertex::entry::{self, Entry, FLAG, Kind, Wanted, path};
-use scar_vertex::{Api, Object, Settled, differences, save};
+use scar_vertex::{Api, Object, Settled, differences};
 
 use crate::credentials::Given;
 use crate::{kept, sync};
@@ -25,14 +24,14 @@ pub(crate) struct Change<'a> {
     pub(crate) given: &'a Given,
     pub(crate) repository: Option<&'a str>,
     pub(crate) registry: Option<&'a str>,
-    pub(crate) backup: Option<&'a Path>,
+    pub(crate) backup: Option<Backup>,
     pub(crate) check: bool,
     pub(crate) dry_run: bool,
 }
 
 impl Change<'_> {
     /// Sets the flag of the entry that is wanted; `None` after a dry run.
-    pub(crate) async fn run(&self, wanted: &Wanted) -> Result<Option<PackRegistry>, Failure> {
+    pub(crate) async fn run(&mut self, wanted: &Wanted) -> Result<Option<PackRegistry>, Failure> {
         let entries = entry::list(self.api).await?;
         let entry = entry::pick(&entries, wanted)?;
         let (kind, before) = entry.read(self.api).await?;
@@ -64,8 +63,8 @@ impl Change<'_> {
         }
         changes.iter().for_each(|change| self.console.note(format!("'{}': {change}", entry.name)));
         self.validate(entry, kind, &after).await?;
-        if let Some(path) = self.backup {
-            let saved = save(path, &(before.to_json() + "\n"), |held| same_text(held, &before))?;
+        if let Some(backup) = self.backup.take() {
+            let saved = backup.save_beside(&(before.to_json() + "\n"), |kept| same_text(kept, &before), self.console)?;
             self.console.note(format!("what the entry was is kept in '{}'", saved.path.display()));
         }
         self.write(entry, kind, &before, &after).await?;
@@ -175,6 +174,6 @@ fn told(failure: Failure, changes: &[scar_vertex::Change]) -> Failure {
     changes.iter().fold(failure, |failure, change| failure.detail(change))
 }
 
-fn same_text(held: &str, object: &Object) -> bool {
-    Object::parse(held.trim()).is_ok_and(|held| differences(&held, object, OWN).is_empty())
+fn same_text(kept: &str, object: &Object) -> bool {
+    Object::parse(kept.trim()).is_ok_and(|kept| differences(&kept, object, OWN).is_empty())
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use options::Options;
 use scar_record::{Artifact, Input, Record, Session};
+use scar_tool::backup::Backup;
 use scar_tool::{Console, Failure};
 use scar_vertex::{Api, entry};
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let given = options.credentials.open(console)?;
-    options.backup.as_deref().map_or(Ok(()), scar_vertex::place)?;
+    let backup = options.backup.as_deref().map(|path| Backup::find(path, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let artifact = record.section::<Artifact>()?;
     let dry_run = record.is_dry_run();
@@ -41,14 +42,14 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         Some(session) => session,
     };
     let api = Api::open(&session, &options.api, console)?;
-    let change = change::Change {
+    let mut change = change::Change {
         api: &api,
         console,
         flag: options.flag,
         given: &given,
         repository: artifact.as_ref().map(|artifact| artifact.repository.as_str()),
         registry: artifact.as_ref().map(|artifact| artifact.registry.as_str()),
-        backup: options.backup.as_deref(),
+        backup,
         check: options.check,
         dry_run,
     };

@@ -28,7 +28,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let opened = Opened::open(&options.cluster, options.route, console)?;
     let find = |path| Backup::find(path, &options.cluster.namespace, name, console);
     let backup = options.backup.as_deref().map(find).transpose()?;
-    let undo = options.undo.as_deref().map(|path| Saved::read(path, &options.cluster.namespace, name)).transpose()?;
+    let undo = options.undo.as_deref().map(|path| Saved::read(path, &options.cluster.namespace, name, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let interrupt = signal::catch();
     let deadline = Instant::now() + options.timeout;

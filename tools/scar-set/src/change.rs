@@ -21,11 +21,11 @@ struct WayBack {
 }
 
 /// Sets SCAR as planned; `earlier` is what a run before this one has recorded. `None` after a dry run.
-pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) -> Result<Option<Scar>, Failure> {
+pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>) -> Result<Option<Scar>, Failure> {
     let earlier = earlier.filter(|scar| Setting::target(&scar.endpoint, None, false, None).same_endpoint(&plan.target));
     let present = Setting::read(site.api).await?;
     if site.dry_run {
-        show(site, &present, plan, earlier);
+        show(site, &present, &plan, earlier);
         return Ok(None);
     }
     let changed = !present.is(&plan.target);
@@ -33,7 +33,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) ->
     let old = (changed && plan.undo_on_failure).then(|| undo::complete(site, &present, plan.password.as_ref())).transpose()?;
     let hold = signal::catch();
     let way_back = match changed {
-        true => WayBack { backup: set(site, &present, plan, &hold).await?, old },
+        true => WayBack { backup: set(site, &present, &mut plan, &hold).await?, old },
         false => {
             site.console.note(format!("SCAR is '{}' already", present.endpoint()));
             WayBack { backup: earlier.and_then(|scar| scar.backup.clone()), old: None }
@@ -41,7 +41,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) ->
     };
     let version = match hold.race(settle::until_valid(site)).await.and_then(|settled| settled) {
         Ok(version) => version,
-        Err(failure) => return Err(not_good(site, plan, &way_back, failure).await),
+        Err(failure) => return Err(not_good(site, &plan, &way_back, failure).await),
     };
     site.console.note(format!("VerteX finds it good{}", version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default()));
     let jobs =
@@ -66,7 +66,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &Plan, earlier: Option<&Scar>) ->
 }
 
 /// Saves the old setting, gives where, and writes the new one.
-async fn set(site: &Site<'_>, present: &Setting, plan: &Plan, hold: &Interrupt) -> Result<Option<String>, Failure> {
+async fn set(site: &Site<'_>, present: &Setting, plan: &mut Plan, hold: &Interrupt) -> Result<Option<String>, Failure> {
     changes(present, plan).iter().chain(&losses(present)).for_each(|line| site.console.note(line));
     let backup = save(site, present, plan)?;
     hold.check()?;
@@ -101,13 +101,13 @@ fn losses(present: &Setting) -> Vec<String> {
 }
 
 /// Saves the old setting, where there is one: synced, before anything is changed.
-fn save(site: &Site<'_>, present: &Setting, plan: &Plan) -> Result<Option<String>, Failure> {
+fn save(site: &Site<'_>, present: &Setting, plan: &mut Plan) -> Result<Option<String>, Failure> {
     if present.endpoint().is_empty() {
         site.console.note("SCAR had no endpoint: there is nothing to save");
         return Ok(None);
     }
     let saved = Saved { vertex: site.api.origin().to_string(), setting: present.clone(), replaced_by: plan.target.clone() };
-    let file = saved.save(plan.backup.as_deref())?;
+    let file = saved.save(plan.backup.take(), site.console)?;
     let path = file.path.display().to_string();
     match (file.written, file.renamed) {
         (true, false) => site.console.note(format!("the old setting is saved in '{path}'")),
@@ -169,7 +169,7 @@ fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>)
         site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
     } else {
         if !present.endpoint().is_empty() {
-            let place = plan.backup.as_ref().map_or("the state folder".to_owned(), |path| format!("'{}'", path.display()));
+            let place = plan.backup.as_ref().map_or("the state folder".to_owned(), |file| format!("'{}'", file.path().display()));
             site.console.plan(format!("save the present setting in {place}"));
         }
         changes(present, plan).iter().for_each(|line| site.console.plan(format!("change {line}")));

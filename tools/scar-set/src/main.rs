@@ -42,9 +42,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let api = Api::open(&session, &options.api, console)?.with_time(options.settle);
     let site = Site { api: &api, console, settle: options.settle, force: options.force, dry_run };
     let section = scar_vertex::block_on(async {
-        match &task {
+        match task {
             Task::Set(plan) => change::run(&site, plan, record.section::<Scar>()?.as_ref()).await,
-            Task::Undo(plan) => undo::run(&site, plan).await,
+            Task::Undo(plan) => undo::run(&site, &plan).await,
         }
     })?;
     if let Some(section) = section {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use scar_http::secret_file;
+use scar_tool::backup::Backup;
 use scar_tool::{Common, Console, Failure};
 use scar_vertex::ApiOptions;
 use scar_vertex::scar::{SPECMAN, Setting};
@@ -93,7 +94,7 @@ pub(crate) enum Task {
 /// A new setting, and how to get back.
 pub(crate) struct Plan {
     pub(crate) target: Setting,
-    pub(crate) backup: Option<PathBuf>,
+    pub(crate) backup: Option<Backup>,
     pub(crate) undo_on_failure: bool,
     pub(crate) password: Option<SecretString>,
 }
@@ -110,7 +111,7 @@ impl Options {
         let password = self.scar_password_file.as_ref().map(|path| secret_file(path, "the SCAR's password file", console));
         let password = password.transpose()?;
         if let Some(path) = &self.undo {
-            return Ok(Task::Undo(UndoPlan { saved: Saved::read(path)?, password }));
+            return Ok(Task::Undo(UndoPlan { saved: Saved::read(path, console)?, password }));
         }
         let endpoint = match &self.scar_endpoint {
             Some(text) => target::endpoint(text)?,
@@ -118,12 +119,12 @@ impl Options {
         };
         let ca_cert = self.ca_cert.as_ref().map(|path| scar_trust::ca_chain(path, "--ca-cert")).transpose()?;
         let base = self.base_content_path.as_deref().map(target::base_content_path).transpose()?;
-        self.backup.as_deref().map_or(Ok(()), scar_vertex::place)?;
+        let backup = self.backup.as_deref().map(|path| Backup::find(path, console)).transpose()?;
         if self.insecure_verify {
             console.warn(format!("VerteX will not check the certificate of '{endpoint}' (--insecure-verify)"));
         }
         let target = Setting::target(&endpoint, ca_cert.as_deref(), self.insecure_verify, base);
-        Ok(Task::Set(Plan { target, backup: self.backup.clone(), undo_on_failure: self.undo_on_failure, password }))
+        Ok(Task::Set(Plan { target, backup, undo_on_failure: self.undo_on_failure, password }))
     }
 }
 

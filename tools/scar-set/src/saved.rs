@@ -1,16 +1,15 @@
 //! The saved setting: what VerteX showed before the change, and what was set in its place.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use scar_record::Time;
-use scar_tool::Failure;
-use scar_vertex::scar::{Setting, state_folder};
-use scar_vertex::{Object, save};
+use scar_tool::backup::{self, Backup};
+use scar_tool::{Console, Failure};
+use scar_vertex::Object;
+use scar_vertex::scar::Setting;
 
 /// Name and version of the file's format.
 const FORMAT: &str = "scar-tools/1 scar";
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// A saved setting.
 #[derive(Debug)]
@@ -28,16 +27,10 @@ impl Saved {
     ///
     /// # Errors
     /// Exit 2 where the file is none.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let shown = path.display();
-        let read = || -> std::io::Result<String> {
-            let mut text = String::new();
-            std::io::Read::read_to_string(&mut std::io::Read::take(std::fs::File::open(path)?, LARGEST), &mut text)?;
-            Ok(text)
-        };
-        let text = read().map_err(|error| Failure::misuse(Failure::io(format!("read the backup '{shown}'"), &error).message))?;
-        Self::parse(&text).map_err(|cause| {
-            Failure::misuse(format!("read the backup '{shown}': {cause}"))
+    pub(crate) fn read(path: &Path, console: &Console) -> Result<Self, Failure> {
+        let text = backup::read(path, console)?;
+        Self::parse(&String::from_utf8_lossy(&text)).map_err(|cause| {
+            Failure::misuse(format!("read the backup '{}': {cause}", path.display()))
                 .hint("give the file that scar-set named when it saved the setting")
         })
     }
@@ -75,21 +68,20 @@ impl Saved {
         })
     }
 
-    /// Saves it at `path`, else under a name of its own in the state folder. What is there already is kept.
-    pub(crate) fn save(&self, path: Option<&Path>) -> Result<scar_vertex::Saved, Failure> {
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => self.own_name()?,
+    /// Saves it in the file that was named, else under a name of its own in the state folder.
+    pub(crate) fn save(&self, named: Option<Backup>, console: &Console) -> Result<backup::Saved, Failure> {
+        let file = match named {
+            Some(file) => file,
+            None => Backup::in_state_folder(&self.own_name(), console)?,
         };
-        save(&path, &self.to_json(), |held| self.is_in(held))
+        file.save_beside(&self.to_json(), |kept| self.is_in(kept), console)
     }
 
-    fn own_name(&self) -> Result<PathBuf, Failure> {
-        let folder = state_folder(std::env::var_os("XDG_STATE_HOME").as_deref(), std::env::var_os("HOME").as_deref())?;
+    fn own_name(&self) -> String {
         let host = self.vertex.split_once("://").map_or(self.vertex.as_str(), |(_, host)| host);
         let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
         let time: String = Time::now().to_string().chars().filter(|c| *c != '-' && *c != ':').collect();
-        Ok(folder.join(format!("scar-{host}-{time}.json")))
+        format!("scar-{host}-{time}.json")
     }
 }
 

@@ -88,7 +88,7 @@ fn a_file_that_is_no_backup_is_never_overwritten() {
         ("notes", "it exists and is no backup of secret 'spectro-manifest-registry-secrets'"),
         ("folder", "it is no regular file"),
         ("link", "it is a symbolic link"),
-        ("none/b.json", "folder 'FOLDER/none': no such file or directory"),
+        ("none/b.json", "its folder is not there"),
         ("-", "a backup goes into a file"),
     ] {
         tool(&site).args(["--backup", path]).run().exits(2).writes_nothing().says(says);
@@ -112,8 +112,27 @@ fn a_backup_that_cannot_be_written_leaves_the_secret() {
             .folder(site.folder())
             .record(&new_record())
             .run();
-        outcome.exits(1).writes_nothing().says("save the secret in '").says("input/output error");
+        outcome.exits(1).writes_nothing().says("save the backup '").says("input/output error");
         assert!(is_there(&site), "{call}");
         assert_eq!(site.server.log().count(&Match::delete("/**")), 0);
     }
+}
+
+/// What another user can write may hold another secret, and would come back as ours.
+#[test]
+fn q24_a_backup_of_another_user_is_refused() {
+    let site = site();
+    tool(&site).args(["--backup", "b.json"]).run().succeeds();
+    seed(&site);
+    if std::os::unix::fs::chown(site.folder().join("b.json"), Some(65534), None).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "only root can give a file away");
+        return;
+    }
+    site.server.log().clear();
+    for option in ["--backup", "--undo"] {
+        let outcome = tool(&site).args([option, "b.json"]).run();
+        outcome.exits(2).writes_nothing().says("b.json': it belongs to another user (uid 65534)\n");
+    }
+    assert_eq!(site.server.log().connections(), 0);
+    assert!(is_there(&site));
 }

@@ -66,3 +66,26 @@ fn undo_reads_its_file_before_anything_else() {
     undo(&site, Path::new("/nonexistent")).run().exits(2).says("no such file");
     assert_eq!(site.server.log().connections(), 0);
 }
+
+#[test]
+fn q24_a_state_folder_behind_a_link_or_of_another_user_is_refused() {
+    let site = site();
+    let home = home();
+    let state = home.path().join(".local/state");
+    std::fs::create_dir_all(&state).unwrap();
+    std::os::unix::fs::symlink(home.path(), state.join("scar-tools")).unwrap();
+    let refused = |cause: &str| {
+        let says = format!(": its folder {cause}\n");
+        set(&site, home.path()).run().exits(2).writes_nothing().says(&says).says("hint: use --backup FILE\n");
+        assert_eq!(site.vertex.scar_writes(), 0);
+    };
+    refused("is a symbolic link, or no folder");
+    std::fs::remove_file(state.join("scar-tools")).unwrap();
+    std::fs::create_dir(state.join("scar-tools")).unwrap();
+    if std::os::unix::fs::chown(state.join("scar-tools"), Some(65534), None).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "only root can give a folder away");
+        return;
+    }
+    refused("belongs to another user (uid 65534)");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+}

@@ -24,6 +24,7 @@
 //! }
 //! ```
 
+pub mod backup;
 mod console;
 mod duration;
 mod failure;

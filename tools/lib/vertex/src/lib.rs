@@ -6,7 +6,6 @@
 //! secret reaches a message.
 
 mod api;
-mod backup;
 pub mod browser;
 mod difference;
 pub mod entry;
@@ -18,7 +17,6 @@ pub mod scar;
 pub mod token;
 
 pub use api::{Api, Settled, read_object};
-pub use backup::{Saved, place, save};
 pub use difference::{Change, differences};
 pub use hidden::{is_mask, names_a_secret};
 pub use object::Object;

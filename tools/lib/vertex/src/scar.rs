@@ -9,7 +9,7 @@ use scar_tool::Failure;
 use serde_json::value::RawValue;
 
 use crate::difference::without_userinfo;
-use crate::{Api, Change, Object, backup, is_mask};
+use crate::{Api, Change, Object, is_mask};
 
 /// The setting's path.
 pub const PATH: &str = "/v1/system/config/scar";
@@ -193,21 +193,6 @@ pub async fn validate(api: &Api) -> Result<Option<String>, Error> {
 pub async fn installed(api: &Api) -> Result<Option<String>, Error> {
     let answer = api.get("/v1/system/version/installed").await?;
     Ok(answer.text(&["version"]).filter(|version| !version.is_empty()))
-}
-
-/// The folder for saved settings, made where it is not there: `$XDG_STATE_HOME/scar-tools`, else below the home folder.
-///
-/// # Errors
-/// Exit 2 where the environment names neither; exit 1 where it cannot be made.
-pub fn state_folder(state: Option<&std::ffi::OsStr>, home: Option<&std::ffi::OsStr>) -> Result<std::path::PathBuf, Failure> {
-    let set = |value: Option<&std::ffi::OsStr>| value.map(std::path::PathBuf::from).filter(|path| path.is_absolute());
-    let base = set(state).or_else(|| Some(set(home)?.join(".local/state"))).ok_or_else(|| {
-        Failure::misuse("find a place for the backup: neither XDG_STATE_HOME nor HOME is an absolute path")
-            .hint("use --backup FILE")
-    })?;
-    let folder = base.join("scar-tools");
-    backup::folder(&folder)?;
-    Ok(folder)
 }
 
 fn same_endpoint(a: &str, b: &str) -> bool {
