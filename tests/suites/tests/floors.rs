@@ -34,7 +34,7 @@ const NETWORK: [&str; 13] = [
     "kube",
     "kube-client",
     "k8s-openapi",
-    "oci-client",
+    "tokio-tungstenite",
 ];
 
 /// What a package is built from on this platform, itself included: its normal and build dependencies and theirs.
