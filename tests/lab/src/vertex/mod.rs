@@ -43,6 +43,7 @@ mod jobs;
 mod registries;
 mod registry_routes;
 mod scar;
+mod schema;
 mod swagger;
 
 pub use behaviour::{Behaviour, ContentServer, Masking};

@@ -1,29 +1,30 @@
 //! The public description of the API, held against every request and every answer.
 //!
-//! `reference/scar-migration.swagger.json` is read once; its definitions become the `$defs` of JSON
-//! Schemas. What the guide alone describes (the login and the two jobs) is added here, so that a
-//! path which neither of them knows does not exist. Unknown fields are legal, as in the swagger.
+//! `reference/scar-migration.swagger.json` is read once. What the guide alone describes (the login and the two jobs)
+//! is added here, so that a path which neither of them knows does not exist. Unknown fields are legal, as in the swagger.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::http::Method;
-use jsonschema::Validator;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::schema::Schema;
 
 const SWAGGER: &str = include_str!("../../reference/scar-migration.swagger.json");
 
 /// The operations of the API.
 pub(super) struct Swagger {
     operations: Vec<Operation>,
-    error: Validator,
+    error: Schema,
 }
 
 /// One method of one path.
 pub(super) struct Operation {
     method: Method,
     path: Vec<String>,
-    request: Option<Validator>,
-    answers: BTreeMap<u16, Option<Validator>>,
+    request: Option<Schema>,
+    answers: BTreeMap<u16, Option<Schema>>,
 }
 
 impl Swagger {
@@ -34,12 +35,8 @@ impl Swagger {
     pub(super) fn load() -> Result<Self, String> {
         let mut swagger: Value = serde_json::from_str(SWAGGER).map_err(|e| e.to_string())?;
         add_the_guides_own(&mut swagger);
-        let definitions = to_defs(swagger["definitions"].clone());
-        let schema = |schema: &Value| {
-            let mut whole = to_defs(schema.clone());
-            whole["$defs"] = definitions.clone();
-            jsonschema::options().should_validate_formats(true).build(&whole).map_err(|e| e.to_string())
-        };
+        let definitions = Arc::new(swagger["definitions"].clone());
+        let schema = |rules: &Value| Schema::new(rules, &definitions);
         let mut operations = Vec::new();
         for (path, methods) in swagger["paths"].as_object().into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
@@ -111,38 +108,17 @@ impl Operation {
     }
 }
 
-/// The values of a body stay out of the words: they may be passwords.
-fn judge(schema: &Validator, body: &[u8]) -> Option<String> {
+fn judge(schema: &Schema, body: &[u8]) -> Option<String> {
     let value = match serde_json::from_slice::<Value>(body) {
         Ok(value) => value,
         Err(error) => return Some(format!("no JSON: {error}")),
     };
-    let wrong: Vec<String> = schema.iter_errors(&value).map(|e| format!("{} at '{}'", e.masked(), e.instance_path())).collect();
-    (!wrong.is_empty()).then(|| wrong.join("; "))
+    let faults = schema.faults(&value);
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 fn segments(path: &str) -> Vec<String> {
     path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect()
-}
-
-/// Swagger 2 keeps its schemas under `definitions`, JSON Schema 2020-12 under `$defs`.
-fn to_defs(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .map(|(name, value)| match value {
-                    Value::String(to) if name == "$ref" => {
-                        let to = to.replace("#/definitions/", "#/$defs/");
-                        (name, Value::String(to))
-                    }
-                    other => (name, to_defs(other)),
-                })
-                .collect::<Map<_, _>>(),
-        ),
-        Value::Array(items) => items.into_iter().map(to_defs).collect(),
-        other => other,
-    }
 }
 
 /// The guide's script: the login posts name and password; both jobs are a plain GET.

@@ -1,4 +1,4 @@
-//! `lab`: the rehearsal site in the foreground.
+//! `scar-lab`: the rehearsal site in the foreground.
 //!
 //! It starts the site with its state in DIR, writes DIR/site.env once everything listens, and runs until SIGTERM, SIGINT
 //! or SIGHUP, or until its stdin ends where that is a pipe. Then it takes DIR/site.env away and exits 0.
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 /// A rehearsal site on loopback: registry, VerteX, Kubernetes API, Specman
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "scar-lab", version, about)]
 struct Options {
     /// Where the site keeps its files; DIR/site.env appears when it is up
     #[arg(value_name = "DIR", required_unless_present = "state_of", conflicts_with = "state_of")]
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            println!("lab: error: {cause}");
+            println!("scar-lab: error: {cause}");
             ExitCode::FAILURE
         }
     }
