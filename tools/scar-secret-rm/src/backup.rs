@@ -3,77 +3,103 @@
 use std::path::{Path, PathBuf};
 
 use kube::api::DynamicObject;
-use scar_tool::{Console, Exit, Failure, backup};
+use scar_tool::{Console, Failure, backup};
 use serde_json::Value;
 
 use crate::restore;
-use crate::secret::{BACKUP_OF, Held};
+use crate::secret::{BACKUP_AT, BACKUP_OF, Held};
 
-/// The file that `--backup` names.
+/// The file that the secret is saved in.
 pub(crate) struct Backup {
     file: backup::Backup,
-    /// The secret that an earlier run kept.
-    kept: Option<Value>,
+    server: String,
+    /// The secret that an earlier run saved.
+    first: Option<Value>,
 }
 
 impl Backup {
-    /// Looks at the file and its folder; writes nothing.
+    /// Looks at the file and its folder; writes nothing. With no file named it is one in the state folder for this
+    /// cluster's secret alone, so that the same command finds it again.
     ///
     /// # Errors
     /// Exit 2 if it cannot become a backup of this secret.
-    pub(crate) fn find(path: &Path, namespace: &str, name: &str, console: &Console) -> Result<Self, Failure> {
-        let file = backup::Backup::find(path, console)?;
-        let other = || {
-            let what = format!("it exists and is no backup of secret '{name}' in namespace '{namespace}'");
-            Failure::misuse(format!("keep a backup in '{}': {what}", path.display()))
+    pub(crate) fn find(named: Option<&Path>, of: &Identity<'_>, console: &Console) -> Result<Self, Failure> {
+        let file = match named {
+            Some(path) => backup::Backup::find(path, console)?,
+            None => backup::Backup::in_state_folder(&of.file_name(), console)?,
+        };
+        let other = |cause| {
+            Failure::misuse(format!("keep a backup in '{}': {cause}", file.path().display()))
                 .hint("name another file; an existing one is never overwritten")
         };
-        let kept = file.kept().map(|text| parse(text, namespace, name).ok_or_else(other)).transpose()?;
-        Ok(Self { file, kept })
+        let first = file.kept().map(|text| of.parse(text).map_err(other)).transpose()?;
+        Ok(Self { file, server: of.server.to_owned(), first })
     }
 
-    /// Its absolute path, where there is a file.
-    pub(crate) fn existing(&self) -> Option<String> {
-        self.kept.as_ref().map(|_| self.path())
-    }
-
-    fn path(&self) -> String {
+    /// Its absolute path.
+    pub(crate) fn path(&self) -> String {
         self.file.path().display().to_string()
     }
 
-    /// Makes sure that the disk holds this secret, or an earlier state of the same, and gives the file's path.
+    /// Its path, if an earlier run saved it.
+    pub(crate) fn existing(&self) -> Option<String> {
+        self.first.as_ref().map(|_| self.path())
+    }
+
+    /// Whether it is the backup of another object of that name, which was made before this one.
+    pub(crate) fn is_older(&self, secret: &Held) -> bool {
+        let uid = self.first.as_ref().and_then(|first| first["metadata"]["annotations"][BACKUP_OF].as_str());
+        uid.is_some_and(|uid| !secret.comes_from(uid))
+    }
+
+    /// Makes sure that the disk holds this secret, or an earlier state of it.
     ///
     /// # Errors
-    /// Exit 7 where the file is the backup of another object of that name: the one in the cluster is newer than the
-    /// migration, and is to stay. Exit 1 where the file cannot be written and synced.
-    pub(crate) fn keep(&self, secret: &Held, console: &Console) -> Result<String, Failure> {
-        let manifest = secret.manifest();
-        if let Some(kept) = &self.kept {
-            let uid = kept["metadata"]["annotations"][BACKUP_OF].as_str().unwrap_or_default();
-            if uid != secret.uid() {
-                return Err(Failure::new(
-                    Exit::Mismatch,
-                    format!(
-                        "keep the first backup '{}': it is of the secret with uid {uid}, but the one that is there now has uid {} and was made {}",
-                        self.path(),
-                        secret.uid(),
-                        secret.created()
-                    ),
-                )
-                .hint("the platform made the secret anew after the migration's step was done: it stays; go on with the next step"));
-            }
-            if *kept != manifest {
-                console.warn(format!("'{}' is of an earlier state of this secret and is kept as it is", self.path()));
-            }
-            self.file.sync()?;
-            return Ok(self.path());
+    /// Exit 1 if the file cannot be written and synced.
+    pub(crate) fn save(&self, secret: &Held, console: &Console) -> Result<(), Failure> {
+        let manifest = secret.manifest(&self.server);
+        let Some(first) = &self.first else { return self.file.save(format!("{manifest:#}\n").as_bytes()) };
+        if !restore::same(first, &manifest) {
+            console.warn(format!("'{}' holds an earlier state of this secret and is kept as it is", self.path()));
         }
-        self.file.save(format!("{manifest:#}\n").as_bytes())?;
-        Ok(self.path())
+        self.file.sync()
     }
 }
 
-/// A backup that is to come back.
+/// Which secret a backup must be of.
+pub(crate) struct Identity<'a> {
+    /// The API server's address.
+    pub(crate) server: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Identity<'_> {
+    fn file_name(&self) -> String {
+        let host = self.server.split_once("://").map_or(self.server, |(_, host)| host);
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
+        format!("secret-{host}-{}-{}.json", self.namespace, self.name).chars().map(plain).collect()
+    }
+
+    /// A backup of this secret; else what it is instead.
+    fn parse(&self, text: &[u8]) -> Result<Value, String> {
+        let Self { server, namespace, name } = self;
+        let none = || format!("it is no backup of secret '{name}' in namespace '{namespace}'");
+        let object: Value = serde_json::from_slice(text).map_err(|_| none())?;
+        let metadata = &object["metadata"];
+        let ours = object["kind"] == "Secret" && metadata["name"] == *name && metadata["namespace"] == *namespace;
+        if !ours || !metadata["annotations"][BACKUP_OF].is_string() {
+            return Err(none());
+        }
+        // Two sites have a secret of this name. The backup of one must not keep that of the other from being deleted.
+        match metadata["annotations"][BACKUP_AT].as_str() {
+            Some(other) if other != *server => Err(format!("it is of the cluster '{other}', not of '{server}'")),
+            _ => Ok(object),
+        }
+    }
+}
+
+/// A backup to restore from.
 pub(crate) struct Saved {
     path: PathBuf,
     manifest: Value,
@@ -84,16 +110,14 @@ impl Saved {
     /// Reads a backup of this secret.
     ///
     /// # Errors
-    /// Exit 2 where the file is none.
-    pub(crate) fn read(path: &Path, namespace: &str, name: &str, console: &Console) -> Result<Self, Failure> {
-        let act = format!("read the backup '{}'", path.display());
-        let text = backup::read(path, console)?;
-        let none = || {
-            Failure::misuse(format!("{act}: it is no backup of secret '{name}' in namespace '{namespace}'"))
-                .hint("give the file that --backup named; --namespace and NAME as then")
+    /// Exit 2 if the file is none.
+    pub(crate) fn read(path: &Path, of: &Identity<'_>, console: &Console) -> Result<Self, Failure> {
+        let misused = |cause| {
+            Failure::misuse(format!("read the backup '{}': {cause}", path.display()))
+                .hint("give the file that --backup named; --context, --namespace and NAME as then")
         };
-        let manifest = parse(&text, namespace, name).ok_or_else(none)?;
-        let object = serde_json::from_value(manifest.clone()).map_err(|_| none())?;
+        let manifest = of.parse(&backup::read(path, console)?).map_err(misused)?;
+        let object = serde_json::from_value(manifest.clone()).map_err(|_| misused("it is not whole".to_owned()))?;
         Ok(Self { path: path.to_owned(), manifest, object })
     }
 
@@ -102,21 +126,13 @@ impl Saved {
         self.path.display().to_string()
     }
 
-    /// What goes back.
+    /// The secret to create.
     pub(crate) fn object(&self) -> DynamicObject {
         self.object.clone()
     }
 
     /// Whether a secret holds what this one does.
     pub(crate) fn is(&self, now: &Held) -> bool {
-        restore::same(&self.manifest, &now.manifest())
+        restore::same(&self.manifest, &now.manifest(""))
     }
-}
-
-/// A backup of this secret; `None` for anything else.
-fn parse(text: &[u8], namespace: &str, name: &str) -> Option<Value> {
-    let object: Value = serde_json::from_slice(text).ok()?;
-    let metadata = &object["metadata"];
-    let ours = object["kind"] == "Secret" && metadata["name"] == name && metadata["namespace"] == namespace;
-    (ours && metadata["annotations"][BACKUP_OF].is_string()).then_some(object)
 }

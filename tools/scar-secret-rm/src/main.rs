@@ -15,7 +15,7 @@ use scar_cluster::Opened;
 use scar_record::{Input, Record, Secret};
 use scar_tool::{Console, Failure, signal};
 
-use crate::backup::{Backup, Saved};
+use crate::backup::{Backup, Identity, Saved};
 use crate::options::Options;
 use crate::removal::Removal;
 
@@ -26,9 +26,11 @@ fn main() -> ExitCode {
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let name = options.name()?;
     let opened = Opened::open(&options.cluster, options.route, console)?;
-    let find = |path| Backup::find(path, &options.cluster.namespace, name, console);
-    let backup = options.backup.as_deref().map(find).transpose()?;
-    let undo = options.undo.as_deref().map(|path| Saved::read(path, &options.cluster.namespace, name, console)).transpose()?;
+    let server = opened.server();
+    let secret = Identity { server: &server, namespace: &options.cluster.namespace, name };
+    let is_saved = !options.no_backup && options.undo.is_none();
+    let backup = is_saved.then(|| Backup::find(options.backup.as_deref(), &secret, console)).transpose()?;
+    let undo = options.undo.as_deref().map(|path| Saved::read(path, &secret, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let interrupt = signal::catch();
     let deadline = Instant::now() + options.timeout;

@@ -29,15 +29,19 @@ pub(crate) struct Options {
     #[arg(value_name = "NAME", default_value = GUIDE, value_parser = scar_cluster::name::object)]
     name: String,
 
-    /// Save the secret in FILE (0600) before it is deleted; kubectl apply -f FILE restores it
+    /// Save the secret in FILE (0600) before it is deleted [$XDG_STATE_HOME/scar-tools/secret-...]
     #[arg(long, value_name = "FILE")]
     pub(crate) backup: Option<PathBuf>,
 
-    /// Make the secret anew as FILE, its backup, holds it, where there is none
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["backup", "must_exist"])]
+    /// Save nothing
+    #[arg(long, conflicts_with = "backup")]
+    pub(crate) no_backup: bool,
+
+    /// Restore the secret from FILE, its backup, unless a secret of that name exists
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["backup", "no_backup", "must_exist"])]
     pub(crate) undo: Option<PathBuf>,
 
-    /// Fail with status 3 where the secret does not exist
+    /// Fail with status 3 if the secret does not exist
     #[arg(long)]
     pub(crate) must_exist: bool,
 

@@ -67,27 +67,38 @@ impl Removal {
             self.console.plan(format!("delete nothing: {} is absent", self.what()));
             return Ok(());
         };
-        if let Some(backup) = backup {
-            match backup.existing() {
-                Some(path) => self.console.plan(format!("keep the backup '{path}', if it is of this secret")),
-                None => self.console.plan(format!("save {} in the backup", self.what())),
+        match backup {
+            Some(backup) if backup.is_older(&held) => {
+                self.console.plan(format!("leave {}", self.newer(&held, backup)));
+                return Ok(());
             }
+            Some(backup) => self.console.plan(format!("save {} in '{}'", self.what(), backup.path())),
+            None => {}
         }
         self.console.plan(format!("delete {} (uid {}, made {})", self.what(), held.uid(), held.created()));
         Ok(())
     }
 
-    /// Does it.
+    /// Backs the secret up and deletes it. A secret that is newer than its backup stays: the platform makes it again once
+    /// the pack registry's flag is set, and a second run of the pipe must not delete that one.
     ///
     /// # Errors
-    /// By class: 3 absent where it must exist, 4 no permission, 6 unreachable, 7 replaced or changed, 8 held.
+    /// By class: 3 absent although it must exist, 4 no permission, 6 unreachable, 7 replaced or changed, 8 held.
     pub(crate) async fn run(&self, backup: Option<&Backup>, must_exist: bool) -> Result<Secret, Failure> {
         let Some(held) = self.look().await? else {
             self.absent(must_exist).await?;
             self.console.note(format!("{} is absent: nothing to delete", self.what()));
             return Ok(Secret { backup: backup.and_then(Backup::existing), ..self.result(false, false) });
         };
-        let backup = backup.map(|backup| backup.keep(&held, &self.console)).transpose()?;
+        if let Some(backup) = backup {
+            if backup.is_older(&held) {
+                self.console.note(self.newer(&held, backup));
+                let uid = Some(held.uid().to_owned());
+                return Ok(Secret { uid, backup: Some(backup.path()), ..self.result(true, false) });
+            }
+            backup.save(&held, &self.console)?;
+        }
+        let backup = backup.map(Backup::path);
         let deleted = match held.is_going() {
             true => false,
             false => self.delete(&held).await?,
@@ -97,6 +108,17 @@ impl Removal {
         let done = if deleted { "deleted" } else { "already being deleted by another, and gone now:" };
         self.console.note(format!("{done} {}{saved}", self.what()));
         Ok(Secret { uid: Some(held.uid().to_owned()), backup, ..self.result(true, deleted) })
+    }
+
+    fn newer(&self, held: &Held, backup: &Backup) -> String {
+        format!(
+            "{} stays: it was made after the backup '{path}' (uid {}, {}), by the platform; if it is to go as well, remove '{path}' \
+             and run this step again",
+            self.what(),
+            held.uid(),
+            held.created(),
+            path = backup.path()
+        )
     }
 
     pub(crate) async fn absent(&self, must_exist: bool) -> Result<(), Failure> {
@@ -144,7 +166,9 @@ impl Removal {
                 self.console.verbose(|| format!("{error}; looking what became of it"));
                 tokio::time::sleep(wait.min(self.deadline.saturating_duration_since(Instant::now()))).await;
             }
-            match self.now(held).await? {
+            // What kept the delete from being done says more than what kept the look at it.
+            let now = self.now(held).await.map_err(|_| self.cluster.failure(&format!("delete {}", self.what()), &error))?;
+            match now {
                 Now::Gone | Now::Another(_) if lost => return Ok(true),
                 Now::Gone => return Ok(false),
                 Now::Another(other) => return Err(self.replaced(held, &other)),

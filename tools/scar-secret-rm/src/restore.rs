@@ -1,10 +1,14 @@
-//! The way back: the secret as its backup holds it, made anew where there is none.
+//! The way back: the secret from its backup, unless a secret of that name exists.
 //!
-//! Invariant: a secret that is there is never touched: the platform may have made it.
+//! Invariant: a secret that exists is never touched: the platform may have made it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Api;
 use kube::api::{DynamicObject, PostParams};
+use kube::core::{GroupVersion, GroupVersionKind};
+use kube::discovery::{Scope, pinned_kind};
 use scar_cluster::pause;
 use scar_tool::{Exit, Failure};
 use serde_json::Value;
@@ -13,39 +17,42 @@ use crate::backup::Saved;
 use crate::removal::{Removal, TRIES};
 use crate::secret::Held;
 
-/// What is there of a secret, beside its backup.
-enum Way {
-    /// It is there as it was.
-    There,
-    /// Another one is there, and stays.
+/// When the restored secret is looked at once more: a garbage collector that misses its owner has deleted it by then.
+const LATER: Duration = Duration::from_secs(2);
+
+/// What the cluster holds, compared with the backup.
+enum Now {
+    /// The same content.
+    Restored,
+    /// Another secret, which stays.
     Another(Box<Held>),
-    /// None is there, or one that goes.
-    Back,
+    /// Nothing.
+    Absent,
 }
 
 impl Removal {
-    /// Makes the secret of the backup anew, unless one is there.
+    /// Restores the secret from the backup.
     ///
     /// # Errors
-    /// By class, as removing has them; exit 7 where it reads otherwise than it was written.
+    /// By class, as removing has them; exit 7 if something changes or deletes it again.
     pub(crate) async fn restore(&self, saved: &Saved, dry_run: bool) -> Result<(), Failure> {
         let path = saved.path();
         let mut lost = false;
         for tried in 1.. {
-            match self.way(saved).await? {
-                Way::There if lost => break,
-                Way::There => self.console.note(format!("{} is there, as in its backup", self.what())),
-                Way::Another(now) => self.console.note(format!(
-                    "{} was made anew (uid {}, at {}): that one stays; the old one is in '{path}'",
+            match self.compare(saved).await? {
+                Now::Restored if lost => break,
+                Now::Restored => self.console.note(format!("{} holds what its backup holds", self.what())),
+                Now::Another(now) => self.console.note(format!(
+                    "{} stays: the platform has made it since (uid {}, {}); the old one is in '{path}'",
                     self.what(),
                     now.uid(),
                     now.created()
                 )),
-                Way::Back if dry_run => self.console.plan(format!("make {} anew as '{path}' holds it", self.what())),
-                Way::Back => match self.create(saved).await {
+                Now::Absent if dry_run => self.console.plan(format!("restore {} from '{path}'", self.what())),
+                Now::Absent => match self.create(saved).await {
                     Ok(()) => break,
                     Err(error) => {
-                        // It may have been made all the same, by this request or by another: the next look tells.
+                        // It may exist all the same, from this request or another: the next look decides.
                         let exists = error.status() == Some(409);
                         if (!exists && !error.is_transient()) || tried >= TRIES {
                             return Err(self.cluster.failure(&format!("restore {}", self.what()), &error));
@@ -59,35 +66,70 @@ impl Removal {
             }
             return Ok(());
         }
-        match self.look().await? {
-            Some(now) if saved.is(&now) => self.console.note(format!("{} is as it was, from '{path}'", self.what())),
-            _ => {
-                let cause = format!("restore {}: it reads otherwise than it was written", self.what());
-                return Err(Failure::new(Exit::Mismatch, cause).hint("find out what writes to it, then run this step again"));
-            }
-        }
+        self.check(saved).await?;
+        tokio::time::sleep(LATER).await;
+        self.check(saved).await?;
+        self.console.note(format!("restored {} from '{path}'", self.what()));
         Ok(())
     }
 
-    async fn way(&self, saved: &Saved) -> Result<Way, Failure> {
+    async fn compare(&self, saved: &Saved) -> Result<Now, Failure> {
         Ok(match self.look().await? {
             None => {
                 self.absent(false).await?;
-                Way::Back
+                Now::Absent
             }
             Some(now) if now.is_going() => {
                 self.gone(&now).await?;
-                Way::Back
+                Now::Absent
             }
-            Some(now) if saved.is(&now) => Way::There,
-            Some(now) => Way::Another(Box::new(now)),
+            Some(now) if saved.is(&now) => Now::Restored,
+            Some(now) => Now::Another(Box::new(now)),
         })
     }
 
     async fn create(&self, saved: &Saved) -> Result<(), scar_cluster::Error> {
-        let object: DynamicObject = saved.object();
+        let mut object = saved.object();
+        let mut owners = Vec::new();
+        for owner in object.metadata.owner_references.take().into_iter().flatten() {
+            match self.exists(&owner).await {
+                true => owners.push(owner),
+                false => self.console.warn(format!(
+                    "the owner of {} is not there to be named, or cannot be looked at: {} '{}'; it is restored without this owner, \
+                     since the cluster deletes what only absent objects own",
+                    self.what(),
+                    owner.kind,
+                    owner.name
+                )),
+            }
+        }
+        object.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
         let parameters = PostParams::default();
         self.cluster.once(self.deadline, self.api.create(&parameters, &object)).await.map(|_: DynamicObject| ())
+    }
+
+    /// Whether the very object that a reference names exists.
+    async fn exists(&self, owner: &OwnerReference) -> bool {
+        let Ok(version) = owner.api_version.parse::<GroupVersion>() else { return false };
+        let kind = GroupVersionKind::gvk(&version.group, &version.version, &owner.kind);
+        let client = self.cluster.client();
+        let Ok((resource, about)) = self.cluster.read(self.deadline, || pinned_kind(client, &kind)).await else { return false };
+        let api: Api<DynamicObject> = match about.scope {
+            Scope::Namespaced => Api::namespaced_with(client.clone(), self.cluster.namespace(), &resource),
+            Scope::Cluster => Api::all_with(client.clone(), &resource),
+        };
+        let found = self.cluster.find(self.deadline, || api.get_metadata(&owner.name)).await;
+        found.is_ok_and(|found| found.is_some_and(|found| found.metadata.uid.as_deref() == Some(owner.uid.as_str())))
+    }
+
+    async fn check(&self, saved: &Saved) -> Result<(), Failure> {
+        let now = match self.look().await? {
+            Some(now) if saved.is(&now) => return Ok(()),
+            Some(_) => "holds something else",
+            None => "is gone again",
+        };
+        Err(Failure::new(Exit::Mismatch, format!("restore {}: it was written, and now it {now}", self.what()))
+            .hint("find out what writes to it or deletes it, then run this step again"))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Query, Request, State};
@@ -18,6 +19,8 @@ use super::{Cluster, access, discovery, forward, logs, protobuf, table, watch_st
 use crate::server::{PeerCertificates, unexpected, unscripted};
 
 const LARGEST_BODY: usize = 3 << 20;
+/// How long the garbage collector takes to find an object whose owners do not exist.
+const COLLECTED: Duration = Duration::from_millis(500);
 
 /// Every path of the API server.
 pub(super) async fn serve(State(cluster): State<Arc<Cluster>>, request: Request) -> Response<Body> {
@@ -100,6 +103,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
         let access = cluster.lock().access.clone();
         return Ok(answer(201, &access::review(&access, &user, target.resource, &sent)));
     }
+    let sent_name = sent["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let mut state = cluster.lock();
     let answer = match verb {
         "create" => write::create(&mut state, &target, &query, sent),
@@ -107,6 +111,13 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
         "patch" => write::patch(&mut state, &target, &query, content_type, sent),
         _ => write::delete(&mut state, &target, &query, &sent),
     };
+    if verb == "create" && write::is_garbage(&state, &target, &sent_name) {
+        let (cluster, plural, namespace) = (cluster.clone(), target.resource.plural, target.namespace.to_string());
+        tokio::spawn(async move {
+            tokio::time::sleep(COLLECTED).await;
+            cluster.remove(plural, &namespace, &sent_name);
+        });
+    }
     drop(state);
     cluster.notify();
     answer

@@ -12,7 +12,7 @@ use super::State;
 use super::objects::now;
 use super::patch::{self, Kind};
 use super::pods;
-use super::resource::{Resource, Target};
+use super::resource::{RESOURCES, Resource, Target};
 use super::status::{Refusal, answer, bad_request, conflict, deleted, exists, failure, invalid, not_found};
 
 type Answer = Result<Response<Body>, Refusal>;
@@ -58,6 +58,20 @@ pub(super) fn create(state: &mut State, target: &Target<'_>, query: &HashMap<Str
     let stored = state.objects.put(resource, &target.namespace, &name, object);
     pods::reconcile(state);
     Ok(answer(201, &stored))
+}
+
+/// Whether an object has owners and none of them exists: the garbage collector then deletes it, within a second
+/// (kubernetes pkg/controller/garbagecollector/garbagecollector.go, attemptToDeleteItem).
+pub(super) fn is_garbage(state: &State, target: &Target<'_>, name: &str) -> bool {
+    let Some(object) = state.objects.get(target.resource.plural, &target.namespace, name) else { return false };
+    let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let exists = |owner: &Value| {
+        RESOURCES.iter().any(|resource| {
+            let all = state.objects.list(resource.plural, if resource.namespaced { &target.namespace } else { "" });
+            owner["kind"] == resource.kind && all.into_iter().any(|object| object["metadata"]["uid"] == owner["uid"])
+        })
+    };
+    !owners.is_empty() && !owners.iter().any(exists)
 }
 
 /// `PUT` on an object.

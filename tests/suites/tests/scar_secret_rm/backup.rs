@@ -1,13 +1,15 @@
 //! The backup that comes before the deletion, and what never shows.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use scar_kit::{peer, program};
+use scar_kit::{Signal, peer, program};
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_suites::new_record;
 use serde_json::{Value, json};
 
-use crate::{CANARY, NAME, NAMESPACE, PATH, is_there, seed, site, tool, uid};
+use crate::{BACKUP, CANARY, NAME, NAMESPACE, PATH, is_there, seed, site, tool, uid};
 
 #[test]
 fn s10_nothing_that_the_secret_holds_shows_at_any_verbosity() {
@@ -52,30 +54,90 @@ fn a_backup_is_written_first_and_kubectl_restores_it() {
 }
 
 #[test]
-fn the_first_backup_is_kept_and_a_newer_secret_stays() {
+fn the_first_backup_is_kept_and_told_of() {
     let site = site();
-    let first = uid(&site);
     // The delete fails for good: the backup is there, the secret too.
     site.server.faults().on(Match::delete(PATH), Times::First(1), Action::Answer(Answer::status(403)));
     tool(&site).args(["--backup", "b.json"]).run().exits(4);
     let file = site.folder().join("b.json");
     let kept = std::fs::read(&file).unwrap();
-    site.cluster.edit("secrets", NAMESPACE, NAME, |secret| secret["metadata"]["labels"] = json!({"later": "1"}));
+    let data = json!({"password": "bGF0ZXI="});
+    site.cluster.edit("secrets", NAMESPACE, NAME, |secret| secret["data"] = data);
     let outcome = tool(&site).args(["--backup", "b.json"]).run();
-    outcome.succeeds().says("warning: 'FOLDER/b.json' is of an earlier state of this secret and is kept as it is\n");
+    outcome.succeeds().says("warning: 'FOLDER/b.json' holds an earlier state of this secret and is kept as it is\n");
     assert_eq!(std::fs::read(&file).unwrap(), kept);
-    // Absent, and the backup from before is still told.
     assert_eq!(tool(&site).args(["--backup", "b.json"]).run().succeeds().json()["secret"]["backup"], "FOLDER/b.json");
-    let second = seed(&site);
-    site.server.log().clear();
-    let outcome = tool(&site).args(["--backup", "b.json"]).run();
-    outcome.exits(7).writes_nothing();
-    outcome.says(&format!("error: keep the first backup 'FOLDER/b.json': it is of the secret with uid {first}, but the one that is there now has uid {second}"));
-    outcome.says(
-        "hint: the platform made the secret anew after the migration's step was done: it stays; go on with the next step\n",
-    );
-    assert_eq!(site.server.log().count(&Match::delete("/**")), 0);
-    assert_eq!((uid(&site), std::fs::read(&file).unwrap()), (second, kept));
+}
+
+/// The platform makes the secret again once the flag is set. A second run of the pipe leaves that one.
+#[test]
+fn s11_a_secret_that_is_newer_than_the_backup_stays() {
+    for arguments in [&[][..], &["--backup", "b.json"]] {
+        let site = site();
+        let backup = if arguments.is_empty() { BACKUP } else { "FOLDER/b.json" };
+        let file = PathBuf::from(
+            backup.replace("FOLDER", site.folder().to_str().unwrap()).replace("HOST", &site.server.url()[8..].replace(':', "_")),
+        );
+        assert_eq!(tool(&site).args(arguments).run().succeeds().json()["secret"]["backup"], backup);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+        let kept = std::fs::read(&file).unwrap();
+        let second = seed(&site);
+        site.server.log().clear();
+        for dry in [true, false] {
+            let outcome = tool(&site).args(arguments).args(dry.then_some("--dry-run")).run();
+            outcome.succeeds().says(&format!("it was made after the backup '{backup}' (uid {second}, "));
+            outcome.says(&format!("if it is to go as well, remove '{backup}' and run this step again\n"));
+            if !dry {
+                let expected = json!({"namespace": NAMESPACE, "name": NAME, "found": true, "deleted": false, "uid": second, "backup": backup});
+                assert_eq!(outcome.json()["secret"], expected);
+            }
+        }
+        assert_eq!(site.server.log().count(&Match::delete("/**")), 0);
+        assert_eq!((uid(&site), std::fs::read(&file).unwrap()), (second, kept));
+        std::fs::remove_file(&file).unwrap();
+        tool(&site).args(arguments).run().succeeds();
+        assert!(!is_there(&site));
+    }
+}
+
+#[test]
+fn s11_a_run_that_was_killed_between_backup_and_delete_is_run_again() {
+    let site = site();
+    site.server.faults().on(Match::delete(PATH), Times::First(1), Action::Stall);
+    let running = tool(&site).start();
+    assert!(site.server.log().wait(Duration::from_secs(20), |all| all.iter().any(|r| r.method == "DELETE")));
+    running.signal(Signal::KILL);
+    running.wait().exits(137);
+    assert!(is_there(&site));
+    assert_eq!(tool(&site).run().succeeds().json()["secret"]["deleted"], true);
+    assert!(!is_there(&site));
+}
+
+#[test]
+fn a_dry_run_makes_no_folder_and_no_backup_is_made_on_request() {
+    let site = site();
+    tool(&site)
+        .arg("--dry-run")
+        .run()
+        .succeeds()
+        .says(&format!("would save secret '{NAME}' in namespace '{NAMESPACE}' in '{BACKUP}'\n"));
+    let outcome = tool(&site).arg("--no-backup").run();
+    assert_eq!(outcome.succeeds().json()["secret"].get("backup"), None);
+    assert!(!site.folder().join(".local").exists());
+    tool(&site).env("HOME", "").run().exits(2).says("neither XDG_STATE_HOME nor HOME is an absolute path");
+}
+
+/// The secrets of two sites have the same name: the backup of one says nothing about the other.
+#[test]
+fn the_backup_of_another_cluster_is_refused() {
+    let (site, other) = (site(), site());
+    let backup = site.folder().join("b.json");
+    tool(&site).arg("--backup").arg(&backup).run().succeeds();
+    for option in ["--backup", "--undo"] {
+        let outcome = tool(&other).arg(option).arg(&backup).run();
+        outcome.exits(2).says(&format!("it is of the cluster '{}', not of 'SERVER'", site.server.url()));
+    }
+    assert_eq!(other.server.log().connections(), 0);
 }
 
 #[test]
@@ -85,7 +147,7 @@ fn a_file_that_is_no_backup_is_never_overwritten() {
     std::fs::create_dir(site.folder().join("folder")).unwrap();
     symlink("elsewhere", site.folder().join("link")).unwrap();
     for (path, says) in [
-        ("notes", "it exists and is no backup of secret 'spectro-manifest-registry-secrets'"),
+        ("notes", "it is no backup of secret 'spectro-manifest-registry-secrets'"),
         ("folder", "it is no regular file"),
         ("link", "it is a symbolic link"),
         ("none/b.json", "its folder is not there"),

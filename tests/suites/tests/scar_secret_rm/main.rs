@@ -14,6 +14,7 @@ use scar_suites::{KubeSite, new_record};
 pub(crate) const NAME: &str = "spectro-manifest-registry-secrets";
 pub(crate) const NAMESPACE: &str = "hubble-system";
 pub(crate) const PATH: &str = "/api/v1/namespaces/hubble-system/secrets/spectro-manifest-registry-secrets";
+pub(crate) const BACKUP: &str = "FOLDER/.local/state/scar-tools/secret-HOST-hubble-system-spectro-manifest-registry-secrets.json";
 pub(crate) const CANARY: &str = "canary-of-the-secret";
 
 /// A cluster with the secret.
@@ -40,7 +41,8 @@ pub(crate) fn is_there(site: &KubeSite) -> bool {
 }
 
 pub(crate) fn tool(site: &KubeSite) -> Run {
-    site.tool("scar-secret-rm").record(&new_record())
+    let host = site.server.url().replace("https://", "").replace(':', "_");
+    site.tool("scar-secret-rm").home(site.folder()).record(&new_record()).called(host, "HOST")
 }
 
 pub(crate) fn requests(site: &KubeSite) -> Vec<String> {

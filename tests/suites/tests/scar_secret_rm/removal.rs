@@ -8,15 +8,16 @@ use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_suites::KubeSite;
 use serde_json::json;
 
-use crate::{NAME, NAMESPACE, PATH, is_there, requests, seed, site, tool, uid};
+use crate::{BACKUP, NAME, NAMESPACE, PATH, is_there, requests, seed, site, tool, uid};
 
 #[test]
 fn deletes_what_it_read_and_looks_again() {
     let site = site();
     let uid = uid(&site);
     let outcome = tool(&site).run();
-    outcome.succeeds().tells("scar-secret-rm: deleted secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system'\n");
-    let expected = json!({"namespace": NAMESPACE, "name": NAME, "found": true, "deleted": true, "uid": uid});
+    let what = "secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system'";
+    outcome.succeeds().tells(&format!("scar-secret-rm: deleted {what}; its backup is '{BACKUP}'\n"));
+    let expected = json!({"namespace": NAMESPACE, "name": NAME, "found": true, "deleted": true, "uid": uid, "backup": BACKUP});
     assert_eq!(outcome.json(), json!({"record": "scar-tools/1", "secret": expected}));
     assert!(!is_there(&site));
     assert_eq!(requests(&site), ["GET SECRET -> 200", "DELETE SECRET? -> 200", "GET SECRET -> 404"]);
@@ -215,7 +216,7 @@ fn a_dry_run_reads_and_says() {
     let uid = uid(&site);
     let outcome = tool(&site).args(["--dry-run", "--backup", "b.json"]).run();
     assert_eq!(outcome.succeeds().json(), json!({"record": "scar-tools/1", "dry_run": true}));
-    outcome.says("would save secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system' in the backup\n");
+    outcome.says("would save secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system' in 'FOLDER/b.json'\n");
     outcome
         .says(&format!("would delete secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system' (uid {uid}, made "));
     assert!(is_there(&site) && !site.folder().join("b.json").exists());
@@ -244,4 +245,18 @@ fn s7_a_delete_that_was_put_off_is_not_taken_for_one_that_was_done() {
     let after = seed(&site);
     running.wait().exits(7).writes_nothing().says("it was replaced after it was read");
     assert_eq!((put_off.hits(), uid(&site)), (1, after));
+}
+
+/// A webhook that denies the delete, or that the API server waits for in vain, is what keeps the secret: it is named, not
+/// the look for which no time was left.
+#[test]
+fn q54_what_is_said_last_is_what_kept_the_delete_from_being_done() {
+    let site = site();
+    let words = "Internal error occurred: failed calling webhook \"keep.policy.example\": context deadline exceeded";
+    let status = json!({"kind": "Status", "status": "Failure", "reason": "InternalError", "message": words, "code": 500});
+    site.server.faults().on(Match::delete(PATH), Times::Always, Action::Answer(Answer::json(500, &status)));
+    site.server.faults().on(Match::get(PATH), Times::Nth(2), Action::Delay(Duration::from_secs(5)));
+    let outcome = tool(&site).args(["--timeout", "2s"]).run();
+    outcome.exits(6).writes_nothing().says("failed calling webhook \"keep.policy.example\"").never_says("no answer within");
+    assert!(is_there(&site));
 }

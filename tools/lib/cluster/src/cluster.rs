@@ -49,7 +49,7 @@ impl Cluster {
 
     /// The API server's address.
     pub fn server(&self) -> String {
-        self.sender.server.to_string().trim_end_matches('/').to_owned()
+        self.sender.address()
     }
 
     /// The address of the proxy through which it is reached; `None` where it is reached directly.

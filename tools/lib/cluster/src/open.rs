@@ -113,6 +113,11 @@ impl Opened {
         Ok(Self { sender, namespace: options.namespace.clone() })
     }
 
+    /// The API server's address.
+    pub fn server(&self) -> String {
+        self.sender.address()
+    }
+
     /// Makes the client; still nothing is sent. Call it inside a runtime.
     pub fn client(self) -> Cluster {
         let sender = Arc::new(self.sender);

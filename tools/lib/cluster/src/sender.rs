@@ -80,6 +80,11 @@ impl TrustSource {
 }
 
 impl Sender {
+    /// The API server's address, as a person writes it.
+    pub(crate) fn address(&self) -> String {
+        self.server.to_string().trim_end_matches('/').to_owned()
+    }
+
     /// The HTTP client; made anew where a plugin gave another certificate.
     pub(crate) fn http(&self, issued: Option<&Identity>) -> Result<Http, Failure> {
         let mut kept = self.http.lock().unwrap_or_else(PoisonError::into_inner);
