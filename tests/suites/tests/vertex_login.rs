@@ -345,3 +345,66 @@ fn a_terminal_sees_no_token() {
     assert!(outcome.screen().contains("(not shown on a terminal)"), "{}", outcome.screen());
     assert!(!outcome.screen().contains("eyJ"));
 }
+
+/// Chain loading: what follows COMMAND is COMMAND's, and it ends as COMMAND ends.
+#[test]
+fn a_command_gets_the_record_with_the_session_and_its_own_options() {
+    let site = Site::start();
+    let password = Private::new(PASSWORD);
+    let script = r#"printf '%s\n' "$@" >&2; cat; exit 7"#;
+    let record = json!({"record": "scar-tools/1", "zeta": "z".repeat(300_000)});
+    let outcome = login(&site, &password)
+        .args(["--timeout", "30s", "sh", "-c", script, "sh", "-u", "robot", "--password-file", "none", "--help"])
+        .record(&record)
+        .run();
+    outcome.exits(7).says("vertex-login: logged in to '[VERTEX]'").says("\n-u\nrobot\n--password-file\nnone\n--help\n");
+    let mut out = outcome.json();
+    let session = out.as_object_mut().unwrap().remove("session").unwrap();
+    assert_eq!((out, session["endpoint"].as_str()), (record, Some("[VERTEX]")));
+}
+
+/// With the session in no argument and no variable, which the kit looks at in every run; and in no file.
+#[test]
+fn a_command_takes_the_place_of_vertex_login() {
+    let site = Site::start();
+    let password = Private::new(PASSWORD);
+    let command = |script: &str| login(&site, &password).args(["sh", "-c", script]);
+    command("kill -KILL $$").run().exits(137);
+    command("readlink /proc/self/fd/0 >&2").run().succeeds().says("\npipe:[");
+    let mut running = command("trap 'exit 9' TERM; echo ready: $$ >&2; while :; do sleep 0.05; done").start();
+    running.until(&format!("ready: {}\n", running.pid()));
+    running.signal(Signal::TERM);
+    running.wait().exits(9);
+    // No reader, and the shell is told so as by the first stage of any pipe.
+    bash(&format!(
+        "vertex-login {} --password-file {} yes | true; echo ${{PIPESTATUS[0]}}",
+        site.url(),
+        password.path().display()
+    ))
+    .run()
+    .prints("141\n");
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_found_before_the_login() {
+    let site = Site::start();
+    let password = Private::new(PASSWORD);
+    for (command, status, cause) in [("no-such-program", 127, "no such program"), ("./plain", 126, "permission denied")] {
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("plain"), "#!/bin/sh\n").unwrap();
+        let outcome = login(&site, &password).folder(folder.path()).args([command, "-x"]).run();
+        outcome.exits(status).writes_nothing().says(&format!("vertex-login: error: run '{command}': {cause}\n"));
+    }
+    login(&site, &password).arg("cat").stdout_closed().run().exits(1).says("standard output is closed");
+    assert_eq!(site.server.log().connections(), 0);
+}
+
+#[test]
+fn a_dry_run_runs_the_command_without_a_session() {
+    let site = Site::start();
+    let password = Private::new(PASSWORD);
+    let outcome = login(&site, &password).args(["--dry-run", "cat"]).run();
+    outcome.succeeds().says("vertex-login: would log in to ");
+    assert_eq!(outcome.json(), json!({"record": "scar-tools/1", "dry_run": true}));
+    assert_eq!(site.server.log().connections(), 0);
+}

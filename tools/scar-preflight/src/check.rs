@@ -45,7 +45,7 @@ fn way_out(exit: Exit) -> &'static str {
         Exit::Unsafe => "use https:// and a server that is trusted",
         Exit::Mismatch => "see whether the setting names the right server, and whether a proxy answers in its place",
         Exit::Unreachable | Exit::TimedOut => "check address, route and firewall (HTTPS_PROXY, NO_PROXY), or try again",
-        Exit::Failed | Exit::Interrupted | Exit::Terminated => "mend what it says",
+        Exit::Failed | Exit::NotRun | Exit::NotFound | Exit::Interrupted | Exit::Terminated => "correct what it says",
     }
 }
 

@@ -1,6 +1,7 @@
-//! vertex-login: a session of the VerteX System API, from a password or from a token of the browser (guide steps 10
-//! and 11).
+//! vertex-login: a session of the VerteX System API, from a password or from a token of the browser, for the next stage of a
+//! pipe or for one program (guide steps 6 and 12).
 
+mod command;
 mod options;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let mut record = Record::read(&options.common, plan.input)?;
     if record.is_dry_run() {
         console.plan(plan.as_text());
-        return record.write(console);
+        return plan.pass_on(&record, console);
     }
     let session = match &plan.way {
         Way::Token(given) => {
@@ -44,7 +45,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         None => console.note(format!("logged in to '{}'", plan.origin)),
     }
     record.set(&session);
-    record.write(console)
+    plan.pass_on(&record, console)
 }
 
 /// The session that the stages after this one use without an option.

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use scar_http::{Login, LoginOptions, Origin, secret_file};
-use scar_record::Input;
+use scar_record::{Input, Record};
 use scar_tool::{Common, Console, Failure};
 use scar_trust::{RouteOptions, TlsOptions};
 use scar_vertex::ApiOptions;
 use secrecy::SecretString;
+
+use crate::command::Command;
 
 /// The command line.
 #[derive(clap::Parser, Debug)]
@@ -21,7 +23,8 @@ use secrecy::SecretString;
     version,
     about = "log in to the VerteX System API",
     after_help = "Examples:
-  vertex-login https://vertex.example | pack-registry-set --name harbor
+  vertex-login https://vertex.example pack-registry-set --name harbor \\
+    -u robot --password-file harbor.password
   vertex-login https://vertex.example --ca-file vertex.pem \\
     --password-file vertex.password | scar-get
   vertex-login https://vertex.example --token-file token <push.json |
@@ -31,6 +34,10 @@ pub(crate) struct Options {
     /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]
     #[arg(value_name = "ENDPOINT")]
     endpoint: Option<String>,
+
+    /// Program to run with the session, and its arguments; else the record goes to standard output
+    #[arg(value_name = "COMMAND [ARG]", trailing_var_arg = true)]
+    command: Vec<OsString>,
 
     /// Take the token in FILE, copied from a browser that is logged in (MFA, single sign-on)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_file", "password_stdin"])]
@@ -68,6 +75,7 @@ pub(crate) struct Plan {
     pub(crate) origin: Origin,
     pub(crate) way: Way,
     pub(crate) input: Input,
+    command: Option<Command>,
 }
 
 /// How to come by a session.
@@ -99,7 +107,7 @@ impl Options {
             None => self.password(console)?,
         };
         let input = if self.login.password_stdin { Input::New } else { Input::Stdin };
-        Ok(Plan { origin, way, input })
+        Ok(Plan { origin, way, input, command: Command::find(&self.command)? })
     }
 
     fn password(&self, console: &Console) -> Result<Way, Failure> {
@@ -116,6 +124,14 @@ impl Options {
 }
 
 impl Plan {
+    /// Hands the record to COMMAND, which takes this process's place; without one, to standard output.
+    pub(crate) fn pass_on(&self, record: &Record, console: &Console) -> Result<(), Failure> {
+        match &self.command {
+            Some(command) => command.run(record),
+            None => record.write(console),
+        }
+    }
+
     /// The plan in a line, for `--dry-run`.
     pub(crate) fn as_text(&self) -> String {
         match &self.way {

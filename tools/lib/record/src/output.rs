@@ -1,5 +1,7 @@
 //! Writing the record: once, at the end, after success.
 
+use std::io::{PipeReader, Write};
+
 use scar_tool::{Console, Failure, Stdout};
 
 use crate::{Record, Section, Session};
@@ -27,6 +29,24 @@ impl Record {
                 failure.hint("what this step did is done, only its record is lost; run it again, it finds its work in place")
             }
         })
+    }
+
+    /// The record in a pipe, for a program that takes this process's place: nothing reads while it is written, so that the
+    /// pipe must hold all of it.
+    ///
+    /// # Errors
+    /// Exit 1 if the system gives no pipe of that size (pipe(7): 1 MiB without privileges).
+    pub fn in_pipe(&self) -> Result<PipeReader, Failure> {
+        let line = self.to_line(false);
+        let fill = || -> std::io::Result<PipeReader> {
+            let (reader, mut writer) = std::io::pipe()?;
+            if rustix::pipe::fcntl_getpipe_size(&writer)? < line.len() {
+                rustix::pipe::fcntl_setpipe_size(&writer, line.len())?;
+            }
+            writer.write_all(line.as_bytes())?;
+            Ok(reader)
+        };
+        fill().map_err(|error| Failure::io(format!("pass on a record of {} bytes through a pipe", line.len()), &error))
     }
 
     /// The record as one line of JSON.

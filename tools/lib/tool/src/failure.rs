@@ -21,6 +21,10 @@ pub enum Exit {
     Mismatch = 7,
     /// 8: the other side is healthy but did not reach the state in time, or fell silent.
     TimedOut = 8,
+    /// 126: the program to run cannot be run, as env(1) ends then.
+    NotRun = 126,
+    /// 127: there is no such program, as env(1) ends then.
+    NotFound = 127,
     /// 130: ended by SIGINT.
     Interrupted = 130,
     /// 143: ended by SIGTERM.
