@@ -8,11 +8,12 @@ use scar_kit::{TOOLS, workspace};
 use scar_suites::crates::metadata;
 
 /// Our crates from the ground up; each may use what stands before its floor. The tools and [`BESIDE`] are the top floor.
-const FLOORS: [&[&str]; 6] = [
+const FLOORS: [&[&str]; 7] = [
     &["scar-tool"],
     &["scar-record"],
     &["scar-trust"],
-    &["scar-http", "scar-cluster"],
+    &["scar-http"],
+    &["scar-cluster"],
     &["scar-vertex", "scar-registry"],
     &TOOLS,
 ];

@@ -418,7 +418,7 @@ fn its_time_is_bounded_and_so_are_its_tries() {
     let site = Migrated::new(1);
     site.fault(0, "/image.bin", Times::Always, Action::Stall);
     let outcome = site.run().args(["--timeout", "2s"]).run();
-    outcome.exits(8).writes_nothing().says("error: compare with Specman: time is over after 3 of 4 files\n");
+    outcome.exits(8).writes_nothing().says("time is over after 3 of 4 files\n");
     assert!(outcome.took() < Duration::from_secs(7), "{outcome}");
     let outcome = site.run().args(["--port", "81", "--retries", "0"]).run();
     outcome.exits(6).writes_nothing().says("connect: connection refused");

@@ -307,7 +307,7 @@ fn a_silent_server_ends_in_time() {
     let password = Private::new(PASSWORD);
     site.fault(Match::post(LOGIN), Times::Always, Action::Stall);
     let outcome = login(&site, &password).args(["--timeout", "2s"]).run();
-    outcome.exits(6).writes_nothing().says("no answer in time");
+    outcome.exits(8).writes_nothing().says("not done within 2 s; no answer yet to POST [VERTEX]/v1/auth/syslogin");
     assert!(outcome.took() < Duration::from_secs(7));
 }
 

@@ -1,7 +1,5 @@
 //! The step itself: region and credentials from the AWS configuration, then one call to ECR.
 
-use std::time::{Duration, Instant};
-
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
@@ -21,55 +19,28 @@ use crate::refusal::{Said, chain, of_credentials, refused, unsent};
 use crate::target::Target;
 use crate::token::{Entry, choose, left, password};
 
-/// The time that is left to the whole step.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
-    begun: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    /// So long from now.
-    pub(crate) fn after(limit: Duration) -> Self {
-        Self { begun: Instant::now(), limit }
-    }
-
-    async fn bound<F: Future>(self, act: &str, work: F) -> Result<F::Output, Failure> {
-        let at = tokio::time::Instant::from_std(self.begun + self.limit);
-        tokio::time::timeout_at(at, work).await.map_err(|_| {
-            Failure::new(Exit::Unreachable, format!("{act}: no end within {:?} (--timeout)", self.limit))
-                .hint("check route, firewall and proxy (HTTPS_PROXY, NO_PROXY); it is safe to run this step again")
-        })
-    }
-}
-
 /// Asks for the registry's password.
 ///
 /// # Errors
 /// By class: exit 2 without a region, 4 for credentials, 5 for trust, 6 for the network, 7 for an answer that is none.
-pub(crate) async fn password_of(
-    target: &Target,
-    trust: &Trust,
-    deadline: Deadline,
-    console: &Console,
-) -> Result<SecretString, Failure> {
+pub(crate) async fn password_of(target: &Target, trust: &Trust, console: &Console) -> Result<SecretString, Failure> {
     let http = SdkHttp::for_credentials(trust, console)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
     if let Some(region) = &target.region {
         loader = loader.region(Region::new(region.clone()));
     }
-    let sdk = deadline.bound("read the AWS configuration", loader.load()).await?;
+    let sdk = loader.load().await;
     let Some(region) = sdk.region().map(ToString::to_string) else {
         return Err(Failure::misuse("find the registry's region: neither HOST nor the AWS configuration names one")
             .hint("give HOST or --region, or set ECR_PACK_REGISTRY_REGION or AWS_REGION"));
     };
-    let credentials = credentials(&sdk, &http, deadline, console).await?;
+    let credentials = credentials(&sdk, &http, console).await?;
     let act = format!("get a token for {}", target.named(&region));
     let http = SdkHttp::for_ecr(trust, console)?;
     let client = client(&sdk, target, &credentials, &http);
     #[allow(deprecated)] // Without it the answer would name the credentials' own registry, not the one that is asked for.
     let request = client.get_authorization_token().set_registry_ids(target.account.clone().map(|account| vec![account]));
-    let answer = deadline.bound(&act, request.send()).await?;
+    let answer = request.send().await;
     let answer = answer.map_err(|error| no_token(&act, &region, &error, &http))?;
     let mismatch = |cause: &str| {
         Failure::new(Exit::Mismatch, format!("{act}: {cause}"))
@@ -83,10 +54,10 @@ pub(crate) async fn password_of(
     Ok(password)
 }
 
-async fn credentials(sdk: &SdkConfig, http: &SdkHttp, deadline: Deadline, console: &Console) -> Result<Credentials, Failure> {
+async fn credentials(sdk: &SdkConfig, http: &SdkHttp, console: &Console) -> Result<Credentials, Failure> {
     let act = "load AWS credentials";
     let Some(provider) = sdk.credentials_provider() else { return Err(nothing_found(act)) };
-    let found = deadline.bound(act, provider.provide_credentials()).await?;
+    let found = provider.provide_credentials().await;
     let credentials = found.map_err(|error| no_credentials(act, &error, &http.seen()))?;
     // On a wrong signature AWS quotes the request.
     never_show(credentials.secret_access_key());

@@ -13,7 +13,7 @@ mod token;
 use std::process::ExitCode;
 
 use options::{Environment, Options};
-use scar_tool::{Console, Failure, Stdout};
+use scar_tool::{Console, Deadline, Failure, Stdout};
 use scar_trust::Trust;
 use secrecy::ExposeSecret;
 use target::Target;
@@ -39,11 +39,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     } else if stdout.is_readable_by_others() {
         console.warn("standard output is a file that others can read: the password will stand in it");
     }
-    let deadline = ask::Deadline::after(options.timeout);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::io("start", &error))?;
-    let password = runtime.block_on(ask::password_of(&target, &trust, deadline, console));
-    // A name that is still being resolved must not hold up the end.
-    runtime.shutdown_background();
-    stdout.write(format!("{}\n", password?.expose_secret()).as_bytes())
+    let deadline = Deadline::after(options.timeout);
+    let password = scar_http::run(deadline, console, "get a token of ECR", ask::password_of(&target, &trust, console))?;
+    stdout.write(format!("{}\n", password.expose_secret()).as_bytes())
 }

@@ -22,7 +22,7 @@ mod whole;
 use scar_http::Origin;
 use scar_record::{Artifact, Record};
 use scar_registry::{Reference, Registry, login};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use scar_trust::Trust;
 
 use kept::Backup;
@@ -44,7 +44,6 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let places = options.places();
     let given = options.login.open(console)?;
     let file = Named::open(options.file.as_deref())?;
-    let terms = options.terms(&places);
     if let Some(directory) = &options.oci_layout {
         layout::vacant(directory)?;
     }
@@ -64,7 +63,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         None => Reference::parse(&record.need::<Artifact>()?.reference, None)?,
     };
     let (origin, trust) = early.map_or_else(|| way(&reference), Ok)?;
-    let step = Step { reference, recorded, title, created, layout: options.oci_layout.clone(), backup, timeout: options.timeout };
+    let step = Step { reference, recorded, title, created, layout: options.oci_layout.clone(), backup };
     let dry_run = record.is_dry_run();
     let nothing_to_read = undo.is_some() || (options.adopt && options.file.is_none());
     // What is not a push needs the digest first.
@@ -72,6 +71,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let supply = if nothing_to_read { Supply::Nothing } else { file.source(&record, ahead, console)? };
     let target = || -> Result<Target, Failure> {
         let login = login::find(options.login.username.as_deref(), &given, &step.reference, &origin, &places, console)?;
+        // The time begins once nobody has to be asked for a password any more.
+        let deadline = options.timeout.map_or_else(Deadline::never, Deadline::after);
+        let terms = options.terms(&places, deadline);
         let registry = Registry::new(origin.clone(), &step.reference, login, trust, terms, console)?;
         Ok(Target::new(registry, options.stall_timeout, options.chunk_size))
     };

@@ -4,11 +4,11 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scar_http::{LoginOptions, Retry};
 use scar_record::{Input, Time};
-use scar_tool::{Common, Console, Failure};
+use scar_tool::{Common, Console, Deadline, Failure};
 use scar_trust::{RouteOptions, TlsOptions};
 
 use crate::kept::Kept;
@@ -181,10 +181,8 @@ impl Options {
         }
     }
 
-    /// What the user allows, from now on.
-    pub(crate) fn terms(&self, places: &Places) -> Terms {
-        let never = Duration::from_secs(10 * 365 * 24 * 3600);
-        let deadline = Instant::now() + self.timeout.unwrap_or(never);
+    /// What the user allows.
+    pub(crate) fn terms(&self, places: &Places, deadline: Deadline) -> Terms {
         Terms {
             scope: Scope::Push,
             trust_realm: self.trust_realm.clone(),

@@ -1,10 +1,9 @@
 //! The step with a clock and a signal around it: push, adopt, or a layout.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use scar_record::{Archive, Artifact, Record, Time};
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Failure};
 
 use crate::kept::{Backup, Kept};
 use crate::manifest::Layer;
@@ -30,8 +29,6 @@ pub(crate) struct Step {
     pub(crate) layout: Option<PathBuf>,
     /// Where what the tag holds is kept.
     pub(crate) backup: Option<Backup>,
-    /// The time for all of it.
-    pub(crate) timeout: Option<Duration>,
 }
 
 impl Step {
@@ -109,34 +106,16 @@ impl Step {
     }
 
     /// Runs `work` with the registry, bounded by the user's time and by a signal; an upload that is open is cancelled.
-    fn run<T>(&self, mut target: Target, work: impl AsyncFnOnce(&Target) -> Result<T, Fault>) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::io("start the network runtime", &error))?;
-        let interrupt = scar_tool::signal::catch();
-        runtime.block_on(async {
-            let result = match interrupt.race(self.timed(target.registry.connect())).await {
-                Ok(Ok(Ok(()))) => interrupt.race(self.timed(work(&target))).await,
-                Ok(Ok(Err(fault))) => Ok(Ok(Err(fault))),
-                Ok(Err(failure)) | Err(failure) => Err(failure),
+    fn run<T>(&self, target: Target, work: impl AsyncFnOnce(&Target) -> Result<T, Fault>) -> Result<T, Failure> {
+        let (deadline, console) = (target.registry.terms.retry.deadline, target.registry.console.clone());
+        let work = async |target: &mut Target| {
+            let done = match target.registry.connect().await {
+                Ok(()) => work(target).await,
+                Err(fault) => Err(fault),
             };
-            let failure = match result {
-                Ok(Ok(Ok(value))) => return Ok(value),
-                Ok(Ok(Err(fault))) => target.failure(fault),
-                Ok(Err(failure)) | Err(failure) => failure,
-            };
-            target.abandon().await;
-            Err(failure)
-        })
-    }
-
-    async fn timed<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        let Some(timeout) = self.timeout else { return Ok(work.await) };
-        tokio::time::timeout(timeout, work).await.map_err(|_| {
-            let (reference, seconds) = (&self.reference, timeout.as_secs_f64());
-            Failure::new(Exit::TimedOut, format!("push to '{reference}': not done within {seconds} s"))
-                .hint("give it more --timeout; it is safe to run this step again, what is there is not sent twice")
-        })
+            done.map_err(|fault| target.failure(fault))
+        };
+        let act = format!("push to '{}'", self.reference);
+        scar_http::run_or_undo(deadline, &console, &act, target, work, async |target: &Target| target.abandon().await)
     }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
 
-use scar_tool::{Console, Exit, Failure, Progress};
+use scar_tool::{Console, Deadline, Exit, Failure, Progress};
 use tokio::sync::watch;
 
 use crate::body::Bits;
@@ -47,7 +47,8 @@ impl Stream {
             told.send_modify(|state| state.end = Some(end));
         });
         let progress = console.progress_bytes("reading", None);
-        let (size, ended) = waited(stream.until(bytes, Some(&progress)))??;
+        let (size, ended) =
+            scar_http::run(Deadline::never(), console, "read standard input", stream.until(bytes, Some(&progress)))?;
         drop(progress);
         if size == 0 {
             return Err(Failure::misuse(format!("push {NAME}: it is empty"))
@@ -102,12 +103,6 @@ impl Stream {
     pub(crate) fn place(&self) -> Result<Place, Failure> {
         Place::kept(&self.file)
     }
-}
-
-/// Waits for what needs neither network nor clock.
-fn waited<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    Ok(runtime.map_err(|error| Failure::io("wait for standard input", &error))?.block_on(work))
 }
 
 /// Reads standard input to its end, into the file.

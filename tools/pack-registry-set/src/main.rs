@@ -53,7 +53,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         check: options.check,
         dry_run,
     };
-    if let Some(section) = scar_vertex::block_on(change.run(&wanted))? {
+    let act = format!("set the flag of the pack registry {wanted}");
+    if let Some(section) = scar_http::run(api.deadline(), console, &act, change.run(&wanted))? {
         record.set(&section);
     }
     if options.drop_session {

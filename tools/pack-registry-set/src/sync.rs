@@ -3,9 +3,9 @@
 //! The flag is set whatever becomes of the sync, which goes over all packs of the registry; so what it says is told and
 //! is no failure. Whether Specman has the manifests is what specman-wait finds out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use scar_tool::Console;
+use scar_tool::{Console, Deadline};
 use scar_vertex::{Api, Object};
 
 /// How long the sync is waited for.
@@ -25,7 +25,7 @@ enum State {
 /// Waits until the sync of the entry at `path` is over, for a minute at most.
 pub(crate) async fn wait(api: &Api, console: &Console, path: &str) {
     let path = format!("{path}/sync/status");
-    let end = Instant::now() + LONGEST;
+    let end = Deadline::after(LONGEST.min(api.deadline().remaining()));
     let progress = console.progress_waiting("waiting for the registry's sync");
     loop {
         let state = match api.get_once(&path).await {
@@ -42,9 +42,8 @@ pub(crate) async fn wait(api: &Api, console: &Console, path: &str) {
                 console.warn(format!("the flag is set, but the registry's sync failed: {said}"));
                 return console.hint("look at the registry in the console; specman-wait tells whether the manifests arrive");
             }
-            State::Running if Instant::now() + EVERY > end => {
-                return console
-                    .warn(format!("the registry's sync still runs after {} s; it goes on by itself", LONGEST.as_secs()));
+            State::Running if EVERY > end.remaining() => {
+                return console.warn(format!("the registry's sync still runs after {end}; it goes on by itself"));
             }
             State::Running => {
                 progress.tick();

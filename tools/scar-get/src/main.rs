@@ -27,7 +27,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     };
     let api = Api::open(&session, &options.api, console)?;
     let earlier = record.section::<Scar>()?;
-    let scar = scar_vertex::block_on(look::at(&api, expected.as_ref(), options.validate, earlier, console))?;
+    let look = look::at(&api, expected.as_ref(), options.validate, earlier, console);
+    let scar = scar_http::run(api.deadline(), console, "read the SCAR setting", look)?;
     if !record.is_dry_run() {
         record.set(&scar);
     }

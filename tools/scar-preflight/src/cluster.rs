@@ -1,6 +1,6 @@
 //! Specman's cluster: whether it is reached and as whom, what the tools may do there, Specman itself, and the secret.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::PostParams;
 use scar_cluster::{Cluster, Error, Opened};
 use scar_record::{Check, CheckResult};
-use scar_tool::Failure;
+use scar_tool::{Deadline, Failure};
 
 use crate::check::{Side, blocked, failed, line, needs, ok, skipped};
 use crate::network::Server;
@@ -41,8 +41,8 @@ pub(crate) struct Manner<'a> {
 
 impl Manner<'_> {
     /// When a check that begins now is over.
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.time
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(self.time)
     }
 }
 

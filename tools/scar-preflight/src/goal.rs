@@ -5,14 +5,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use scar_cluster::Opened;
 use scar_http::{LoginOptions, Origin, Retry, secret_file};
 use scar_record::Session;
 use scar_registry::login::{self, Login, Places};
 use scar_registry::{EXCHANGE, Named, Reference, Scope, Terms};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use scar_trust::{Seen, Trust};
 use scar_vertex::ApiOptions;
 use secrecy::SecretString;
@@ -153,7 +152,7 @@ impl Options {
             trust_upload: options.trust_upload.clone(),
             plain_http: options.registry_plain_http,
             home: places.home.clone(),
-            retry: Retry { tries: 2, ..Retry::until(Instant::now() + self.timeout) },
+            retry: Retry { tries: 2, ..Retry::until(Deadline::after(self.timeout)) },
             patience: EXCHANGE,
         };
         Ok(Some(Registry { origin, reference, trust, seen, terms, login: Ok(None) }))

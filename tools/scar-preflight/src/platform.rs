@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use scar_http::{Client, Method};
 use scar_record::{Check, Session};
 use scar_registry::Reference;
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use scar_vertex::scar::{SPECMAN, Setting, installed};
 use scar_vertex::{Api, browser, login, token};
 use secrecy::{ExposeSecret, SecretString};
@@ -99,23 +99,23 @@ async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<O
     };
     let (session, how) = match &goal.way {
         Way::Session(session) => {
-            let api = Api::with(client.clone(), session, manner.time, manner.console)?;
+            let api = Api::with(client.clone(), session, Deadline::after(manner.time), manner.console)?;
             let me = api.get(DOOR).await.map_err(|error| api.failure("use the session of the record", &error))?;
             let name = me.text_or_empty(&["metadata", "name"]);
             ((**session).clone(), format!("the session of the record, of '{name}'"))
         }
         Way::Token(given) => {
             let session = session(browser::shaped(given.as_ref().map_err(Failure::clone)?)?);
-            let name = browser::accepted(client.clone(), &session, manner.time, manner.console).await?;
+            let name = browser::accepted(client.clone(), &session, Deadline::after(manner.time), manner.console).await?;
             (session, format!("the token from the browser, of '{name}'"))
         }
         Way::Password { username, password } => {
             let Some(password) = password.as_ref().map_err(Failure::clone)? else { return Ok(None) };
-            let token = login::syslogin(&client, username, password, manner.time, manner.console).await?;
+            let token = login::syslogin(&client, username, password, Deadline::after(manner.time), manner.console).await?;
             (session(token), format!("as '{username}', with the password"))
         }
     };
-    let api = Api::with(client, &session, manner.time * 3, manner.console)?;
+    let api = Api::with(client, &session, Deadline::after(manner.time * 3), manner.console)?;
     let end = session.expires_at.map(|end| format!("; the session ends at {end}")).unwrap_or_default();
     Ok(Some((ok(LOGIN, how + &end), Some(api))))
 }

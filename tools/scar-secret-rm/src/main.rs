@@ -9,11 +9,10 @@ mod restore;
 mod secret;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use scar_cluster::Opened;
 use scar_record::{Input, Record, Secret};
-use scar_tool::{Console, Failure, signal};
+use scar_tool::{Console, Deadline, Failure};
 
 use crate::backup::{Backup, Identity, Saved};
 use crate::options::Options;
@@ -32,19 +31,16 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let backup = is_saved.then(|| Backup::find(options.backup.as_deref(), &secret, console)).transpose()?;
     let undo = options.undo.as_deref().map(|path| Saved::read(path, &secret, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
-    let interrupt = signal::catch();
-    let deadline = Instant::now() + options.timeout;
+    let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();
-    let secret = scar_cluster::run(async {
+    let act = format!("{} the secret '{name}'", if undo.is_some() { "restore" } else { "delete" });
+    let secret = scar_http::run(deadline, console, &act, async {
         let removal = Removal::new(opened.client(), name, deadline, console);
-        let work = async {
-            match (&undo, dry_run) {
-                (Some(saved), _) => removal.restore(saved, dry_run).await.map(|()| None),
-                (None, true) => removal.plan(backup.as_ref(), options.must_exist).await.map(|()| None),
-                (None, false) => removal.run(backup.as_ref(), options.must_exist).await.map(Some),
-            }
-        };
-        interrupt.race(work).await?
+        match (&undo, dry_run) {
+            (Some(saved), _) => removal.restore(saved, dry_run).await.map(|()| None),
+            (None, true) => removal.plan(backup.as_ref(), options.must_exist).await.map(|()| None),
+            (None, false) => removal.run(backup.as_ref(), options.must_exist).await.map(Some),
+        }
     })?;
     match secret {
         Some(secret) => record.set(&secret),

@@ -3,13 +3,13 @@
 //! Invariant: a delete carries uid and resource version of the object that was read, so that another of the same name
 //! is never touched; what became of a delete whose reply was lost is decided by reading again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Preconditions};
 use scar_cluster::{Cluster, Error, pause};
 use scar_record::Secret;
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Deadline, Exit, Failure};
 
 use crate::backup::Backup;
 use crate::secret::{Held, resource};
@@ -24,7 +24,7 @@ pub(crate) struct Removal {
     pub(crate) cluster: Cluster,
     pub(crate) api: Api<DynamicObject>,
     name: String,
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: Deadline,
     pub(crate) console: Console,
 }
 
@@ -37,7 +37,7 @@ enum Now {
 
 impl Removal {
     /// A removal of `name` in the cluster's namespace, to be done by `deadline`.
-    pub(crate) fn new(cluster: Cluster, name: &str, deadline: Instant, console: &Console) -> Self {
+    pub(crate) fn new(cluster: Cluster, name: &str, deadline: Deadline, console: &Console) -> Self {
         let api = Api::namespaced_with(cluster.client().clone(), cluster.namespace(), &resource());
         Self { cluster, api, name: name.to_owned(), deadline, console: console.clone() }
     }
@@ -161,10 +161,10 @@ impl Removal {
                 _ => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
             }
             let wait = pause(tried, error.retry_after());
-            let last = tried >= TRIES || Instant::now() + wait >= self.deadline;
+            let last = tried >= TRIES || wait >= self.deadline.remaining();
             if error.status() != Some(409) {
                 self.console.verbose(|| format!("{error}; looking what became of it"));
-                tokio::time::sleep(wait.min(self.deadline.saturating_duration_since(Instant::now()))).await;
+                tokio::time::sleep(wait.min(self.deadline.remaining())).await;
             }
             // What kept the delete from being done says more than what kept the look at it.
             let now = self.now(held).await.map_err(|_| self.cluster.failure(&format!("delete {}", self.what()), &error))?;
@@ -224,13 +224,13 @@ impl Removal {
                 Ok(Now::Same(now)) => now,
                 // A look that the deadline cut short does not make the cluster unreachable.
                 Err(failure) => match holders {
-                    Some(holders) if Instant::now() >= self.deadline => return Err(self.held(&holders)),
+                    Some(holders) if self.deadline.is_over() => return Err(self.held(&holders)),
                     _ => return Err(failure),
                 },
             };
             let by = now.finalizers().join(", ");
             progress.message(if by.is_empty() { "it is still there".to_owned() } else { format!("held by {by}") });
-            if Instant::now() + wait >= self.deadline {
+            if wait >= self.deadline.remaining() {
                 return Err(self.held(&by));
             }
             holders = Some(by);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a secret that exists is never touched: the platform may have made it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
@@ -59,7 +59,7 @@ impl Removal {
                         }
                         lost = true;
                         let wait = pause(tried, None);
-                        tokio::time::sleep(wait.min(self.deadline.saturating_duration_since(Instant::now()))).await;
+                        tokio::time::sleep(wait.min(self.deadline.remaining())).await;
                         continue;
                     }
                 },

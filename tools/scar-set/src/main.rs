@@ -41,7 +41,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     evidence::lasts(&session, options.settle, options.force)?;
     let api = Api::open(&session, &options.api, console)?.with_time(options.settle);
     let site = Site { api: &api, console, settle: options.settle, force: options.force, dry_run };
-    let section = scar_vertex::block_on(async {
+    let section = scar_http::run(api.deadline(), console, "set SCAR", async {
         match task {
             Task::Set(plan) => change::run(&site, plan, record.section::<Scar>()?.as_ref()).await,
             Task::Undo(plan) => undo::run(&site, &plan).await,

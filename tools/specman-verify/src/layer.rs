@@ -1,7 +1,7 @@
 //! The archive as the registry has it: the layer of the record's artifact, read as it streams in.
 
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
@@ -9,7 +9,7 @@ use scar_http::{Login, Origin, Retry};
 use scar_record::{Artifact, Digest};
 use scar_registry::login::{self, Places};
 use scar_registry::{EXCHANGE, Fault, Reference, Registry, Scope, Terms};
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
 
@@ -37,7 +37,7 @@ impl Access {
     ///
     /// # Errors
     /// Exit 3 where the registry has it no more; exit 7 where it is not what was pushed; what kept it from being read.
-    pub(crate) async fn read(self, artifact: &Artifact, deadline: Instant, console: &Console) -> Result<Tree, Failure> {
+    pub(crate) async fn read(self, artifact: &Artifact, deadline: Deadline, console: &Console) -> Result<Tree, Failure> {
         let act = format!("read the layer of '{}'", artifact.reference);
         let reference = Reference::parse(&artifact.reference, None)?;
         let origin = Origin::at("https", &reference.registry)?;

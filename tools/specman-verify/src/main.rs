@@ -17,11 +17,10 @@ mod tree;
 mod way;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use scar_cluster::Opened;
 use scar_record::{Input, Record};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use scar_trust::Trust;
 
 use crate::options::Options;
@@ -45,9 +44,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         console.plan(format!("compare {} with what Specman serves at {}", recorded.words(named.as_ref()), place.words()));
         return record.write(console);
     }
-    let deadline = Instant::now() + options.timeout;
+    let deadline = Deadline::after(options.timeout);
     let run = Run { options: &options, place: &place, trust: &trust, deadline, console };
-    let verified = scar_cluster::run(async {
+    let verified = scar_http::run(deadline, console, "compare with Specman", async {
         let source = recorded.source(named, access, deadline, console).await?;
         let files = options.choose(&source, console)?;
         let replicas = run.replicas(opened).await?;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Api;
 use scar_cluster::{Cluster, Opened};
 use scar_http::{Client, Retry};
-use scar_tool::{Console, Exit, Failure, Progress};
+use scar_tool::{Console, Deadline, Exit, Failure, Progress};
 use scar_trust::{Pin, Trust};
 use tokio::sync::Mutex;
 
@@ -30,7 +30,7 @@ pub(crate) struct Run<'r> {
     /// Whom Specman is trusted by.
     pub(crate) trust: &'r Trust,
     /// No try begins after this.
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: Deadline,
     /// For messages.
     pub(crate) console: &'r Console,
 }
@@ -104,13 +104,14 @@ impl Run<'_> {
         let progress = self.console.progress_bytes("comparing", Some(total * replicas.len() as u64));
         let done = AtomicUsize::new(0);
         let work = replicas.iter().enumerate().map(|(number, replica)| self.at(number, replica, files, &progress, &done));
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.remaining();
         match tokio::time::timeout(left, try_join_all(work)).await {
             Ok(findings) => Ok(findings?.concat()),
             Err(_) => Err(Failure::new(
                 Exit::TimedOut,
                 format!(
-                    "compare with Specman: time is over after {} of {} files",
+                    "compare with what Specman serves at {}: time is over after {} of {} files",
+                    self.place.words(),
                     done.load(Ordering::Relaxed),
                     files.len() * replicas.len()
                 ),

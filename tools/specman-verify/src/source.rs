@@ -4,10 +4,9 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use scar_record::{Archive, Artifact, Digest, Record};
-use scar_tool::{Console, Failure, Progress};
+use scar_tool::{Console, Deadline, Failure, Progress};
 use sha2::{Digest as _, Sha256};
 
 use crate::layer::Access;
@@ -95,7 +94,7 @@ impl Recorded {
         &self,
         named: Option<Named>,
         access: Access,
-        deadline: Instant,
+        deadline: Deadline,
         console: &Console,
     ) -> Result<Source, Failure> {
         if let Some(named) = named {

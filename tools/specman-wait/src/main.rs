@@ -13,11 +13,10 @@ mod verdict;
 mod wait;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use scar_cluster::Opened;
 use scar_record::{Input, Record};
-use scar_tool::{Console, Failure, signal};
+use scar_tool::{Console, Deadline, Failure};
 
 use crate::options::Options;
 use crate::wait::Wait;
@@ -30,18 +29,15 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let opened = Opened::open(&options.cluster, options.route, console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let aim = options.aim(&record, console)?;
-    let interrupt = signal::catch();
-    let deadline = Instant::now() + options.timeout;
+    let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();
-    let specman = scar_cluster::run(async {
+    let act = format!("wait for Specman to persist '{}'", aim.tag);
+    let specman = scar_http::run(deadline, console, &act, async {
         let wait = Wait { options: &options, aim, cluster: opened.client(), console: console.clone(), deadline };
-        let work = async {
-            match dry_run {
-                true => wait.plan().await.map(|()| None),
-                false => wait.run().await.map(Some),
-            }
-        };
-        interrupt.race(work).await?
+        match dry_run {
+            true => wait.plan().await.map(|()| None),
+            false => wait.run().await.map(Some),
+        }
     })?;
     if let Some(specman) = specman {
         record.set(&specman);

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::Api;
 use scar_cluster::{Cluster, Error, replicas};
 use scar_record::{Specman, Time};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
@@ -34,7 +34,7 @@ pub(crate) struct Wait<'o> {
     pub(crate) aim: Aim,
     pub(crate) cluster: Cluster,
     pub(crate) console: Console,
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: Deadline,
 }
 
 /// A replica's pod that is followed.
@@ -141,7 +141,7 @@ impl Wait<'_> {
                     return Err(report::given_up(self, &state, &reason).await);
                 }
             }
-            if Instant::now() >= self.deadline {
+            if self.deadline.is_over() {
                 drop(progress);
                 return Err(report::timed_out(self, &state).await);
             }
@@ -157,7 +157,7 @@ impl Wait<'_> {
         hears: &mut Receiver<(String, Heard)>,
         looks: &mut Receiver<Result<Look, Error>>,
     ) -> Result<(), Failure> {
-        let tick = TICK.min(self.deadline.saturating_duration_since(Instant::now()));
+        let tick = TICK.min(self.deadline.remaining());
         tokio::select! {
             Some((pod, heard)) = hears.recv() => match heard {
                 Heard::Said(line) => self.heard(state, &pod, &line),
@@ -300,7 +300,7 @@ async fn poll(cluster: Cluster, set: String, container: Option<String>, out: Sen
     loop {
         tokio::time::sleep(LOOK).await;
         // A request that gets no answer is given up before the next is due twice over.
-        let soon = Instant::now() + LOOK * 5;
+        let soon = Deadline::after(LOOK * 5);
         let look = async {
             let found = cluster.find_once(soon, sets.get(&set)).await?;
             let mut look = Look { replicas: found.as_ref().map(replicas), ..Look::default() };

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use options::{Options, Way};
 use scar_http::{Client, Origin};
 use scar_record::{Record, Session};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use scar_trust::Trust;
-use scar_vertex::{block_on, browser, login};
+use scar_vertex::{browser, login};
 use secrecy::{ExposeSecret, SecretString};
 
 fn main() -> ExitCode {
@@ -27,16 +27,20 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         console.plan(plan.as_text());
         return plan.pass_on(&record, console);
     }
+    let act = format!("log in to '{}'", plan.origin);
     let session = match &plan.way {
         Way::Token(given) => {
             console.verbose(|| format!("login to '{}': the token of --token-file", plan.origin));
             let session = session(&plan.origin, browser::shaped(given)?, &trust);
-            block_on(browser::accepted(client, &session, options.timeout, console))?;
+            let deadline = Deadline::after(options.timeout);
+            scar_http::run(deadline, console, &act, browser::accepted(client, &session, deadline, console))?;
             session
         }
         Way::Password { username, login: given } => {
             let password = given.password(username, &plan.origin)?;
-            let token = block_on(login::syslogin(&client, username, &password, options.timeout, console))?;
+            let deadline = Deadline::after(options.timeout);
+            let token =
+                scar_http::run(deadline, console, &act, login::syslogin(&client, username, &password, deadline, console))?;
             session(&plan.origin, token, &trust)
         }
     };

@@ -311,7 +311,7 @@ fn no_server_and_a_silent_one_end_in_time() {
     let (home, api) = (home(), api(Listener::plain()));
     api.faults().on(Match::post("/"), Times::Always, Action::Stall);
     let run = asks(&home, &api).args(["--timeout", "1500ms"]).timeout(Duration::from_secs(6)).run();
-    run.exits(6).writes_nothing().says("no end within 1.5s (--timeout)\n");
+    run.exits(8).writes_nothing().says("not done within 1500 ms; no answer yet to POST http://API/\n");
     let gone = api.url();
     drop(api);
     let run = ecr(&home).args([HOST, "--endpoint-url", &gone]).run();

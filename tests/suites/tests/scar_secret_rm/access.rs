@@ -217,7 +217,7 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
     refused.exits(6).says(&format!("from the proxy '{}': it refused the connection to the server", proxy.url()));
     proxy.behave(Manner::Silent);
     let silent = tool(&site).env("HTTPS_PROXY", proxy.url()).args(["--timeout", "18s", "-v"]).run();
-    silent.exits(6).says(&format!("from the proxy '{}': no connection to the server in time", proxy.url()));
+    silent.exits(8).says(&format!("from the proxy '{}': no connection to the server in time", proxy.url()));
     assert!(site.server.log().requests().is_empty());
     proxy.behave(Manner::Login { user: "user".into(), password: "proxy-canary-1".into() });
     let outcome = tool(&site).env("HTTPS_PROXY", proxy.url_with("user", "proxy-canary-1")).arg("-vv").run();

@@ -181,7 +181,7 @@ fn a_server_that_never_answers_ends_with_the_deadline() {
     let site = site();
     site.server.faults().on(Match::any("/**"), Times::Always, Action::Stall);
     let outcome = tool(&site).args(["--timeout", "2s"]).run();
-    outcome.exits(6).writes_nothing();
+    outcome.exits(8).writes_nothing();
     assert!(outcome.took() < Duration::from_secs(7), "{outcome}");
 }
 

@@ -55,6 +55,8 @@ pub enum Error {
         request: String,
         /// The deepest cause.
         cause: String,
+        /// Whether it was silence, not an end.
+        silent: bool,
     },
     /// The server answered with a status that the step cannot use.
     #[error("{request}: {status}{}", said(words))]
@@ -102,7 +104,7 @@ impl Error {
             return Self::Identity { request, cause };
         }
         let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
-        if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause } }
+        if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause, silent: false } }
     }
 
     /// kube's error: mostly ours, handed through; else what went wrong with the answer's body. The JSON library's words
@@ -122,13 +124,13 @@ impl Error {
                 Self::Malformed { request: request(), cause }
             }
             kube::Error::FromUtf8(_) => Self::Malformed { request: request(), cause: "it is not UTF-8".to_owned() },
-            error => Self::Broken { request: request(), cause: scar_trust::cause(&error) },
+            error => Self::Broken { request: request(), cause: scar_trust::cause(&error), silent: false },
         }
     }
 
     /// Silence until the time for the request was over.
     pub(crate) fn silent(request: String, limit: Duration) -> Self {
-        Self::Broken { request, cause: format!("no answer within {:.0} s", limit.as_secs_f64().ceil()) }
+        Self::Broken { request, cause: format!("no answer within {:.0} s", limit.as_secs_f64().ceil()), silent: true }
     }
 
     /// The status that the server answered with.
@@ -175,6 +177,7 @@ impl Error {
             Self::Malformed { .. } => Exit::Mismatch,
             Self::Credential(failure) => failure.exit,
             Self::Proxy { refused: true, .. } | Self::Identity { .. } => Exit::Refused,
+            Self::Broken { silent: true, .. } => Exit::TimedOut,
             Self::Proxy { .. } | Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
             Self::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Exit::Refused,

@@ -29,20 +29,3 @@ pub use options::ClusterOptions;
 pub use pods::replicas;
 pub use read::pause;
 pub use scar_trust::RouteOptions;
-
-use scar_tool::Failure;
-
-/// Runs `work` to its end on this thread. Look-ups and plugins that are still under way then are left to themselves,
-/// for a name server that does not answer must not hold up the end of the process.
-///
-/// # Errors
-/// Those of `work`; exit 1 where the system gives no means to wait for network and time.
-pub fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io("set up the network", &error))?;
-    let result = runtime.block_on(work);
-    runtime.shutdown_background();
-    result
-}

@@ -1,11 +1,12 @@
 //! Requests with an end: bounded in time each, and reads repeated a few times. kube's own retry layer is not in use.
 
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::ListParams;
-use scar_tool::Failure;
+use scar_tool::{Deadline, Failure};
 
 use crate::kubeconfig::listed;
 use crate::sender::ANSWER;
@@ -23,11 +24,12 @@ impl Cluster {
     ///
     /// # Errors
     /// What went wrong; silence is [`Error::Broken`].
-    pub async fn once<T>(&self, deadline: Instant, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-        let limit = deadline.saturating_duration_since(Instant::now()).min(ANSWER + Duration::from_secs(1));
-        match tokio::time::timeout(limit, work).await {
+    pub async fn once<T>(&self, deadline: Deadline, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        let limit = deadline.remaining().min(ANSWER + Duration::from_secs(1));
+        let mut work = pin!(work);
+        match tokio::time::timeout(limit, &mut work).await {
             Ok(result) => result.map_err(Error::of),
-            Err(_) => Err(Error::silent("ask the cluster".to_owned(), limit)),
+            Err(_) => Err(Error::silent(self.console().pending().unwrap_or_else(|| "ask the cluster".to_owned()), limit)),
         }
     }
 
@@ -35,7 +37,7 @@ impl Cluster {
     ///
     /// # Errors
     /// That of the last try.
-    pub async fn read<T, F, W>(&self, deadline: Instant, mut work: F) -> Result<T, Error>
+    pub async fn read<T, F, W>(&self, deadline: Deadline, mut work: F) -> Result<T, Error>
     where
         F: FnMut() -> W,
         W: Future<Output = kube::Result<T>>,
@@ -47,7 +49,7 @@ impl Cluster {
                 Err(error) => error,
             };
             let wait = pause(tried, error.retry_after());
-            if tried >= TRIES || !error.is_transient() || Instant::now() + wait >= deadline {
+            if tried >= TRIES || !error.is_transient() || wait >= deadline.remaining() {
                 return Err(error);
             }
             self.console().verbose(|| format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
@@ -60,7 +62,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn find<T, F, W>(&self, deadline: Instant, work: F) -> Result<Option<T>, Error>
+    pub async fn find<T, F, W>(&self, deadline: Deadline, work: F) -> Result<Option<T>, Error>
     where
         F: FnMut() -> W,
         W: Future<Output = kube::Result<T>>,
@@ -76,7 +78,11 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Self::once`].
-    pub async fn find_once<T>(&self, deadline: Instant, work: impl Future<Output = kube::Result<T>>) -> Result<Option<T>, Error> {
+    pub async fn find_once<T>(
+        &self,
+        deadline: Deadline,
+        work: impl Future<Output = kube::Result<T>>,
+    ) -> Result<Option<T>, Error> {
         match self.once(deadline, work).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is_absent() => Ok(None),
@@ -89,7 +95,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Exit 2 where it does not exist, listing at most ten that do; what kept the cluster from answering.
-    pub async fn check_namespace(&self, deadline: Instant) -> Result<(), Failure> {
+    pub async fn check_namespace(&self, deadline: Deadline) -> Result<(), Failure> {
         let api = Api::<Namespace>::all(self.client().clone());
         match self.find(deadline, || api.get_metadata(self.namespace())).await {
             Ok(Some(_)) => return Ok(()),

@@ -139,6 +139,7 @@ impl Sender {
                 head.headers.insert(AUTHORIZATION, header);
             }
             let begun = Instant::now();
+            let _pending = self.console.asking(&shown);
             let request = Request::from_parts(head.clone(), Body::from(body.clone()));
             let answer = match tokio::time::timeout(ANSWER, http.request(request)).await {
                 Ok(Ok(answer)) => answer,

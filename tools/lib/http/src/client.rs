@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Method, StatusCode};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Failure, Pending};
 use scar_trust::{Proxy, Trust};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -258,10 +258,11 @@ impl Request<'_> {
         }
         let request = format!("{method} {}", redacted(&url));
         client.console.trace(|| format!("> {request}{}", shown(&headers)));
+        let pending = client.console.asking(&request);
         match inner.headers(headers).send().await {
             Ok(inner) => {
                 client.console.trace(|| format!("< {} for {request}", inner.status()));
-                Ok(Response::new(inner, method, url))
+                Ok(Response::new(inner, method, url, pending))
             }
             Err(error) => Err(Error::from_reqwest(&method, &url, &error, client.proxy.as_ref())),
         }
@@ -282,11 +283,13 @@ pub struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
+    /// The request is under way until its body is read.
+    pending: Pending,
 }
 
 impl Response {
-    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url) -> Self {
-        Self { inner, method, url }
+    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url, pending: Pending) -> Self {
+        Self { inner, method, url, pending }
     }
 
     /// The status.
@@ -379,8 +382,11 @@ impl Response {
 
     /// The body piece by piece, for a caller that bounds and watches it.
     pub fn stream(self) -> impl futures::Stream<Item = Result<bytes::Bytes, Error>> + Send + Unpin {
-        let Self { inner, method, url } = self;
-        inner.bytes_stream().map(move |piece| piece.map_err(|error| Error::from_reqwest(&method, &url, &error, None)))
+        let Self { inner, method, url, pending } = self;
+        inner.bytes_stream().map(move |piece| {
+            let _ = &pending;
+            piece.map_err(|error| Error::from_reqwest(&method, &url, &error, None))
+        })
     }
 
     /// `METHOD URL` of the request, as a message may show it.

@@ -9,6 +9,7 @@ mod error;
 mod login;
 mod origin;
 mod retry;
+mod run;
 mod transport;
 mod words;
 
@@ -17,6 +18,7 @@ pub use error::Error;
 pub use login::{Login, LoginOptions, secret_file};
 pub use origin::Origin;
 pub use retry::{Attempt, Retry};
+pub use run::{run, run_or_undo};
 pub use transport::Transport;
 pub use words::{of as words, redacted};
 

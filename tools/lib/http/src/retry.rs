@@ -1,9 +1,9 @@
 //! Trying again: how often, how long, and never sooner than the server asked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use scar_tool::Console;
+use scar_tool::{Console, Deadline};
 
 use crate::Error;
 
@@ -38,12 +38,12 @@ pub struct Retry {
     /// The longest wait, also where the server asks for more.
     pub longest_wait: Duration,
     /// No try begins after this.
-    pub deadline: Instant,
+    pub deadline: Deadline,
 }
 
 impl Retry {
     /// Five tries from half a second up to two minutes apart, until `deadline`.
-    pub fn until(deadline: Instant) -> Self {
+    pub fn until(deadline: Deadline) -> Self {
         Self { tries: 5, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(120), deadline }
     }
 
@@ -71,7 +71,7 @@ impl Retry {
             let Some(wait) = waits.next().filter(|_| error.is_transient()) else { return Err(error) };
             // The jitter comes on top of the builder's own limit.
             let wait = wait.min(self.longest_wait).max(error.asked().unwrap_or_default());
-            if wait > self.longest_wait || Instant::now() + wait > self.deadline {
+            if wait > self.longest_wait || wait > self.deadline.remaining() {
                 return Err(error);
             }
             console.verbose(|| format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));

@@ -55,10 +55,11 @@ impl Transport {
             return Err(Error::Exposed { request, proxy: proxy.address().to_owned() });
         }
         self.console.trace(|| format!("> {request}"));
+        let pending = self.console.asking(&request);
         match self.inner.request(method.clone(), url.clone()).headers(headers).body(body).send().await {
             Ok(inner) => {
                 self.console.trace(|| format!("< {} for {request}", inner.status()));
-                Ok(Response::new(inner, method, url))
+                Ok(Response::new(inner, method, url, pending))
             }
             Err(error) => {
                 let error = Error::from_reqwest(&method, &url, &error, self.proxy.as_ref());

@@ -21,12 +21,14 @@ pub struct Console {
     verbose: u8,
     dry_run: bool,
     bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// The requests that have no answer yet, oldest first.
+    pending: Arc<Mutex<Vec<Arc<str>>>>,
 }
 
 impl Console {
     /// A console that prints under `name`, neither quiet nor verbose.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), quiet: false, verbose: 0, dry_run: false, bar: Arc::default() }
+        Self { name: name.into(), quiet: false, verbose: 0, dry_run: false, bar: Arc::default(), pending: Arc::default() }
     }
 
     /// The console that the common options ask for.
@@ -111,6 +113,18 @@ impl Console {
         }
     }
 
+    /// Notes that `request` is under way, until the guard is dropped: what a tool waits for is named when its time is over.
+    pub fn asking(&self, request: &str) -> Pending {
+        let request = Arc::<str>::from(request);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&request));
+        Pending { request, list: Arc::clone(&self.pending) }
+    }
+
+    /// The request that has waited longest for its answer.
+    pub fn pending(&self) -> Option<String> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).first().map(|request| request.to_string())
+    }
+
     /// A failure's message, details and hint, without ending the process.
     pub fn failure(&self, failure: &Failure) {
         self.line("\u{1b}[1;31merror:\u{1b}[0m ", &failure.message);
@@ -184,6 +198,19 @@ impl Console {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
+    }
+}
+
+/// A request under way; see [`Console::asking`].
+#[derive(Debug)]
+pub struct Pending {
+    request: Arc<str>,
+    list: Arc<Mutex<Vec<Arc<str>>>>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).retain(|request| !Arc::ptr_eq(request, &self.request));
     }
 }
 

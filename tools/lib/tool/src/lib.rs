@@ -26,6 +26,7 @@
 
 pub mod backup;
 mod console;
+mod deadline;
 mod duration;
 mod failure;
 mod help;
@@ -37,7 +38,8 @@ mod stdout;
 mod text;
 mod usage;
 
-pub use console::{Colour, Console, Progress};
+pub use console::{Colour, Console, Pending, Progress};
+pub use deadline::Deadline;
 pub use duration::parse as duration;
 pub use failure::{Exit, Failure};
 pub use options::Common;

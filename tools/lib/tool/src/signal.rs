@@ -5,9 +5,10 @@ use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,7 +17,12 @@ use crate::{Console, Exit, Failure};
 
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 static CATCHERS: AtomicUsize = AtomicUsize::new(0);
+/// Whether the step has seen the signal that it catches.
+static HEARD: AtomicBool = AtomicBool::new(false);
 static WAKERS: Mutex<Vec<Waker>> = Mutex::new(Vec::new());
+
+/// How long a step may take to see a signal that it catches.
+const UNHEARD: Duration = Duration::from_millis(700);
 
 /// A terminal and how it was before a prompt changed it.
 static TERMINAL: Mutex<Option<(File, Termios)>> = Mutex::new(None);
@@ -28,19 +34,34 @@ pub(crate) fn install(console: &Console) {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             let again = RECEIVED.swap(signal, Ordering::SeqCst) != 0;
-            if again || CATCHERS.load(Ordering::SeqCst) == 0 {
-                if let Some(mut terminal) = restore_terminal() {
-                    // The cursor still stands behind the prompt.
-                    let _ = writeln!(terminal);
-                }
-                console.end(&failure(signal));
-                signal_hook::low_level::exit(128 + signal);
+            // A prompt waits on a thread that hears of no signal: a person must be able to leave it.
+            let prompting = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            if again || prompting || CATCHERS.load(Ordering::SeqCst) == 0 {
+                end(&console, signal);
             }
             for waker in WAKERS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
                 waker.wake();
             }
+            let console = console.clone();
+            // A step that hashes, reads a dead file server or waits for a program may hear nothing for a long time.
+            std::thread::spawn(move || {
+                std::thread::sleep(UNHEARD);
+                if !HEARD.load(Ordering::SeqCst) {
+                    end(&console, signal);
+                }
+            });
         }
     });
+}
+
+/// Ends the process as the signal would have.
+fn end(console: &Console, signal: i32) {
+    if let Some(mut terminal) = restore_terminal() {
+        // The cursor is still behind the prompt.
+        let _ = writeln!(terminal);
+    }
+    console.end(&failure(signal));
+    signal_hook::low_level::exit(128 + signal);
 }
 
 /// From here until the guard is dropped a first signal is only noted, for the step to see.
@@ -92,7 +113,10 @@ impl Interrupt {
     pub fn check(&self) -> Result<(), Failure> {
         match RECEIVED.load(Ordering::SeqCst) {
             0 => Ok(()),
-            signal => Err(failure(signal)),
+            signal => {
+                HEARD.store(true, Ordering::SeqCst);
+                Err(failure(signal))
+            }
         }
     }
 
@@ -101,15 +125,26 @@ impl Interrupt {
     /// # Errors
     /// The signal, as a failure to return from the step.
     pub async fn race<F: Future>(&self, work: F) -> Result<F::Output, Failure> {
-        let mut work = pin!(work);
-        poll_fn(|context| {
-            remember(context.waker());
-            if let Err(failure) = self.check() {
-                return Poll::Ready(Err(failure));
-            }
-            work.as_mut().poll(context).map(Ok)
+        let (mut work, mut came) = (pin!(work), pin!(self.came()));
+        poll_fn(|context| match came.as_mut().poll(context) {
+            Poll::Ready(failure) => Poll::Ready(Err(failure)),
+            Poll::Pending => work.as_mut().poll(context).map(Ok),
         })
         .await
+    }
+
+    /// Ends once a signal came, with the failure to return.
+    pub async fn came(&self) -> Failure {
+        poll_fn(|context| {
+            remember(context.waker());
+            self.check().err().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Whether somebody else catches signals, too.
+    pub fn is_shared(&self) -> bool {
+        CATCHERS.load(Ordering::SeqCst) > 1
     }
 }
 

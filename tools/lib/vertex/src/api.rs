@@ -1,11 +1,11 @@
 //! Requests to VerteX with the token of a session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scar_http::header::{ACCEPT, CONTENT_TYPE};
 use scar_http::{Client, Credential, Error, Method, Origin, Response, Retry, StatusCode};
 use scar_record::Session;
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
@@ -21,7 +21,7 @@ const WRITES: usize = 3;
 #[derive(Debug)]
 pub struct Api {
     client: Client,
-    deadline: Instant,
+    deadline: Deadline,
     login: String,
     console: Console,
 }
@@ -50,28 +50,33 @@ impl Api {
         console.verbose(|| format!("login to '{origin}': the record's session"));
         // Whoever logged in over plain HTTP gave their word for it then.
         let client = Client::new(origin, &trust, true, console)?;
-        Self::with(client, session, options.timeout, console)
+        Self::with(client, session, Deadline::after(options.timeout), console)
     }
 
     /// The same over a client for the session's origin that is there already.
     ///
     /// # Errors
     /// Exit 2 for a token that cannot be one.
-    pub fn with(client: Client, session: &Session, time: Duration, console: &Console) -> Result<Self, Failure> {
+    pub fn with(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<Self, Failure> {
         let login = login_command(session);
         token::check(session.authorization.expose_secret()).map_err(|cause| {
             Failure::misuse(format!("use the session: its token cannot be one: {cause}")).hint(format!("log in again: {login}"))
         })?;
         let credential = Credential::Cookie { name: "Authorization", value: session.authorization.clone() };
         let client = client.with_credential(Some(&credential))?;
-        Ok(Self { client, deadline: Instant::now() + time, login, console: console.clone() })
+        Ok(Self { client, deadline, login, console: console.clone() })
     }
 
     /// The same with more time.
     #[must_use]
     pub fn with_time(mut self, more: Duration) -> Self {
-        self.deadline += more;
+        self.deadline = self.deadline.extended(more);
         self
+    }
+
+    /// When all of its answers must be there.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// Where it is.
@@ -164,12 +169,11 @@ impl Api {
     async fn send(&self, method: Method, path: &str, body: Option<&str>) -> Result<Response, Error> {
         let mut url = self.client.base();
         url.set_path(path);
-        let left = self.deadline.saturating_duration_since(Instant::now());
         let mut request = self.client.request(method, url).header(ACCEPT, "application/json");
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
         }
-        request.timeout(ANSWER.min(left).max(Duration::from_secs(1))).send().await
+        request.timeout(ANSWER).send().await
     }
 
     /// The failure to show for an error: what a session can have to do with it is said.

@@ -1,10 +1,8 @@
 //! A token that a person copied from a browser: its shape, and whether VerteX takes it.
 
-use std::time::Duration;
-
 use scar_http::{Client, StatusCode};
 use scar_record::Session;
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{Api, token};
@@ -31,9 +29,9 @@ pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
 ///
 /// # Errors
 /// What the token, the network or the server is to blame for.
-pub async fn accepted(client: Client, session: &Session, time: Duration, console: &Console) -> Result<String, Failure> {
+pub async fn accepted(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<String, Failure> {
     let act = format!("check the token at '{}'", client.origin());
-    let api = Api::with(client, session, time, console)?;
+    let api = Api::with(client, session, deadline, console)?;
     let me = api.get("/v1/system/users/me").await.map_err(|error| {
         let failure = api.failure(&act, &error);
         match error.status() {

@@ -21,15 +21,3 @@ pub use difference::{Change, differences};
 pub use hidden::{is_mask, names_a_secret};
 pub use object::Object;
 pub use options::{ApiOptions, login_command, shell_word};
-
-use scar_tool::{Exit, Failure};
-
-/// Runs a tool's network part to its end.
-///
-/// # Errors
-/// What `work` fails with; exit 1 where the system gives no event queue.
-pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, format!("start the network part: {error}")))?;
-    runtime.block_on(work)
-}

@@ -1,11 +1,11 @@
 //! `POST /v1/auth/syslogin`: the password is sent once. A try is repeated only where nothing arrived, or where the
 //! server asked to come back later instead of looking at the password.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scar_http::header::ACCEPT;
 use scar_http::{Client, Error, Method, Origin, Retry, StatusCode, Url};
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Deadline, Exit, Failure};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -27,12 +27,12 @@ pub async fn syslogin(
     client: &Client,
     username: &str,
     password: &SecretString,
-    time: Duration,
+    deadline: Deadline,
     console: &Console,
 ) -> Result<SecretString, Failure> {
     let act = format!("log in to '{}' as '{username}'", client.origin());
     console.verbose(|| format!("login to '{}': user '{username}'", client.origin()));
-    match post(client, username, password, time, console).await {
+    match post(client, username, password, deadline, console).await {
         Ok(answer) => token_of(&answer, &act),
         Err(Error::Status { status, location, .. }) if status.is_redirection() => {
             Err(redirected(&act, client.origin(), location.as_deref(), status))
@@ -45,12 +45,11 @@ async fn post(
     client: &Client,
     username: &str,
     password: &SecretString,
-    time: Duration,
+    deadline: Deadline,
     console: &Console,
 ) -> Result<Object, Error> {
-    let deadline = Instant::now() + time;
     let retry = Retry { tries: CONNECTS, ..Retry::until(deadline) };
-    let send = async || match once(client, username, password, deadline).await {
+    let send = async || match once(client, username, password).await {
         Err(error) if error.is_before_send() => Err(error),
         verdict => Ok(verdict),
     };
@@ -61,20 +60,19 @@ async fn post(
     retry.run(console, send).await?
 }
 
-async fn once(client: &Client, username: &str, password: &SecretString, deadline: Instant) -> Result<Object, Error> {
+async fn once(client: &Client, username: &str, password: &SecretString) -> Result<Object, Error> {
     let mut url = client.base();
     url.set_path(PATH);
     let body = json!({"username": username, "password": password.expose_secret()});
-    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-    let request = client.request(Method::POST, url).header(ACCEPT, "application/json").json(&body).timeout(left);
+    let request = client.request(Method::POST, url).header(ACCEPT, "application/json").json(&body);
     read_object(request.send().await?).await
 }
 
 /// How long to wait where the server put the login off before looking at it, and there is time for that.
-fn asked_to_wait(error: &Error, deadline: Instant) -> Option<Duration> {
+fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
     match error {
         Error::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, retry_after, .. } => {
-            retry_after.filter(|wait| Instant::now() + *wait < deadline)
+            retry_after.filter(|wait| *wait < deadline.remaining())
         }
         _ => None,
     }
