@@ -91,7 +91,7 @@ fn a_migration_that_fails_fails_the_rehearsal_and_leaves_nothing() {
 #[test]
 fn a_folder_that_is_none_is_refused() {
     let folder = TempDir::new().unwrap();
-    for (argument, message) in [("/no/such/folder", "'/no/such/folder' is no folder"), ("--kep", "unknown option '--kep'")] {
+    for (argument, message) in [("/no/such/folder", "'/no/such/folder' is not a folder"), ("--kep", "unknown option '--kep'")] {
         let Some(run) = rehearse(folder.path()) else { return };
         run.arg(argument).run().fails(2, &format!("rehearse: error: {message}\n"));
     }
