@@ -18,6 +18,7 @@ A Harbor registry needs no such token: give its robot account to ocipush.";
 #[command(
     name = "ecr-password",
     version,
+    long_version = scar_trust::module(),
     about = "print a password for an Amazon ECR registry",
     after_help = EXAMPLES,
     // It is no stage of the pipe: it reads no record.

@@ -25,6 +25,7 @@ Examples:
 #[command(
     name = "mkmanifests",
     version,
+    long_version = "module:      none (SHA-256 by the crate sha2)",
     about = "pack the manifests of a file server into one archive",
     after_help = EXAMPLES
 )]

@@ -30,7 +30,7 @@ Examples:
 
 /// The command line.
 #[derive(clap::Parser, Debug)]
-#[command(name = "ocipush", version, about = "push the manifest archive to an OCI registry", after_help = EXAMPLES)]
+#[command(name = "ocipush", version, long_version = scar_trust::module(), about = "push the manifest archive to an OCI registry", after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// HOST[:PORT], or HOST[:PORT]/REPOSITORY[:TAG] (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY)
     reference: Option<String>,

@@ -15,6 +15,7 @@ use crate::credentials::CredentialOptions;
 #[command(
     name = "pack-registry-set",
     version,
+    long_version = scar_trust::module(),
     about = "tell VerteX that a pack registry holds its manifests",
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |

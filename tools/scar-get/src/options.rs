@@ -9,6 +9,7 @@ use scar_vertex::scar::Setting;
 #[command(
     name = "scar-get",
     version,
+    long_version = scar_trust::module(),
     about = "read the SCAR setting of VerteX",
     after_help = "Examples:
   vertex-login https://vertex.example | scar-get

@@ -35,6 +35,7 @@ pub(crate) enum Only {
 #[command(
     name = "scar-preflight",
     version,
+    long_version = scar_trust::module(),
     about = "check every prerequisite of the migration, and change nothing",
     after_help = EXAMPLES
 )]

@@ -21,6 +21,7 @@ Examples:
 #[command(
     name = "scar-secret-rm",
     version,
+    long_version = scar_trust::module(),
     about = "delete the secret of the old manifest registry",
     after_help = EXAMPLES
 )]

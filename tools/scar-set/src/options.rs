@@ -18,6 +18,7 @@ use crate::{jobs, target};
 #[command(
     name = "scar-set",
     version,
+    long_version = scar_trust::module(),
     about = "point VerteX at Specman and start the syncs",
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |

@@ -29,6 +29,7 @@ Examples:
 #[command(
     name = "specman-verify",
     version,
+    long_version = scar_trust::module(),
     about = "compare what Specman serves with what was pushed",
     after_help = EXAMPLES
 )]

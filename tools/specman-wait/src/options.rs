@@ -24,6 +24,7 @@ Examples:
 #[command(
     name = "specman-wait",
     version,
+    long_version = scar_trust::module(),
     about = "wait until Specman has the manifests",
     after_help = EXAMPLES
 )]

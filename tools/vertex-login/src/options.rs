@@ -21,6 +21,7 @@ use crate::command::Command;
 #[command(
     name = "vertex-login",
     version,
+    long_version = scar_trust::module(),
     about = "log in to the VerteX System API",
     after_help = "Examples:
   vertex-login https://vertex.example pack-registry-set --name harbor \\

@@ -1,5 +1,7 @@
 //! The part of every command line that is the same, and the reading of the whole.
 
+use std::ffi::OsString;
+
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, FromArgMatches};
 
@@ -55,8 +57,8 @@ where
             stdout::print(&help::render(command, name))?;
             return Ok(Parsed::Answered);
         }
-        Err(error) if !error.use_stderr() => {
-            stdout::print(&error.render().ansi().to_string())?;
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => {
+            stdout::print(&version(command, std::env::args_os()))?;
             return Ok(Parsed::Answered);
         }
         Err(error) => return Err(usage::failure(&error, name)),
@@ -72,6 +74,16 @@ where
         return Ok(Parsed::Answered);
     }
     O::from_arg_matches(&matches).map(Parsed::Run).map_err(|error| usage::failure(&error, name))
+}
+
+/// Name and version; with `-v` also the cryptographic module, which each tool gives as its long version.
+fn version(command: &clap::Command, mut arguments: impl Iterator<Item = OsString>) -> String {
+    let short = format!("{} {}\n", command.get_name(), command.get_version().unwrap_or_default());
+    let is_verbose = |argument: OsString| ["-v", "-vv", "--verbose", "-vV", "-Vv"].iter().any(|verbose| argument == *verbose);
+    match command.get_long_version().filter(|_| arguments.any(is_verbose)) {
+        Some(module) => format!("{short}{module}\n"),
+        None => short,
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod cause;
 mod files;
+mod module;
 mod options;
 mod pin;
 mod route;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use cause::{NO_TUNNEL, cause, tunnel};
 pub use files::ca_chain;
+pub use module::module;
 pub use options::{RouteOptions, TlsOptions};
 pub use pin::Pin;
 pub use route::Proxy;
@@ -26,7 +28,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use scar_tool::Failure;
 
@@ -240,9 +241,9 @@ impl Trust {
     /// The TLS configuration; `with_identity` only towards the origin that the client certificate is meant for.
     ///
     /// # Errors
-    /// Exit 2 where certificate and key do not belong together.
+    /// Exit 2 if certificate and key do not belong together; exit 5 if the FIPS build has no FIPS module.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
-        let provider = provider();
+        let provider = module::provider()?;
         let verifier = verify::Verifier::new(&self.anchors, self.insecure, self.pin.clone(), self.seen.clone(), &provider);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -261,9 +262,4 @@ impl Trust {
             }
         }
     }
-}
-
-/// The one crypto provider of all tools.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -9,6 +9,8 @@ use scar_tool::{Exit, Failure};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::module;
+
 /// Why a certificate was not trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -155,14 +157,20 @@ pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untruste
 /// What [`explained`] says of a server that answers a handshake with something else than TLS.
 pub const NOT_TLS: &str = "it does not speak TLS there (plain HTTP, or another service?)";
 
-/// What [`explained`] says of a server whose TLS is too old.
-pub const OLD_TLS: &str = "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use";
+/// What [`explained`] says of a server whose TLS is too old; of one that is not approved either, in the FIPS build.
+pub const OLD_TLS: &str = match module::OFFERED {
+    None => "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use",
+    Some(refusal) => refusal,
+};
 
 /// Says in an administrator's words what ended a TLS handshake, where a client's error is about one.
 pub fn explained(error: &(dyn StdError + 'static)) -> Option<String> {
     Some(match in_chain(error)? {
         Error::InvalidMessage(_) => NOT_TLS.to_owned(),
         Error::PeerIncompatible(_) | Error::AlertReceived(Alert::ProtocolVersion) => OLD_TLS.to_owned(),
+        Error::AlertReceived(Alert::HandshakeFailure | Alert::InsufficientSecurity) if module::OFFERED.is_some() => {
+            OLD_TLS.to_owned()
+        }
         error => format!("TLS: {error}"),
     })
 }
@@ -173,8 +181,8 @@ pub fn refused(error: &(dyn StdError + 'static)) -> Option<String> {
     let error = in_chain(error)?;
     Some(match error {
         Error::AlertReceived(Alert::CertificateRequired) => "it demands a client certificate".to_owned(),
-        // The word of TLS 1.2 for the same, and for more.
-        Error::AlertReceived(Alert::HandshakeFailure) => {
+        // The word of TLS 1.2 for the same, and for more; in the FIPS build it is first of all the one for no approved suite.
+        Error::AlertReceived(Alert::HandshakeFailure) if module::OFFERED.is_none() => {
             "it ended the handshake: it demands a client certificate, or takes no cipher that is safe to use".to_owned()
         }
         Error::AlertReceived(
