@@ -10,7 +10,7 @@ use scar_suites::crates::metadata;
 /// Our crates from the ground up; each may use what stands before its floor. The tools and [`BESIDE`] are the top floor.
 const FLOORS: [&[&str]; 7] = [
     &["scar-tool"],
-    &["scar-record"],
+    &["scar-record", "scar-links"],
     &["scar-trust"],
     &["scar-http"],
     &["scar-cluster"],
@@ -82,7 +82,7 @@ fn arrows_lead_downwards_and_no_tool_uses_another() {
 #[test]
 fn the_ground_and_mkmanifests_link_nothing_of_the_network() {
     let metadata = metadata();
-    for name in ["scar-tool", "scar-record", "mkmanifests"] {
+    for name in ["scar-tool", "scar-record", "scar-links", "mkmanifests"] {
         let tree = tree(&metadata, name);
         let network: Vec<_> = NETWORK.iter().filter(|crate_| tree.contains(**crate_)).collect();
         assert!(network.is_empty(), "{name} links {network:?}");

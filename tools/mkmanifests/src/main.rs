@@ -7,7 +7,6 @@ mod entry;
 mod exclude;
 mod fault;
 mod gzip;
-mod link;
 mod listing;
 mod make;
 mod name;

@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Stat};
+use scar_links::DeadEnd;
 use scar_tool::{Console, Failure, Interrupt, signal};
 
 use crate::exclude::Output;
 use crate::fault::{self, Fault};
-use crate::link;
 use crate::listing::Kind;
 use crate::name::quoted;
 use crate::options::Plan;
@@ -218,10 +218,9 @@ fn warn_of_lost_links(source: &Source, output: &Output, plan: &Plan, tree: &Tree
             return;
         }
         // One that vanished meanwhile is named when it is read.
-        let Ok(target) = rustix::fs::readlinkat(&source.fd, path, Vec::new()) else { return };
-        let look = |at: &[u8]| link::look(&source.fd, &plan.exclude, output, at);
-        if let Some(why) = link::lost(path, target.as_bytes(), look) {
-            let (path, target) = (quoted(path), quoted(target.as_bytes()));
+        let left_out = |at: &[u8], stat: &Stat| plan.exclude.matches(at) || output.is(stamp::place(stat));
+        if let Some(DeadEnd { target, why }) = scar_links::dead_end(&source.fd, path, left_out) {
+            let (path, target) = (quoted(path), quoted(&target));
             console.warn(format_args!("link './{path}' -> '{target}': its target {why}, Specman will not have it"));
         }
     });

@@ -1,7 +1,9 @@
 //! The file server's folder: what is in it, and what would stand in the archive's way. Nothing is followed or written.
 
 use std::fs::{self, Metadata};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +14,6 @@ use walkdir::WalkDir;
 
 use crate::check::{Side, blocked, failed, needs, ok, warning};
 use crate::goal::Content;
-use crate::links;
 use crate::room::{self, size};
 use crate::sample::Sample;
 
@@ -21,6 +22,9 @@ const READABLE: &str = "content.readable";
 const SPECIAL: &str = "content.special";
 const LINKS: &str = "content.links";
 const QUIET: &str = "content.quiet";
+
+/// The lines of this side.
+pub(crate) const NAMES: [&str; 7] = [TREE, READABLE, SPECIAL, LINKS, QUIET, room::DISK, room::CLAIM];
 
 /// What changed since may be under way still.
 const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -74,63 +78,86 @@ struct Tree {
 /// Checks the side; it takes as long as the tree is large.
 pub(crate) fn look(goal: &Content, console: &Console) -> Found {
     let shown = goal.folder.display();
-    let root = match fs::canonicalize(&goal.folder).and_then(|root| fs::read_dir(&root).map(|_| root)) {
+    let root = match Root::open(goal) {
         Ok(root) => root,
         Err(error) => {
             let failure = Failure::io(format!("open the folder '{shown}'"), &error);
             let failure =
                 failure.hint("name the folder that the file server serves with --content, and run as a user who may read it");
-            let after = [READABLE, SPECIAL, LINKS, QUIET, room::DISK, room::CLAIM];
+            let after = NAMES.into_iter().skip(1);
             return Found { checks: [vec![failed(TREE, failure, Side::Own)], needs(after, TREE)].concat(), bytes: None };
         }
     };
-    let tree = walk(&root, &goal.archive, console);
+    let tree = walk(&root, console);
     let estimate = tree.sample.estimate();
     let mut checks = lines(&goal.folder, &tree, estimate);
     checks.push(room::disk(&goal.archive, estimate));
     Found { checks, bytes: Some((tree.bytes, estimate)) }
 }
 
-fn walk(root: &Path, archive: &Path, console: &Console) -> Tree {
+/// The folder, open and resolved, and the file in it that is no content: the archive of an earlier run.
+struct Root {
+    path: PathBuf,
+    fd: OwnedFd,
+    archive: Option<(u64, u64)>,
+}
+
+impl Root {
+    fn open(goal: &Content) -> std::io::Result<Self> {
+        let path = fs::canonicalize(&goal.folder)?;
+        fs::read_dir(&path)?;
+        let archive = fs::metadata(&goal.archive).ok().map(|data| (data.dev(), data.ino()));
+        Ok(Self { fd: fs::File::open(&path)?.into(), path, archive })
+    }
+
+    /// A path below the folder, as the archive has it.
+    fn below<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.path).unwrap_or(path)
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        format!("'./{}'", self.below(path).display())
+    }
+}
+
+fn walk(root: &Root, console: &Console) -> Tree {
     let progress = console.progress_waiting("walking the folder");
-    let archive = real(archive);
     let now = SystemTime::now();
     let mut tree = Tree::default();
-    for (number, entry) in WalkDir::new(root).into_iter().enumerate() {
+    for (number, entry) in WalkDir::new(&root.path).into_iter().enumerate() {
         if number % 1000 == 0 {
             progress.message(format_args!("{number} entries"));
         }
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let path = error.path().unwrap_or(root).to_owned();
-                tree.unreadable.push(|| below(root, &path));
+                let path = error.path().unwrap_or(&root.path);
+                tree.unreadable.push(|| root.shown(path));
                 continue;
             }
         };
-        // The archive is never packed into itself.
-        if archive.as_deref() == Some(entry.path()) {
-            continue;
-        }
         match entry.metadata() {
+            // The archive is never packed into itself.
+            Ok(data) if root.archive == Some((data.dev(), data.ino())) => {}
             Ok(data) => note(&mut tree, root, entry.path(), &data, now),
-            Err(_) => tree.unreadable.push(|| below(root, entry.path())),
+            Err(_) => tree.unreadable.push(|| root.shown(entry.path())),
         }
     }
     tree
 }
 
-fn note(tree: &mut Tree, root: &Path, path: &Path, data: &Metadata, now: SystemTime) {
+fn note(tree: &mut Tree, root: &Root, path: &Path, data: &Metadata, now: SystemTime) {
     let kind = data.file_type();
-    let name = || below(root, path);
+    let name = || root.shown(path);
     if kind.is_dir() {
         tree.folders += 1;
         return;
     }
     if kind.is_symlink() {
         tree.links += 1;
-        if let Some(why) = links::lost(root, path) {
-            tree.lost.push(|| format!("{} {why}", name()));
+        let left_out = |_: &[u8], stat: &rustix::fs::Stat| root.archive == Some((stat.st_dev, stat.st_ino));
+        if let Some(dead) = scar_links::dead_end(&root.fd, root.below(path).as_os_str().as_bytes(), left_out) {
+            tree.lost.push(|| format!("{} -> '{}': its target {}", name(), String::from_utf8_lossy(&dead.target), dead.why));
         }
         return;
     }
@@ -192,9 +219,9 @@ fn lines(folder: &Path, tree: &Tree, estimate: u64) -> Vec<Check> {
         none(
             LINKS,
             &tree.lost,
-            "every link leads into the folder",
+            "every link leads to something in the folder",
             |found, hint| warning(LINKS, found, hint),
-            "Specman will not have what they lead to: mend them, or mkmanifests --dereference",
+            "Specman will not have them: correct the links, or pack what they lead to: mkmanifests --dereference",
         ),
         none(
             QUIET,
@@ -209,18 +236,4 @@ fn lines(folder: &Path, tree: &Tree, estimate: u64) -> Vec<Check> {
 /// `1 file`, `2 files`.
 fn many(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-/// A path below the folder, as a message shows it.
-fn below(root: &Path, path: &Path) -> String {
-    let path = path.strip_prefix(root).unwrap_or(path);
-    format!("'./{}'", path.display())
-}
-
-/// Where the archive really is, or will be.
-fn real(archive: &Path) -> Option<PathBuf> {
-    fs::canonicalize(archive).ok().or_else(|| {
-        let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(fs::canonicalize(folder).ok()?.join(archive.file_name()?))
-    })
 }

@@ -6,7 +6,6 @@ mod claim;
 mod cluster;
 mod content;
 mod goal;
-mod links;
 mod network;
 mod options;
 mod pack;
