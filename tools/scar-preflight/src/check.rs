@@ -89,6 +89,9 @@ pub(crate) async fn within<T>(time: Duration, act: &str, work: impl Future<Outpu
     })
 }
 
+/// The sides of a site; the name of a check begins with its side's.
+const SIDES: [&str; 4] = ["platform", "cluster", "content", "registry"];
+
 /// Whether the migration may begin.
 ///
 /// # Errors
@@ -96,15 +99,25 @@ pub(crate) async fn within<T>(time: Duration, act: &str, work: impl Future<Outpu
 pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure> {
     let of = |result: CheckResult| checks.iter().filter(move |check| check.result == result);
     let count = |result: CheckResult| of(result).count();
-    let names: Vec<_> = of(CheckResult::Blocked).map(|check| check.name.as_str()).collect();
-    let (warnings, skipped) = (count(CheckResult::Warning), count(CheckResult::Skipped));
-    if names.is_empty() {
-        let ok = count(CheckResult::Ok);
-        console.note(format!("nothing blocks: {ok} ok, {warnings} to be looked at, {skipped} skipped"));
-        return Ok(());
+    let blocked: Vec<_> = of(CheckResult::Blocked).map(|check| check.name.as_str()).collect();
+    if !blocked.is_empty() {
+        let message = format!("check the site: blocked: {} ({} of {} checks)", blocked.join(", "), blocked.len(), checks.len());
+        return Err(Failure::new(Exit::Absent, message).hint("each blocked line names its way out; then run this again"));
     }
-    let message = format!("check the site: blocked: {} ({} of {} checks)", names.join(", "), names.len(), checks.len());
-    Err(Failure::new(Exit::Absent, message).hint("each blocked line names its way out; then run this again"))
+    let unseen = match unseen(checks).as_slice() {
+        [] => String::new(),
+        sides => format!("; not looked at: {}", sides.join(", ")),
+    };
+    let (ok, warnings, skipped) = (count(CheckResult::Ok), count(CheckResult::Warning), count(CheckResult::Skipped));
+    console.note(format!("nothing blocks: {ok} ok, {warnings} to be looked at, {skipped} skipped{unseen}"));
+    Ok(())
+}
+
+/// The sides of which no check was made.
+fn unseen(checks: &[Check]) -> Vec<&'static str> {
+    let of = |side: &str, check: &Check| check.name.split('.').next() == Some(side);
+    let seen = |side: &str| checks.iter().any(|check| of(side, check) && check.result != CheckResult::Skipped);
+    SIDES.into_iter().filter(|side| !seen(side)).collect()
 }
 
 #[cfg(test)]
@@ -130,6 +143,12 @@ mod tests {
         assert!(check.hint.is_some_and(|hint| hint.starts_with("correct the setting")));
         let hint = failed("a.b", failure.hint("use --ca-file FILE"), Side::Platform).hint;
         assert_eq!(hint.as_deref(), Some("use --vertex-ca-file FILE"));
+    }
+
+    #[test]
+    fn a_side_without_a_check_is_named() {
+        let checks = [ok("platform.reached", "x"), skipped("cluster.reached", "x"), warning("registry.tag", "x", "y")];
+        assert_eq!(unseen(&checks), ["cluster", "content"]);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Manner<'_> {
     }
 }
 
+/// The lines of this side.
+pub(crate) fn names() -> Vec<&'static str> {
+    [vec![REACHED], after()].concat()
+}
+
 /// All lines after the first.
 fn after() -> Vec<&'static str> {
     [&[IDENTITY, NAMESPACE][..], &access::names(), &specman::NAMES, &claim::NAMES, &[SECRET]].concat()

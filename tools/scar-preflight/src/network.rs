@@ -5,14 +5,17 @@ use std::time::SystemTime;
 use jiff::{SignedDuration, Timestamp};
 use scar_record::{Check, CheckResult};
 
-use crate::check::{line, ok, skipped, warning};
+use crate::check::{blocked, line, ok, skipped, warning};
 
 const ROUTE: &str = "network.route";
 const CLOCK: &str = "network.clock";
 const CERTIFICATES: &str = "network.certificates";
 
-/// From so much on a clock's error is told: tokens and signatures of five minutes and less are refused then.
+/// A larger difference of two clocks is a warning: it is more than common drift, and log times become hard to compare.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// A larger difference blocks: specman-wait counts log lines from five minutes before the push (`--skew`), and tokens and
+/// signatures are refused outside about the same time.
+const TOO_MUCH: SignedDuration = SignedDuration::from_mins(5);
 /// Certificates that end sooner are told of.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -58,7 +61,8 @@ pub(crate) fn look(servers: &[Server]) -> Vec<Check> {
     if servers.is_empty() {
         return [ROUTE, CLOCK, CERTIFICATES].map(|name| skipped(name, "no server was reached")).to_vec();
     }
-    vec![route(servers), clock(servers), certificates(servers, Timestamp::now())]
+    let now = Timestamp::now();
+    vec![route(servers), clock(servers, now), certificates(servers, now)]
 }
 
 fn route(servers: &[Server]) -> Check {
@@ -69,20 +73,22 @@ fn route(servers: &[Server]) -> Check {
     line(ROUTE, CheckResult::Ok, servers.iter().map(of).collect::<Vec<_>>().join(", "))
 }
 
-fn clock(servers: &[Server]) -> Check {
+fn clock(servers: &[Server], now: Timestamp) -> Check {
+    let skew = |server: &Server| server.skew.map_or(SignedDuration::ZERO, SignedDuration::abs);
     let wrong = |server: &Server| {
-        let skew = server.skew.filter(|skew| skew.abs() >= SKEW)?;
+        let skew = server.skew.filter(|skew| skew.abs() > SKEW)?;
         let which = if skew.is_positive() { "ahead of" } else { "behind" };
-        Some(format!("{} is {} s {which} this host", server.name, skew.abs().as_secs()))
+        let (there, here) = (now + skew, now);
+        Some(format!("{} is {} s {which} this host (there {there:.0}, here {here:.0})", server.name, skew.abs().as_secs()))
     };
     let wrong: Vec<_> = servers.iter().filter_map(wrong).collect();
     if !wrong.is_empty() {
-        let hint = "set the clocks (NTP): tokens, certificates and the wait for Specman go by them";
-        return warning(CLOCK, wrong.join(", "), hint);
+        let line = if servers.iter().any(|server| skew(server) > TOO_MUCH) { blocked } else { warning };
+        return line(CLOCK, wrong.join(", "), "set the clocks (NTP): tokens, certificates and log times are compared with them");
     }
     match servers.iter().filter(|server| server.skew.is_none()).map(|server| server.name.as_str()).collect::<Vec<_>>() {
-        silent if silent.is_empty() => ok(CLOCK, "the servers' clocks are this host's"),
-        silent => skipped(CLOCK, format!("{} does not tell its time", silent.join(", "))),
+        silent if silent.is_empty() => ok(CLOCK, "the servers' clocks agree with this host's"),
+        silent => skipped(CLOCK, format!("{} does not send its time", silent.join(", "))),
     }
 }
 
@@ -113,17 +119,21 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_of_skew_is_told() {
+    fn a_minute_of_skew_is_a_warning_and_five_block() {
+        let now = "2026-11-29T12:00:00Z".parse().unwrap();
         for (skew, expected) in [
             (Some(0), CheckResult::Ok),
-            (Some(59), CheckResult::Ok),
-            (Some(-60), CheckResult::Warning),
-            (Some(86_400), CheckResult::Warning),
+            (Some(60), CheckResult::Ok),
+            (Some(-61), CheckResult::Warning),
+            (Some(300), CheckResult::Warning),
+            (Some(-301), CheckResult::Blocked),
+            (Some(86_400), CheckResult::Blocked),
             (None, CheckResult::Skipped),
         ] {
-            assert_eq!(clock(&[server(Some(0), None), server(skew, None)]).result, expected, "{skew:?}");
+            assert_eq!(clock(&[server(Some(0), None), server(skew, None)], now).result, expected, "{skew:?}");
         }
-        assert!(clock(&[server(Some(-61), None)]).found.contains("61 s behind this host"));
+        let found = clock(&[server(Some(-61), None)], now).found;
+        assert_eq!(found, "h.example is 61 s behind this host (there 2026-11-29T11:58:59Z, here 2026-11-29T12:00:00Z)");
     }
 
     #[test]

@@ -22,6 +22,11 @@ const VERSION: &str = "platform.version";
 const SCAR: &str = "platform.scar";
 /// What the lines after the login are called.
 const AFTER: [&str; 4] = [VERSION, SCAR, pack::ENTRY, pack::FLAG];
+/// The lines of this side.
+pub(crate) fn names() -> Vec<&'static str> {
+    [&[REACHED, LOGIN], &AFTER[..]].concat()
+}
+
 /// A path that answers to anyone, be it with a refusal.
 const DOOR: &str = "/v1/system/users/me";
 

@@ -24,6 +24,8 @@ const REPOSITORY: &str = "registry.repository";
 const TAG: &str = "registry.tag";
 const PUSH: &str = "registry.push";
 const LIMIT: &str = "registry.limit";
+/// The lines of this side.
+pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, REPOSITORY, TAG, PUSH, LIMIT];
 /// The lines that need a login.
 const AFTER: [&str; 3] = [REPOSITORY, TAG, PUSH];
 

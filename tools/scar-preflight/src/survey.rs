@@ -37,7 +37,7 @@ pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> R
             checks.extend(found.checks);
             flag = found.flag;
         }
-        Err(why) => checks.extend(left_out("platform", why)),
+        Err(why) => checks.extend(left_out(&platform::names(), &why)),
     }
     let mut room = None;
     match cluster {
@@ -49,7 +49,7 @@ pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> R
             checks.extend(found.checks);
             room = found.room;
         }
-        Err(why) => checks.extend(left_out("cluster", why)),
+        Err(why) => checks.extend(left_out(&cluster::names(), &why)),
     }
     match content {
         Ok(found) => {
@@ -59,14 +59,14 @@ pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> R
                 checks.push(room::claim(found.bytes, room));
             }
         }
-        Err(why) => checks.extend(left_out("content", why)),
+        Err(why) => checks.extend(left_out(&content::NAMES, &why)),
     }
     match registry {
         Ok(found) => {
             servers.extend(found.server);
             checks.extend(found.checks);
         }
-        Err(why) => checks.extend(left_out("registry", why)),
+        Err(why) => checks.extend(left_out(&registry::NAMES, &why)),
     }
     if !options.only.iter().all(|only| *only == crate::options::Only::Content) || options.only.is_empty() {
         checks.extend(network::look(&servers));
@@ -91,9 +91,11 @@ async fn walked(goal: crate::goal::Content, console: &Console) -> content::Found
     walk.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// A side without its settings has a line; one that `--only` leaves out has none.
-fn left_out(side: &str, why: String) -> Option<Check> {
-    (why != LEFT_OUT).then(|| skipped(side, why))
+/// Every check of a side without its settings is a skipped line, so that nobody takes its absence for a good sign; a side
+/// that `--only` leaves out has none.
+fn left_out(names: &[&str], why: &str) -> Vec<Check> {
+    let names = if why == LEFT_OUT { &[] } else { names };
+    names.iter().map(|name| skipped(name, why)).collect()
 }
 
 /// A secret that the platform made for the flag must stay; one that was there before goes.

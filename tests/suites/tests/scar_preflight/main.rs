@@ -83,17 +83,27 @@ fn a_server_that_never_answers_costs_its_side_the_time_of_a_check() {
 }
 
 #[test]
-fn a_side_without_its_settings_is_skipped_with_the_reason() {
+fn q14_each_check_of_a_side_without_settings_is_a_skipped_line_and_the_summary_names_the_side() {
     let rig = Rig::new();
     let outcome = tool("scar-preflight").args(["--content", rig.migration.tree().to_str().unwrap()]).run();
+    assert_eq!(
+        lines(&outcome.succeeds().stderr())
+            .into_iter()
+            .filter(|(_, result)| result != "ok")
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>(),
+        but(&[]).into_keys().filter(|name| !name.starts_with("content.") || name == "content.claim").collect::<Vec<_>>(),
+        "{outcome}"
+    );
+    assert!(outcome.stderr().ends_with(" skipped; not looked at: platform, cluster, registry\n"), "{outcome}");
     let record = outcome.succeeds().json();
     let found = |name: &str| {
         record["preflight"]["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).cloned().unwrap()
     };
     for (side, why) in [
-        ("platform", "no endpoint: --endpoint URL or VERTEX_ENDPOINT"),
-        ("cluster", "no kubeconfig: --kubeconfig FILE or KUBECONFIG"),
-        ("registry", "no registry: --reference HOST or OCI_PACK_REGISTRY"),
+        ("platform.flag", "no endpoint: --endpoint URL or VERTEX_ENDPOINT"),
+        ("cluster.secret", "no kubeconfig: --kubeconfig FILE or KUBECONFIG"),
+        ("registry.push", "no registry: --reference HOST or OCI_PACK_REGISTRY"),
         ("content.claim", "the claim's room is not known here"),
         ("network.route", "no server was reached"),
     ] {
@@ -277,12 +287,14 @@ fn after_the_flag_the_secret_of_the_platform_must_stay() {
 }
 
 #[test]
-fn links_and_fresh_files_are_told_by_name() {
+fn q56_links_are_judged_as_mkmanifests_judges_them_and_fresh_files_are_named() {
     let rig = Rig::new();
     let tree = rig.migration.tree();
     std::os::unix::fs::symlink("gone", tree.join("dangling")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", tree.join("absolute")).unwrap();
-    std::os::unix::fs::symlink("../manifests.tgz", tree.join("out")).unwrap();
+    // Out of the folder and back in by its name: on Specman's side that name does not exist.
+    let back = format!("../../{}/index.yaml", tree.file_name().unwrap().to_str().unwrap());
+    std::os::unix::fs::symlink(&back, tree.join("charts/back")).unwrap();
     std::fs::write(tree.join("charts/fresh.yaml"), "new").unwrap();
     std::fs::write(rig.migration.archive(), "old archive").unwrap();
     let outcome = rig.run();
@@ -294,8 +306,15 @@ fn links_and_fresh_files_are_told_by_name() {
             .unwrap()
             .to_owned()
     };
-    for part in ["'./dangling' leads to nothing", "'./absolute' has an absolute path", "'./out' leads out of the folder"] {
-        assert!(found("content.links").contains(part), "{outcome}");
+    let packed =
+        scar_kit::tool("mkmanifests").arg(&tree).args(["-o", "other.tgz", "--new-record"]).folder(rig.migration.folder()).run();
+    for (name, target, why) in [
+        ("dangling", "gone", "does not exist"),
+        ("absolute", "/etc/passwd", "is an absolute path"),
+        ("charts/back", &back, "lies outside of the tree"),
+    ] {
+        assert!(packed.succeeds().stderr().contains(&format!("'./{name}' -> '{target}': its target {why}")), "{packed}");
+        assert!(found("content.links").contains(&format!("'./{name}' -> '{target}': its target {why}")), "{outcome}");
     }
     assert_eq!(found("content.quiet"), "changed in the last 10 minutes: './charts/fresh.yaml'");
 }
@@ -386,13 +405,17 @@ fn base64(text: &str) -> String {
 }
 
 #[test]
-fn a_clock_that_is_off_is_told() {
-    let rig = Rig::new();
-    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-    rig.migration.site.vertex_server.faults().on(Match::any("/**"), Times::Always, Action::set_header("date", date));
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("network.clock", "warning")]), "{outcome}");
-    says(&outcome, "behind this host");
+fn q5_a_clock_that_is_off_is_a_warning_and_above_five_minutes_it_blocks() {
+    for (seconds, result, exit) in [(120, "warning", 0), (1200, "blocked", 3)] {
+        let rig = Rig::new();
+        let late = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+        let date = late.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        rig.migration.site.vertex_server.faults().on(Match::any("/**"), Times::Always, Action::set_header("date", &date));
+        let outcome = rig.run();
+        outcome.exits(exit);
+        assert_eq!(lines(&outcome.stderr()), but(&[("network.clock", result)]), "{outcome}");
+        says(&outcome, "behind this host (there ");
+    }
 }
 
 #[test]
