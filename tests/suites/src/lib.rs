@@ -115,6 +115,11 @@ impl Migration {
             "mkmanifests" => vec!["-o".to_owned(), path(self.archive()), path(self.tree())],
             "ocipush" => login("OCI", self.setting("OCI_PACK_REGISTRY")),
             "vertex-login" => login("VERTEX", self.setting("VERTEX_ENDPOINT")),
+            "pack-registry-set" => ["-u", "--password-file"]
+                .into_iter()
+                .zip(["OCI_USERNAME", "OCI_PASSWORD_FILE"])
+                .flat_map(|(option, key)| [option.to_owned(), self.setting(key)])
+                .collect(),
             "specman-wait" => ["--timeout", "30s"].map(str::to_owned).to_vec(),
             "specman-verify" => vec!["--ca-file".to_owned(), self.setting("SPECMAN_CA_FILE")],
             _ => Vec::new(),

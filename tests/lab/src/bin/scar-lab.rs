@@ -44,9 +44,9 @@ struct Options {
     /// How many Specmans
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
     replicas: u32,
-    /// VerteX leaves passwords out of what it shows
+    /// The pack registry's entry in VerteX is one for ECR, with static keys
     #[arg(long)]
-    vertex_hides_passwords: bool,
+    ecr: bool,
     /// How often Specman looks at the registry by itself, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     poll: u64,
@@ -76,7 +76,7 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
         directory: Some(directory.to_owned()),
         registry: access(options)?,
         replicas: options.replicas,
-        vertex_hides_passwords: options.vertex_hides_passwords,
+        ecr: options.ecr,
         poll: Some(Duration::from_secs(options.poll)),
     }));
     // A visitor with curl is no failed test; what nobody scripted is told at the end.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::Site;
+use super::{ECR_ACCESS_KEY, ECR_SECRET_KEY, PACK_REGISTRY, Site};
 
 impl Site {
     /// The settings, under the names that `scar-migrate` documents, as pairs for `KEY=value` lines.
@@ -16,6 +16,10 @@ impl Site {
         if let Some(credentials) = &self.access.credentials {
             settings.push(("OCI_USERNAME", credentials.user.clone()));
             settings.push(("OCI_PASSWORD_FILE", file("oci-password")));
+        }
+        if self.vertex.registry(PACK_REGISTRY).is_some_and(|entry| entry["kind"] == "ecr") {
+            settings.push(("PACK_REGISTRY_ACCESS_KEY_FILE", file("ecr-access-key")));
+            settings.push(("PACK_REGISTRY_SECRET_KEY_FILE", file("ecr-secret-key")));
         }
         if self.access.ca_pem.is_some() {
             settings.push(("OCI_CA_FILE", file("oci-ca.crt")));
@@ -62,6 +66,8 @@ impl Site {
         }
         write("vertex-password", &format!("{}\n", self.vertex.behaviour().password), 0o600);
         write("scar-password", &format!("{}\n", self.scar_password), 0o600);
+        write("ecr-access-key", ECR_ACCESS_KEY, 0o600);
+        write("ecr-secret-key", ECR_SECRET_KEY, 0o600);
         write("kubeconfig", &self.kubeconfig().to_yaml(), 0o600);
     }
 }

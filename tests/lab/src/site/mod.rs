@@ -26,7 +26,7 @@ use crate::kube::{self, Ca, Cluster, Kubeconfig, Login, SPECMAN_NAMESPACE};
 use crate::registry::{Auth, Credentials, LabRegistry, RegistryOptions, Storage, TokenService};
 use crate::server::{Listener, Server};
 use crate::specman::{RegistryAccess, Specman, SpecmanOptions};
-use crate::vertex::{self, Masking, RegistryKind, SPECMAN, Vertex, basic_registry};
+use crate::vertex::{self, RegistryKind, SPECMAN, Vertex, basic_registry, ecr_registry};
 
 /// The secret of the guide's first step.
 pub const SECRET: &str = "spectro-manifest-registry-secrets";
@@ -36,6 +36,11 @@ pub const REPOSITORY: &str = "spectro-packs/spectro-manifests/manifest";
 pub const OLD_SCAR: &str = "https://scar.example";
 /// The uid of the pack registry that holds the images and packs.
 pub const PACK_REGISTRY: &str = "65f1a2b3c4d5e6f708192a3b";
+
+/// The access key's id in the entry for ECR.
+pub const ECR_ACCESS_KEY: &str = "AKIALABLABLABLABLAB0";
+/// The secret key in the entry for ECR.
+pub const ECR_SECRET_KEY: &str = "lab-ecr-secret-key-0c1a";
 
 /// The names in its certificates: Specman's service, and the hosts of the pages' examples, for whoever leads them here.
 const NAMES: [&str; 4] =
@@ -56,8 +61,8 @@ pub struct SiteOptions {
     pub registry: Option<RegistryAccess>,
     /// How many Specmans; 0 counts as 1.
     pub replicas: u32,
-    /// A GET of VerteX leaves passwords out.
-    pub vertex_hides_passwords: bool,
+    /// The pack registry's entry is of the kind for ECR, with static keys; its registry is the same.
+    pub ecr: bool,
     /// How often Specman looks at the registry by itself; none for only when the flag is set.
     pub poll: Option<Duration>,
 }
@@ -123,7 +128,7 @@ impl Site {
 
         let vertex = Vertex::start();
         let scar_password = password();
-        seed(&vertex, &access, &scar_password, options.vertex_hides_passwords);
+        seed(&vertex, &access, &scar_password, options.ecr);
         let flag = join(&vertex, &cluster, &specman, &access, scar_password.clone());
         let vertex_server = Server::start(vertex::router(vertex.clone()), Listener::tls(certs.server_config()));
         let poll = options.poll.map(|every| Poll::start(every, flag, cluster.clone(), specman.clone()));
@@ -161,6 +166,7 @@ impl Site {
     /// What no tool may ever show: the passwords of registry, VerteX and old SCAR, and the cluster's token.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = vec![self.vertex.behaviour().password, self.scar_password.clone(), self.cluster.token()];
+        secrets.push(ECR_SECRET_KEY.to_owned());
         secrets.extend(self.access.credentials.as_ref().map(|login| login.password.clone()));
         secrets
     }
@@ -198,21 +204,28 @@ fn own_registry(directory: &Path, certs: &Certs) -> (Option<LabRegistry>, Regist
     (Some(registry), RegistryAccess { url, ca_pem, credentials: Some(credentials) })
 }
 
-/// Brings VerteX to where a site stands before the migration.
-fn seed(vertex: &Vertex, access: &RegistryAccess, scar_password: &str, hides_passwords: bool) {
-    vertex.behave(|behaviour| {
-        behaviour.password = password();
-        if hides_passwords {
-            behaviour.scar_masking = Masking::Absent;
-            behaviour.registry_masking = Masking::Absent;
-        }
-    });
+/// Brings VerteX to where a site stands before the migration: an OVA install, with a second entry on the same registry.
+fn seed(vertex: &Vertex, access: &RegistryAccess, scar_password: &str, ecr: bool) {
+    vertex.behave(|behaviour| behaviour.password = password());
     vertex.set_scar(json!({"endpoint": OLD_SCAR, "username": "scar", "password": scar_password}));
     let (user, password) = access.credentials.as_ref().map_or(("", ""), |c| (&c.user, &c.password));
-    let mut object = basic_registry(PACK_REGISTRY, "airgap-packs", &access.url, user, password);
-    object["spec"]["auth"]["tls"]["ca"] = json!(access.ca_pem.as_deref().unwrap_or_default());
-    vertex.add_registry(RegistryKind::Basic, object);
-    let other = basic_registry("65f1a2b3c4d5e6f708192a3c", "public-packs", "https://packs.example", "reader", "reader");
+    let ca = json!(access.ca_pem.as_deref().unwrap_or_default());
+    let entry = |uid: &str, name: &str| {
+        let mut object = basic_registry(uid, name, &access.url, user, password);
+        object["spec"]["auth"]["tls"]["certificate"] = ca.clone();
+        object
+    };
+    if ecr {
+        let mut object = ecr_registry(PACK_REGISTRY, "airgap-packs", &access.url, ECR_ACCESS_KEY, ECR_SECRET_KEY);
+        object["spec"]["tls"] = json!({"certificate": ca, "enabled": true, "insecureSkipVerify": false});
+        vertex.add_registry(RegistryKind::Ecr, object);
+    } else {
+        vertex.add_registry(RegistryKind::Basic, entry(PACK_REGISTRY, "airgap-packs"));
+    }
+    let mut own = entry("65f1a2b3c4d5e6f708192a3c", "our-packs");
+    own["spec"]["baseContentPath"] = json!("our-packs");
+    vertex.add_registry(RegistryKind::Basic, own);
+    let other = basic_registry("65f1a2b3c4d5e6f708192a3e", "public-packs", "https://packs.example", "reader", "reader");
     vertex.add_registry(RegistryKind::Basic, other);
 }
 

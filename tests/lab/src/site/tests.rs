@@ -41,7 +41,7 @@ fn vertex(site: &Site, method: Method, path: &str, body: Option<&Value>) -> Got 
 
 fn set_flag(site: &Site) {
     let path = format!("/v1/registries/oci/{PACK_REGISTRY}/basic");
-    let mut object = vertex(site, Method::GET, &path, None).json();
+    let mut object = site.vertex.registry(PACK_REGISTRY).unwrap();
     object["spec"]["containsSpectroManifest"] = json!(true);
     assert_eq!(vertex(site, Method::PUT, &path, Some(&object)).status, 204);
 }
@@ -138,8 +138,10 @@ fn the_state_is_told_over_http() {
 }
 
 #[test]
-fn a_site_that_hides_passwords_shows_none() {
-    let site = Site::start(SiteOptions { vertex_hides_passwords: true, ..SiteOptions::default() });
+fn a_site_shows_no_password_and_the_keys_of_ecr_masked() {
+    let site = Site::start(SiteOptions { ecr: true, ..SiteOptions::default() });
     let scar = vertex(&site, Method::GET, "/v1/system/config/scar", None).json();
-    assert_eq!(scar, json!({"endpoint": OLD_SCAR, "username": "scar"}));
+    assert_eq!(scar, json!({"endpoint": OLD_SCAR, "username": "scar", "password": "********"}));
+    let entry = vertex(&site, Method::GET, &format!("/v1/registries/oci/{PACK_REGISTRY}/ecr"), None).json();
+    assert_eq!(entry["spec"]["credentials"]["secretKey"], "lab***c1a");
 }

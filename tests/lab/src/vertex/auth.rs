@@ -85,10 +85,12 @@ pub(super) async fn syslogin(
         true => jwt(&behaviour.username, vertex.token_end()),
         false => vertex.issue_token(),
     };
-    let mut response = match behaviour.no_token {
-        true => answer::ok(&json!({"isMfa": behaviour.mfa})),
-        false => answer::ok(&json!({"Authorization": token, "isMfa": behaviour.mfa})),
-    };
+    let mut said = json!({"IsEmailSet": true, "IsEmailVerified": false, "IsPasswordReset": true});
+    said[&behaviour.mfa_field] = json!(behaviour.mfa);
+    if !behaviour.no_token {
+        said["Authorization"] = json!(token);
+    }
+    let mut response = answer::ok(&said);
     if query.get("setCookie").is_some_and(|v| v == "true")
         && let Ok(cookie) = HeaderValue::from_str(&format!("Authorization={token}; Path=/; HttpOnly; Secure"))
     {

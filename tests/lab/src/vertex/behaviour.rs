@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How a GET shows the passwords that the server holds.
 ///
-/// Which of these a site has depends on its version, and a tool cannot ask; it has to survive all.
+/// VerteX masks them (the console's forms show the same masks). The others are kinder or odder; a tool must survive all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Masking {
     /// The stored value in clear.
@@ -16,7 +16,7 @@ pub enum Masking {
     Blank,
     /// The field is left out.
     Absent,
-    /// The field is there and reads `***`.
+    /// `********`; of an ECR secret key its ends, `abc***def`.
     Masked,
 }
 
@@ -29,15 +29,17 @@ pub struct ContentServer {
     pub login: Option<(String, String)>,
 }
 
-/// The switches. The defaults are those of a site that is ready to migrate.
+/// The switches. The defaults are those of a real site that is ready to migrate.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
     /// The system administrator's name.
     pub username: String,
     /// The password that `/v1/auth/syslogin` accepts.
     pub password: String,
-    /// The account has a second factor: the login answers `isMfa` and a token that opens nothing.
+    /// The account has a second factor: the login says so in [`Behaviour::mfa_field`], and its token opens nothing.
     pub mfa: bool,
+    /// How the login spells that field: `isMfa` in the swagger, `IsMfa` in answers of real sites.
+    pub mfa_field: String,
     /// The login answers without `Authorization` at all (seen with an account that MFA is pending for).
     pub no_token: bool,
     /// Failed logins in a row after which the account is locked and every login is a 403.
@@ -59,8 +61,12 @@ pub struct Behaviour {
     /// A PUT of a registry sets `metadata.lastModifiedTimestamp`, as a real server does; off, the
     /// object that is read back is exactly the one that was sent.
     pub stamps_changes: bool,
-    /// How many times the sync status says `InProgress` after a sync was started.
+    /// How many times the sync status says [`Behaviour::sync_word`] after a sync was started.
     pub sync_polls: u32,
+    /// The word for a sync that is running. Seen: `Syncing`, `InProgress`, `Running`, `Pending`, `Unknown` and nothing.
+    pub sync_word: String,
+    /// A PUT of a registry starts its sync, as saving an entry in the console does.
+    pub syncs_after_put: bool,
     /// The jobs that answer 409 because one of their kind is running.
     pub jobs_in_progress: Vec<String>,
 }
@@ -71,17 +77,20 @@ impl Default for Behaviour {
             username: "admin".into(),
             password: "Spectro-2024!".into(),
             mfa: false,
+            mfa_field: "IsMfa".into(),
             no_token: false,
             lockout_after: 5,
             token_lifetime: Duration::from_secs(4 * 3600),
             version: "4.5.15".into(),
-            scar_masking: Masking::Shown,
-            registry_masking: Masking::Shown,
+            scar_masking: Masking::Masked,
+            registry_masking: Masking::Masked,
             scar_invalid_for: 0,
             content_servers: Vec::new(),
             validation_fills_secrets: false,
             stamps_changes: false,
             sync_polls: 1,
+            sync_word: "Syncing".into(),
+            syncs_after_put: true,
             jobs_in_progress: Vec::new(),
         }
     }

@@ -1,17 +1,17 @@
 //! The VerteX System API of the lab: login, SCAR setting, pack registries, versions, jobs.
 //!
-//! It behaves as the swagger in `tests/lab/reference/` and the migration guide say; every request
-//! and every answer of its own is held against the swagger, and what does not fit is kept as a
-//! violation that fails the test. [`Behaviour`] switches between the kinds of sites that exist.
+//! It behaves as the swagger in `tests/lab/reference/` and the migration guide say, and as public clients of the platform
+//! show it: a GET masks secrets, an entry holds its registry's CA and no key. Every request and every answer of its own is
+//! held against the swagger. What does not fit is kept as a violation that fails the test, and so is a mask, a blank or a
+//! private key that a tool sends. [`Behaviour`] switches between the kinds of sites that exist.
 //!
 //! ```
 //! use std::sync::Arc;
 //!
 //! use scar_lab::server::{Listener, Server};
-//! use scar_lab::vertex::{RegistryKind, Masking, Vertex, basic_registry};
+//! use scar_lab::vertex::{RegistryKind, Vertex, basic_registry};
 //!
 //! let vertex = Vertex::start();
-//! vertex.behave(|b| b.registry_masking = Masking::Masked);
 //! let object = basic_registry("r1", "harbor", "https://harbor.example", "robot$x", "pw");
 //! vertex.add_registry(RegistryKind::Basic, object);
 //! vertex.on_flag(Arc::new(|on| assert!(on, "the migration never takes the flag off")));

@@ -1,7 +1,8 @@
 //! The OCI pack registries as they are stored: the object in its two kinds, its login, its flag.
 //!
-//! An object is kept exactly as it was PUT, with fields that the swagger does not know; a masked or
-//! blank password that is written back is stored as such and breaks the login, as at a real site.
+//! An object is kept exactly as it was PUT, with fields that the swagger does not know. What a tool must never send is
+//! refused: a mask or a blank in the place of a secret, and a private key where the entry has none. Whether VerteX would
+//! take a mask for the secret that it stands for is not public; if it does not, the login is lost.
 
 use serde_json::{Value, json};
 
@@ -40,16 +41,31 @@ pub(super) struct Registry {
     pub(super) object: Value,
     /// The login that the registry behind it really accepts.
     pub(super) login: Value,
-    /// Endings of syncs still to come: the status says `InProgress` so many times more.
+    /// How many times more the sync status says that a sync is running.
     pub(super) polls_left: u32,
     pub(super) syncs: u32,
     pub(super) writes: u32,
+    /// When the last sync was started, where one was.
+    pub(super) synced_at: Option<String>,
+}
+
+impl Registry {
+    /// Starts a sync, which says that it runs for `polls` questions.
+    pub(super) fn sync(&mut self, polls: u32) {
+        self.syncs += 1;
+        self.polls_left = polls;
+        self.synced_at = Some(format!("{:.3}", jiff::Timestamp::now()));
+    }
 }
 
 /// The fields of a login that a GET may hide.
 pub(super) const SECRETS: [&str; 4] = ["password", "token", "secretKey", "secretToken"];
 
-/// An object of the kind `Basic` as a site has it, with fields that the swagger does not know.
+/// The CA of a self-signed registry, where a test does not put its own into the entry.
+const CA: &str = "-----BEGIN CERTIFICATE-----\nbGFiIENB\n-----END CERTIFICATE-----\n";
+
+/// An object of the kind `Basic` as an OVA install leaves it: the self-signed registry's CA is in `tls.certificate`, and
+/// there is no key. Some of its fields are none of the swagger's.
 pub fn basic_registry(uid: &str, name: &str, endpoint: &str, user: &str, password: &str) -> Value {
     json!({
         "kind": "basic",
@@ -57,12 +73,12 @@ pub fn basic_registry(uid: &str, name: &str, endpoint: &str, user: &str, passwor
         "spec": {
             "auth": {
                 "password": password,
-                "tls": {"ca": "", "certificate": "", "enabled": true, "insecureSkipVerify": false, "key": ""},
+                "tls": {"certificate": CA, "enabled": true, "insecureSkipVerify": false},
                 "type": "basic",
                 "username": user
             },
             "baseContentPath": "spectro-packs",
-            "basePath": "/v2",
+            "basePath": "",
             "containsSpectroManifest": false,
             "endpoint": endpoint,
             "isSyncSupported": true,
@@ -127,8 +143,7 @@ impl Vertex {
     pub fn add_registry(&self, kind: RegistryKind, object: Value) -> String {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let login = object["spec"][kind.login()].clone();
-        let (polls_left, syncs, writes) = (0, 0, 0);
-        let registry = Registry { kind, object, login, polls_left, syncs, writes };
+        let registry = Registry { kind, object, login, polls_left: 0, syncs: 0, writes: 0, synced_at: None };
         self.lock().registries.insert(uid.clone(), registry);
         uid
     }
@@ -195,24 +210,71 @@ pub(super) fn in_summary(registry: &Registry) -> Value {
     json!({"metadata": object["metadata"], "spec": spec, "status": {"sync": sync}})
 }
 
-/// An object as a GET shows it: a secret that is stored is shown as the kind of site has it.
+/// An object as a GET shows it: each secret in it is hidden as the kind of site does.
 pub(super) fn shown(registry: &Registry, secrets: Masking) -> Value {
     let mut object = registry.object.clone();
-    let Some(login) = object["spec"].get_mut(registry.kind.login()).and_then(Value::as_object_mut) else {
-        return object;
-    };
-    for name in SECRETS {
-        if !login.contains_key(name) {
-            continue;
-        }
+    hide(&mut object["spec"], secrets);
+    object
+}
+
+fn hide(value: &mut Value, secrets: Masking) {
+    let Some(fields) = value.as_object_mut() else { return };
+    fields.values_mut().for_each(|below| hide(below, secrets));
+    let hidden: Vec<String> =
+        fields.iter().filter(|(name, value)| is_secret(name) && !is_blank(value)).map(|(name, _)| name.clone()).collect();
+    for name in hidden {
         match secrets {
             Masking::Shown => {}
-            Masking::Blank => drop(login.insert(name.into(), json!(""))),
-            Masking::Masked => drop(login.insert(name.into(), json!("***"))),
-            Masking::Absent => drop(login.shift_remove(name)),
+            Masking::Blank => fields[&name] = json!(""),
+            Masking::Masked => fields[&name] = json!(mask(&name, &fields[&name])),
+            Masking::Absent => drop(fields.shift_remove(&name)),
         }
     }
-    object
+}
+
+/// Public clients of the platform show both forms: `********`, and of an ECR secret key its ends.
+pub(super) fn mask(name: &str, secret: &Value) -> String {
+    match secret.as_str().filter(|text| name == "secretKey" && text.len() > 6 && text.is_ascii()) {
+        Some(text) => format!("{}***{}", &text[..3], &text[text.len() - 3..]),
+        None => "********".to_owned(),
+    }
+}
+
+/// Whether a field of an entry holds a secret: those of its login, and the private key of a client certificate.
+fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name) || name == "key"
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.is_null() || value == ""
+}
+
+/// What no tool may send, if `spec` holds it: a mask, a blank in the place of a secret of `stored`, or a private key that
+/// `stored` does not have. Names the field alone.
+pub(super) fn forbidden(spec: &Value, stored: &Value) -> Option<String> {
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (sent, stored) = (fields(spec), fields(stored));
+    for name in sent.keys().chain(stored.keys()) {
+        let at = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
+        let (new, old) = (at(&sent), at(&stored));
+        if new.as_str().is_some_and(|text| text.contains("***")) {
+            return Some(format!("a mask in the place of '{name}'"));
+        }
+        if is_secret(name) && is_blank(&new) && !is_blank(&old) {
+            return Some(format!("a blank in the place of '{name}'"));
+        }
+        if name == "key" && !is_blank(&new) && is_blank(&old) {
+            return Some("a private key, and the entry has none".to_owned());
+        }
+        if let Some(below) = forbidden_below(&new, &old) {
+            return Some(below);
+        }
+    }
+    None
+}
+
+fn forbidden_below(new: &Value, old: &Value) -> Option<String> {
+    (new.is_object() || old.is_object()).then(|| forbidden(new, old)).flatten()
 }
 
 #[cfg(test)]
@@ -238,8 +300,27 @@ mod tests {
         let secret = |secrets| shown(registry, secrets)["spec"]["credentials"].get("secretKey").cloned();
         assert_eq!(secret(Masking::Shown), Some(json!("SK")));
         assert_eq!(secret(Masking::Blank), Some(json!("")));
-        assert_eq!(secret(Masking::Masked), Some(json!("***")));
+        assert_eq!(secret(Masking::Masked), Some(json!("********")), "too short to show its ends");
         assert_eq!(secret(Masking::Absent), None);
         assert_eq!(registry.object, object);
+    }
+
+    #[test]
+    fn masks_have_the_forms_of_real_sites() {
+        assert_eq!(mask("secretKey", &json!("abc0123456def")), "abc***def");
+        assert_eq!(mask("password", &json!("abc0123456def")), "********");
+    }
+
+    #[test]
+    fn a_mask_a_blank_and_a_new_key_are_forbidden_and_a_new_login_is_not() {
+        let stored = json!({"auth": {"username": "u", "password": "p", "tls": {"certificate": "CA"}}});
+        let says = |auth: Value| forbidden(&json!({"auth": auth}), &stored).unwrap_or_default();
+        assert_eq!(says(json!({"username": "v", "password": "q", "tls": {"certificate": "CA", "key": ""}})), "");
+        assert!(says(json!({"username": "u", "password": "********"})).contains("a mask"));
+        for blank in [json!({"username": "u", "password": ""}), json!({"username": "u"}), json!({"password": null}), json!(null)]
+        {
+            assert!(says(blank).contains("a blank in the place of 'password'"));
+        }
+        assert!(says(json!({"password": "p", "tls": {"certificate": "CA", "key": "K"}})).contains("a private key"));
     }
 }

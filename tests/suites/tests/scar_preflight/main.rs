@@ -371,16 +371,16 @@ fn debians_registry_is_found_ready_and_keeps_no_upload() {
 }
 
 #[test]
-fn a_console_that_hides_passwords_is_told_where_the_registrys_is_not_at_hand() {
-    let rig = Rig::on(SiteOptions { vertex_hides_passwords: true, replicas: 2, ..SiteOptions::default() });
+fn q41_a_masked_login_that_is_not_at_hand_blocks() {
+    let rig = Rig::on(SiteOptions { replicas: 2, ..SiteOptions::default() });
     let outcome = rig.run();
     assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
     says(&outcome, "its password is not shown: an undo will ask for it");
     says(&outcome, "specman-0 is ready, specman-1 is ready");
     let outcome =
         rig.run_with(&[("--only", Some("platform")), ("--registry-username", None), ("--registry-password-file", None)]);
-    assert_eq!(lines(&outcome.succeeds().stderr())["platform.flag"], "warning", "{outcome}");
-    says(&outcome, "pack-registry-set -u 'robot$packs' --password-file FILE");
+    assert_eq!(lines(&outcome.exits(3).stderr())["platform.flag"], "blocked", "{outcome}");
+    says(&outcome, "add: -u 'robot$packs' --password-file FILE");
 }
 
 /// A host's own login files serve, and the line names the one that won.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use scar_kit::{Run, secret, tool};
 use scar_lab::faults::{Action, Match, Times};
-use scar_lab::vertex::{ContentServer, SPECMAN};
+use scar_lab::vertex::{ContentServer, Masking, SPECMAN};
 use serde_json::{Value, json};
 use vertex_site::Site;
 
@@ -27,7 +27,10 @@ pub(crate) fn site() -> Site {
     site.vertex.set_scar(old());
     site.vertex.set_persisted(true);
     let login = Some(("scar".to_owned(), OLD_PASSWORD.to_owned()));
-    site.vertex.behave(|b| b.content_servers = vec![ContentServer { endpoint: "https://old.example".into(), login }]);
+    site.vertex.behave(|b| {
+        b.content_servers = vec![ContentServer { endpoint: "https://old.example".into(), login }];
+        b.scar_masking = Masking::Shown;
+    });
     site
 }
 

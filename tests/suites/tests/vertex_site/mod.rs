@@ -22,6 +22,8 @@ pub const REGISTRY: &str = "harbor.example";
 pub struct Site {
     pub vertex: Arc<Vertex>,
     pub server: Server,
+    /// The registry's password, as a file.
+    pub registry_password: Private,
     token: String,
 }
 
@@ -33,7 +35,7 @@ impl Site {
         secret(PASSWORD);
         secret(REGISTRY_PASSWORD);
         let token = secret(&vertex.issue_token());
-        Self { vertex, server, token }
+        Self { vertex, server, registry_password: Private::new(REGISTRY_PASSWORD), token }
     }
 
     /// The same with one Harbor as its pack registry: uid `r1`, name `harbor`.
