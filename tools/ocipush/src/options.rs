@@ -19,7 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   Harbor, in the pipe:
     mkmanifests /var/www/html |
-      ocipush harbor.example -u 'robot$packs' \\
+      ocipush harbor.example -u robot \\
         --password-file harbor.password
   ECR:
     aws ecr get-login-password --region us-east-1 |

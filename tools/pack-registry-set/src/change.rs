@@ -1,29 +1,23 @@
-//! The change of one field: read the whole object, validate, read again, write, read back.
-//!
-//! Invariant: what is written is what was read with the flag changed, and the secrets that a person gave; whatever
-//! someone else changes in between is found before the write and after it.
+//! The change of one field: find and read the whole entry, validate, save, write, read back; and the way back.
 
-use scar_http::{Error, StatusCode};
-use scar_record::PackRegistry;
+use scar_http::Error;
+use scar_record::{Artifact, PackRegistry};
 use scar_tool::backup::Backup;
-use scar_tool::{Console, Exit, Failure, signal};
-use scar_vertex::entry::{self, Entry, FLAG, Kind, Wanted, path};
-use scar_vertex::{Api, Object, Settled, differences};
+use scar_tool::{Console, Exit, Failure};
+use scar_vertex::entry::{self, Chosen, FLAG, Wanted, path};
+use scar_vertex::{Api, Object, differences};
 
-use crate::credentials::Given;
-use crate::{kept, sync};
-
-/// What the server changes by itself.
-const OWN: &[&str] = &["status", "metadata.lastModifiedTimestamp"];
+use crate::options::Plan;
+use crate::saved::{self, Saved};
+use crate::{sync, write};
 
 /// What is to be done, and with what.
 pub(crate) struct Change<'a> {
     pub(crate) api: &'a Api,
     pub(crate) console: &'a Console,
-    pub(crate) flag: bool,
-    pub(crate) given: &'a Given,
-    pub(crate) repository: Option<&'a str>,
-    pub(crate) registry: Option<&'a str>,
+    pub(crate) plan: &'a Plan,
+    /// What was pushed; an undo has no use for it.
+    pub(crate) artifact: Option<&'a Artifact>,
     pub(crate) backup: Option<Backup>,
     pub(crate) check: bool,
     pub(crate) dry_run: bool,
@@ -32,70 +26,97 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     /// Sets the flag of the entry that is wanted; `None` after a dry run.
     pub(crate) async fn run(&mut self, wanted: &Wanted) -> Result<Option<PackRegistry>, Failure> {
-        let entries = entry::list(self.api).await?;
-        let entry = entry::pick(&entries, wanted)?;
-        let (kind, before) = entry.read(self.api).await?;
-        self.check_place(entry, &before)?;
+        let before = match &self.plan.undo {
+            Some(saved) => self.saved_entry(saved, wanted).await?,
+            None => entry::choose(self.api, wanted, self.artifact.map(|artifact| artifact.repository.as_str())).await?,
+        };
+        self.check_place(&before)?;
+        let (name, flag) = (&before.entry.name, self.plan.flag);
+        if before.object.flag(FLAG) == flag {
+            match self.dry_run {
+                true => self.console.plan(format!("change nothing: the flag of '{name}' is {flag} already")),
+                false => self.console.note(format!("the flag of '{name}' is {flag} already")),
+            }
+            return Ok((!self.dry_run).then(|| self.section(&before, false)));
+        }
+        if self.check {
+            let cause = format!("it is {}, not {flag}", before.object.flag(FLAG));
+            return Err(Failure::new(Exit::Mismatch, format!("check the flag of '{name}': {cause}"))
+                .hint("without --check this step sets it"));
+        }
+        let mut after = self.plan.given.fill(&before, !self.dry_run)?;
+        after.set(FLAG, &flag);
+        let changes = differences(&before.object, &after, &[]);
+        if self.dry_run {
+            self.console.plan(format!("validate the entry '{name}' ({}) and write it with", before.entry.uid));
+            changes.iter().for_each(|change| self.console.plan(format!("change {}", shown(change))));
+            return Ok(None);
+        }
+        changes.iter().for_each(|change| self.console.note(format!("'{name}': {}", shown(change))));
+        self.validate(&before, &after).await?;
+        if let Some(backup) = self.backup.take() {
+            saved::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
+        }
+        let path = path(&before.entry.uid, before.kind);
+        let stale = sync::status(self.api, &path).await;
+        write::run(self.api, self.console, &before, &after).await?;
+        self.console.note(format!("the flag of '{name}' is {flag} now"));
+        sync::wait(self.api, self.console, &path, stale.as_ref()).await;
+        Ok(Some(self.section(&before, true)))
+    }
+
+    /// The entry that was saved, as it is now. What else was changed of it since stays.
+    async fn saved_entry(&self, saved: &Saved, wanted: &Wanted) -> Result<Chosen, Failure> {
+        let (act, here) = ("undo the change of the entry", self.api.origin().to_string());
+        if saved.vertex != here {
+            return Err(Failure::new(Exit::Unsafe, format!("{act}: the backup is of '{}', and this is '{here}'", saved.vertex))
+                .hint("log in there"));
+        }
+        let now = entry::choose(self.api, wanted, None).await.map_err(|failure| match failure.exit {
+            Exit::Absent => failure.hint("the entry is gone, and its flag with it: nothing is left to undo"),
+            _ => failure,
+        })?;
+        if !entry::same_endpoint(&saved.endpoint, &now.entry.endpoint) {
+            let cause = format!("its endpoint was '{}', and is '{}'", saved.endpoint, now.entry.endpoint);
+            let command = format!("--uid {} --contains-spectro-manifests={}", saved.uid, saved.flag);
+            return Err(Failure::new(Exit::Mismatch, format!("{act}: {cause}")).hint(format!("if that is meant: {command}")));
+        }
+        let flag = FLAG.join(".");
+        let own = [write::OWN, &[flag.as_str()]].concat();
+        for change in differences(&saved.entry, &now.object, &own) {
+            self.console.note(format!("changed since the backup, and left as it is: {change}"));
+        }
+        Ok(now)
+    }
+
+    /// Specman fetches from one place below the entry: what was pushed elsewhere would never be found.
+    fn check_place(&self, before: &Chosen) -> Result<(), Failure> {
+        let entry = &before.entry;
         if !entry.has_packs() {
             let (name, provider) = (&entry.name, &entry.provider);
             self.console
                 .warn(format!("the entry '{name}' is of the provider '{provider}': is it where VerteX takes its packs from?"));
         }
-        if before.flag(FLAG) == self.flag {
-            match self.dry_run {
-                true => self.console.plan(format!("change nothing: the flag of '{}' is {} already", entry.name, self.flag)),
-                false => self.console.note(format!("the flag of '{}' is {} already", entry.name, self.flag)),
-            }
-            return Ok((!self.dry_run).then(|| self.section(entry, kind, false)));
-        }
-        if self.check {
-            let act = format!("check the flag of '{}'", entry.name);
-            return Err(Failure::new(Exit::Mismatch, format!("{act}: it is {}, not {}", before.flag(FLAG), self.flag))
-                .hint("without --check this step sets it"));
-        }
-        let mut after = self.given.fill(&before, kind, !self.dry_run)?;
-        after.set(FLAG, &self.flag);
-        let changes = differences(&before, &after, &[]);
-        if self.dry_run {
-            self.console.plan(format!("validate the entry '{}' ({}) and write it with", entry.name, entry.uid));
-            changes.iter().for_each(|change| self.console.plan(format!("change {change}")));
-            return Ok(None);
-        }
-        changes.iter().for_each(|change| self.console.note(format!("'{}': {change}", entry.name)));
-        self.validate(entry, kind, &after).await?;
-        if let Some(backup) = self.backup.take() {
-            let saved = backup.save_beside(&(before.to_json() + "\n"), |kept| same_text(kept, &before), self.console)?;
-            self.console.note(format!("what the entry was is kept in '{}'", saved.path.display()));
-        }
-        self.write(entry, kind, &before, &after).await?;
-        self.console.note(format!("the flag of '{}' is {} now", entry.name, self.flag));
-        sync::wait(self.api, self.console, &path(&entry.uid, kind)).await;
-        Ok(Some(self.section(entry, kind, true)))
-    }
-
-    /// Specman fetches from one place below the entry: what was pushed elsewhere would never be found.
-    fn check_place(&self, entry: &Entry, object: &Object) -> Result<(), Failure> {
-        if let Some(registry) = self.registry.filter(|registry| !entry::same_host(registry, &entry.endpoint)) {
+        let Some(Artifact { registry, repository, .. }) = self.artifact else { return Ok(()) };
+        if !entry::same_host(registry, &entry.endpoint) {
             self.console.warn(format!("the entry's endpoint is '{}', and the artifact went to '{registry}'", entry.endpoint));
         }
-        let Some(repository) = self.repository.filter(|_| self.flag) else { return Ok(()) };
-        let base = object.text_or_empty(&["spec", "baseContentPath"]);
-        let expected = entry::expected_repository(object);
-        if repository == expected {
+        let expected = before.expected_repository();
+        if *repository == expected || !self.plan.flag {
             return Ok(());
         }
+        let base = before.object.text_or_empty(&["spec", "baseContentPath"]);
         let found = format!("the artifact is in '{repository}', and Specman will look in '{expected}'");
         Err(Failure::new(Exit::Mismatch, format!("set the flag of '{}': {found}", entry.name)).hint(format!(
-            "push it there: ocipush {}/{expected}:0.0.0; or correct the entry's base content path, now '{base}'",
-            self.registry.unwrap_or(&entry.endpoint)
+            "push it there: ocipush {registry}/{expected}:0.0.0; or correct the entry's base content path, now '{base}'"
         )))
     }
 
-    async fn validate(&self, entry: &Entry, kind: Kind, after: &Object) -> Result<(), Failure> {
+    async fn validate(&self, before: &Chosen, after: &Object) -> Result<(), Failure> {
         let spec = after.object(&["spec"]).unwrap_or_default().to_json();
-        let path = format!("/v1/registries/oci/{}/validate", kind.word());
+        let path = format!("/v1/registries/oci/{}/validate", before.kind.word());
         self.api.check(&path, &spec).await.map_err(|error| {
-            let failure = self.api.failure(&format!("validate the pack registry '{}'", entry.name), &error);
+            let failure = self.api.failure(&format!("validate the pack registry '{}'", before.entry.name), &error);
             match error {
                 Error::Status { status, .. } if matches!(status.as_u16(), 400 | 404 | 409 | 422) => {
                     Failure { exit: Exit::Failed, ..failure }
@@ -106,74 +127,20 @@ impl Change<'_> {
         })
     }
 
-    async fn write(&self, entry: &Entry, kind: Kind, before: &Object, after: &Object) -> Result<(), Failure> {
-        let act = format!("set the flag of '{}'", entry.name);
-        let (_, now) = entry.read(self.api).await?;
-        let changed = differences(before, &now, OWN);
-        if !changed.is_empty() {
-            let failure =
-                Failure::new(Exit::Mismatch, format!("{act}: someone else changed the entry meanwhile; it was left alone:"));
-            return Err(told(failure, &changed).hint("look at the change, then run this step again"));
-        }
-        // Between the write and reading it back nobody would know what is there.
-        let hold = signal::catch();
-        let path = path(&entry.uid, kind);
-        let done = |now: &Object| now.flag(FLAG) == self.flag;
-        let untouched = |now: &Object| differences(before, now, OWN).is_empty();
-        match self.api.put(&path, &after.to_json(), done, untouched).await {
-            Ok(Settled::Answered) => {}
-            Ok(Settled::ByReading) => self.console.note("the answer to the write was lost; reading shows that it is done"),
-            Ok(Settled::Unknown(error)) => return Err(self.api.unknown(&act, &error)),
-            Ok(Settled::Foreign(now)) => {
-                let failure =
-                    Failure::new(Exit::Mismatch, format!("{act}: the answer was lost, and someone else changed the entry:"));
-                return Err(told(failure, &differences(after, &now, OWN)));
-            }
-            Err(error) => {
-                let failure = self.api.failure(&act, &error);
-                return Err(match error.status() {
-                    Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Failure { exit: Exit::Mismatch, ..failure },
-                    _ => failure,
-                });
-            }
-        }
-        let (_, now) =
-            entry.read(self.api).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?;
-        if now.flag(FLAG) != self.flag {
-            return Err(Failure::new(
-                Exit::Mismatch,
-                format!("{act}: VerteX said that it is done, and the flag reads {}", now.flag(FLAG)),
-            )
-            .hint("look at the entry in the console, then run this step again"));
-        }
-        let (wrong, other) = kept::otherwise(after, &now, OWN);
-        if !wrong.is_empty() {
-            let failure = Failure::new(Exit::Mismatch, format!("{act}: it is set, but the entry is another than was sent:"));
-            return Err(told(failure, &wrong).hint("look at the entry in the console: VerteX, or someone else, changed it"));
-        }
-        for change in other {
-            self.console.warn(format!("VerteX keeps another value than was sent: {change}"));
-        }
-        hold.check()
-    }
-
-    fn section(&self, entry: &Entry, kind: Kind, changed: bool) -> PackRegistry {
+    fn section(&self, before: &Chosen, changed: bool) -> PackRegistry {
         PackRegistry {
-            uid: entry.uid.clone(),
-            name: entry.name.clone(),
-            kind: kind.word().to_owned(),
-            endpoint: entry.endpoint.clone(),
+            uid: before.entry.uid.clone(),
+            name: before.entry.name.clone(),
+            kind: before.kind.word().to_owned(),
+            endpoint: before.entry.endpoint.clone(),
             vertex: self.api.origin().to_string(),
-            contains_spectro_manifest: self.flag,
+            contains_spectro_manifest: self.plan.flag,
             changed,
         }
     }
 }
 
-fn told(failure: Failure, changes: &[scar_vertex::Change]) -> Failure {
-    changes.iter().fold(failure, |failure, change| failure.detail(change))
-}
-
-fn same_text(kept: &str, object: &Object) -> bool {
-    Object::parse(kept.trim()).is_ok_and(|kept| differences(&kept, object, OWN).is_empty())
+/// A change as a message may show it.
+fn shown(change: &scar_vertex::Change) -> String {
+    if change.secret { format!("{}: as given", change.path) } else { change.to_string() }
 }

@@ -38,18 +38,13 @@ fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
     let name = path.last().copied().unwrap_or_default();
     let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<String>();
     match name {
-        "endpoint" => entry::same_host(sent, now) && below_host(sent) == below_host(now),
+        "endpoint" => entry::same_endpoint(sent, now),
         "baseContentPath" | "basePath" => sent.trim_matches('/') == now.trim_matches('/'),
         "ca" | "certificate" | "cert" if !sent.is_empty() => lines(sent) == lines(now),
         // What the server does not show cannot be compared.
         name if scar_vertex::names_a_secret(name) => now.is_empty() || is_mask(now) || lines(sent) == lines(now),
         _ => false,
     }
-}
-
-fn below_host(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    rest.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/')
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! pack-registry-set: the console's "Contains Spectro Manifests" for an OCI pack registry (guide steps 6 to 8).
 
 mod change;
-mod credentials;
 mod kept;
 mod options;
+mod saved;
 mod sync;
+mod write;
 
 use std::process::ExitCode;
 
@@ -12,47 +13,39 @@ use options::Options;
 use scar_record::{Artifact, Input, Record, Session};
 use scar_tool::backup::Backup;
 use scar_tool::{Console, Failure};
-use scar_vertex::{Api, entry};
+use scar_vertex::Api;
+use scar_vertex::entry::Wanted;
 
 fn main() -> ExitCode {
     scar_tool::main(include_str!("../../../man/pack-registry-set.1"), run)
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let given = options.credentials.open(console)?;
+    let plan = options.open(console)?;
     let backup = options.backup.as_deref().map(|path| Backup::find(path, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
-    let artifact = record.section::<Artifact>()?;
+    let artifact = record.section::<Artifact>()?.filter(|_| plan.undo.is_none());
     let dry_run = record.is_dry_run();
-    let asked = entry::wanted(options.uid.as_deref(), options.name.as_deref(), artifact.as_ref());
-    let wanted = match options.registry.clone().map(entry::Wanted::Host).or(asked) {
+    let at_host = || artifact.as_ref().map(|artifact| Wanted::Host(artifact.registry.clone()));
+    let wanted = match plan.wanted.clone().or_else(at_host) {
         None if dry_run => {
-            console.plan(format!("set the flag of the pack registry that the artifact is pushed to: {}", options.flag));
+            console.plan(format!("set the flag of the pack registry that the artifact is pushed to: {}", plan.flag));
             return record.write(console);
         }
-        None => record.need::<Artifact>().map(|artifact| entry::Wanted::Host(artifact.registry))?,
+        None => record.need::<Artifact>().map(|artifact| Wanted::Host(artifact.registry))?,
         Some(wanted) => wanted,
     };
     let session = match record.section::<Session>()? {
         None if dry_run => {
-            console.plan(format!("log in, find the pack registry {wanted}, and set its flag: {}", options.flag));
+            console.plan(format!("log in, find the pack registry {wanted}, and set its flag: {}", plan.flag));
             return record.write(console);
         }
         None => record.need::<Session>()?,
         Some(session) => session,
     };
     let api = Api::open(&session, &options.api, console)?;
-    let mut change = change::Change {
-        api: &api,
-        console,
-        flag: options.flag,
-        given: &given,
-        repository: artifact.as_ref().map(|artifact| artifact.repository.as_str()),
-        registry: artifact.as_ref().map(|artifact| artifact.registry.as_str()),
-        backup,
-        check: options.check,
-        dry_run,
-    };
+    let (artifact, check) = (artifact.as_ref(), options.check);
+    let mut change = change::Change { api: &api, console, plan: &plan, artifact, backup, check, dry_run };
     let act = format!("set the flag of the pack registry {wanted}");
     if let Some(section) = scar_http::run(api.deadline(), console, &act, change.run(&wanted))? {
         record.set(&section);

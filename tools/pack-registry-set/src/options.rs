@@ -1,14 +1,17 @@
-//! What was typed.
+//! What was typed, and what it means: which entry, which flag, and the login to put in place of what VerteX hides.
 
-// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+// `--help` shows these lines as they are written: `HOST[:PORT]` is no link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use scar_tool::Common;
-use scar_vertex::ApiOptions;
+use scar_http::{LoginOptions, secret_file};
+use scar_tool::{Common, Console, Failure};
+use scar_vertex::entry::Wanted;
+use scar_vertex::{ApiOptions, Given};
+use secrecy::SecretString;
 
-use crate::credentials::CredentialOptions;
+use crate::saved::Saved;
 
 /// The command line.
 #[derive(clap::Parser, Debug)]
@@ -16,47 +19,54 @@ use crate::credentials::CredentialOptions;
     name = "pack-registry-set",
     version,
     long_version = scar_trust::module(),
-    about = "tell VerteX that a pack registry holds its manifests",
+    about = "set 'Contains Spectro Manifests' of a pack registry in VerteX or Palette",
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |
-    pack-registry-set --drop-session >flag.json
-  vertex-login https://vertex.example | pack-registry-set --name harbor \\
-    -u 'robot$packs' --password-file harbor.password
+    pack-registry-set -u robot --password-file harbor.password \\
+      --backup entry.json --drop-session >flag.json
   vertex-login https://vertex.example | pack-registry-set --name ecr \\
-    --access-key-file id --secret-key-file key --dry-run"
+    --access-key-file id --secret-key-file key --dry-run
+  vertex-login https://vertex.example |
+    pack-registry-set -u robot --password-file harbor.password \\
+      --undo entry.json"
 )]
 pub(crate) struct Options {
-    /// The entry with this uid (else by --name, else by the host of the pushed artifact)
+    /// The entry with this uid (else by --name, else by host and repository of the pushed artifact)
     #[arg(long, value_name = "UID", conflicts_with_all = ["name", "registry"])]
-    pub(crate) uid: Option<String>,
+    uid: Option<String>,
 
     /// The entry with this name
     #[arg(long, value_name = "NAME", conflicts_with = "registry")]
-    pub(crate) name: Option<String>,
+    name: Option<String>,
 
     /// The entry whose endpoint is HOST[:PORT]
     #[arg(long, value_name = "HOST[:PORT]")]
-    pub(crate) registry: Option<String>,
+    registry: Option<String>,
 
-    /// Only look: fail with status 7 where the flag is another, and write nothing
+    /// Only look: fail with status 7 if the flag is another, and write nothing
     #[arg(long, conflicts_with = "backup")]
     pub(crate) check: bool,
 
     /// What to set the flag to
     #[arg(long = "contains-spectro-manifests", value_name = "BOOL", default_value = "true", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
-    pub(crate) flag: bool,
+    flag: bool,
 
-    /// Keep what the entry was in FILE (mode 0600)
+    /// Save what the entry was in FILE (mode 0600), for --undo
     #[arg(long, value_name = "FILE")]
     pub(crate) backup: Option<PathBuf>,
+
+    /// Set the flag back to what it was when FILE was saved
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["uid", "name", "registry", "check", "flag", "backup"])]
+    undo: Option<PathBuf>,
 
     /// Leave the session out of the record that is written
     #[arg(long)]
     pub(crate) drop_session: bool,
 
     #[command(flatten)]
-    pub(crate) credentials: CredentialOptions,
+    credentials: CredentialOptions,
 
     #[command(flatten)]
     pub(crate) api: ApiOptions,
@@ -65,8 +75,102 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
+/// The registry's own login, for an entry whose secrets VerteX does not show.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "The entry's login, which VerteX does not show")]
+struct CredentialOptions {
+    /// The entry's user at the registry
+    #[arg(short, long, value_name = "USER")]
+    username: Option<String>,
+
+    /// Its password is in FILE (also /dev/fd/N); else the terminal is asked
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    /// The entry's registry token is in FILE
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// ECR: the access key's id is in FILE
+    #[arg(long, value_name = "FILE", requires = "secret_key_file")]
+    access_key_file: Option<PathBuf>,
+
+    /// ECR: the secret key is in FILE
+    #[arg(long, value_name = "FILE", requires = "access_key_file")]
+    secret_key_file: Option<PathBuf>,
+
+    /// ECR: the secret token is in FILE
+    #[arg(long, value_name = "FILE")]
+    secret_token_file: Option<PathBuf>,
+
+    /// The key of the entry's client certificate is in FILE (PEM), if VerteX masks it
+    #[arg(long, value_name = "FILE")]
+    tls_key_file: Option<PathBuf>,
+
+    /// Put the given login into the entry, also for another user or in place of one that is shown
+    #[arg(long)]
+    replace_credentials: bool,
+}
+
 impl AsRef<Common> for Options {
     fn as_ref(&self) -> &Common {
         &self.common
+    }
+}
+
+/// What is to be done, with every file read that was named.
+pub(crate) struct Plan {
+    /// `None` if the record's artifact says it.
+    pub(crate) wanted: Option<Wanted>,
+    pub(crate) flag: bool,
+    pub(crate) undo: Option<Saved>,
+    pub(crate) given: Given,
+}
+
+impl Options {
+    /// Reads the files that were named.
+    pub(crate) fn open(&self, console: &Console) -> Result<Plan, Failure> {
+        let given = self.credentials.open(console)?;
+        let undo = self.undo.as_deref().map(|path| Saved::read(path, console)).transpose()?;
+        let wanted = match (&undo, &self.uid, &self.name) {
+            (Some(saved), ..) => Some(Wanted::Uid(saved.uid.clone())),
+            (_, Some(uid), _) => Some(Wanted::Uid(uid.clone())),
+            (_, _, Some(name)) => Some(Wanted::Name(name.clone())),
+            _ => self.registry.clone().map(Wanted::Host),
+        };
+        Ok(Plan { wanted, flag: undo.as_ref().map_or(self.flag, |saved| saved.flag), undo, given })
+    }
+}
+
+impl CredentialOptions {
+    fn open(&self, console: &Console) -> Result<Given, Failure> {
+        if self.password_file.is_some() && self.username.is_none() {
+            return Err(Failure::misuse("'--password-file' needs '--username': a password is for one user"));
+        }
+        let read = |path: &Option<PathBuf>, what: &str| path.as_ref().map(|path| secret_file(path, what, console)).transpose();
+        let login = LoginOptions { password_file: self.password_file.clone(), ..LoginOptions::default() };
+        Ok(Given {
+            username: self.username.clone(),
+            password: login.open(console)?,
+            token: read(&self.token_file, "the registry token file")?,
+            access_key: read(&self.access_key_file, "the access key file")?,
+            secret_key: read(&self.secret_key_file, "the secret key file")?,
+            secret_token: read(&self.secret_token_file, "the secret token file")?,
+            tls_key: self.tls_key_file.as_deref().map(key_file).transpose()?,
+            replace: self.replace_credentials,
+        })
+    }
+}
+
+/// Reads a private key; it goes to VerteX as it is.
+fn key_file(path: &Path) -> Result<SecretString, Failure> {
+    let act = format!("read the key file '{}'", path.display());
+    let bytes = std::fs::read(path).map_err(|error| Failure::misuse(Failure::io(act.clone(), &error).message))?;
+    match String::from_utf8(bytes) {
+        Ok(text) if text.contains("PRIVATE KEY-----") => {
+            scar_tool::never_show(text.trim());
+            Ok(text.into())
+        }
+        _ => Err(Failure::misuse(format!("{act}: it holds no PEM private key"))),
     }
 }

@@ -1,69 +1,79 @@
-//! The registry's sync, which VerteX starts by itself after a change: waited for, where the API offers its status.
+//! The registry's sync, which VerteX starts by itself after a change: waited for, if the API offers its status.
 //!
-//! The flag is set whatever becomes of the sync, which goes over all packs of the registry; so what it says is told and
-//! is no failure. Whether Specman has the manifests is what specman-wait finds out.
+//! The flag is set whatever becomes of the sync, which goes over all packs of the registry; so its result is shown and
+//! decides nothing. Whether Specman has the manifests is what specman-wait finds out.
 
 use std::time::Duration;
 
 use scar_tool::{Console, Deadline};
-use scar_vertex::{Api, Object};
+use scar_vertex::{Api, Object, differences};
 
 /// How long the sync is waited for.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How often it is asked for.
-const EVERY: Duration = Duration::from_secs(2);
+/// How long VerteX may take to begin it.
+const BEGIN: Duration = Duration::from_secs(5);
+/// How often it is asked for: soon at first, then less often.
+const EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What a sync's status means.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    Unknown,
+    /// There is nothing to wait for.
+    Unsupported,
+    /// The status is the one from before the write: it says nothing of what was written.
+    Stale,
     Running,
     Done,
     Failed(String),
 }
 
-/// Waits until the sync of the entry at `path` is over, for a minute at most.
-pub(crate) async fn wait(api: &Api, console: &Console, path: &str) {
-    let path = format!("{path}/sync/status");
+/// The sync status of the entry at `path`, before it is written.
+pub(crate) async fn status(api: &Api, path: &str) -> Option<Object> {
+    api.get_once(&format!("{path}/sync/status")).await.ok()
+}
+
+/// Waits until the sync of the entry at `path` is over, for a minute at most. `stale` is the status from before the write.
+pub(crate) async fn wait(api: &Api, console: &Console, path: &str, stale: Option<&Object>) {
+    let Some(stale) = stale else { return console.verbose(|| "the registry's sync status is not known".to_owned()) };
+    let begin = Deadline::after(BEGIN.min(api.deadline().remaining()));
     let end = Deadline::after(LONGEST.min(api.deadline().remaining()));
+    let mut every = EVERY.0;
     let progress = console.progress_waiting("waiting for the registry's sync");
-    loop {
-        let state = match api.get_once(&path).await {
-            Ok(status) => state(&status),
-            Err(error) => {
-                console.verbose(|| format!("the sync status is not known: {error}"));
-                return;
-            }
-        };
-        match state {
-            State::Unknown => return,
+    while let Some(now) = status(api, path).await {
+        match state(stale, &now) {
+            State::Unsupported => return,
             State::Done => return console.verbose(|| "the registry's sync is done".to_owned()),
             State::Failed(said) => {
                 console.warn(format!("the flag is set, but the registry's sync failed: {said}"));
-                return console.hint("look at the registry in the console; specman-wait tells whether the manifests arrive");
+                return console.hint("look at the registry in the console; specman-wait finds out whether the manifests arrive");
             }
-            State::Running if EVERY > end.remaining() => {
+            State::Stale if every > begin.remaining() => {
+                return console.verbose(|| "VerteX has not begun a sync of the registry".to_owned());
+            }
+            State::Running if every > end.remaining() => {
                 return console.warn(format!("the registry's sync still runs after {end}; it goes on by itself"));
             }
-            State::Running => {
+            State::Stale | State::Running => {
                 progress.tick();
-                tokio::time::sleep(EVERY).await;
+                tokio::time::sleep(every).await;
+                every = EVERY.1.min(every * 2);
             }
         }
     }
 }
 
-fn state(status: &Object) -> State {
-    if status.raw(&["isSyncSupported"]).is_some() && !status.flag(&["isSyncSupported"]) {
-        return State::Unknown;
+/// The words that real sites show; any other, and none, is a sync that runs.
+fn state(stale: &Object, now: &Object) -> State {
+    if now.raw(&["isSyncSupported"]).is_some() && !now.flag(&["isSyncSupported"]) {
+        return State::Unsupported;
     }
-    let word = status.text_or_empty(&["status"]).to_ascii_lowercase();
-    let is = |words: &[&str]| words.iter().any(|part| word.contains(part));
-    match word.as_str() {
-        "" => State::Unknown,
-        _ if is(&["progress", "running", "pending", "queued", "started"]) => State::Running,
-        _ if is(&["fail", "error"]) => State::Failed(scar_tool::bounded(status.text_or_empty(&["message"]).as_bytes())),
-        _ => State::Done,
+    if differences(stale, now, &[]).is_empty() {
+        return State::Stale;
+    }
+    match now.text_or_empty(&["status"]).as_str() {
+        "Success" | "Completed" => State::Done,
+        "Failed" | "Error" => State::Failed(scar_tool::bounded(now.text_or_empty(&["message"]).as_bytes())),
+        _ => State::Running,
     }
 }
 
@@ -72,13 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_read_by_its_word() {
-        let read = |text: &str| state(&Object::parse(text).unwrap());
-        assert_eq!(read(r#"{"status":"InProgress"}"#), State::Running);
-        assert_eq!(read(r#"{"status":"Success","isSyncSupported":true}"#), State::Done);
-        assert_eq!(read(r#"{"status":"Failed","message":"401"}"#), State::Failed("401".into()));
-        for text in ["{}", r#"{"isSyncSupported":false,"status":"InProgress"}"#, r#"{"status":""}"#] {
-            assert_eq!(read(text), State::Unknown, "{text}");
-        }
+    fn a_status_is_read_by_its_word_and_one_from_before_says_nothing() {
+        let object = |text: &str| Object::parse(text).unwrap();
+        let before = object(r#"{"status":"Success","lastRunTime":"2026-01-05T08:12:44.431Z"}"#);
+        let read = |text: &str| state(&before, &object(text));
+        let words = object(include_str!("../../../tests/suites/reference/vertex/sync-status.json"));
+        let each = |name: &str| -> Vec<String> { serde_json::from_str(words.raw(&[name]).unwrap().get()).unwrap() };
+        let with = |word: &str| read(&format!(r#"{{"status":"{word}","lastRunTime":"2026-01-05T09:00:00Z","message":"401"}}"#));
+        each("running").iter().for_each(|word| assert_eq!(with(word), State::Running, "{word}"));
+        each("done").iter().for_each(|word| assert_eq!(with(word), State::Done, "{word}"));
+        each("failed").iter().for_each(|word| assert_eq!(with(word), State::Failed("401".into()), "{word}"));
+        assert_eq!(read(r#"{"status":"Success","lastRunTime":"2026-01-05T08:12:44.431Z"}"#), State::Stale);
+        assert_eq!(read(r#"{"isSyncSupported":false,"status":"InProgress"}"#), State::Unsupported);
     }
 }

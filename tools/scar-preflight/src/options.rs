@@ -13,6 +13,8 @@ use scar_trust::{RouteOptions, TlsOptions};
 const EXAMPLES: &str = "\
 Examples:
   scar-preflight --content /var/www/html --reference harbor.example \\
+    --registry-username robot \\
+    --registry-password-file harbor.password \\
     --endpoint https://vertex.example
   scar-preflight --only content --only registry --content /var/www/html \\
     --reference 123456789012.dkr.ecr.us-east-1.amazonaws.com";
@@ -175,9 +177,9 @@ pub(crate) struct VertexOptions {
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) endpoint: Option<String>,
 
-    /// It is Palette, whose oldest version is 4.5.13
-    #[arg(long)]
-    pub(crate) palette: bool,
+    /// It is Palette; accepted for scripts that say so, and changes nothing
+    #[arg(long = "palette")]
+    _palette: bool,
 
     /// Log in as USER, else as admin
     #[arg(long, value_name = "USER")]

@@ -1,12 +1,13 @@
 //! VerteX's entry for the registry that the artifact goes to, and its flag.
 
+use scar_http::LoginOptions;
 use scar_record::{Check, CheckResult};
 use scar_registry::{Reference, ecr};
 use scar_tool::{Exit, Failure};
-use scar_vertex::entry::{self, Kind, Wanted};
-use scar_vertex::{Api, Object, is_mask};
+use scar_vertex::entry::{self, Chosen, Kind, Wanted};
+use scar_vertex::{Api, Given};
 
-use crate::check::{Side, blocked, failed, line, needs, ok, skipped, warning, within};
+use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
 use crate::platform::Manner;
 
 /// The line of the entry.
@@ -27,22 +28,17 @@ pub(crate) async fn look(api: &Api, reference: Option<&Reference>, manner: &Mann
         let why = "no registry: --reference HOST or OCI_PACK_REGISTRY";
         return (vec![skipped(ENTRY, why), skipped(FLAG, format!("needs {ENTRY}"))], None);
     };
-    let read = async {
-        let entries = entry::list(api).await?;
-        let entry = entry::pick(&entries, &Wanted::Host(reference.registry.clone()))?;
-        let (kind, object) = entry.read(api).await?;
-        Ok((entry.name.clone(), entry.endpoint.clone(), kind, object))
-    };
-    let (name, endpoint, kind, object) = match within(manner.time, "read the pack registries", read).await {
-        Ok(read) => read,
+    let wanted = Wanted::Host(reference.registry.clone());
+    let choice = entry::choose(api, &wanted, Some(&reference.repository));
+    let chosen = match within(manner.time, "read the pack registries", choice).await {
+        Ok(chosen) => chosen,
         Err(failure) => return (nothing(failure), None),
     };
     let flag = Flag {
-        is_set: object.flag(entry::FLAG),
-        changed: object.text(&["metadata", "lastModifiedTimestamp"]).and_then(|text| text.parse().ok()),
+        is_set: chosen.object.flag(entry::FLAG),
+        changed: chosen.object.text(&["metadata", "lastModifiedTimestamp"]).and_then(|text| text.parse().ok()),
     };
-    let checks = vec![fits(&name, &endpoint, kind, &object, reference), flag_line(&flag, &object, manner)];
-    (checks, Some(flag))
+    (vec![fits(&chosen, reference), flag_line(&flag, &chosen, manner)], Some(flag))
 }
 
 /// The lines where there is not exactly one entry.
@@ -58,11 +54,11 @@ fn nothing(failure: Failure) -> Vec<Check> {
 }
 
 /// Whether what is pushed to the reference is where Specman will look.
-fn fits(name: &str, endpoint: &str, kind: Kind, object: &Object, reference: &Reference) -> Check {
-    let is = format!("'{name}', {}, '{endpoint}'", kind.word());
-    let expected = entry::expected_repository(object);
+fn fits(chosen: &Chosen, reference: &Reference) -> Check {
+    let is = format!("'{}', {}, '{}'", chosen.entry.name, chosen.kind.word(), chosen.entry.endpoint);
+    let expected = chosen.expected_repository();
     if reference.repository != expected {
-        let base = object.text_or_empty(&["spec", "baseContentPath"]);
+        let base = chosen.object.text_or_empty(&["spec", "baseContentPath"]);
         return blocked(
             ENTRY,
             format!("{is}: Specman will look in '{expected}', and the artifact is to go to '{}'", reference.repository),
@@ -70,7 +66,7 @@ fn fits(name: &str, endpoint: &str, kind: Kind, object: &Object, reference: &Ref
         );
     }
     let is_ecr = ecr::Host::of(&reference.registry).is_some();
-    if is_ecr != (kind == Kind::Ecr) {
+    if is_ecr != (chosen.kind == Kind::Ecr) {
         let (host, wanted) = if is_ecr { ("is ECR's", "ecr") } else { ("is not ECR's", "basic") };
         return warning(
             ENTRY,
@@ -81,33 +77,48 @@ fn fits(name: &str, endpoint: &str, kind: Kind, object: &Object, reference: &Ref
     ok(ENTRY, format!("{is}, looks in '{expected}'"))
 }
 
-fn flag_line(flag: &Flag, object: &Object, manner: &Manner<'_>) -> Check {
+/// Blocks if the step that sets the flag would be refused for want of the entry's login.
+fn flag_line(flag: &Flag, chosen: &Chosen, manner: &Manner<'_>) -> Check {
     if flag.is_set {
         return ok(FLAG, "set already: Specman fetches from this registry");
     }
-    let user = object.text_or_empty(&["spec", "auth", "username"]);
-    let password = object.text_or_empty(&["spec", "auth", "password"]);
-    let hidden = !user.is_empty() && (password.is_empty() || is_mask(&password));
-    if hidden && manner.registry_user != Some(user.as_str()) {
-        return warning(
-            FLAG,
-            "not set yet, and VerteX hides the password of the entry",
-            format!("have the password of '{user}' at hand: pack-registry-set -u '{user}' --password-file FILE"),
-        );
+    match given(chosen, manner).and_then(|given| given.check(chosen)) {
+        Ok(()) => ok(FLAG, "not set yet"),
+        Err(failure) => {
+            let hint = failure.hint.unwrap_or_default();
+            blocked(FLAG, format!("not set yet, and {}", failure.message), format!("pack-registry-set needs it; {hint}"))
+        }
     }
-    line(FLAG, CheckResult::Ok, "not set yet")
+}
+
+/// What will be at hand: the registry's login, if the entry has the same user.
+fn given(chosen: &Chosen, manner: &Manner<'_>) -> Result<Given, Failure> {
+    let user = chosen.object.text(&["spec", "auth", "username"]);
+    Ok(Given {
+        username: user.filter(|user| manner.registry_user == Some(user.as_str())),
+        password: LoginOptions::default().open(manner.console)?,
+        token: None,
+        access_key: None,
+        secret_key: None,
+        secret_token: None,
+        tls_key: None,
+        replace: false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scar_vertex::Object;
+    use scar_vertex::entry::Entry;
 
     #[test]
     fn an_entry_fits_where_specman_looks_in_the_repository_that_is_pushed_to() {
         let result = |registry: &str, base: &str, kind: Kind| {
             let object = Object::parse(&format!(r#"{{"spec":{{"baseContentPath":"{base}"}}}}"#)).unwrap();
-            let reference = Reference::parse(registry, None).unwrap();
-            fits("n", "https://h.example", kind, &object, &reference).result
+            let (uid, name, endpoint) = ("u".to_owned(), "n".to_owned(), registry.to_owned());
+            let entry = Entry { uid, name, endpoint, kind: Some(kind), provider: "pack".to_owned() };
+            fits(&Chosen { entry, kind, object }, &Reference::parse(registry, None).unwrap()).result
         };
         let ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
         for (registry, base, kind, expected) in [

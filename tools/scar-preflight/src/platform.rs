@@ -7,7 +7,7 @@ use scar_record::{Check, Session};
 use scar_registry::Reference;
 use scar_tool::{Console, Deadline, Failure};
 use scar_vertex::scar::{SPECMAN, Setting, installed};
-use scar_vertex::{Api, browser, login, token};
+use scar_vertex::{Api, OLDEST, browser, login, token};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::check::{self, Side, blocked, failed, needs, ok, skipped, warning, within};
@@ -42,7 +42,6 @@ pub(crate) struct Found {
 /// How the checks are made.
 pub(crate) struct Manner<'a> {
     pub(crate) time: Duration,
-    pub(crate) palette: bool,
     /// The user for whom a password of the registry is at hand.
     pub(crate) registry_user: Option<&'a str>,
     pub(crate) console: &'a Console,
@@ -126,26 +125,21 @@ async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<O
 }
 
 async fn version_line(api: &Api, manner: &Manner<'_>) -> Check {
-    let oldest = version::oldest(manner.palette);
     let act = "read the installed version";
     let read = within(manner.time, act, async { installed(api).await.map_err(|error| api.failure(act, &error)) }).await;
+    let needed = format!("it must be {OLDEST} or later");
     let version = match read {
         Ok(Some(version)) => version,
-        Ok(None) => return warning(VERSION, "VerteX does not tell its version", format!("it must be {oldest} or later")),
+        Ok(None) => return warning(VERSION, "the platform does not say its version", needed),
         Err(failure) => return failed(VERSION, failure, Side::Platform),
     };
-    match version::is_at_least(&version, oldest) {
-        Some(true) => ok(VERSION, format!("{version}; {oldest} or later is needed")),
+    match version::is_enough(&version) {
+        Some(true) => ok(VERSION, format!("{version}; {OLDEST} or later is needed")),
         Some(false) => {
-            let hint = match manner.palette {
-                true => format!("upgrade Palette to {oldest} or later first"),
-                false => format!("upgrade VerteX to {oldest} or later first (Palette: --palette, 4.5.13)"),
-            };
-            blocked(VERSION, format!("{version} is older than {oldest}"), hint)
+            let hint = format!("upgrade VerteX or Palette to {OLDEST} or later first");
+            blocked(VERSION, format!("{version} is older than {OLDEST}"), hint)
         }
-        None => {
-            warning(VERSION, format!("'{version}' is no version that can be compared"), format!("it must be {oldest} or later"))
-        }
+        None => warning(VERSION, format!("'{version}' is not a version that can be compared"), needed),
     }
 }
 

@@ -1,13 +1,10 @@
 //! The platform's version, compared number by number.
 
-/// The oldest version that can migrate: `4.5.15` of VerteX, `4.5.13` of Palette (the guide's prerequisites).
-pub(crate) fn oldest(palette: bool) -> &'static str {
-    if palette { "4.5.13" } else { "4.5.15" }
-}
+use scar_vertex::OLDEST;
 
-/// Whether `version` is not older than `oldest`; `None` where it is no version. A release candidate counts as its release.
-pub(crate) fn is_at_least(version: &str, oldest: &str) -> Option<bool> {
-    Some(numbers(version)? >= numbers(oldest)?)
+/// Whether `version` can migrate; `None` if it is not a version. A release candidate counts as its release.
+pub(crate) fn is_enough(version: &str) -> Option<bool> {
+    Some(numbers(version)? >= numbers(OLDEST)?)
 }
 
 /// Three numbers; what follows them is not looked at.
@@ -43,8 +40,7 @@ mod tests {
             ("4", None),
             ("4.x.1", None),
         ] {
-            assert_eq!(is_at_least(version, oldest(false)), expected, "{version}");
+            assert_eq!(is_enough(version), expected, "{version}");
         }
-        assert_eq!(is_at_least("4.5.13", oldest(true)), Some(true));
     }
 }

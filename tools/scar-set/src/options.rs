@@ -22,9 +22,11 @@ use crate::{jobs, target};
     about = "point VerteX at Specman and start the syncs",
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |
-    pack-registry-set | specman-wait | scar-set >record.json
+    pack-registry-set -u robot --password-file harbor.password |
+    specman-wait | scar-set >record.json
   vertex-login https://vertex.example <wait.json | scar-set --dry-run
-  vertex-login https://vertex.example | scar-set --undo scar-backup.json"
+  vertex-login https://vertex.example |
+    scar-set --undo scar-backup.json --scar-password-file scar.password"
 )]
 pub(crate) struct Options {
     /// The SCAR's address, where it is not Specman's own

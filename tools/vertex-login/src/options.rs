@@ -29,7 +29,8 @@ use crate::command::Command;
   vertex-login https://vertex.example --ca-file vertex.pem \\
     --password-file vertex.password | scar-get
   vertex-login https://vertex.example --token-file token <push.json |
-    pack-registry-set --drop-session >flag.json"
+    pack-registry-set -u robot --password-file harbor.password \\
+      --drop-session >flag.json"
 )]
 pub(crate) struct Options {
     /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]

@@ -77,6 +77,7 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
         registry: access(options)?,
         replicas: options.replicas,
         ecr: options.ecr,
+        registry_user: None,
         poll: Some(Duration::from_secs(options.poll)),
     }));
     // A visitor with curl is no failed test; what nobody scripted is told at the end.

@@ -61,6 +61,8 @@ pub struct SiteOptions {
     pub registry: Option<RegistryAccess>,
     /// How many Specmans; 0 counts as 1.
     pub replicas: u32,
+    /// The user of the lab's own registry; none for `robot$packs`, whose `$` a shell may eat.
+    pub registry_user: Option<String>,
     /// The pack registry's entry is of the kind for ECR, with static keys; its registry is the same.
     pub ecr: bool,
     /// How often Specman looks at the registry by itself; none for only when the flag is set.
@@ -104,7 +106,7 @@ impl Site {
 
         let (registry, access) = match options.registry {
             Some(access) => (None, access),
-            None => own_registry(&directory, &certs),
+            None => own_registry(&directory, &certs, options.registry_user.as_deref().unwrap_or("robot$packs")),
         };
         let cluster = Cluster::start();
         let replicas = options.replicas.max(1);
@@ -192,8 +194,8 @@ impl Site {
 }
 
 /// The lab's registry, with TLS and tokens as Harbor has them, and the way into it.
-fn own_registry(directory: &Path, certs: &Certs) -> (Option<LabRegistry>, RegistryAccess) {
-    let credentials = Credentials::new("robot$packs", &password());
+fn own_registry(directory: &Path, certs: &Certs, user: &str) -> (Option<LabRegistry>, RegistryAccess) {
+    let credentials = Credentials::new(user, &password());
     let registry = LabRegistry::start(RegistryOptions {
         listener: Listener::tls(certs.server_config()),
         auth: Auth::Bearer(Arc::new(TokenService::new(credentials.clone(), TOKEN_LIFETIME))),

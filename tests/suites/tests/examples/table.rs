@@ -4,15 +4,24 @@
 pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
 /// Files that examples read, each with the commands that make it. One may read another.
-pub(crate) const FILES: [(&str, &str); 21] = [
+pub(crate) const FILES: [(&str, &str); 23] = [
     ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
     ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
-    ("flag.json", "vertex-login https://vertex.example <push.json | pack-registry-set --drop-session >flag.json"),
+    (
+        "flag.json",
+        "vertex-login https://vertex.example <push.json |
+        pack-registry-set -u robot --password-file harbor.password --drop-session >flag.json",
+    ),
+    (
+        "entry.json",
+        "vertex-login https://vertex.example <push.json |
+        pack-registry-set -u robot --password-file harbor.password --backup entry.json >flag.json",
+    ),
     ("wait.json", "specman-wait <flag.json >wait.json"),
     (
         "record.json",
         "scar-secret-rm | mkmanifests /var/www/html | ocipush harbor.example | vertex-login https://vertex.example |
-        pack-registry-set | specman-wait | scar-set >record.json",
+        pack-registry-set -u robot --password-file harbor.password | specman-wait | scar-set >record.json",
     ),
     ("scar-backup.json", "vertex-login https://vertex.example <wait.json | scar-set --backup scar-backup.json >record.json"),
     ("tag.json", "ocipush harbor.example manifests.tgz --backup tag.json >push.json"),
@@ -29,6 +38,7 @@ pub(crate) const FILES: [(&str, &str); 21] = [
     ),
     ("harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" harbor.password"),
     ("vertex.password", "cp \"$VERTEX_PASSWORD_FILE\" vertex.password"),
+    ("scar.password", "cp \"$OLD_SCAR_PASSWORD_FILE\" scar.password"),
     ("vertex.pem", "cp \"$SSL_CERT_FILE\" vertex.pem"),
     ("id", "printf AKIAEXAMPLES >id"),
     ("key", "printf examples >key"),

@@ -5,8 +5,8 @@ use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::vertex::{Masking, RegistryKind, ecr_registry};
 use serde_json::{Value, json};
 
-use crate::vertex_site::{Private, REGISTRY_PASSWORD, Site};
-use crate::{VALIDATE, set, shown_as};
+use crate::vertex_site::{Private, Site};
+use crate::{VALIDATE, set, shown_as, without_login};
 
 #[test]
 fn r7_what_the_server_hides_is_never_written_back() {
@@ -14,14 +14,14 @@ fn r7_what_the_server_hides_is_never_written_back() {
         let site = Site::with_registry();
         site.vertex.behave(|b| b.registry_masking = masking);
         let before = site.vertex.registry("r1").unwrap();
-        set(&site).run().fails(
+        without_login(&site).run().fails(
             2,
-            "pack-registry-set: error: keep the entry's login: VerteX does not show 'spec.auth.password', and writing it back \
-             would destroy it\npack-registry-set: hint: give it again: -u USER --password-file FILE\n",
+            "pack-registry-set: error: keep the login of the entry 'harbor': VerteX does not show 'spec.auth.password', and \
+             writing back what it shows would destroy it\n\
+             pack-registry-set: hint: add: -u 'robot$packs' --password-file FILE\n",
         );
         assert_eq!(site.writes(), [""; 0]);
-        let password = Private::new(REGISTRY_PASSWORD);
-        let with = |user: &str| set(&site).args(["-u", user]).arg("--password-file").arg(password.path());
+        let with = |user: &str| without_login(&site).args(["-u", user, "--password-file"]).arg(site.registry_password.path());
         with("robot").run().exits(2).writes_nothing().says("the given user 'robot' is not the entry's 'robot$packs'");
         assert_eq!(site.writes(), [""; 0]);
         with("robot$packs").run().succeeds();
@@ -34,18 +34,16 @@ fn r7_what_the_server_hides_is_never_written_back() {
 #[test]
 fn r7_a_hidden_password_is_asked_for_where_there_is_a_terminal_and_a_user() {
     let site = Site::with_registry();
-    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
     let prompt = "Password for robot$packs at https://harbor.example: ";
-    set(&site).args(["-u", "robot$packs"]).answer(prompt, "harbor-canary-7\n").run().succeeds();
+    without_login(&site).args(["-u", "robot$packs"]).answer(prompt, "harbor-canary-7\n").run().succeeds();
     assert!(site.vertex.registry_login_works("r1"));
 }
 
 #[test]
 fn r7_a_wrong_password_is_found_by_validation_before_anything_is_written() {
     let site = Site::with_registry();
-    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
     let wrong = Private::new(&secret("wrong-canary-9"));
-    let run = set(&site).args(["-u", "robot$packs"]).arg("--password-file").arg(wrong.path());
+    let run = without_login(&site).args(["-u", "robot$packs", "--password-file"]).arg(wrong.path());
     run.run().exits(1).writes_nothing().says("OciRegistryInvalidCredentials").says("nothing was changed");
     assert_eq!(site.writes(), [""; 0]);
     assert!(site.vertex.registry_login_works("r1"));
@@ -60,13 +58,12 @@ fn r7_an_ecr_key_pair_is_given_by_files() {
     let mut record = site.pushed();
     record["artifact"]["registry"] = json!(endpoint);
     let run = || tool("pack-registry-set").record(&record);
-    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
     run()
         .run()
         .exits(2)
         .writes_nothing()
-        .says("'spec.credentials.secretKey'")
-        .says("--access-key-file FILE --secret-key-file FILE");
+        .says("does not show 'spec.credentials.secretKey', and")
+        .says("hint: add: --access-key-file FILE --secret-key-file FILE\n");
     let (id, other, key) = (Private::new("AKIAIOSFODNN7EXAMPLE\n"), Private::new("AKIAOTHER"), Private::new("ecr-secret-canary"));
     let with = |id: &Private| run().arg("--access-key-file").arg(id.path()).arg("--secret-key-file").arg(key.path());
     with(&other).run().exits(2).writes_nothing().says("the given access key is not the entry's");
@@ -82,13 +79,13 @@ fn r7_an_ecr_key_pair_is_given_by_files() {
 #[test]
 fn r7_credentials_are_replaced_only_on_request() {
     let site = Site::with_registry();
-    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
-    let password = Private::new(REGISTRY_PASSWORD);
-    let run = set(&site).args(["-u", "other", "--replace-credentials"]).arg("--password-file").arg(password.path());
-    run.run().exits(1).says("OciRegistryInvalidCredentials");
+    let run = || {
+        let run = without_login(&site).args(["-u", "other", "--replace-credentials", "--password-file"]);
+        run.arg(site.registry_password.path())
+    };
+    run().run().exits(1).says("OciRegistryInvalidCredentials");
     site.fault(Match::post(VALIDATE), Times::Always, Action::Answer(Answer::status(204)));
-    let run = set(&site).args(["-u", "other", "--replace-credentials"]).arg("--password-file").arg(password.path());
-    run.run().succeeds();
+    run().run().succeeds();
     assert_eq!(site.vertex.registry("r1").unwrap()["spec"]["auth"]["username"], "other");
 }
 
@@ -100,10 +97,9 @@ fn r7_every_kind_of_mask_is_known_as_one() {
     {
         let site = Site::with_registry();
         shown_as(&site, hide(mask.clone()));
-        set(&site).run().exits(2).writes_nothing().says("VerteX does not show 'spec.auth.password'");
+        without_login(&site).run().exits(2).writes_nothing().says("VerteX does not show 'spec.auth.password'");
         assert_eq!(site.writes(), [""; 0], "{mask}");
-        let password = Private::new(REGISTRY_PASSWORD);
-        set(&site).args(["-u", "robot$packs"]).arg("--password-file").arg(password.path()).run().succeeds();
+        set(&site).run().succeeds();
         assert!(site.vertex.registry_login_works("r1"), "{mask}");
     }
     let site = Site::with_registry();
@@ -124,7 +120,6 @@ fn r7_an_ecr_entry_with_a_role_needs_no_key() {
         let mut object = ecr_registry("e1", "ecr", endpoint, "", "");
         object["spec"]["credentials"] = credentials.clone();
         site.vertex.add_registry(RegistryKind::Ecr, object);
-        site.vertex.behave(|b| b.registry_masking = Masking::Masked);
         let mut record = site.pushed();
         record["artifact"]["registry"] = json!(endpoint);
         tool("pack-registry-set").record(&record).run().succeeds();

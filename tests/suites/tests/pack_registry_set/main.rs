@@ -1,8 +1,10 @@
 //! pack-registry-set against the lab's VerteX: one field changes, whatever the server hides, loses or changes itself.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod entry;
 mod hidden;
 mod kept;
+mod undo;
 #[path = "../vertex_site/mod.rs"]
 mod vertex_site;
 
@@ -17,7 +19,12 @@ use vertex_site::{REGISTRY_PASSWORD, Site};
 pub(crate) const ENTRY: &str = "/v1/registries/oci/r1/basic";
 pub(crate) const VALIDATE: &str = "/v1/registries/oci/basic/validate";
 
+/// The step as an operator calls it: VerteX masks the entry's password, so the login is given.
 pub(crate) fn set(site: &Site) -> Run {
+    without_login(site).args(["-u", "robot$packs", "--password-file"]).arg(site.registry_password.path())
+}
+
+pub(crate) fn without_login(site: &Site) -> Run {
     tool("pack-registry-set").record(&site.pushed()).called(site.url(), "[VERTEX]")
 }
 
@@ -45,7 +52,8 @@ fn the_flag_is_set_and_every_other_field_kept() {
     let before = site.vertex.registry("r1").unwrap();
     let outcome = set(&site).run();
     outcome.succeeds().tells(
-        "pack-registry-set: 'harbor': spec.containsSpectroManifest: false -> true\n\
+        "pack-registry-set: 'harbor': spec.auth.password: as given\n\
+         pack-registry-set: 'harbor': spec.containsSpectroManifest: false -> true\n\
          pack-registry-set: the flag of 'harbor' is true now\n",
     );
     let mut record = site.pushed();
@@ -63,9 +71,11 @@ fn the_flag_is_set_and_every_other_field_kept() {
             "GET /v1/registries/oci/summary -> 200",
             "GET /v1/registries/oci/r1/basic -> 200",
             "POST /v1/registries/oci/basic/validate -> 204",
+            "GET /v1/registries/oci/r1/basic/sync/status -> 200",
             "GET /v1/registries/oci/r1/basic -> 200",
             "PUT /v1/registries/oci/r1/basic -> 204",
             "GET /v1/registries/oci/r1/basic -> 200",
+            "GET /v1/registries/oci/r1/basic/sync/status -> 200",
             "GET /v1/registries/oci/r1/basic/sync/status -> 200",
         ]
     );
@@ -100,11 +110,11 @@ fn r1_no_match_is_absent_and_two_are_listed() {
     let site = Site::start();
     set(&site).run().fails(
         3,
-        "pack-registry-set: error: find the pack registry at 'harbor.example': VerteX has no OCI pack registry\n\
-         pack-registry-set: hint: add it in the system console, under Administration, Pack Registries\n",
+        "pack-registry-set: error: find the pack registry at 'harbor.example': VerteX has no such OCI pack registry\n\
+         pack-registry-set: hint: add the pack registry for 'harbor.example' in VerteX, under Administration, Pack Registries\n",
     );
     for (uid, endpoint) in [("r1", "https://Harbor.example:443/"), ("r2", "harbor.example"), ("r3", "https://other.example")] {
-        let object = basic_registry(uid, "dup", endpoint, "u", REGISTRY_PASSWORD);
+        let object = basic_registry(uid, "dup", endpoint, "robot$packs", REGISTRY_PASSWORD);
         site.vertex.add_registry(RegistryKind::Basic, object);
     }
     set(&site).run().fails(
@@ -199,6 +209,7 @@ fn r4_where_reading_fails_too_nobody_says_that_it_is_done() {
 #[test]
 fn r5_a_change_by_someone_else_is_shown_and_left_alone() {
     let site = Site::with_registry();
+    site.vertex.behave(|b| b.registry_masking = Masking::Shown);
     let vertex = site.vertex.clone();
     let edit = Action::edit(move |_| {
         vertex.edit_registry("r1", |entry| {
@@ -210,7 +221,7 @@ fn r5_a_change_by_someone_else_is_shown_and_left_alone() {
     site.fault(Match::post(VALIDATE), Times::Always, edit);
     set(&site).run().exits(7).writes_nothing().says(
         "someone else changed the entry meanwhile; it was left alone:\n  spec.auth.password: (not shown) -> (not shown)\n  \
-         spec.basePath: '/v2' -> '/changed'\n",
+         spec.basePath: (empty) -> '/changed'\n",
     );
     assert_eq!(site.vertex.registry_writes("r1").0, 0);
 }
@@ -228,8 +239,7 @@ fn r8_a_second_run_writes_nothing() {
     let site = Site::with_registry();
     set(&site).run().succeeds();
     site.server.log().clear();
-    site.vertex.behave(|b| b.registry_masking = Masking::Masked);
-    let outcome = set(&site).run();
+    let outcome = without_login(&site).run();
     outcome.succeeds().tells("pack-registry-set: the flag of 'harbor' is true already\n");
     assert_eq!(outcome.json()["pack_registry"]["changed"], false);
     assert_eq!(site.writes(), [""; 0]);
@@ -247,7 +257,7 @@ fn r9_strange_answers_end_in_their_class() {
         (Answer::status(200), 7, "the answer is empty"),
         (Answer::status(200).body(huge), 7, "longer than"),
         (Answer::status(200).body(deep), 7, "nests deeper"),
-        (Answer::status(200).body("{}"), 7, "no list of pack registries"),
+        (Answer::status(200).body("{}"), 7, "not a list of pack registries"),
         (Answer::status(302).header("location", "https://sso.example/x"), 5, "redirects are not followed"),
         (Answer::json(403, &json!({"code": "Forbidden", "message": "no\u{1b}[2J"})), 4, "Forbidden: no\\x1b[2J"),
     ] {
@@ -313,6 +323,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
     let outcome = set(&site).arg("--dry-run").run();
     outcome.succeeds().tells(
         "pack-registry-set: would validate the entry 'harbor' (r1) and write it with\n\
+         pack-registry-set: would change spec.auth.password: as given\n\
          pack-registry-set: would change spec.containsSpectroManifest: false -> true\n",
     );
     let mut record = site.pushed();
@@ -338,24 +349,32 @@ fn a_backup_is_private_and_the_first_one_is_kept() {
     let run = || set(&site).arg("--backup").arg(&file);
     run().run().succeeds();
     let read = |path: &std::path::Path| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap();
-    assert_eq!(read(&file), before);
+    let mut shown = before;
+    shown["spec"]["auth"]["password"] = json!("********");
+    assert_eq!(read(&file)["entry"], shown);
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     run().arg("--contains-spectro-manifests=false").run().succeeds().says("harbor.json.1'");
-    assert_eq!(read(&file), before);
-    assert_eq!(read(&folder.path().join("harbor.json.1"))["spec"]["containsSpectroManifest"], true);
+    assert_eq!(read(&file)["entry"], shown);
+    assert_eq!(read(&folder.path().join("harbor.json.1"))["entry"]["spec"]["containsSpectroManifest"], true);
     set(&site).args(["--backup", "/nonexistent/x"]).run().exits(2).writes_nothing().says("its folder is not there");
 }
 
 #[test]
-fn the_sync_is_waited_for_and_its_failure_told() {
+fn the_sync_is_waited_for_and_its_failure_shown() {
     let site = Site::with_registry();
     let path = "/v1/registries/oci/r1/basic/sync/status";
-    let status =
-        |word: &str| Action::Answer(Answer::json(200, &json!({"status": word, "message": "no route", "isSyncSupported": true})));
-    let running = site.fault(Match::get(path), Times::First(1), status("InProgress"));
-    site.fault(Match::get(path), Times::Always, status("Failed"));
+    let status = |word: &str, run: &str| {
+        let status = json!({"status": word, "message": "no route", "isSyncSupported": true, "lastRunTime": run});
+        Action::Answer(Answer::json(200, &status))
+    };
+    let (old, new) = ("2026-01-05T08:12:44.431Z", "2026-01-05T09:00:00.000Z");
+    // A failure from before the write says nothing of it, and neither would a success.
+    site.fault(Match::get(path), Times::First(2), status("Failed", old));
+    let running = site.fault(Match::get(path), Times::First(1), status("Pending", new));
+    site.fault(Match::get(path), Times::Always, status("Failed", new));
     set(&site).run().succeeds().says("warning: the flag is set, but the registry's sync failed: no route");
     assert_eq!(running.hits(), 1);
+    assert_eq!(site.server.log().count(&Match::get(path)), 4);
 }
 
 #[test]
@@ -382,6 +401,6 @@ fn a_record_that_lacks_what_is_needed_names_the_tool_that_writes_it() {
     record["session"] = json!({"endpoint": site.url(), "authorization": "(not shown on a terminal)", "insecure": false});
     run(&record).exits(2).writes_nothing().says("its token cannot be one");
     let session = json!({"record": "scar-tools/1", "session": site.session()});
-    tool("pack-registry-set").record(&session).args(["--name", "harbor"]).run().succeeds();
+    set(&site).record(&session).args(["--name", "harbor"]).run().succeeds();
     tool("pack-registry-set").stdin("").run().exits(2).writes_nothing().says("standard input is empty");
 }

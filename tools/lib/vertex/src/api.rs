@@ -10,7 +10,7 @@ use scar_trust::Trust;
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
-use crate::{ApiOptions, Object, login_command, token};
+use crate::{ApiOptions, OLDEST, Object, login_command, token};
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -194,7 +194,7 @@ impl Api {
                 failure.hint(format!("is '{}' VerteX itself, and not a proxy or a sign-on page before it?", self.origin()))
             }
             (Some(StatusCode::NOT_FOUND), _) => {
-                failure.hint(format!("is '{}' the system console, of VerteX 4.5.15 or Palette 4.5.13 at least?", self.origin()))
+                failure.hint(format!("is '{}' the system console, of VerteX or Palette {OLDEST} at least?", self.origin()))
             }
             (Some(status), _) if status.is_client_error() && failure.hint.is_none() => {
                 failure.hint("VerteX says why it refuses; look at the object in the system console, then run this step again")

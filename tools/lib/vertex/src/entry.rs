@@ -1,12 +1,12 @@
 //! Which of VerteX's pack registries is meant: from the list and what was asked for to the one entry, or to the reason
-//! why there is not exactly one.
+//! why there is not exactly one. Preflight and the step itself ask the same function.
 
 use std::fmt;
 
 use scar_http::StatusCode;
-use scar_record::Artifact;
 use scar_tool::{Exit, Failure};
 
+use crate::difference::without_userinfo;
 use crate::{Api, Object};
 
 /// The field that the console's box "Contains Spectro Manifests" stands for.
@@ -40,47 +40,87 @@ pub struct Entry {
     pub uid: String,
     /// Its name.
     pub name: String,
-    /// Its address as it was typed in.
+    /// Its address as it was typed in: with or without `https://`, with or without a path.
     pub endpoint: String,
-    /// `None` where the list does not tell.
+    /// `None` if the list does not say.
     pub kind: Option<Kind>,
-    /// What VerteX takes from it: `pack`, `helm` or `zarf`; empty where the list does not tell.
+    /// What VerteX takes from it: `pack`, `helm` or `zarf`; empty if the list does not say.
     pub provider: String,
 }
 
+/// An entry together with its whole object.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The entry as it is listed.
+    pub entry: Entry,
+    /// Its kind, as its path in the API shows it.
+    pub kind: Kind,
+    /// Every field of it; VerteX masks the secrets.
+    pub object: Object,
+}
+
 impl Entry {
-    /// Whether VerteX takes packs from it, as far as the list tells: Specman's manifests go the same way.
+    /// Whether VerteX takes packs from it, as far as the list says: Specman's manifests go the same way.
     pub fn has_packs(&self) -> bool {
         self.provider.is_empty() || self.provider.eq_ignore_ascii_case("pack")
     }
 
-    /// The whole object. A list that does not tell its kind is helped by asking for both.
+    /// Reads the whole object. If the list does not say its kind, both are tried.
     ///
     /// # Errors
-    /// As [`Api::failure`] tells them; exit 7 where the answer is something else.
+    /// As [`Api::failure`]; exit 7 if the answer is not this entry: what is written later is written over what was listed.
     pub async fn read(&self, api: &Api) -> Result<(Kind, Object), Failure> {
-        let kinds: &[Kind] = match self.kind {
-            Some(Kind::Basic) => &[Kind::Basic],
-            Some(Kind::Ecr) => &[Kind::Ecr],
-            None => &[Kind::Basic, Kind::Ecr],
-        };
+        let kinds = self.kind.map_or(vec![Kind::Basic, Kind::Ecr], |kind| vec![kind]);
         let act = format!("read the pack registry '{}'", self.name);
-        let mut last = None;
+        let mut last = Failure::new(Exit::Absent, act.clone());
         for kind in kinds {
-            match api.get(&path(&self.uid, *kind)).await {
-                Ok(object) if object.object(&["spec"]).is_some() => return Ok((*kind, object)),
-                Ok(_) => return Err(Failure::new(Exit::Mismatch, format!("{act}: the answer is no pack registry"))),
+            match api.get(&path(&self.uid, kind)).await {
+                Ok(object) => return self.check(&object).map(|()| (kind, object)).map_err(|cause| mismatch(&act, &cause)),
                 Err(error) => {
-                    let absent = error.status() == Some(StatusCode::NOT_FOUND);
-                    last = Some(api.failure(&act, &error));
-                    if !absent {
+                    last = api.failure(&act, &error);
+                    if error.status() != Some(StatusCode::NOT_FOUND) {
                         break;
                     }
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Failure::new(Exit::Absent, act)))
+        Err(last)
     }
+
+    fn check(&self, object: &Object) -> Result<(), String> {
+        let (uid, endpoint) = (object.text_or_empty(&["metadata", "uid"]), object.text_or_empty(&["spec", "endpoint"]));
+        match () {
+            () if object.object(&["spec"]).is_none() => Err("the answer is not a pack registry".to_owned()),
+            () if uid != self.uid => Err(format!("the answer has the uid '{uid}', not '{}'", self.uid)),
+            () if !same_endpoint(&endpoint, &self.endpoint) => {
+                Err(format!("the answer has the endpoint '{}', not '{}'", without_userinfo(&endpoint), self.endpoint))
+            }
+            () => Ok(()),
+        }
+    }
+}
+
+impl Chosen {
+    /// The repository that Specman fetches from: below the endpoint's path and the entry's base content path.
+    pub fn expected_repository(&self) -> String {
+        let base = self.object.text_or_empty(&["spec", "baseContentPath"]);
+        let parts = [path_below_host(&self.entry.endpoint), base.trim_matches('/'), MANIFESTS];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+
+    /// Whether Specman's pods get the registry's login from AWS themselves: their service account needs an association.
+    pub fn uses_pod_identity(&self) -> bool {
+        let credentials = self.object.object(&["spec", "credentials"]).unwrap_or_default();
+        let role = credentials.object(&["podIdentity"]).is_some_and(|role| role.fields().next().is_some());
+        match credentials.text_or_empty(&["credentialType"]).as_str() {
+            "" => self.kind == Kind::Ecr && role,
+            named => named == "pod-identity",
+        }
+    }
+}
+
+fn mismatch(act: &str, cause: &str) -> Failure {
+    Failure::new(Exit::Mismatch, format!("{act}: {cause}"))
 }
 
 /// Where the API has an entry.
@@ -88,27 +128,14 @@ pub fn path(uid: &str, kind: Kind) -> String {
     format!("/v1/registries/oci/{uid}/{}", kind.word())
 }
 
-/// The repository that Specman fetches from, for an entry's object.
-pub fn expected_repository(object: &Object) -> String {
-    below(&object.text_or_empty(&["spec", "baseContentPath"]))
-}
-
-fn below(base: &str) -> String {
-    match base.trim_matches('/') {
-        "" => MANIFESTS.to_owned(),
-        base => format!("{base}/{MANIFESTS}"),
-    }
-}
-
 /// VerteX's list of OCI pack registries.
 ///
 /// # Errors
-/// As [`Api::failure`] tells them; exit 7 where the answer is something else.
+/// As [`Api::failure`]; exit 7 if the answer is something else.
 pub async fn list(api: &Api) -> Result<Vec<Entry>, Failure> {
-    let list = api.get("/v1/registries/oci/summary").await;
-    let list = list.map_err(|error| api.failure("list the pack registries", &error))?;
-    entries(&list)
-        .ok_or_else(|| Failure::new(Exit::Mismatch, "list the pack registries: the answer is no list of pack registries"))
+    let act = "list the pack registries";
+    let list = api.get("/v1/registries/oci/summary").await.map_err(|error| api.failure(act, &error))?;
+    entries(&list).ok_or_else(|| mismatch(act, "the answer is not a list of pack registries"))
 }
 
 impl fmt::Display for Entry {
@@ -138,15 +165,17 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// What the options and the record ask for; `None` where neither says anything.
-pub fn wanted(uid: Option<&str>, name: Option<&str>, artifact: Option<&Artifact>) -> Option<Wanted> {
-    let own = str::to_owned;
-    uid.map(|uid| Wanted::Uid(own(uid)))
-        .or_else(|| name.map(|name| Wanted::Name(own(name))))
-        .or_else(|| artifact.map(|artifact| Wanted::Host(own(&artifact.registry))))
+impl Wanted {
+    fn selects(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Uid(uid) => entry.uid == *uid,
+            Self::Name(name) => entry.name == *name,
+            Self::Host(host) => same_host(&entry.endpoint, host),
+        }
+    }
 }
 
-/// The entries of a list; `None` where it is none.
+/// The entries of a list; `None` if it is not one.
 fn entries(list: &Object) -> Option<Vec<Entry>> {
     if list.raw(&["items"]).is_some_and(|items| items.get() == "null") {
         return Some(Vec::new());
@@ -164,7 +193,7 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
         fit.then(|| Entry {
             uid,
             name: text(&["metadata", "name"]),
-            endpoint: text(&["spec", "endpoint"]),
+            endpoint: without_userinfo(&text(&["spec", "endpoint"])),
             kind,
             provider: text(&["spec", "providerType"]),
         })
@@ -172,38 +201,73 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
     list.objects(&["items"])?.iter().map(entry).collect()
 }
 
-/// The one entry that is meant.
+/// The one entry that is meant. Several entries may share a host (`spectro-packs`, `our-packs`): the one is meant in which
+/// Specman looks for `repository`, the artifact's.
 ///
 /// # Errors
-/// Exit 3 where there is none, exit 2 where there are several; each lists the candidates.
-pub fn pick<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<&'e Entry, Failure> {
-    let is_meant = |entry: &&Entry| match wanted {
-        Wanted::Uid(uid) => entry.uid == *uid,
-        Wanted::Name(name) => entry.name == *name,
-        Wanted::Host(host) => same_host(&entry.endpoint, host),
+/// Exit 3 if there is none; exit 2 if several fit; exit 7 if several are there and none fits. Each lists the candidates.
+pub async fn choose(api: &Api, wanted: &Wanted, repository: Option<&str>) -> Result<Chosen, Failure> {
+    let entries = list(api).await?;
+    let candidates = candidates(&entries, wanted)?;
+    let [_, _, ..] = candidates.as_slice() else {
+        return read_all(api, &candidates).await?.pop().ok_or_else(|| absent(wanted));
     };
-    let mut found: Vec<_> = entries.iter().filter(is_meant).collect();
-    // One registry may have an entry for its charts beside the one for its packs.
-    if matches!(wanted, Wanted::Host(_)) && found.iter().filter(|entry| entry.has_packs()).count() == 1 {
+    let Some(repository) = repository else { return Err(ambiguous(wanted, &candidates)) };
+    let mut all = read_all(api, &candidates).await?;
+    let fit: Vec<usize> = (0..all.len()).filter(|&at| all[at].expected_repository() == repository).collect();
+    match fit.as_slice() {
+        [at] => Ok(all.swap_remove(*at)),
+        [] => {
+            let cause = format!("the artifact is in '{repository}', and Specman looks there for none of these:");
+            let failure = mismatch(&format!("find the pack registry {wanted}"), &cause);
+            let line = |chosen: &Chosen| format!("{}: looks in '{}'", chosen.entry, chosen.expected_repository());
+            Err(all
+                .iter()
+                .fold(failure, |failure, chosen| failure.detail(line(chosen)))
+                .hint("push it to one of these places, or correct an entry's base content path in the console"))
+        }
+        several => Err(ambiguous(wanted, &several.iter().map(|&at| &all[at].entry).collect::<Vec<_>>())),
+    }
+}
+
+async fn read_all(api: &Api, entries: &[&Entry]) -> Result<Vec<Chosen>, Failure> {
+    let mut all = Vec::new();
+    for entry in entries {
+        let (kind, object) = entry.read(api).await?;
+        all.push(Chosen { entry: (*entry).clone(), kind, object });
+    }
+    Ok(all)
+}
+
+/// The entries that may be meant, at least one.
+fn candidates<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<Vec<&'e Entry>, Failure> {
+    let mut found: Vec<_> = entries.iter().filter(|entry| wanted.selects(entry)).collect();
+    // One registry may have an entry for its charts beside those for its packs.
+    if matches!(wanted, Wanted::Host(_)) && found.iter().any(|entry| entry.has_packs()) {
         found.retain(|entry| entry.has_packs());
     }
-    let listed = |failure: Failure, entries: &[&Entry]| entries.iter().fold(failure, |failure, entry| failure.detail(entry));
-    match found.as_slice() {
-        [entry] => Ok(entry),
-        [] if entries.is_empty() => {
-            Err(Failure::new(Exit::Absent, format!("find the pack registry {wanted}: VerteX has no OCI pack registry"))
-                .hint("add it in the system console, under Administration, Pack Registries"))
-        }
-        [] => {
-            let failure = Failure::new(Exit::Absent, format!("find the pack registry {wanted}: there is none; VerteX has:"));
-            Err(listed(failure, &entries.iter().collect::<Vec<_>>()).hint("choose one with --uid or --name"))
-        }
-        several => {
-            let count = several.len();
-            Err(listed(Failure::misuse(format!("find the pack registry {wanted}: {count} match:")), several)
-                .hint("choose one with --uid"))
-        }
+    if !found.is_empty() {
+        return Ok(found);
     }
+    let hint = match wanted {
+        Wanted::Host(host) => format!("add the pack registry for '{host}' in VerteX, under Administration, Pack Registries"),
+        _ => "choose another with --uid or --name".to_owned(),
+    };
+    Err(entries.iter().fold(absent(wanted), |failure, entry| failure.detail(entry)).hint(hint))
+}
+
+fn absent(wanted: &Wanted) -> Failure {
+    Failure::new(Exit::Absent, format!("find the pack registry {wanted}: VerteX has no such OCI pack registry"))
+}
+
+fn ambiguous(wanted: &Wanted, entries: &[&Entry]) -> Failure {
+    let failure = Failure::misuse(format!("find the pack registry {wanted}: {} match:", entries.len()));
+    entries.iter().fold(failure, |failure, entry| failure.detail(entry)).hint("choose one with --uid")
+}
+
+/// Whether two addresses lead to the same registry and the same path there.
+pub fn same_endpoint(a: &str, b: &str) -> bool {
+    same_host(a, b) && path_below_host(a) == path_below_host(b)
 }
 
 /// Whether two addresses are the same registry: case, scheme, default port and what follows the host aside.
@@ -211,9 +275,17 @@ pub fn same_host(a: &str, b: &str) -> bool {
     host(a) == host(b)
 }
 
+fn without_scheme(address: &str) -> &str {
+    address.trim().split_once("://").map_or(address.trim(), |(_, rest)| rest)
+}
+
+/// The path of an address without its outer slashes: `public.ecr.aws/ALIAS` has one.
+fn path_below_host(address: &str) -> &str {
+    without_scheme(address).split_once('/').map_or("", |(_, path)| path).trim_matches('/')
+}
+
 fn host(address: &str) -> String {
-    let rest = address.trim().split_once("://").map_or(address.trim(), |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = without_scheme(address).split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
     let bare = [":443", ":80"].iter().find_map(|port| authority.strip_suffix(port)).unwrap_or(&authority);
     bare.trim_end_matches('.').to_owned()
@@ -249,43 +321,50 @@ mod tests {
         }
     }
 
+    fn chosen(endpoint: &str, spec: &str) -> Chosen {
+        let entry = list(&[("a1", "harbor", endpoint)]).remove(0);
+        Chosen { entry, kind: Kind::Ecr, object: Object::parse(&format!(r#"{{"spec":{spec}}}"#)).unwrap() }
+    }
+
     #[test]
-    fn specman_looks_below_the_base_content_path() {
-        for (base, repository) in [
-            ("spectro-packs", "spectro-packs/spectro-manifests/manifest"),
-            ("/a/b/", "a/b/spectro-manifests/manifest"),
-            ("", "spectro-manifests/manifest"),
+    fn specman_looks_below_the_endpoints_path_and_the_base_content_path() {
+        for (endpoint, base, repository) in [
+            ("https://h.example", "spectro-packs", "spectro-packs/spectro-manifests/manifest"),
+            ("h.example/", "/a/b/", "a/b/spectro-manifests/manifest"),
+            ("h.example", "", "spectro-manifests/manifest"),
+            ("public.ecr.aws/alias", "packs", "alias/packs/spectro-manifests/manifest"),
+            ("https://public.ecr.aws/alias/", "", "alias/spectro-manifests/manifest"),
         ] {
-            assert_eq!(below(base), repository);
+            let chosen = chosen(endpoint, &format!(r#"{{"baseContentPath":"{base}"}}"#));
+            assert_eq!(chosen.expected_repository(), repository);
         }
     }
 
     #[test]
-    fn one_match_is_the_entry_none_is_absent_and_two_are_for_a_person_to_choose() {
-        let entries =
-            list(&[("a1", "harbor", "https://h.example"), ("a2", "dup", "x.example"), ("a3", "dup", "https://H.example:443")]);
-        let pick = |wanted: Wanted| pick(&entries, &wanted);
-        assert_eq!(pick(Wanted::Uid("a2".into())).unwrap().name, "dup");
-        assert_eq!(pick(Wanted::Host("x.example".into())).unwrap().uid, "a2");
-        let none = pick(Wanted::Name("none".into())).unwrap_err();
-        assert_eq!((none.exit, none.details.len()), (Exit::Absent, 3));
-        for wanted in [Wanted::Name("dup".into()), Wanted::Host("h.example".into())] {
-            let several = pick(wanted).unwrap_err();
-            assert_eq!((several.exit, several.details.len()), (Exit::Misuse, 2));
-            assert!(several.details[1].contains("--uid a3 (name 'dup'"), "{:?}", several.details);
-        }
+    fn pod_identity_is_the_word_or_a_role_without_one() {
+        let uses = |credentials: &str| chosen("h", &format!(r#"{{"credentials":{credentials}}}"#)).uses_pod_identity();
+        assert!(uses(r#"{"credentialType":"pod-identity"}"#));
+        assert!(uses(r#"{"podIdentity":{"roleArn":"r"}}"#));
+        assert!(!uses(r#"{"credentialType":"secret","podIdentity":{"roleArn":"r"}}"#));
+        assert!(!uses(r#"{"podIdentity":{}}"#) && !uses("null"));
     }
 
     #[test]
-    fn the_entry_for_packs_is_meant_where_a_registry_has_others_beside_it() {
-        let mut entries = list(&[("a1", "charts", "h.example"), ("a2", "packs", "h.example"), ("a3", "zarf", "h.example")]);
-        (entries[0].provider, entries[2].provider) = ("helm".into(), "zarf".into());
+    fn the_candidates_are_those_of_the_host_that_have_packs() {
+        let mut entries =
+            list(&[("a1", "charts", "h.example"), ("a2", "dup", "https://H.example:443"), ("a3", "dup", "x.example")]);
+        entries[0].provider = "helm".into();
+        let found = |entries: &[Entry], wanted: Wanted| -> Vec<String> {
+            candidates(entries, &wanted).unwrap().iter().map(|entry| entry.uid.clone()).collect()
+        };
         let at_host = Wanted::Host("h.example".into());
-        assert_eq!(pick(&entries, &at_host).unwrap().uid, "a2");
-        assert_eq!(pick(&entries, &Wanted::Uid("a1".into())).unwrap().uid, "a1");
-        entries[1].provider = "helm".into();
-        assert_eq!(pick(&entries, &at_host).unwrap_err().details.len(), 3);
-        assert_eq!(pick(&entries[..1], &at_host).unwrap().uid, "a1");
+        assert_eq!(found(&entries, at_host.clone()), ["a2"]);
+        assert_eq!(found(&entries[..1], at_host), ["a1"]);
+        assert_eq!(found(&entries, Wanted::Uid("a1".into())), ["a1"]);
+        assert_eq!(found(&entries, Wanted::Name("dup".into())), ["a2", "a3"]);
+        let none = candidates(&entries, &Wanted::Host("other.example".into())).unwrap_err();
+        assert_eq!((none.exit, none.details.len()), (Exit::Absent, 3));
+        assert!(none.hint.unwrap().contains("add the pack registry for 'other.example'"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod api;
 pub mod browser;
+mod credentials;
 mod difference;
 pub mod entry;
 mod hidden;
@@ -17,7 +18,11 @@ pub mod scar;
 pub mod token;
 
 pub use api::{Api, Settled, read_object};
+pub use credentials::Given;
 pub use difference::{Change, differences};
 pub use hidden::{is_mask, names_a_secret};
 pub use object::Object;
 pub use options::{ApiOptions, login_command, shell_word};
+
+/// The oldest version of VerteX and of Palette that can migrate (the guide's prerequisites).
+pub const OLDEST: &str = "4.5.15";

@@ -1,0 +1,68 @@
+//! The write of an entry: read once more, written once, a lost reply settled by reading, and read back.
+//!
+//! Invariant: what is written is what was read with the flag changed, and the secrets that a person gave; whatever
+//! someone else changes in between is found before the write and after it.
+
+use scar_http::StatusCode;
+use scar_tool::{Console, Exit, Failure, signal};
+use scar_vertex::entry::{Chosen, FLAG, path};
+use scar_vertex::{Api, Change, Object, Settled, differences};
+
+use crate::kept;
+
+/// What the server changes by itself.
+pub(crate) const OWN: &[&str] = &["status", "metadata.lastModifiedTimestamp"];
+
+/// Writes `after` in the place of `before`.
+///
+/// # Errors
+/// Exit 7 with the difference if someone else wrote, or if it reads otherwise than it was written; else the request's.
+pub(crate) async fn run(api: &Api, console: &Console, before: &Chosen, after: &Object) -> Result<(), Failure> {
+    let (entry, flag) = (&before.entry, after.flag(FLAG));
+    let act = format!("set the flag of '{}'", entry.name);
+    let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
+    let (_, now) = entry.read(api).await?;
+    let changed = differences(&before.object, &now, OWN);
+    if !changed.is_empty() {
+        let failure = mismatch("someone else changed the entry meanwhile; it was left alone:");
+        return Err(listed(failure, &changed).hint("look at the change, then run this step again"));
+    }
+    // Between the write and reading it back nobody would know what is there.
+    let hold = signal::catch();
+    let done = |now: &Object| now.flag(FLAG) == flag;
+    let untouched = |now: &Object| differences(&before.object, now, OWN).is_empty();
+    match api.put(&path(&entry.uid, before.kind), &after.to_json(), done, untouched).await {
+        Ok(Settled::Answered) => {}
+        Ok(Settled::ByReading) => console.note("the answer to the write was lost; reading shows that it is done"),
+        Ok(Settled::Unknown(error)) => return Err(api.unknown(&act, &error)),
+        Ok(Settled::Foreign(now)) => {
+            let failure = mismatch("the answer was lost, and someone else changed the entry:");
+            return Err(listed(failure, &differences(after, &now, OWN)));
+        }
+        Err(error) => {
+            let failure = api.failure(&act, &error);
+            return Err(match error.status() {
+                Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Failure { exit: Exit::Mismatch, ..failure },
+                _ => failure,
+            });
+        }
+    }
+    let now = entry.read(api).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?.1;
+    if now.flag(FLAG) != flag {
+        return Err(mismatch(&format!("VerteX said that it is done, and the flag reads {}", now.flag(FLAG)))
+            .hint("look at the entry in the console, then run this step again"));
+    }
+    let (wrong, other) = kept::otherwise(after, &now, OWN);
+    if !wrong.is_empty() {
+        let failure = mismatch("it is set, but the entry is another than was sent:");
+        return Err(listed(failure, &wrong).hint("look at the entry in the console: VerteX, or someone else, changed it"));
+    }
+    for change in other {
+        console.warn(format!("VerteX keeps another value than was sent: {change}"));
+    }
+    hold.check()
+}
+
+fn listed(failure: Failure, changes: &[Change]) -> Failure {
+    changes.iter().fold(failure, |failure, change| failure.detail(change))
+}
