@@ -207,7 +207,8 @@ fn v3_an_archive_that_is_gone_or_changed_is_read_from_the_registry() {
     let login = |run: Run| {
         let setting = |name| site.migration.setting(name);
         let run = run.args(["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")]);
-        run.args(["--registry-ca-file", &setting("OCI_CA_FILE")]).called(site.migration.reference(), "REFERENCE")
+        let run = run.args(["--registry", &setting("OCI_PACK_REGISTRY"), "--registry-ca-file", &setting("OCI_CA_FILE")]);
+        run.called(site.migration.reference(), "REFERENCE")
     };
     let whole = std::fs::read(site.migration.archive()).unwrap();
     std::fs::write(site.migration.archive(), &whole[..whole.len() / 2]).unwrap();
@@ -248,10 +249,33 @@ fn v3_a_layer_that_is_not_what_was_pushed_is_refused() {
     let other = registry.faults().on(Match::get("/v2/**/blobs/*"), Times::Always, Action::Answer(other));
     let setting = |name| site.migration.setting(name);
     let run = site.run().args(["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")]);
-    let outcome = run.args(["--registry-ca-file", &setting("OCI_CA_FILE")]).run();
+    let host = setting("OCI_PACK_REGISTRY");
+    let outcome = run.args(["--registry", &host, "--registry-ca-file", &setting("OCI_CA_FILE")]).run();
     outcome.exits(7).writes_nothing().says("what the registry sent is 'sha256:");
     assert_eq!((other.hits(), site.migration.site.specman.server(0).log().lines().len()), (1, 0));
-    site.run().run().exits(5).says("the certificate of '127.0.0.1' is not trusted");
+    site.run().args(["--registry", &host]).run().exits(5).says("the certificate of '127.0.0.1' is not trusted");
+}
+
+/// A record from another host may name any registry: neither a login nor a question goes there.
+#[test]
+fn q20_a_registry_that_only_the_record_names_is_not_asked() {
+    let site = Migrated::new(1);
+    std::fs::remove_file(site.migration.archive()).unwrap();
+    let registry = site.migration.site.registry.as_ref().unwrap();
+    let setting = |name| site.migration.setting(name);
+    let host = setting("OCI_PACK_REGISTRY");
+    let login = ["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")];
+    let run = || site.run().args(["--registry-ca-file", &setting("OCI_CA_FILE")]).called(&host, "HOST");
+    run().args(login).run().exits(2).writes_nothing().says(
+        "error: read from 'HOST': only the record names this registry, and a login was given for no registry\n\
+         specman-verify: hint: if it is the right one: --registry HOST\n",
+    );
+    run().run().exits(2).writes_nothing().says("only the record names this registry, and this host has no login for it\n");
+    let elsewhere = run().args(login).args(["--registry", "harbor.example"]).run();
+    elsewhere.exits(5).writes_nothing().says("the record names this registry, and 'harbor.example' was named here\n");
+    run().args(login).env("OCI_PACK_REGISTRY", "harbor.example").run().exits(5).writes_nothing();
+    assert_eq!(registry.log().connections(), 0);
+    run().args(login).env("OCI_PACK_REGISTRY", &host).run().succeeds();
 }
 
 #[test]
@@ -427,7 +451,7 @@ fn its_time_is_bounded_and_so_are_its_tries() {
 #[test]
 fn the_record_and_standard_output_are_as_with_every_tool() {
     let site = Migrated::new(1);
-    site.run().stdin("").run().exits(2).writes_nothing().says("standard input is empty");
+    site.run().stdin("").run().exits(2).writes_nothing().says("not run: the stage before it wrote no record");
     site.run().stdout_closed().run().exits(1).says("standard output is closed");
     assert_eq!(site.migration.site.requests(), Vec::<String>::new());
     site.run().stdout_full().run().exits(1).says("no space left on device");

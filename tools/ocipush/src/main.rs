@@ -21,7 +21,7 @@ mod whole;
 
 use scar_http::Origin;
 use scar_record::{Artifact, Record};
-use scar_registry::{Reference, Registry, login};
+use scar_registry::{Registry, login};
 use scar_tool::{Console, Deadline, Failure};
 use scar_trust::Trust;
 
@@ -37,7 +37,7 @@ fn main() -> std::process::ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let undo = options.undo(console)?;
-    let named = options.reference(undo.as_ref(), console)?;
+    let reference = options.reference(undo.as_ref(), console)?;
     let title = options.title()?.to_owned();
     let created = options::created()?;
     let input = options.input()?;
@@ -47,23 +47,13 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     if let Some(directory) = &options.oci_layout {
         layout::vacant(directory)?;
     }
-    let way = |reference: &Reference| -> Result<(Origin, Trust), Failure> {
-        let trust = Trust::load(&options.tls)?.by(options.route);
-        let trust = login::with_certs_d(trust, &reference.registry, places.home.as_deref(), true, console)?;
-        Ok((Origin::at(options.scheme(), &reference.registry)?, trust))
-    };
-    let early = named.as_ref().map(&way).transpose()?;
-    let backup = options.backup.as_deref().zip(named.as_ref());
-    let backup = backup.map(|(path, reference)| Backup::find(path, reference, console)).transpose()?;
+    let trust = Trust::load(&options.tls)?.by(options.route);
+    let trust = login::with_certs_d(trust, &reference.registry, places.home.as_deref(), true, console)?;
+    let origin = Origin::at(options.scheme(), &reference.registry)?;
+    let backup = options.backup.as_deref().map(|path| Backup::find(path, &reference, console)).transpose()?;
 
     let mut record = Record::read(&options.common, input)?;
-    let recorded = named.is_none();
-    let reference = match named {
-        Some(reference) => reference,
-        None => Reference::parse(&record.need::<Artifact>()?.reference, None)?,
-    };
-    let (origin, trust) = early.map_or_else(|| way(&reference), Ok)?;
-    let step = Step { reference, recorded, title, created, layout: options.oci_layout.clone(), backup };
+    let step = Step { reference, title, created, layout: options.oci_layout.clone(), backup };
     let dry_run = record.is_dry_run();
     let nothing_to_read = undo.is_some() || (options.adopt && options.file.is_none());
     // What is not a push needs the digest first.

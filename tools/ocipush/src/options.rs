@@ -126,23 +126,19 @@ impl Options {
         self.undo.as_deref().map(|path| Kept::read(path, console)).transpose()
     }
 
-    /// Where it goes; `None` where the record is to tell.
+    /// Where it goes. The record never says so: a login that is given here must not go to a host that only a file names.
     ///
     /// # Errors
     /// Exit 2 for a reference that is none, or none at all.
-    pub(crate) fn reference(&self, kept: Option<&Kept>, console: &Console) -> Result<Option<Reference>, Failure> {
+    pub(crate) fn reference(&self, kept: Option<&Kept>, console: &Console) -> Result<Reference, Failure> {
         if let Some(kept) = kept {
-            return Ok(Some(kept.reference.clone()));
+            return Ok(kept.reference.clone());
         }
-        let environment = Named::from_environment();
-        if self.adopt && environment.or_typed(self.reference.as_deref(), None)?.is_none() {
-            return Ok(None);
-        }
-        let reference = self.reference_in(&environment)?;
+        let reference = self.reference_in(&Named::from_environment())?;
         if self.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
             console.warn(format!("'--base-path' goes with a bare HOST[:PORT]; it is not used for '{reference}'"));
         }
-        Ok(Some(reference))
+        Ok(reference)
     }
 
     fn reference_in(&self, environment: &Named) -> Result<Reference, Failure> {

@@ -19,8 +19,6 @@ use crate::target::Target;
 pub(crate) struct Step {
     /// Where the artifact goes.
     pub(crate) reference: Reference,
-    /// Whether that is the record's own word.
-    pub(crate) recorded: bool,
     /// The layer's title.
     pub(crate) title: String,
     /// The manifest's time.
@@ -70,7 +68,10 @@ impl Step {
             Some(source) => Some(source.content.digest.clone()),
             None => match record.section::<Archive>()? {
                 Some(archive) => Some(archive.digest),
-                None => record.section::<Artifact>()?.filter(|_| self.recorded).map(|artifact| artifact.layer),
+                None => record
+                    .section::<Artifact>()?
+                    .filter(|artifact| artifact.reference == self.reference.to_string())
+                    .map(|artifact| artifact.layer),
             },
         };
         self.run(target, async |target| target.adopt(&self.title, told.as_ref()).await.map(Some))

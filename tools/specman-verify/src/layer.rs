@@ -20,6 +20,8 @@ use crate::way::SILENCE;
 
 /// Where the registry's login and trust come from.
 pub(crate) struct Access {
+    /// The registry that the operator named.
+    pub(crate) registry: Option<String>,
     /// `--username`.
     pub(crate) username: Option<String>,
     /// The password, where one was given.
@@ -41,7 +43,11 @@ impl Access {
         let act = format!("read the layer of '{}'", artifact.reference);
         let reference = Reference::parse(&artifact.reference, None)?;
         let origin = Origin::at("https", &reference.registry)?;
+        let named = login::is_named(&reference, self.registry.as_deref(), self.username.is_some() || self.given.is_given())?;
         let login = login::find(self.username.as_deref(), &self.given, &reference, &origin, &self.places, console)?;
+        if login.is_none() && !named {
+            return Err(login::unnamed(&reference, "this host has no login for it"));
+        }
         let terms = Terms {
             scope: Scope::Pull,
             trust_realm: self.trust_realm,

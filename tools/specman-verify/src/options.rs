@@ -106,6 +106,10 @@ pub(crate) struct Options {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Registry options, where the layer is read from it")]
 struct RegistryOptions {
+    /// The registry is HOST, and no other that a record names (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY, or one with a login here)
+    #[arg(long, value_name = "HOST[:PORT]")]
+    registry: Option<String>,
+
     /// Log in to the registry as USER
     #[arg(short, long, value_name = "USER")]
     username: Option<String>,
@@ -177,10 +181,11 @@ impl Options {
     /// # Errors
     /// Exit 2 for a file that does not hold what its option needs.
     pub(crate) fn access(&self, console: &Console) -> Result<Access, Failure> {
-        let RegistryOptions { username, password_file, registry_config, registry_ca_file, trust_realm } = &self.registry;
+        let RegistryOptions { registry, username, password_file, registry_config, registry_ca_file, trust_realm } = &self.registry;
         let login = LoginOptions { username: username.clone(), password_file: password_file.clone(), password_stdin: false };
         let tls = TlsOptions { ca_file: registry_ca_file.clone(), ..TlsOptions::default() };
         Ok(Access {
+            registry: registry.clone().or_else(|| scar_registry::Named::from_environment().registry),
             username: username.clone(),
             given: login.open(console)?,
             places: Places::from_environment(registry_config.clone()),

@@ -84,7 +84,7 @@ fn bad_input_14_ecr_knows_one_user() {
 fn a_record_that_cannot_be_used_stops_the_step_before_a_connection() {
     let site = Site::plain();
     let path = site.archive(10);
-    site.bare().stdin("").run().exits(2).says("standard input is empty").writes_nothing();
+    site.bare().stdin("").run().exits(2).says("not run: the stage before it wrote no record").writes_nothing();
     site.bare().stdin("{").run().exits(2).says("read the record").writes_nothing();
     site.bare().record(&json!({"record": "scar-tools/1"})).run().fails(
         2,
@@ -93,7 +93,7 @@ fn a_record_that_cannot_be_used_stops_the_step_before_a_connection() {
     );
     let mut half = record(&path);
     half["archive"].as_object_mut().unwrap().remove("digest");
-    site.bare().record(&half).run().exits(2).says("missing field `digest`").writes_nothing();
+    site.bare().record(&half).run().exits(2).says("missing field 'digest'").writes_nothing();
     let told = record(&path);
     std::fs::write(&path, "changed").unwrap();
     site.bare().record(&told).run().exits(7).says("the archive was changed after mkmanifests wrote it").writes_nothing();

@@ -3,10 +3,12 @@
 mod challenge;
 mod files;
 mod helper;
+mod recorded;
 mod trust;
 
 pub(crate) use challenge::{Asked, asked};
 pub use files::Places;
+pub use recorded::{is_named, unnamed};
 pub use trust::with_certs_d;
 
 use scar_http::{Login as Given, Origin};

@@ -1,0 +1,54 @@
+//! A registry that the record names. The record is a file that travels between hosts: what it says does not decide where a
+//! login goes, nor who is asked.
+
+use scar_http::Origin;
+use scar_tool::{Exit, Failure};
+
+use crate::reference::Reference;
+
+/// Whether the operator named the registry of `reference`, which is the record's: as `named`, a host or a reference.
+///
+/// # Errors
+/// Exit 5 if another one was named; exit 2 if a login was `given` and no registry.
+pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Result<bool, Failure> {
+    let registry = &reference.registry;
+    let Some(named) = named else {
+        return match given {
+            true => Err(unnamed(reference, "a login was given for no registry")),
+            false => Ok(false),
+        };
+    };
+    let host = named.split('/').next().unwrap_or_default();
+    if Origin::at("https", host)? == Origin::at("https", registry)? {
+        return Ok(true);
+    }
+    Err(Failure::new(Exit::Unsafe, format!("read from '{registry}': the record names this registry, and '{host}' was named here"))
+        .hint("is the record of another site? nothing was sent to it"))
+}
+
+/// The failure for a registry that the operator did not name, and for which this host has no login either.
+pub fn unnamed(reference: &Reference, cause: &str) -> Failure {
+    let registry = &reference.registry;
+    Failure::misuse(format!("read from '{registry}': only the record names this registry, and {cause}"))
+        .hint(format!("if it is the right one: --registry {registry}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q20_a_registry_is_the_operators_word_and_not_the_records() {
+        let reference = Reference::parse("Harbor.example:443/a/b:1", None).unwrap();
+        for (named, given, result) in [
+            (None, false, Ok(false)),
+            (None, true, Err(Exit::Misuse)),
+            (Some("harbor.example"), true, Ok(true)),
+            (Some("harbor.example/a"), true, Ok(true)),
+            (Some("harbor.example:8443"), true, Err(Exit::Unsafe)),
+            (Some("other.example"), false, Err(Exit::Unsafe)),
+        ] {
+            assert_eq!(is_named(&reference, named, given).map_err(|failure| failure.exit), result, "{named:?} {given}");
+        }
+    }
+}
