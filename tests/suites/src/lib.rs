@@ -136,7 +136,9 @@ impl Migration {
     #[track_caller]
     pub fn steps_before(&self, name: &str, begin: &Value) -> Value {
         let steps = STEPS.into_iter().take_while(|step| *step != name);
-        steps.fold(begin.clone(), |record, step| self.tool(step).record(&record).run().succeeds().json())
+        // As it is written, not as it is shown: paths in a record must be paths.
+        let next = |record, step| self.tool(step).record(&record).run().succeeds().stdout_bytes().to_vec();
+        steps.fold(begin.clone(), |record, step| serde_json::from_slice(&next(record, step)).unwrap())
     }
 }
 

@@ -329,7 +329,7 @@ fn a_dry_run_sends_nothing() {
 fn the_record_is_read_to_its_end_before_anything_is_sent() {
     let site = Site::start();
     let password = Private::new(PASSWORD);
-    login(&site, &password).stdin("").run().exits(2).says("standard input is empty");
+    login(&site, &password).stdin("").run().exits(2).says("not run: the stage before it wrote no record");
     login(&site, &password).stdin("{").run().exits(2).says("read the record");
     login(&site, &password).stdout_closed().run().exits(1).says("standard output is closed");
     assert_eq!(site.server.log().connections(), 0);

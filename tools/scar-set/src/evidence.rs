@@ -2,66 +2,61 @@
 
 use std::time::Duration;
 
-use scar_record::{Artifact, PackRegistry, Record, Section, Session, Specman, Time};
+use scar_record::{Artifact, PackRegistry, Record, Section, Session, Specman, Time, Verified};
 use scar_tool::{Console, Exit, Failure};
+
+use crate::options::Options;
 
 /// Time that the requests take beside the settling.
 const MARGIN: Duration = Duration::from_secs(120);
 
-/// How far the cluster's clock may be behind, in seconds, before a marker counts as one from before the push.
-const SKEW: i64 = 3600;
-
-/// Makes sure that the record shows artifact pushed, flag set and tag persisted.
+/// Makes sure that the record shows each step before this one, for this VerteX and for the layer that was pushed.
 ///
 /// # Errors
-/// Exit 2 naming the first step that it does not show; with `force`, or in a dry run, it is only said.
-pub(crate) fn check(record: &Record, force: bool, console: &Console) -> Result<(), Failure> {
-    let missing = missing(
-        record.section::<Artifact>()?.as_ref(),
-        record.section::<PackRegistry>()?.as_ref(),
-        record.section::<Specman>()?.as_ref(),
-    );
-    let Some((what, tool)) = missing else { return Ok(()) };
+/// Exit 2 naming the first step that it does not show. With --force, or in a dry run, it is only said.
+pub(crate) fn check(record: &Record, session: Option<&Session>, options: &Options, console: &Console) -> Result<(), Failure> {
+    let Some((what, tool)) = missing(record, session, options.unverified)? else { return Ok(()) };
     if record.is_dry_run() {
         console.plan(format!("first want the record to show {what} ({tool})"));
         return Ok(());
     }
-    if force {
+    if options.force {
         console.warn(format!("the record does not show {what} ({tool}); going on (--force)"));
         return Ok(());
     }
+    let way_on = if tool == Verified::WRITER { "--unverified" } else { "--force" };
     Err(Failure::misuse(format!("set SCAR: the record does not show {what}"))
-        .hint(format!("run {tool} before this step and pass its record on; --force goes on without")))
+        .hint(format!("run {tool} before this step and pass its record on; {way_on} goes on without")))
 }
 
 /// The first step that is not shown, in the order of the guide, and the tool that does it.
 fn missing(
-    artifact: Option<&Artifact>,
-    registry: Option<&PackRegistry>,
-    specman: Option<&Specman>,
-) -> Option<(String, &'static str)> {
-    let Some(artifact) = artifact else {
-        return Some(("that the manifests are pushed".to_owned(), Artifact::WRITER));
+    record: &Record,
+    session: Option<&Session>,
+    unverified: bool,
+) -> Result<Option<(&'static str, &'static str)>, Failure> {
+    // What was set in another VerteX says nothing about this one.
+    let of_this = |vertex: &str| session.is_none_or(|session| session.endpoint == vertex);
+    let registry = record.section::<PackRegistry>()?.filter(|registry| of_this(&registry.vertex));
+    let Some(artifact) = record.section::<Artifact>()? else {
+        return Ok(Some(("that the manifests are pushed", Artifact::WRITER)));
     };
     if !registry.is_some_and(|registry| registry.contains_spectro_manifest) {
-        return Some(("that the pack registry's flag is set".to_owned(), PackRegistry::WRITER));
+        return Ok(Some(("that the pack registry's flag is set in this VerteX", PackRegistry::WRITER)));
     }
-    match specman {
-        None => Some(("that Specman has persisted the manifests".to_owned(), Specman::WRITER)),
-        Some(specman) if specman.tag != artifact.tag => {
-            Some((format!("that Specman has persisted '{}' (it tells of '{}')", artifact.tag, specman.tag), Specman::WRITER))
+    // Whether this is about this push, or an earlier one of the tag, only the content shows: clocks of three hosts differ.
+    if record.section::<Specman>()?.is_none() {
+        return Ok(Some(("that Specman has persisted the manifests", Specman::WRITER)));
+    }
+    Ok(match record.section::<Verified>()? {
+        _ if unverified => None,
+        None => Some(("that Specman serves the manifests", Verified::WRITER)),
+        Some(verified) if verified.layer.as_ref() != Some(&artifact.layer) => {
+            Some(("that Specman serves the layer that was pushed: what was compared is a folder", Verified::WRITER))
         }
-        Some(specman) if artifact.pushed_at.is_some_and(|pushed| before(specman.persisted_at, pushed)) => Some((
-            format!("that Specman has persisted this push (Specman's word, from {}, is older)", specman.persisted_at),
-            Specman::WRITER,
-        )),
-        Some(_) => None,
-    }
-}
-
-/// Whether Specman's word is from before the push, as in a record that was pushed anew and not waited for.
-fn before(persisted: Time, pushed: Time) -> bool {
-    persisted.timestamp().as_second() + SKEW < pushed.timestamp().as_second()
+        Some(Verified { compared: 1.., missing: 0, different: 0, unreadable: 0, .. }) => None,
+        Some(_) => Some(("that Specman serves every file of the manifests", Verified::WRITER)),
+    })
 }
 
 /// Makes sure that the session does not end in the middle of the step.
@@ -83,6 +78,7 @@ pub(crate) fn lasts(session: &Session, settle: Duration, force: bool) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     fn record(sections: &str) -> Record {
         Record::parse(format!(r#"{{"record":"scar-tools/1"{sections}}}"#).as_bytes()).unwrap()
@@ -90,42 +86,49 @@ mod tests {
 
     const ARTIFACT: &str = r#","artifact":{"reference":"h/r:0.0.0","registry":"h","repository":"r","tag":"0.0.0","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","layer":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1,"created":"2024-12-06T12:43:14Z","pushed_at":"2024-12-06T12:43:14Z","uploaded":true}"#;
 
-    fn registry(flag: bool) -> String {
+    fn registry(flag: bool, vertex: &str) -> String {
         format!(
-            r#","pack_registry":{{"uid":"u","name":"n","kind":"basic","endpoint":"h","vertex":"https://v.example","contains_spectro_manifest":{flag},"changed":true}}"#
+            r#","pack_registry":{{"uid":"u","name":"n","kind":"basic","endpoint":"h","vertex":"{vertex}","contains_spectro_manifest":{flag},"changed":true}}"#
         )
     }
 
-    fn specman(tag: &str) -> String {
-        format!(
-            r#","specman":{{"namespace":"hubble-system","tag":"{tag}","persisted_at":"2024-12-06T12:50:00Z","pods":["specman-0"]}}"#
-        )
-    }
+    const SPECMAN: &str =
+        r#","specman":{"namespace":"n","tag":"0.0.0","persisted_at":"2024-12-06T12:50:00Z","pods":["specman-0"]}"#;
+    const VERIFIED: &str = r#","verified":{"layer":"sha256:0000000000000000000000000000000000000000000000000000000000000000","compared":3,"missing":0,"different":0,"unreadable":0,"bytes":1,"source":"/m.tgz"}"#;
 
     #[test]
     fn c12_each_missing_step_is_named_with_its_tool() {
-        let console = Console::new("test");
+        let (console, here) = (Console::new("test"), "https://v.example");
+        let session = Session {
+            endpoint: here.into(),
+            authorization: "a.b.c".to_owned().into(),
+            expires_at: None,
+            ca_file: None,
+            insecure: false,
+        };
+        let options = |more: &[&str]| Options::try_parse_from([&["scar-set"], more].concat()).unwrap();
+        let pushed = ARTIFACT.to_owned() + &registry(true, here);
+        let other_layer =
+            VERIFIED.replacen("\"layer\":\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",", "", 1);
         for (sections, step, tool) in [
             (String::new(), "manifests are pushed", "ocipush"),
             (ARTIFACT.to_owned(), "flag is set", "pack-registry-set"),
-            (ARTIFACT.to_owned() + &registry(false) + &specman("0.0.0"), "flag is set", "pack-registry-set"),
-            (ARTIFACT.to_owned() + &registry(true), "persisted the manifests", "specman-wait"),
-            (
-                ARTIFACT.to_owned() + &registry(true) + &specman("4.5.15"),
-                "persisted '0.0.0' (it tells of '4.5.15')",
-                "specman-wait",
-            ),
-            (
-                ARTIFACT.replace("12:43:14Z\",\"uploaded", "14:43:14Z\",\"uploaded") + &registry(true) + &specman("0.0.0"),
-                "Specman's word, from 2024-12-06T12:50:00Z, is older",
-                "specman-wait",
-            ),
+            (ARTIFACT.to_owned() + &registry(false, here) + SPECMAN, "flag is set", "pack-registry-set"),
+            (ARTIFACT.to_owned() + &registry(true, "https://w.example") + SPECMAN, "flag is set in this", "pack-registry-set"),
+            (pushed.clone(), "persisted the manifests", "specman-wait"),
+            (pushed.clone() + SPECMAN, "serves the manifests", "specman-verify"),
+            (pushed.clone() + SPECMAN + &other_layer, "what was compared is a folder", "specman-verify"),
+            (pushed.clone() + SPECMAN + &VERIFIED.replace("\"missing\":0", "\"missing\":1"), "every file", "specman-verify"),
+            (pushed.clone() + SPECMAN + &VERIFIED.replace("\"compared\":3", "\"compared\":0"), "every file", "specman-verify"),
         ] {
-            let failure = check(&record(&sections), false, &console).unwrap_err();
+            let record = record(&sections);
+            let failure = check(&record, Some(&session), &options(&[]), &console).unwrap_err();
             assert!(failure.message.contains(step) && failure.hint.unwrap().contains(tool), "{}", failure.message);
-            assert!(check(&record(&sections), true, &console).is_ok());
+            assert!(check(&record, Some(&session), &options(&["--force"]), &console).is_ok());
+            let unverified = check(&record, Some(&session), &options(&["--unverified"]), &console);
+            assert_eq!(unverified.is_ok(), tool == "specman-verify", "{step}");
         }
-        assert!(check(&record(&(ARTIFACT.to_owned() + &registry(true) + &specman("0.0.0"))), false, &console).is_ok());
+        assert!(check(&record(&(pushed + SPECMAN + VERIFIED)), Some(&session), &options(&[]), &console).is_ok());
     }
 
     #[test]

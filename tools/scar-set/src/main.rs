@@ -27,10 +27,15 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let task = options.open(console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let dry_run = record.is_dry_run();
-    if let Task::Set(_) = &task {
-        evidence::check(&record, options.force, console)?;
+    if dry_run && !options.common.dry_run {
+        return Err(Failure::misuse("set SCAR: the record is a dry run's: no step before this one has done anything")
+            .hint("run every step without --dry-run; scar-set --dry-run shows what this one would do"));
     }
-    let session = match record.section::<Session>()? {
+    let session = record.section::<Session>()?;
+    if let Task::Set(_) = &task {
+        evidence::check(&record, session.as_ref(), &options, console)?;
+    }
+    let session = match session {
         None if dry_run => {
             console.plan(task.as_text());
             return record.write(console);

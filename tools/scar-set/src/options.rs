@@ -23,8 +23,8 @@ use crate::{jobs, target};
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |
     pack-registry-set -u robot --password-file harbor.password |
-    specman-wait | scar-set >record.json
-  vertex-login https://vertex.example <wait.json | scar-set --dry-run
+    specman-wait | specman-verify | scar-set >record.json
+  vertex-login https://vertex.example <verify.json | scar-set --dry-run
   vertex-login https://vertex.example |
     scar-set --undo scar-backup.json --scar-password-file scar.password"
 )]
@@ -64,6 +64,10 @@ pub(crate) struct Options {
     /// The old SCAR's password is in FILE, for undoing where VerteX did not show it
     #[arg(long, value_name = "FILE")]
     scar_password_file: Option<PathBuf>,
+
+    /// Go on although the record does not show that Specman serves the layer that was pushed
+    #[arg(long)]
+    pub(crate) unverified: bool,
 
     /// Go on where the record does not show the steps before, or the setting is not the one expected
     #[arg(long)]

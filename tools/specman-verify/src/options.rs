@@ -181,7 +181,8 @@ impl Options {
     /// # Errors
     /// Exit 2 for a file that does not hold what its option needs.
     pub(crate) fn access(&self, console: &Console) -> Result<Access, Failure> {
-        let RegistryOptions { registry, username, password_file, registry_config, registry_ca_file, trust_realm } = &self.registry;
+        let RegistryOptions { registry, username, password_file, registry_config, registry_ca_file, trust_realm } =
+            &self.registry;
         let login = LoginOptions { username: username.clone(), password_file: password_file.clone(), password_stdin: false };
         let tls = TlsOptions { ca_file: registry_ca_file.clone(), ..TlsOptions::default() };
         Ok(Access {

@@ -4,7 +4,7 @@
 pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
 /// Files that examples read, each with the commands that make it. One may read another.
-pub(crate) const FILES: [(&str, &str); 23] = [
+pub(crate) const FILES: [(&str, &str); 24] = [
     ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
     ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
     (
@@ -18,12 +18,13 @@ pub(crate) const FILES: [(&str, &str); 23] = [
         pack-registry-set -u robot --password-file harbor.password --backup entry.json >flag.json",
     ),
     ("wait.json", "specman-wait <flag.json >wait.json"),
+    ("verify.json", "specman-verify <wait.json >verify.json"),
     (
         "record.json",
         "scar-secret-rm | mkmanifests /var/www/html | ocipush harbor.example | vertex-login https://vertex.example |
-        pack-registry-set -u robot --password-file harbor.password | specman-wait | scar-set >record.json",
+        pack-registry-set -u robot --password-file harbor.password | specman-wait | specman-verify | scar-set >record.json",
     ),
-    ("scar-backup.json", "vertex-login https://vertex.example <wait.json | scar-set --backup scar-backup.json >record.json"),
+    ("scar-backup.json", "vertex-login https://vertex.example <verify.json | scar-set --backup scar-backup.json >record.json"),
     ("tag.json", "ocipush harbor.example manifests.tgz --backup tag.json >push.json"),
     ("/root/registry-secret.json", "scar-secret-rm --backup /root/registry-secret.json >secret-record.json"),
     ("/root/harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" /root/harbor.password"),

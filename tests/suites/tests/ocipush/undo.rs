@@ -100,9 +100,7 @@ fn q20_adopt_compares_with_the_records_artifact_of_the_same_reference() {
     let site = Site::plain();
     let pushed = site.bare().record(&record(&site.archive(20))).run();
     let pushed: serde_json::Value = serde_json::from_slice(pushed.succeeds().stdout_bytes()).unwrap();
-    let adopt = |pushed: &serde_json::Value| {
-        site.bare().arg("--adopt").record(pushed)
-    };
+    let adopt = |pushed: &serde_json::Value| site.bare().arg("--adopt").record(pushed);
     let again = adopt(&pushed).run().succeeds().stdout();
     assert!(again.contains("\"uploaded\":false"), "{again}");
     let foreign = site.registry.seed(REPOSITORY, "0.0.0", &bytes(30));

@@ -6,7 +6,7 @@ use scar_lab::faults::Match;
 use scar_lab::vertex::{RegistryKind, basic_registry};
 use serde_json::{Value, json};
 
-use crate::vertex_site::{Private, REGISTRY_PASSWORD, Site};
+use crate::vertex_site::{Private, REGISTRY_PASSWORD, Site, push_to};
 use crate::{ENTRY, set, shown_as, without_login};
 
 /// A case of `tests/suites/reference/vertex`, made from public documentation and clients of the platform.
@@ -31,7 +31,7 @@ fn q40_an_entry_as_an_ova_install_leaves_it_keeps_its_ca_and_needs_no_key() {
     entry["spec"]["auth"]["tls"]["certificate"] = json!(Certs::new(&["vertex.example"]).ca_pem());
     let site = with_entry(RegistryKind::Basic, entry.clone(), &[("/spec/auth/password", REGISTRY_PASSWORD)]);
     let mut record = site.pushed();
-    record["artifact"]["registry"] = json!("vertex.example");
+    push_to(&mut record, "vertex.example");
     record["artifact"]["reference"] = json!("vertex.example/spectro-packs/spectro-manifests/manifest:0.0.0");
     let without = without_login(&site).record(&record).run();
     without.exits(2).writes_nothing().says("hint: add: -u admin --password-file FILE\n").never_says("key");
@@ -51,7 +51,7 @@ fn q40_an_ecr_entry_with_a_ca_and_static_keys_needs_the_keys_alone() {
     let key = secret("abc+ecr-secret-canary/def");
     let site = with_entry(RegistryKind::Ecr, entry.clone(), &[("/spec/credentials/secretKey", &key)]);
     let mut record = site.pushed();
-    record["artifact"]["registry"] = json!("123456789012.dkr.ecr.us-east-1.amazonaws.com");
+    push_to(&mut record, "123456789012.dkr.ecr.us-east-1.amazonaws.com");
     let run = || tool("pack-registry-set").record(&record);
     run().run().exits(2).writes_nothing().says("hint: add: --access-key-file FILE --secret-key-file FILE\n");
     let (id, key) = (Private::new("AKIAEXAMPLEEXAMPLE00"), Private::new(&key));

@@ -5,7 +5,7 @@ use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::vertex::{Masking, RegistryKind, ecr_registry};
 use serde_json::{Value, json};
 
-use crate::vertex_site::{Private, Site};
+use crate::vertex_site::{Private, Site, push_to};
 use crate::{VALIDATE, set, shown_as, without_login};
 
 #[test]
@@ -56,7 +56,7 @@ fn r7_an_ecr_key_pair_is_given_by_files() {
     let object = ecr_registry("e1", "ecr", endpoint, "AKIAIOSFODNN7EXAMPLE", &secret("ecr-secret-canary"));
     site.vertex.add_registry(RegistryKind::Ecr, object);
     let mut record = site.pushed();
-    record["artifact"]["registry"] = json!(endpoint);
+    push_to(&mut record, endpoint);
     let run = || tool("pack-registry-set").record(&record);
     run()
         .run()
@@ -121,7 +121,7 @@ fn r7_an_ecr_entry_with_a_role_needs_no_key() {
         object["spec"]["credentials"] = credentials.clone();
         site.vertex.add_registry(RegistryKind::Ecr, object);
         let mut record = site.pushed();
-        record["artifact"]["registry"] = json!(endpoint);
+        push_to(&mut record, endpoint);
         tool("pack-registry-set").record(&record).run().succeeds();
         let entry = site.vertex.registry("e1").unwrap();
         assert_eq!((&entry["spec"]["credentials"], &entry["spec"]["containsSpectroManifest"]), (&credentials, &json!(true)));

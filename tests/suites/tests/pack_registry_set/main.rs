@@ -402,5 +402,5 @@ fn a_record_that_lacks_what_is_needed_names_the_tool_that_writes_it() {
     run(&record).exits(2).writes_nothing().says("its token cannot be one");
     let session = json!({"record": "scar-tools/1", "session": site.session()});
     set(&site).record(&session).args(["--name", "harbor"]).run().succeeds();
-    tool("pack-registry-set").stdin("").run().exits(2).writes_nothing().says("standard input is empty");
+    tool("pack-registry-set").stdin("").run().exits(2).writes_nothing().says("not run: the stage before it wrote no record");
 }

@@ -46,24 +46,61 @@ fn c11_checking_is_left_out_only_by_option_and_that_is_said() {
 fn c12_a_record_that_does_not_show_the_steps_before_is_refused() {
     for (missing, says, tool_named) in [
         ("artifact", "the manifests are pushed", "ocipush"),
-        ("pack_registry", "the pack registry's flag is set", "pack-registry-set"),
+        ("pack_registry", "the pack registry's flag is set in this VerteX", "pack-registry-set"),
         ("specman", "Specman has persisted the manifests", "specman-wait"),
+        ("verified", "Specman serves the manifests", "specman-verify"),
     ] {
         let site = site();
         let home = home();
         let mut record = site.persisted();
         record.as_object_mut().unwrap().remove(missing);
         let run = || tool("scar-set").record(&record).home(home.path());
+        let way_on = if missing == "verified" { "--unverified" } else { "--force" };
         run().run().fails(
             2,
             &format!(
                 "scar-set: error: set SCAR: the record does not show that {says}\nscar-set: hint: run {tool_named} before this \
-                 step and pass its record on; --force goes on without\n"
+                 step and pass its record on; {way_on} goes on without\n"
             ),
         );
         assert_eq!(site.server.log().connections(), 0);
-        run().arg("--force").run().succeeds().says("going on (--force)");
+        let outcome = run().arg(way_on).run();
+        if missing == "verified" {
+            outcome.succeeds()
+        } else {
+            outcome.succeeds().says("going on (--force)")
+        };
     }
+}
+
+/// It would say that VerteX is set, and VerteX would not be.
+#[test]
+fn q1_a_dry_runs_record_is_never_taken_for_a_real_one() {
+    let site = site();
+    let home = home();
+    let mut record = site.persisted();
+    record["dry_run"] = json!(true);
+    set(&site, home.path()).record(&record).run().fails(
+        2,
+        "scar-set: error: set SCAR: the record is a dry run's: no step before this one has done anything\n\
+         scar-set: hint: run every step without --dry-run; scar-set --dry-run shows what this one would do\n",
+    );
+    assert_eq!(site.server.log().connections(), 0);
+    let planned = set(&site, home.path()).record(&record).arg("--dry-run").run();
+    assert_eq!(planned.succeeds().says("scar-set: would ").json()["dry_run"], true);
+    assert_eq!(site.vertex.scar_writes(), 0);
+}
+
+#[test]
+fn q2_a_dry_run_is_true_or_absent() {
+    let site = site();
+    let home = home();
+    for value in [json!("true"), json!(1), json!("yes"), json!([true]), json!(false), json!(null)] {
+        let mut record = site.persisted();
+        record["dry_run"] = value;
+        set(&site, home.path()).record(&record).run().exits(2).writes_nothing().says("field 'dry_run' is not true");
+    }
+    assert_eq!(site.server.log().connections(), 0);
 }
 
 #[test]
@@ -109,7 +146,7 @@ fn the_session_leaves_the_record_unless_it_is_kept() {
 fn the_record_is_read_to_its_end_before_anything_is_sent() {
     let site = site();
     let home = home();
-    set(&site, home.path()).stdin("").run().exits(2).writes_nothing().says("standard input is empty");
+    set(&site, home.path()).stdin("").run().exits(2).writes_nothing().says("not run: the stage before it wrote no record");
     set(&site, home.path()).stdout_closed().run().exits(1).says("standard output is closed");
     assert_eq!(site.server.log().connections(), 0);
     set(&site, home.path()).stdout_full().run().exits(1).says("no space left on device");

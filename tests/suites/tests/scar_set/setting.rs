@@ -242,7 +242,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
     assert_eq!(site.requests(), ["GET /v1/system/config/scar -> 200"]);
     assert_eq!(backups(home.path()), Vec::<PathBuf>::new());
     let empty = json!({"record": "scar-tools/1", "dry_run": true});
-    let outcome = tool("scar-set").record(&empty).run();
+    let outcome = tool("scar-set").record(&empty).arg("--dry-run").run();
     outcome
         .succeeds()
         .prints("{\"record\":\"scar-tools/1\",\"dry_run\":true}\n")

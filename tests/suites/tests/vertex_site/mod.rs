@@ -89,7 +89,7 @@ impl Site {
         })
     }
 
-    /// The record after specman-wait, with a session.
+    /// The record after specman-verify, with a session.
     pub fn persisted(&self) -> Value {
         let mut record = self.pushed();
         record["pack_registry"] = json!({
@@ -99,8 +99,20 @@ impl Site {
         record["specman"] = json!({
             "namespace": "hubble-system", "tag": "0.0.0", "persisted_at": "2024-12-06T12:43:14Z", "pods": ["specman-0"]
         });
+        record["verified"] = json!({
+            "layer": record["artifact"]["layer"], "compared": 3, "missing": 0, "different": 0, "unreadable": 0, "bytes": 99,
+            "source": "/srv/manifests.tgz"
+        });
         record
     }
+}
+
+/// Has the record's artifact be in another registry.
+pub fn push_to(record: &mut Value, registry: &str) {
+    let (repository, tag) = (&record["artifact"]["repository"], &record["artifact"]["tag"]);
+    let reference = format!("{registry}/{}:{}", repository.as_str().unwrap_or_default(), tag.as_str().unwrap_or_default());
+    record["artifact"]["registry"] = json!(registry);
+    record["artifact"]["reference"] = json!(reference);
 }
 
 impl Drop for Site {

@@ -4,6 +4,7 @@
 //! Invariants: what a tool does not know passes through unchanged and in order, byte for byte; nothing is written after
 //! a failure; the token in `session` is shown to no terminal.
 
+mod check;
 mod digest;
 mod input;
 mod output;
@@ -21,6 +22,9 @@ use serde_json::value::RawValue;
 
 /// The value of the field `record`: name and version of the format.
 pub const FORMAT: &str = "scar-tools/1";
+
+/// The sections that are each made of the ones before them, in the order of the guide.
+const CHAIN: [&str; 6] = ["archive", "artifact", "pack_registry", "specman", "verified", "scar"];
 
 /// A record: fields in order, each as it was read.
 #[derive(Clone)]
@@ -74,14 +78,21 @@ impl Record {
         })
     }
 
-    /// Adds a section, or replaces it where it stands.
+    /// Adds a section, or replaces it in its place. Later sections were made of the old one, and go.
     pub fn set<S: Section>(&mut self, section: &S) {
+        self.drop_after(S::NAME);
         self.put(S::NAME, section);
     }
 
-    /// Takes a section out.
+    /// Takes a section out, and the later ones that were made of it.
     pub fn remove<S: Section>(&mut self) {
+        self.drop_after(S::NAME);
         self.fields.retain(|(name, _)| name != S::NAME);
+    }
+
+    fn drop_after(&mut self, name: &str) {
+        let Some(at) = CHAIN.iter().position(|link| *link == name) else { return };
+        self.fields.retain(|(field, _)| !CHAIN[at + 1..].contains(&field.as_str()));
     }
 
     fn raw(&self, name: &str) -> Option<&RawValue> {
