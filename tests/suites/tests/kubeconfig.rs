@@ -234,7 +234,7 @@ fn any_kubeconfig_works_where_it_works_in_kubectl_and_is_refused_where_kubectl_r
             let same = (theirs.status() == 0) == (ours.status() == 0);
             prop_assert!(same, "{settings:?}\nkubectl: {theirs}\nours: {ours}");
             // kubectl asks a person where the user has no login at all.
-            let prompted = theirs.stderr().contains("Username");
+            let prompted = theirs.stdout().contains("Username");
             prop_assert!(prompted || they_asked == we_asked, "{settings:?}\nkubectl: {theirs}\nours: {ours}");
             Ok(())
         })

@@ -49,6 +49,8 @@ fn in_user(user: &AuthInfo) -> Option<&'static str> {
         (has_certificate && key && key_data, "it has both client-key and client-key-data"),
         (has_certificate && !key && !key_data, "it has a client-certificate without its client-key"),
         (user.token.is_some() && basic, "it has both a token and a username or password"),
+        // Refused later, by transport/round_trippers.go (HTTPWrappersForConfig), which looks at the name alone.
+        (user.token_file.is_some() && user.username.is_some(), "it has both a tokenFile and a username"),
         (
             user.impersonate.is_none() && (groups || extra || user.impersonate_uid.is_some()),
             "it has as-uid, as-groups or as-user-extra without as",

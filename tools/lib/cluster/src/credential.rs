@@ -62,7 +62,10 @@ impl Credential {
             scar_tool::never_show(&pair);
             return sensitive(&format!("Basic {pair}"), whose).map(Self::Fixed);
         }
-        if let Some(exec) = &user.exec {
+        // A plugin is asked only for a user without any other login (client-go plugin/pkg/client/auth/exec/exec.go,
+        // UpdateTransportConfig).
+        let has_certificate = user.client_certificate.is_some() || user.client_certificate_data.is_some();
+        if let Some(exec) = user.exec.as_ref().filter(|_| !has_certificate) {
             let cluster =
                 match exec.provide_cluster_info {
                     true => Some(ExecAuthCluster::try_from(cluster).map_err(|_| {
