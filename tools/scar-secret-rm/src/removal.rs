@@ -153,8 +153,8 @@ impl Removal {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
             match error.status() {
-                Some(404) if error.is_absent() => return Ok(lost),
-                Some(409) => {}
+                _ if error.is_absent() => return Ok(lost),
+                _ if error.is_conflict() => {}
                 // What was put off, or never arrived, was not done.
                 Some(429) => {}
                 _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
@@ -162,7 +162,7 @@ impl Removal {
             }
             let wait = pause(tried, error.retry_after());
             let last = tried >= TRIES || wait >= self.deadline.remaining();
-            if error.status() != Some(409) {
+            if !error.is_conflict() {
                 self.console.verbose(|| format!("{error}; looking what became of it"));
                 tokio::time::sleep(wait.min(self.deadline.remaining())).await;
             }
@@ -176,7 +176,7 @@ impl Removal {
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
                 Now::Same(_) if last => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
                 // A conflict that the object does not show: something else of the cluster's was in the way.
-                Now::Same(_) if error.status() == Some(409) => tokio::time::sleep(wait).await,
+                Now::Same(_) if error.is_conflict() => tokio::time::sleep(wait).await,
                 Now::Same(_) => {}
             }
         }

@@ -53,7 +53,7 @@ impl Removal {
                     Ok(()) => break,
                     Err(error) => {
                         // It may exist all the same, from this request or another: the next look decides.
-                        let exists = error.status() == Some(409);
+                        let exists = error.is_conflict();
                         if (!exists && !error.is_transient()) || tried >= TRIES {
                             return Err(self.cluster.failure(&format!("restore {}", self.what()), &error));
                         }

@@ -51,7 +51,7 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
                 plan.target.endpoint()
             ))
         })?;
-    let check = format!("scar-get --validate --expect {}", scar_vertex::shell_word(&plan.target.endpoint()));
+    let check = format!("scar-get --validate --expect {}", scar_tool::shell_word(&plan.target.endpoint()));
     site.console.note(format!("{CLOSING}: {} | {check}", site.api.login()));
     Ok(Some(Scar {
         endpoint: plan.target.endpoint(),

@@ -55,7 +55,7 @@ impl Site<'_> {
 
     /// The command that restores the setting saved in a file.
     pub(crate) fn undo_command(&self, backup: &str) -> String {
-        format!("{} | scar-set --undo {}", self.api.login(), scar_vertex::shell_word(backup))
+        format!("{} | scar-set --undo {}", self.api.login(), scar_tool::shell_word(backup))
     }
 }
 

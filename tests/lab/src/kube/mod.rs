@@ -40,6 +40,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 mod access;
+mod admission;
 mod containers;
 mod discovery;
 mod drive;
@@ -59,6 +60,7 @@ mod watch_stream;
 mod write;
 
 pub use access::{Access, Rule};
+pub use admission::{Kubelets, Webhook};
 pub use kubeconfig::{Ca, Kubeconfig, Login};
 pub use pods::{Cut, PodState};
 
@@ -85,6 +87,9 @@ struct State {
     pods: pods::Pods,
     users: access::Users,
     access: Access,
+    /// The admission webhook and its name.
+    webhook: Option<(String, Webhook)>,
+    kubelets: Kubelets,
     new_pods: PodState,
     controller_paused: bool,
     split_lines: bool,
@@ -100,6 +105,8 @@ impl Cluster {
             pods: pods::Pods::new(),
             users: access::Users::default(),
             access: Access::Everything,
+            webhook: None,
+            kubelets: Kubelets::Answer,
             new_pods: PodState::Running,
             controller_paused: false,
             split_lines: false,
@@ -145,6 +152,16 @@ impl Cluster {
     /// What users may do, whoever they are.
     pub fn set_access(&self, access: Access) {
         self.change(|state| state.access = access);
+    }
+
+    /// From now on this webhook is asked about every write; `None` takes it out.
+    pub fn set_webhook(&self, webhook: Option<(&str, Webhook)>) {
+        self.change(|state| state.webhook = webhook.map(|(name, webhook)| (name.to_owned(), webhook)));
+    }
+
+    /// How kubelets answer the API server from now on.
+    pub fn set_kubelets(&self, kubelets: Kubelets) {
+        self.change(|state| state.kubelets = kubelets);
     }
 
     /// Stores an object, new or in place of one that is there (then keeping its uid unless

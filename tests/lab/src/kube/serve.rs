@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::objects::{Selection, in_list};
 use super::resource::Target;
 use super::status::{Refusal, answer, bad_request, failure, no_such_path, not_allowed, not_found};
-use super::{Cluster, access, discovery, forward, logs, protobuf, table, watch_stream, write};
+use super::{Cluster, access, admission, discovery, forward, logs, protobuf, table, watch_stream, write};
 use crate::server::{PeerCertificates, unexpected, unscripted};
 
 const LARGEST_BODY: usize = 3 << 20;
@@ -73,6 +73,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
     }
     match (verb, target.subresource.as_deref()) {
         ("get", Some("log")) if target.resource.plural == "pods" => {
+            admission::kubelet(cluster, &target, "get", false)?;
             return logs::log(cluster, &target, &query).await;
         }
         ("get" | "create", Some("portforward")) if target.resource.plural == "pods" => {
@@ -80,6 +81,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
                 // Since 1.35 a GET that switches to a WebSocket needs what the POST of SPDY always did.
                 access::check(&cluster.lock().access, &user, "create", &target)?;
             }
+            admission::kubelet(cluster, &target, "create", true)?;
             return forward::open(cluster, &target, &query, &mut head);
         }
         (_, Some(_)) => return Ok(unexpected(*no_such_path())),
@@ -104,6 +106,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
         return Ok(answer(201, &access::review(&access, &user, target.resource, &sent)));
     }
     let sent_name = sent["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    admission::ask(cluster).await?;
     let mut state = cluster.lock();
     let answer = match verb {
         "create" => write::create(&mut state, &target, &query, sent),

@@ -36,11 +36,16 @@ pub(super) fn create(state: &mut State, target: &Target<'_>, query: &HashMap<Str
             return Err(invalid(resource, "", cause));
         }
     };
-    if resource.namespaced && state.objects.get("namespaces", "", &target.namespace).is_none() {
-        return Err(match Resource::named("namespaces") {
-            Some(namespaces) => not_found(namespaces, &target.namespace),
-            None => bad_request("the lab has no namespaces"),
-        });
+    if resource.namespaced {
+        let Some(namespace) = state.objects.get("namespaces", "", &target.namespace) else {
+            return Err(match Resource::named("namespaces") {
+                Some(namespaces) => not_found(namespaces, &target.namespace),
+                None => bad_request("the lab has no namespaces"),
+            });
+        };
+        if !namespace["metadata"]["deletionTimestamp"].is_null() {
+            return Err(terminating(target, &name));
+        }
     }
     if state.objects.get(resource.plural, &target.namespace, &name).is_some() {
         return Err(exists(resource, &name));
@@ -72,6 +77,20 @@ pub(super) fn is_garbage(state: &State, target: &Target<'_>, name: &str) -> bool
         })
     };
     !owners.is_empty() && !owners.iter().any(exists)
+}
+
+/// `403` of a namespace that is being deleted (apiserver/pkg/admission/plugin/namespace/lifecycle/admission.go).
+fn terminating(target: &Target<'_>, name: &str) -> Refusal {
+    let (resource, namespace) = (target.resource, &target.namespace);
+    let words = format!(
+        "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
+        resource.group_resource()
+    );
+    let cause = json!({
+        "reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"),
+        "field": "metadata.namespace"
+    });
+    failure(403, "Forbidden", &words, json!({"name": name, "kind": resource.plural, "causes": [cause]}))
 }
 
 /// `PUT` on an object.

@@ -1,10 +1,11 @@
 //! The way to the cluster: kubeconfig, permissions, plugins, certificates and the proxy.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use scar_lab::certs::Certs;
-use scar_lab::faults::{Action, Answer, Match, Times};
-use scar_lab::kube::{Access, Ca, Login, Rule};
+use scar_lab::faults::Match;
+use scar_lab::kube::{Access, Ca, Login, Rule, Webhook};
 use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::server::Listener;
 use scar_suites::KubeSite;
@@ -243,19 +244,34 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
     assert_eq!(proxy.asked().len(), asked);
 }
 
-/// A policy is no permission: no rule of RBAC helps against it.
+/// A webhook is no permission: no rule of RBAC helps against it.
 #[test]
-fn s3_a_policy_that_keeps_the_secret_is_not_taken_for_a_missing_permission() {
+fn q54_a_webhook_that_denies_the_delete_is_named_whatever_code_it_chose() {
+    for code in [400, 401, 403, 404, 409, 500] {
+        let site = site();
+        site.cluster.set_webhook(Some(("keep.policy.example", Webhook::Denies(code))));
+        let outcome = tool(&site).run();
+        outcome.exits(4).writes_nothing().says("': the admission webhook 'keep.policy.example' denies it: DELETE SERVER");
+        outcome.says("denied the request: secrets stay\n").never_says("RBAC").never_says("Role").never_says("log in");
+        assert_eq!(site.server.log().count(&Match::delete(PATH)), 1, "{outcome}");
+        assert!(is_there(&site));
+    }
+}
+
+#[test]
+fn q54_a_webhook_that_could_not_be_asked_is_named_and_asked_again() {
     let site = site();
-    let words = "admission webhook \"keep.policy.example\" denied the request: secrets of hubble-system stay";
-    let status =
-        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": words, "reason": "Forbidden", "code": 403});
-    site.server.faults().on(Match::delete(PATH), Times::Always, Action::Answer(Answer::json(403, &status)));
-    let outcome = tool(&site).run();
-    outcome.exits(4).writes_nothing().says(&format!("403 Forbidden: {words}\n"));
-    outcome.says("hint: a policy of the cluster refuses it, whatever the permissions: ask the cluster's administrator\n");
-    outcome.never_says("RBAC").never_says("Role");
-    assert!(is_there(&site));
+    site.cluster.set_webhook(Some(("keep.policy.example", Webhook::IsDown)));
+    let outcome = tool(&site).args(["--timeout", "2s"]).run();
+    outcome.exits(6).writes_nothing().says("the API server could not ask the admission webhook 'keep.policy.example': DELETE ");
+    outcome.says("hint: its service must answer, or its owner take it out").never_says("firewall");
+    assert!(is_there(&site) && site.server.log().count(&Match::delete(PATH)) > 1);
+
+    let running = tool(&site).start();
+    site.server.log().clear();
+    assert!(site.server.log().wait(Duration::from_secs(20), |all| all.iter().any(|request| request.method == "DELETE")));
+    site.cluster.set_webhook(None);
+    assert_eq!(running.wait().succeeds().json()["secret"]["deleted"], true);
 }
 
 #[test]

@@ -106,3 +106,18 @@ fn q73_a_secret_that_does_not_stay_is_no_success() {
     site.cluster.remove("secrets", NAMESPACE, NAME);
     running.wait().exits(7).writes_nothing().says("it was written, and now it is gone again\n");
 }
+
+#[test]
+fn q75_an_undo_in_a_namespace_that_is_being_deleted_says_so() {
+    let site = site();
+    let backup = site.folder().join("secret.json");
+    tool(&site).arg("--backup").arg(&backup).run().succeeds();
+    let deleted = |namespace: &mut Value| namespace["metadata"]["deletionTimestamp"] = "2024-12-06T12:00:00Z".into();
+    assert!(site.cluster.edit("namespaces", "", NAMESPACE, |namespace| {
+        deleted(namespace);
+        namespace["metadata"]["finalizers"] = serde_json::json!(["lab.example/hold"]);
+    }));
+    let outcome = tool(&site).arg("--undo").arg(&backup).run();
+    outcome.exits(1).writes_nothing().says("': namespace 'hubble-system' is being deleted: POST SERVER");
+    outcome.never_says("policy").never_says("Role");
+}

@@ -50,40 +50,68 @@ impl Access {
         Some(Self { verb: verb.to_owned(), group, resource, namespace: namespace.into(), name: name.into() })
     }
 
-    /// The same with what the server's refusal names in its place: it may have asked for more than the path tells, as
-    /// for `create` where a `GET` forwards a port, or for another object, as for the user of an impersonation. `None` for
-    /// a refusal that is none of permissions: an admission webhook's, a policy's, a quota's.
-    pub fn refused(&self, words: &str) -> Option<Self> {
-        let Some((_, told)) = words.split_once(" cannot ") else {
-            let by_policy = ["admission", "denied the request", "denied request", "quota", "terminated"];
-            return (!by_policy.iter().any(|part| words.contains(part))).then(|| self.clone());
-        };
-        let read = || {
-            let (verb, rest) = told.split_once(" resource \"")?;
-            let (resource, rest) = rest.split_once("\" in API group \"")?;
-            let (group, place) = rest.split_once('"')?;
-            let is_own = (resource, group) == (self.resource.as_str(), self.group.as_str());
-            let everywhere = place.starts_with(" at the cluster scope");
-            Some(Self {
-                verb: verb.to_owned(),
-                group: group.to_owned(),
-                resource: resource.to_owned(),
-                namespace: if everywhere { String::new() } else { self.namespace.clone() },
-                name: if is_own { self.name.clone() } else { String::new() },
-            })
-        };
-        Some(read().unwrap_or_else(|| self.clone()))
+    /// What RBAC's refusal of this request says is missing: the server may have asked for more than the path shows, as for
+    /// `create` where a `GET` forwards a port, or for another object, as for the user of an impersonation. `None` for
+    /// words that are not RBAC's (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
+    pub(crate) fn denied(&self, message: &str) -> Option<Self> {
+        let (_, asked) = message.split_once(" cannot ")?;
+        let (verb, rest) = asked.split_once(" resource \"")?;
+        let (resource, rest) = rest.split_once("\" in API group \"")?;
+        let (group, place) = rest.split_once('"')?;
+        let is_own = (resource, group) == (self.resource.as_str(), self.group.as_str());
+        let everywhere = place.starts_with(" at the cluster scope");
+        Some(Self {
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            namespace: if everywhere { String::new() } else { self.namespace.clone() },
+            name: if is_own { self.name.clone() } else { String::new() },
+        })
     }
 
-    /// The RBAC rule that allows it.
-    pub fn rule(&self) -> String {
-        let kind = if self.namespace.is_empty() { "a ClusterRole".to_owned() } else { format!("a Role in '{}'", self.namespace) };
-        // A list has no name that a rule could be narrowed to.
-        let names = if self.name.is_empty() { String::new() } else { format!(", resourceNames: [\"{}\"]", self.name) };
-        format!(
-            "ask the cluster's administrator for {kind} with the rule {{apiGroups: [\"{}\"], resources: [\"{}\"]{names}, verbs: [\"{}\"]}}",
-            self.group, self.resource, self.verb
-        )
+    /// What to ask for where all of `missing` is: the rules, each with every verb and every object that it can take
+    /// together. All of it lies in one namespace.
+    pub fn rules<'a>(missing: impl IntoIterator<Item = &'a Self>) -> String {
+        let mut objects: Vec<(&Self, Vec<&str>)> = Vec::new();
+        let mut namespace = "";
+        for access in missing {
+            namespace = &access.namespace;
+            let same = |other: &Self| {
+                (&other.group, &other.resource, other.named()) == (&access.group, &access.resource, access.named())
+            };
+            match objects.iter_mut().find(|(other, _)| same(other)) {
+                Some((_, verbs)) => verbs.push(&access.verb),
+                None => objects.push((access, vec![&access.verb])),
+            }
+        }
+        let mut rules: Vec<(&Self, Vec<&str>, Vec<&str>)> = Vec::new();
+        for (access, verbs) in objects {
+            let same = |rule: &(&Self, Vec<&str>, Vec<&str>)| {
+                let (other, others, _) = rule;
+                (&other.group, &other.resource, others) == (&access.group, &access.resource, &verbs)
+                    && other.named().is_some() == access.named().is_some()
+            };
+            match rules.iter().position(|rule| same(rule)) {
+                Some(place) => rules[place].2.extend(access.named()),
+                None => rules.push((access, verbs, access.named().into_iter().collect())),
+            }
+        }
+        let list = |words: &[&str]| words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let rule = |(access, verbs, names): &(&Self, Vec<&str>, Vec<&str>)| {
+            let names = if names.is_empty() { String::new() } else { format!(", resourceNames: [{}]", list(names)) };
+            let (group, resource, verbs) = (&access.group, &access.resource, list(verbs));
+            format!("{{apiGroups: [\"{group}\"], resources: [\"{resource}\"]{names}, verbs: [{verbs}]}}")
+        };
+        let kind = if namespace.is_empty() { "a ClusterRole".to_owned() } else { format!("a Role in '{namespace}'") };
+        let word = if rules.len() == 1 { "rule" } else { "rules" };
+        let rules = rules.iter().map(rule).collect::<Vec<_>>().join(", ");
+        format!("ask the cluster's administrator for {kind} with the {word} {rules}")
+    }
+
+    /// The name that a rule can be narrowed to. A list has none, and at a create RBAC does not know it yet (Kubernetes
+    /// documentation, "Using RBAC Authorization", "Referring to resources").
+    fn named(&self) -> Option<&str> {
+        Some(&*self.name).filter(|name| !name.is_empty() && self.verb != "create" || self.resource.contains('/'))
     }
 }
 
@@ -125,32 +153,38 @@ mod tests {
         for (words, says) in [
             (
                 r#"pods "p" is forbidden: User "u" cannot create resource "pods/portforward" in API group "" in the namespace "a""#,
-                "create pods/portforward 'p' in namespace 'a'",
+                Some("create pods/portforward 'p' in namespace 'a'"),
             ),
             (
                 r#"users "root" is forbidden: User "u" cannot impersonate resource "users" in API group "" at the cluster scope"#,
-                "impersonate users",
+                Some("impersonate users"),
             ),
-            ("no", "get pods/portforward 'p' in namespace 'a'"),
-            ("User \"u\" cannot do that", "get pods/portforward 'p' in namespace 'a'"),
+            ("User \"u\" cannot do that", None),
+            (r#"pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#, None),
         ] {
-            assert_eq!(asked.refused(words).unwrap().to_string(), says, "{words}");
-        }
-        for words in [
-            r#"admission webhook "keep.example" denied the request: secrets stay"#,
-            r#"ValidatingAdmissionPolicy 'keep' with binding 'all' denied request: secrets stay"#,
-            r#"pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#,
-        ] {
-            assert_eq!(asked.refused(words), None, "{words}");
+            assert_eq!(asked.denied(words).map(|access| access.to_string()).as_deref(), says, "{words}");
         }
     }
 
     #[test]
-    fn states_the_rule_to_ask_for() {
-        let access = Access::of("GET", "/apis/apps/v1/namespaces/a/statefulsets/x").unwrap();
-        assert!(access.rule().ends_with(
-            r#"a Role in 'a' with the rule {apiGroups: ["apps"], resources: ["statefulsets"], resourceNames: ["x"], verbs: ["get"]}"#
-        ));
-        assert!(!Access::of("GET", "/api/v1/namespaces/a/pods").unwrap().rule().contains("resourceNames"));
+    fn q55_a_rule_has_every_verb_and_every_object_that_it_can_take() {
+        let of = |method: &str, path: &str| Access::of(method, &format!("/api/v1/namespaces/a/{path}")).unwrap();
+        let missing = [
+            of("GET", "secrets/s"),
+            of("DELETE", "secrets/s"),
+            Access { name: "s".into(), ..of("POST", "secrets") },
+            of("GET", "pods/p-0"),
+            of("GET", "pods/p-1"),
+        ];
+        assert_eq!(
+            Access::rules(&missing),
+            "ask the cluster's administrator for a Role in 'a' with the rules \
+             {apiGroups: [\"\"], resources: [\"secrets\"], resourceNames: [\"s\"], verbs: [\"get\", \"delete\"]}, \
+             {apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"create\"]}, \
+             {apiGroups: [\"\"], resources: [\"pods\"], resourceNames: [\"p-0\", \"p-1\"], verbs: [\"get\"]}"
+        );
+        let list = of("GET", "pods");
+        assert!(!Access::rules([&list]).contains("resourceNames"));
+        assert!(Access::rules([&Access { namespace: String::new(), ..list }]).contains("a ClusterRole with the rule {"));
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 use jiff::SignedDuration;
 use scar_tool::{Console, Failure};
 
-use crate::Error;
 use crate::sender::Sender;
+use crate::{Access, Error, Refusal};
 
 /// The cluster, ready for requests. Cloning is cheap.
 #[derive(Clone)]
@@ -88,22 +88,8 @@ impl Cluster {
                 }
             }
             Error::Credential(failure) => (**failure).clone(),
-            Error::Status { status, access: Some(access), words, .. } if status.as_u16() == 403 => {
-                let Some(access) = access.refused(words) else {
-                    return Failure::new(error.exit(), format!("{act}: {error}"))
-                        .hint("a policy of the cluster refuses it, whatever the permissions: ask the cluster's administrator");
-                };
-                let failure = Failure::new(error.exit(), format!("{act}: no permission to {access}: {error}"));
-                match words.contains("system:anonymous") {
-                    true => failure.hint(format!("the request came without a login: does {place} hold a token or a client certificate?")),
-                    false => failure.hint(access.rule()),
-                }
-            }
-            Error::Status { status, .. } if status.as_u16() == 401 => {
-                Failure::new(error.exit(), format!("{act}: the cluster does not accept the credentials of {place}: {error}"))
-                    .hint("the token or certificate may have expired: log in again, or download the admin kubeconfig anew")
-            }
-            Error::Status { status, is_absent: false, .. } if status.as_u16() == 404 => {
+            Error::Status { refusal, .. } if *refusal != Refusal::Other => self.refused(act, refusal, error),
+            Error::Status { status, .. } if status.as_u16() == 404 => {
                 Failure::new(error.exit(), format!("{act}: {error}")).hint(format!("is the server of {place} a Kubernetes API server?"))
             }
             Error::Identity { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
@@ -122,6 +108,43 @@ impl Cluster {
             Error::Status { status, .. } if status.is_redirection() => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint(format!("redirects are not followed, since credentials would go along: is the server of {place} the API server itself?")),
             _ => Failure::new(error.exit(), format!("{act}: {error}")),
+        }
+    }
+
+    /// The failure for a refusal whose author is known.
+    fn refused(&self, act: &str, refusal: &Refusal, error: &Error) -> Failure {
+        let place = self.place();
+        let say = |cause: &str| Failure::new(error.exit(), format!("{act}: {cause}: {error}"));
+        match refusal {
+            Refusal::Login => say(&format!("the cluster does not accept the credentials of {place}"))
+                .hint("the token or certificate may have expired: log in again, or download the admin kubeconfig again"),
+            Refusal::Permission { access, anonymous } => say(&format!("no permission to {access}")).hint(match anonymous {
+                true => format!("the request came without a login: does {place} hold a token or a client certificate?"),
+                false => Access::rules([access]),
+            }),
+            Refusal::Denied { by } => {
+                let by = by.as_deref().unwrap_or("a policy of the cluster");
+                say(&format!("{by} denies it")).hint("it decides whatever the permissions: ask the cluster's administrator")
+            }
+            Refusal::Unasked { webhook } => say(&format!("the API server could not ask the admission webhook '{webhook}'")).hint(
+                "its service must answer, or its owner take it out (kubectl get \
+                 validatingwebhookconfigurations,mutatingwebhookconfigurations); it is safe to run this step again",
+            ),
+            Refusal::Terminating => say(&format!("namespace '{}' is being deleted", self.namespace))
+                .hint("see what keeps it: kubectl get namespace NAME -o yaml; or name another with --namespace"),
+            Refusal::KubeletLogin => say("the kubelet of the pod's node does not accept the API server's credentials").hint(
+                "your own login is good: the cluster's administrator must renew the API server's kubelet client certificate, or the kubelet's client CA",
+            ),
+            Refusal::KubeletPermission { user } => {
+                say("the kubelet of the pod's node does not allow it to the API server").hint(format!(
+                    "your own login is good: the API server lacks a cluster role at its kubelets: kubectl create clusterrolebinding \
+                     apiserver-kubelet --clusterrole=system:kubelet-api-admin --user={}",
+                    scar_tool::shell_word(user)
+                ))
+            }
+            Refusal::KubeletUnreached => say("the API server does not reach the kubelet of the pod's node")
+                .hint("is the node Ready (kubectl get nodes)? the control plane must reach its port 10250; it is safe to run this step again"),
+            Refusal::Absent | Refusal::Conflict | Refusal::Other => Failure::new(error.exit(), format!("{act}: {error}")),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::StatusCode;
-use scar_tool::{Exit, Failure, bounded};
+use scar_tool::{Exit, Failure};
 use scar_trust::Untrusted;
 
-use crate::Access;
+use crate::Refusal;
 
 /// A request that did not bring what it was sent for.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum Error {
         silent: bool,
     },
     /// The server answered with a status that the step cannot use.
-    #[error("{request}: {status}{}", said(words))]
+    #[error("{request}: {status}{}{}", refusal.origin(), said(words))]
     Status {
         /// `METHOD URL`.
         request: String,
@@ -69,10 +69,8 @@ pub enum Error {
         words: String,
         /// How long it asked to wait.
         retry_after: Option<Duration>,
-        /// What the request asked permission for.
-        access: Option<Access>,
-        /// Whether it is the API server's own word that this very object does not exist.
-        is_absent: bool,
+        /// Which part of the cluster refused it, and why.
+        refusal: Refusal,
     },
     /// The answer is not the object that was asked for.
     #[error("{request}: {cause}")]
@@ -133,7 +131,7 @@ impl Error {
         Self::Broken { request, cause: format!("no answer within {:.0} s", limit.as_secs_f64().ceil()), silent: true }
     }
 
-    /// The status that the server answered with.
+    /// The status that the answer has. An admission webhook chooses its own: [`Self::refusal`] says who decided.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(status.as_u16()),
@@ -141,10 +139,28 @@ impl Error {
         }
     }
 
+    /// Which part of the cluster refused the request, where one did.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Status { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// Whether the API server itself says that the object does not exist: a 404 of something on the way, or of a path
     /// that it does not know, says nothing about the object.
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Status { is_absent: true, .. })
+        self.refusal() == Some(&Refusal::Absent)
+    }
+
+    /// Whether the credentials may not ask this.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.refusal(), Some(Refusal::Permission { .. }))
+    }
+
+    /// Whether another object, or another version of this one, is in the way.
+    pub fn is_conflict(&self) -> bool {
+        self.refusal() == Some(&Refusal::Conflict)
     }
 
     /// Whether the same request may bring another result a moment later.
@@ -153,10 +169,13 @@ impl Error {
             Self::Connect { cause, .. } => cause != scar_trust::OLD_TLS,
             Self::Broken { .. } => true,
             Self::Proxy { refused, .. } => !refused,
-            Self::Status { status, .. } => {
-                status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
-                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
-            }
+            Self::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT, .. } => true,
+            Self::Status { status, refusal, .. } => match refusal {
+                Refusal::Denied { .. } => false,
+                // Kubelets refuse the API server for a while when their certificates or their webhook come back.
+                Refusal::KubeletLogin | Refusal::KubeletPermission { .. } => true,
+                _ => status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED,
+            },
             Self::Untrusted { .. } | Self::Identity { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
         }
     }
@@ -179,11 +198,13 @@ impl Error {
             Self::Proxy { refused: true, .. } | Self::Identity { .. } => Exit::Refused,
             Self::Broken { silent: true, .. } => Exit::TimedOut,
             Self::Proxy { .. } | Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
-            Self::Status { status, .. } => match status.as_u16() {
-                401 | 403 => Exit::Refused,
-                404 => Exit::Absent,
-                409 => Exit::Mismatch,
-                300..=399 => Exit::Unsafe,
+            Self::Status { status, refusal, .. } => match (refusal, status.as_u16()) {
+                (Refusal::Denied { .. }, _) => Exit::Refused,
+                (Refusal::Terminating, _) => Exit::Failed,
+                (_, 401 | 403) => Exit::Refused,
+                (_, 404) => Exit::Absent,
+                (_, 409) => Exit::Mismatch,
+                (_, 300..=399) => Exit::Unsafe,
                 _ if self.is_transient() => Exit::Unreachable,
                 _ => Exit::Failed,
             },
@@ -191,44 +212,17 @@ impl Error {
     }
 }
 
-/// The server's own words: the message of a `Status` object, the title of an HTML page, else the text as it is.
-pub(crate) fn words(body: &[u8]) -> String {
-    if let Ok(status) = serde_json::from_slice::<serde_json::Value>(body) {
-        let message = status["message"].as_str().unwrap_or_default();
-        return bounded(message.as_bytes());
-    }
-    scar_tool::words(body)
-}
-
-/// Whether a refusal is a `Status` object that names an object which does not exist.
-pub(crate) fn tells_absence(status: StatusCode, body: &[u8]) -> bool {
-    let told = || serde_json::from_slice::<serde_json::Value>(body).ok();
-    status == StatusCode::NOT_FOUND
-        && told()
-            .is_some_and(|told| told["kind"] == "Status" && told["reason"] == "NotFound" && told["details"]["name"].is_string())
-}
-
-/// How long a refusal asks to wait: the header, else the `Status` object's detail.
-pub(crate) fn asked_wait(header: Option<&str>, body: &[u8]) -> Option<Duration> {
-    let seconds = match header.and_then(|value| value.trim().parse().ok()) {
-        Some(seconds) => Some(seconds),
-        None => serde_json::from_slice::<serde_json::Value>(body).ok()?["details"]["retryAfterSeconds"].as_u64(),
-    };
-    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn status(code: u16) -> Error {
+    fn status(code: u16, refusal: Refusal) -> Error {
         Error::Status {
             request: "GET https://k.example/x".into(),
             status: StatusCode::from_u16(code).unwrap(),
             words: "no".into(),
             retry_after: None,
-            access: None,
-            is_absent: false,
+            refusal,
         }
     }
 
@@ -245,33 +239,13 @@ mod tests {
             (500, Exit::Unreachable, true),
             (503, Exit::Unreachable, true),
         ] {
-            let error = status(code);
+            let error = status(code, Refusal::Other);
             assert_eq!((error.exit(), error.is_transient()), (exit, transient), "{code}");
         }
-        assert!(status(503).to_string().starts_with("GET https://k.example/x: 503 Service Unavailable: no"));
-    }
-
-    #[test]
-    fn reads_the_servers_words_and_the_wait_that_it_asks_for() {
-        let body = br#"{"kind":"Status","message":"too many","details":{"retryAfterSeconds":3}}"#;
-        assert_eq!(words(body), "too many");
-        assert_eq!(words(b"<html><title>502 Bad Gateway</title>"), "an HTML page titled '502 Bad Gateway'");
-        assert_eq!(asked_wait(None, body), Some(Duration::from_secs(3)));
-        assert_eq!(asked_wait(Some("7"), body), Some(Duration::from_secs(7)));
-        assert_eq!(asked_wait(Some("soon"), b""), None);
-    }
-
-    #[test]
-    fn only_the_api_server_can_say_that_an_object_does_not_exist() {
-        for (code, body, told) in [
-            (404, r#"{"kind":"Status","reason":"NotFound","details":{"name":"s","kind":"secrets"},"code":404}"#, true),
-            (404, r#"{"kind":"Status","reason":"NotFound","details":{},"code":404}"#, false),
-            (404, "404 page not found", false),
-            (404, "<html><title>404 Not Found</title>", false),
-            (500, r#"{"kind":"Status","reason":"NotFound","details":{"name":"s"}}"#, false),
-        ] {
-            assert_eq!(tells_absence(StatusCode::from_u16(code).unwrap(), body.as_bytes()), told, "{body}");
-        }
+        // What a webhook denies is denied, whatever code it chose.
+        let error = status(500, Refusal::Denied { by: None });
+        assert_eq!((error.exit(), error.is_transient()), (Exit::Refused, false));
+        assert!(status(503, Refusal::Other).to_string().starts_with("GET https://k.example/x: 503 Service Unavailable: no"));
     }
 
     #[test]

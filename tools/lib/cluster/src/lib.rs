@@ -19,6 +19,7 @@ mod options;
 mod plugin;
 mod pods;
 mod read;
+mod refusal;
 mod sender;
 
 pub use access::Access;
@@ -28,4 +29,5 @@ pub use open::Opened;
 pub use options::ClusterOptions;
 pub use pods::replicas;
 pub use read::pause;
+pub use refusal::Refusal;
 pub use scar_trust::RouteOptions;

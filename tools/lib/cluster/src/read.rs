@@ -99,7 +99,7 @@ impl Cluster {
         let api = Api::<Namespace>::all(self.client().clone());
         match self.find(deadline, || api.get_metadata(self.namespace())).await {
             Ok(Some(_)) => return Ok(()),
-            Err(error) if error.status() == Some(403) => {
+            Err(error) if error.is_denied() => {
                 self.console().verbose(|| format!("whether namespace '{}' exists may not be asked", self.namespace()));
                 return Ok(());
             }

@@ -20,7 +20,7 @@ use secrecy::ExposeSecret;
 
 use crate::connector::Connector;
 use crate::credential::{Credential, Identity};
-use crate::error::{asked_wait, tells_absence, words};
+use crate::refusal::Refused;
 use crate::{Access, Error};
 
 /// How long an answer may take to begin.
@@ -68,7 +68,6 @@ impl TrustSource {
             None => Trust::system()?,
         };
         let trust = trust.insecure(self.insecure);
-        // The kubeconfig's own certificate goes before the plugin's (client-go transport/transport.go, TLSConfigFor).
         match (&self.identity, issued) {
             (Some((certificate, key, what)), _) => trust.with_identity(certificate, key, what),
             (None, Some((certificate, key))) => {
@@ -167,17 +166,12 @@ impl Sender {
             }
             let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let said = Limited::new(answer.into_body(), REFUSAL).collect();
-            // Words that do not come, or are too many, are no words.
+            // Words that do not come, or are too many, are left out.
             let said = tokio::time::timeout(ANSWER, said).await.ok().and_then(Result::ok).map(|body| body.to_bytes());
-            let said = said.unwrap_or_default();
-            return Err(Error::Status {
-                request: shown,
-                status,
-                words: words(&said),
-                retry_after: asked_wait(asked.as_deref(), &said),
-                access: Access::of(head.method.as_str(), &path),
-                is_absent: tells_absence(status, &said),
-            });
+            let access = Access::of(head.method.as_str(), &path);
+            let Refused { refusal, words, retry_after } =
+                Refused::read(status, asked.as_deref(), &said.unwrap_or_default(), access);
+            return Err(Error::Status { request: shown, status, words, retry_after, refusal });
         }
     }
 

@@ -45,7 +45,7 @@ pub use failure::{Exit, Failure};
 pub use options::Common;
 pub use signal::Interrupt;
 pub use stdout::Stdout;
-pub use text::{bounded, escape, never_show, words};
+pub use text::{bounded, escape, never_show, shell_word, words};
 
 use std::process::ExitCode;
 

@@ -68,6 +68,12 @@ pub fn words(body: &[u8]) -> String {
     }
 }
 
+/// A word as a shell takes it, for a command that a hint shows.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// The cause of a failed system call in the system's own words, without the number that only a programmer reads.
 pub(crate) fn io_cause(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -101,6 +107,13 @@ mod tests {
     fn a_peer_that_repeats_a_secret_is_quoted_without_it() {
         never_show("text canary");
         assert_eq!(bounded(b"no  user with 'text canary'"), "no user with '(not shown)'");
+    }
+
+    #[test]
+    fn a_word_with_a_quote_survives_a_shell() {
+        assert_eq!(shell_word("/a/b.json"), "/a/b.json");
+        assert_eq!(shell_word("it's a file"), r"'it'\''s a file'");
+        assert_eq!(shell_word("$HOME"), "'$HOME'");
     }
 
     #[test]

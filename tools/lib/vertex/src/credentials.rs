@@ -9,7 +9,7 @@ use scar_tool::Failure;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::entry::{Chosen, Kind};
-use crate::{Object, is_mask, names_a_secret, shell_word};
+use crate::{Object, is_mask, names_a_secret};
 
 /// What a person gave for the entry, read.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Secret {
         match self {
             Self::Password => {
                 let user = entry.text(USERNAME).filter(|user| !user.is_empty());
-                format!("-u {} --password-file FILE", user.map_or("USER".to_owned(), |user| shell_word(&user)))
+                format!("-u {} --password-file FILE", user.map_or("USER".to_owned(), |user| scar_tool::shell_word(&user)))
             }
             Self::Token => "--token-file FILE".to_owned(),
             Self::AccessKey | Self::SecretKey => "--access-key-file FILE --secret-key-file FILE".to_owned(),

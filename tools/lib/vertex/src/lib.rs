@@ -22,7 +22,7 @@ pub use credentials::Given;
 pub use difference::{Change, differences};
 pub use hidden::{is_mask, names_a_secret};
 pub use object::Object;
-pub use options::{ApiOptions, login_command, shell_word};
+pub use options::{ApiOptions, login_command};
 
 /// The oldest version of VerteX and of Palette that can migrate (the guide's prerequisites).
 pub const OLDEST: &str = "4.5.15";

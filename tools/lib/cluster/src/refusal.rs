@@ -1,0 +1,283 @@
+//! Who refused a request, and why: read once from the answer, so that nothing above looks at words.
+//!
+//! The API server answers with a `Status` (k8s.io/apimachinery meta/v1). It does not say in a field of its own which part
+//! of the cluster decided, so three sentences that it builds are read here, each with its source.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+
+use crate::Access;
+
+/// The part of the cluster that refused a request, and what it missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The API server does not know the credentials.
+    Login,
+    /// RBAC, or another authorizer, does not allow this access.
+    Permission {
+        /// What is missing; the server's own word for it, where it gives one.
+        access: Access,
+        /// Whether the request came without a login.
+        anonymous: bool,
+    },
+    /// An admission webhook or policy denies the request, whatever the permissions and whatever code it chose.
+    Denied {
+        /// The webhook or policy, where the answer names it.
+        by: Option<String>,
+    },
+    /// An admission webhook has to be asked, and could not be.
+    Unasked {
+        /// The webhook.
+        webhook: String,
+    },
+    /// The namespace is being deleted, and takes no new object.
+    Terminating,
+    /// The node's kubelet does not accept the API server's credentials.
+    KubeletLogin,
+    /// The node's kubelet does not allow it to the API server, which it knows under this name.
+    KubeletPermission {
+        /// The API server's user at the kubelet.
+        user: String,
+    },
+    /// The API server did not reach the node's kubelet.
+    KubeletUnreached,
+    /// The API server itself says that this object does not exist.
+    Absent,
+    /// Another object, or another version of this one, is in the way.
+    Conflict,
+    /// None of these: the status says it all, or something on the way answered.
+    Other,
+}
+
+impl Refusal {
+    /// Whose answer it is, for a message; empty where it is the API server's own.
+    pub(crate) fn origin(&self) -> &'static str {
+        match self {
+            Self::KubeletLogin | Self::KubeletPermission { .. } => " from the node's kubelet",
+            _ => "",
+        }
+    }
+}
+
+/// An answer of a refusal, read.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) words: String,
+    /// How long the answer asks to wait.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// Reads an answer: its status, `Retry-After` and body; `access` is what the request asked permission for.
+    pub(crate) fn read(code: StatusCode, retry_after: Option<&str>, body: &[u8], access: Option<Access>) -> Self {
+        // Refuses what is no `Status` of v1, as an HTML page of something on the way.
+        let status = serde_json::from_slice::<Status>(body).ok();
+        let message = status.as_ref().and_then(|status| status.message.clone());
+        let words = match &message {
+            Some(message) => scar_tool::bounded(message.as_bytes()),
+            None => scar_tool::words(body),
+        };
+        let details = status.as_ref().and_then(|status| status.details.as_ref());
+        let asked = || details?.retry_after_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let seconds = retry_after.and_then(|value| value.trim().parse().ok()).or_else(asked);
+        let refusal = match &status {
+            Some(status) => of_status(code, status, access),
+            None => of_text(code, &words, access),
+        };
+        Self { refusal, words, retry_after: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs) }
+    }
+}
+
+fn of_status(code: StatusCode, status: &Status, access: Option<Access>) -> Refusal {
+    let message = status.message.as_deref().unwrap_or_default();
+    if let Some(refusal) = of_admission(message) {
+        return refusal;
+    }
+    let details = status.details.as_ref();
+    let causes = || details.iter().flat_map(|details| details.causes.iter().flatten());
+    // apiserver/pkg/admission/plugin/namespace/lifecycle/admission.go
+    if causes().any(|cause| cause.reason.as_deref() == Some("NamespaceTerminating")) {
+        return Refusal::Terminating;
+    }
+    // What a kubelet said comes with its subresource as the kind (apiserver/pkg/registry/generic/rest/response_checker.go).
+    if details.and_then(|details| details.kind.as_deref()).is_some_and(|kind| kind.contains('/')) {
+        return of_kubelet(code, message);
+    }
+    if is_of_kubelet(access.as_ref()) && is_unreached(message) {
+        return Refusal::KubeletUnreached;
+    }
+    match (status.reason.as_deref(), access) {
+        (Some("Unauthorized"), _) => Refusal::Login,
+        (Some("Forbidden"), Some(access)) => match access.denied(message) {
+            Some(access) => Refusal::Permission { access, anonymous: message.contains("\"system:anonymous\"") },
+            None => Refusal::Denied { by: None },
+        },
+        (Some("NotFound"), _) if details.is_some_and(|details| details.name.is_some()) => Refusal::Absent,
+        (Some("Conflict" | "AlreadyExists"), _) => Refusal::Conflict,
+        // A gateway before the API server, whose JSON has no reason.
+        (None, _) if code == StatusCode::UNAUTHORIZED => Refusal::Login,
+        _ => Refusal::Other,
+    }
+}
+
+/// Answers that are no `Status`: the kubelet's own words, handed through where a protocol switch failed
+/// (apimachinery/pkg/util/proxy/upgradeaware.go), or those of something before the API server.
+fn of_text(code: StatusCode, words: &str, access: Option<Access>) -> Refusal {
+    match code {
+        _ if is_of_kubelet(access.as_ref()) && (words == "Unauthorized" || words.starts_with(KUBELET_DENIES)) => {
+            of_kubelet(code, words)
+        }
+        StatusCode::UNAUTHORIZED if !words.starts_with("an HTML page") => Refusal::Login,
+        _ => Refusal::Other,
+    }
+}
+
+/// Webhooks choose any code, so their sentences go before everything else
+/// (apiserver/pkg/admission/plugin/webhook/errors/statuserror.go, apiserver/pkg/util/webhook/error.go,
+/// apiserver/pkg/admission/plugin/policy/validating/dispatcher.go).
+fn of_admission(message: &str) -> Option<Refusal> {
+    let named = |from: &str, quote: char| Some(message.split_once(from)?.1.split(quote).next()?.to_owned());
+    if let Some(webhook) = named("failed calling webhook \"", '"') {
+        return Some(Refusal::Unasked { webhook });
+    }
+    if message.contains("\" denied the request")
+        && let Some(webhook) = named("admission webhook \"", '"')
+    {
+        return Some(Refusal::Denied { by: Some(format!("the admission webhook '{webhook}'")) });
+    }
+    let policy = named("ValidatingAdmissionPolicy '", '\'')?;
+    Some(Refusal::Denied { by: Some(format!("the admission policy '{policy}'")) })
+}
+
+/// How a kubelet begins its refusal (kubelet/pkg/server/server.go, InstallAuthFilter).
+const KUBELET_DENIES: &str = "Forbidden (user=";
+
+fn of_kubelet(code: StatusCode, message: &str) -> Refusal {
+    match code {
+        StatusCode::UNAUTHORIZED => Refusal::KubeletLogin,
+        StatusCode::FORBIDDEN => {
+            let user = message.strip_prefix(KUBELET_DENIES).and_then(|rest| rest.split(',').next()).unwrap_or_default();
+            Refusal::KubeletPermission { user: user.to_owned() }
+        }
+        StatusCode::NOT_FOUND => Refusal::Absent,
+        code if code.is_server_error() => Refusal::KubeletUnreached,
+        _ => Refusal::Other,
+    }
+}
+
+/// Whether a kubelet answers this request, through the API server.
+fn is_of_kubelet(access: Option<&Access>) -> bool {
+    access.is_some_and(|access| matches!(&*access.resource, "pods/log" | "pods/portforward"))
+}
+
+/// Go's words for a connection that did not come about; the API server's own proxy has no type for it.
+fn is_unreached(message: &str) -> bool {
+    message.contains("error dialing backend") || message.contains("dial tcp ") || message.contains("No agent available")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(code: u16, path: &str, body: &Value) -> Refusal {
+        let access = Access::of("GET", &format!("/api/v1/namespaces/a/{path}"));
+        Refused::read(StatusCode::from_u16(code).unwrap(), None, body.to_string().as_bytes(), access).refusal
+    }
+
+    fn status(code: u16, reason: &str, message: &str, details: Value) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+               "message": message, "reason": reason, "details": details, "code": code})
+    }
+
+    fn denied(by: &str) -> Refusal {
+        Refusal::Denied { by: Some(by.to_owned()) }
+    }
+
+    #[test]
+    fn q54_a_webhook_is_known_whatever_code_it_chose() {
+        let webhook = denied("the admission webhook 'keep.example'");
+        let says = "admission webhook \"keep.example\" denied the request: secrets stay";
+        for (code, reason) in
+            [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (404, "NotFound"), (409, "Conflict")]
+        {
+            assert_eq!(read(code, "secrets/s", &status(code, reason, says, json!({}))), webhook);
+            // Kubernetes 1.35 puts the object before it, and its name into the details.
+            let says = format!("secrets \"s\" is forbidden: {says}");
+            assert_eq!(read(code, "secrets/s", &status(code, reason, &says, json!({"name": "s", "kind": "secrets"}))), webhook);
+        }
+        let says = "Internal error occurred: admission webhook \"keep.example\" denied the request without explanation";
+        assert_eq!(read(500, "secrets/s", &status(500, "InternalError", says, json!({}))), webhook);
+        let says = "secrets \"s\" is forbidden: ValidatingAdmissionPolicy 'keep' with binding 'all' denied request: no";
+        assert_eq!(read(422, "secrets/s", &status(422, "Invalid", says, json!({}))), denied("the admission policy 'keep'"));
+    }
+
+    #[test]
+    fn q54_a_webhook_that_could_not_be_asked_is_named() {
+        for reason in ["context deadline exceeded", "dial tcp 10.0.0.7:443: connect: connection refused"] {
+            let says = format!(
+                "Internal error occurred: failed calling webhook \"keep.example\": failed to call webhook: Post \"https://keep.x.svc:443/\": {reason}"
+            );
+            let refusal = read(500, "secrets/s", &status(500, "InternalError", &says, json!({"causes": [{"message": says}]})));
+            assert_eq!(refusal, Refusal::Unasked { webhook: "keep.example".to_owned() });
+        }
+    }
+
+    #[test]
+    fn q54_a_kubelet_is_told_from_the_api_server() {
+        let user = "kube-apiserver-kubelet-client";
+        let forbidden = format!("Forbidden (user={user}, verb=get, resource=nodes, subresource(s)=[proxy])");
+        let log = json!({"name": "p", "kind": "pods/log"});
+        let asked = "the server has asked for the client to provide credentials ( pods/log p)";
+        assert_eq!(read(401, "pods/p/log", &status(401, "Unauthorized", asked, log.clone())), Refusal::KubeletLogin);
+        let permission = Refusal::KubeletPermission { user: user.to_owned() };
+        assert_eq!(read(403, "pods/p/log", &status(403, "Forbidden", &format!("{forbidden} ( pods/log p)"), log)), permission);
+        let gone = "Get \"https://10.0.0.5:10250/containerLogs/a/p/c\": dial tcp 10.0.0.5:10250: connect: connection refused";
+        assert_eq!(read(500, "pods/p/log", &status(500, "", gone, Value::Null)), Refusal::KubeletUnreached);
+        let access = || Access::of("GET", "/api/v1/namespaces/a/pods/p/portforward");
+        let raw = |code, body: &str| Refused::read(code, None, body.as_bytes(), access()).refusal;
+        assert_eq!(raw(StatusCode::UNAUTHORIZED, "Unauthorized"), Refusal::KubeletLogin);
+        assert_eq!(raw(StatusCode::FORBIDDEN, &forbidden), permission);
+        let dial = status(500, "", "error dialing backend: dial tcp 10.0.0.5:10250: i/o timeout", Value::Null).to_string();
+        assert_eq!(raw(StatusCode::INTERNAL_SERVER_ERROR, &dial), Refusal::KubeletUnreached);
+        // The API server's own 401 has no details.
+        assert_eq!(read(401, "pods/p/log", &status(401, "Unauthorized", "Unauthorized", Value::Null)), Refusal::Login);
+    }
+
+    #[test]
+    fn only_the_api_server_can_say_that_an_object_does_not_exist() {
+        let named = json!({"name": "s", "kind": "secrets"});
+        for (code, body, refusal) in [
+            (404, status(404, "NotFound", "secrets \"s\" not found", named.clone()), Refusal::Absent),
+            (404, status(404, "NotFound", "the server could not find the requested resource", json!({})), Refusal::Other),
+            (404, json!("404 page not found"), Refusal::Other),
+            (409, status(409, "AlreadyExists", "secrets \"s\" already exists", named), Refusal::Conflict),
+        ] {
+            assert_eq!(read(code, "secrets/s", &body), refusal, "{body}");
+        }
+    }
+
+    #[test]
+    fn q75_a_namespace_that_is_being_deleted_is_no_policy() {
+        let says = "secrets \"s\" is forbidden: unable to create new content in namespace a because it is being terminated";
+        let details = json!({"name": "s", "kind": "secrets", "causes": [{"reason": "NamespaceTerminating",
+            "message": "namespace a is being terminated", "field": "metadata.namespace"}]});
+        assert_eq!(read(403, "secrets", &status(403, "Forbidden", says, details)), Refusal::Terminating);
+        let says = "pods \"p\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1";
+        assert_eq!(read(403, "pods", &status(403, "Forbidden", says, json!({}))), Refusal::Denied { by: None });
+    }
+
+    #[test]
+    fn reads_the_words_and_the_wait_of_an_answer() {
+        let read = |header, body: &str| Refused::read(StatusCode::TOO_MANY_REQUESTS, header, body.as_bytes(), None);
+        let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"message":"too many","details":{"retryAfterSeconds":3}}"#;
+        let refused = read(None, body);
+        assert_eq!((refused.words.as_str(), refused.retry_after), ("too many", Some(Duration::from_secs(3))));
+        assert_eq!(read(Some("7"), body).retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(read(Some("soon"), "").retry_after, None);
+        assert_eq!(read(None, "<html><title>502 Bad Gateway</title>").words, "an HTML page titled '502 Bad Gateway'");
+    }
+}
