@@ -45,7 +45,8 @@ fn needs(namespace: &str, set: &str, pods: &[String]) -> [Needs; 4] {
         Needs {
             name: secret,
             tool: "scar-secret-rm",
-            access: vec![one("get", "", "secrets", SECRET), one("delete", "", "secrets", SECRET)],
+            // The last is what --undo needs.
+            access: ["get", "delete", "create"].map(|verb| one(verb, "", "secrets", SECRET)).to_vec(),
             without: None,
         },
         Needs {
@@ -85,13 +86,14 @@ async fn asked(cluster: &Cluster, needs: &Needs, manner: &Manner<'_>) -> Check {
             Err(error) => return unknown(cluster, needs, &error),
         }
     }
-    let Some(first) = denied.first() else {
+    if denied.is_empty() {
         return ok(needs.name, format!("{} may {}", needs.tool, listed(&needs.access.iter().collect::<Vec<_>>())));
-    };
+    }
     let found = format!("{} may not {}", needs.tool, listed(&denied));
+    let rules = Access::rules(denied);
     match needs.without {
-        Some(without) => warning(needs.name, found, format!("{without}; else {}", first.rule())),
-        None => blocked(needs.name, found, first.rule()),
+        Some(without) => warning(needs.name, found, format!("{without}; else {rules}")),
+        None => blocked(needs.name, found, rules),
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
     fn verbs_of_a_resource_are_told_together() {
         let [secret, wait, _, verify] = needs("hubble-system", "specman", &["specman-0".into(), "specman-1".into()]);
         let told = |needs: &Needs| listed(&needs.access.iter().collect::<Vec<_>>());
-        assert_eq!(told(&secret), "get, delete secrets");
+        assert_eq!(told(&secret), "get, delete, create secrets");
         assert_eq!(told(&wait), "get statefulsets; get pods; get pods/log");
         assert_eq!(told(&verify), "get statefulsets; get, create pods/portforward");
     }
