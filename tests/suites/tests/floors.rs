@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
 const BESIDE: [&str; 2] = ["ecr-password", "scar-get"];
 
 /// What crates need that speak HTTP, TLS or Kubernetes.
-const NETWORK: [&str; 13] = [
+const NETWORK: [&str; 14] = [
     "reqwest",
     "hyper",
     "hyper-util",
@@ -35,6 +35,7 @@ const NETWORK: [&str; 13] = [
     "kube",
     "kube-client",
     "k8s-openapi",
+    "oci-client",
     "tokio-tungstenite",
 ];
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use oci_client::annotations::{ORG_OPENCONTAINERS_IMAGE_CREATED, ORG_OPENCONTAINERS_IMAGE_TITLE};
+use oci_client::manifest::{IMAGE_LAYER_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
 use scar_record::{Digest, Time};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The type under which the manifest is sent (OCI image specification, media-types.md).
-pub(crate) const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The type under which the manifest is sent.
+pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
 /// The types that are asked for: what another tool pushed may be any of them.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -16,36 +17,6 @@ pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, app
 pub(crate) const CONFIG: &[u8] = b"{}";
 
 const CONFIG_MEDIA_TYPE: &str = "application/vnd.unknown.config.v1+json";
-/// The layer's type, whether the file is compressed or not.
-const LAYER_MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
-const CREATED: &str = "org.opencontainers.image.created";
-const TITLE: &str = "org.opencontainers.image.title";
-
-/// An image manifest (OCI image specification, manifest.md): the fields that ORAS v1.0.0 writes, in its order.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    schema_version: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_type: Option<String>,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<Annotations>,
-}
-
-/// A blob of the artifact (descriptor.md).
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: String,
-    digest: String,
-    size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<Annotations>,
-}
-
-type Annotations = BTreeMap<String, String>;
 
 /// The one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,23 +39,25 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
 /// # Errors
 /// The serialisation's own words; there is no input for which it fails.
 pub(crate) fn bytes(layer: &Layer, created: Time) -> Result<Vec<u8>, serde_json::Error> {
-    let annotation = |key: &str, value: String| Some(Annotations::from([(key.to_owned(), value)]));
-    serde_json::to_vec(&Manifest {
-        schema_version: 2,
+    let annotation = |key: &str, value: String| Some(BTreeMap::from([(key.to_owned(), value)]));
+    serde_json::to_vec(&OciImageManifest {
         media_type: Some(MEDIA_TYPE.to_owned()),
-        config: Descriptor {
+        config: OciDescriptor {
             media_type: CONFIG_MEDIA_TYPE.to_owned(),
             digest: digest(CONFIG).to_string(),
-            size: CONFIG.len() as u64,
-            annotations: None,
+            size: CONFIG.len() as i64,
+            ..OciDescriptor::default()
         },
-        layers: vec![Descriptor {
-            media_type: LAYER_MEDIA_TYPE.to_owned(),
+        layers: vec![OciDescriptor {
+            // Its type for every file, compressed or not.
+            media_type: IMAGE_LAYER_MEDIA_TYPE.to_owned(),
             digest: layer.digest.to_string(),
-            size: layer.size,
-            annotations: annotation(TITLE, layer.title.clone()),
+            size: layer.size as i64,
+            annotations: annotation(ORG_OPENCONTAINERS_IMAGE_TITLE, layer.title.clone()),
+            ..OciDescriptor::default()
         }],
-        annotations: annotation(CREATED, created.to_string()),
+        annotations: annotation(ORG_OPENCONTAINERS_IMAGE_CREATED, created.to_string()),
+        ..OciImageManifest::default()
     })
 }
 
@@ -121,17 +94,22 @@ pub(crate) fn held(bytes: &[u8]) -> Held {
 }
 
 fn artifact(bytes: &[u8]) -> Result<Parts, String> {
-    let manifest: Manifest =
+    let manifest: OciImageManifest =
         serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest of one image or artifact ({error})"))?;
     let [layer] = manifest.layers.as_slice() else {
         return Err(format!("it has {} layers, not one", manifest.layers.len()));
     };
-    let of = |annotations: &Option<Annotations>, key: &str| annotations.as_ref()?.get(key).cloned();
-    let title = of(&layer.annotations, TITLE).ok_or("its layer has no title")?;
-    let created = of(&manifest.annotations, CREATED).ok_or("it does not tell when it was created")?;
+    let of = |annotations: &Option<BTreeMap<String, String>>, key: &str| annotations.as_ref()?.get(key).cloned();
+    let title = of(&layer.annotations, ORG_OPENCONTAINERS_IMAGE_TITLE).ok_or("its layer has no title")?;
+    let created = of(&manifest.annotations, ORG_OPENCONTAINERS_IMAGE_CREATED).ok_or("it does not tell when it was created")?;
+    let size = u64::try_from(layer.size).map_err(|_| "its layer has a negative size")?;
+    let config = &manifest.config;
     Ok(Parts {
-        layer: Layer { digest: Digest::parse(&layer.digest)?, size: layer.size, title },
-        config: (Digest::parse(&manifest.config.digest)?, manifest.config.size),
+        layer: Layer { digest: Digest::parse(&layer.digest)?, size, title },
+        config: (
+            Digest::parse(&config.digest)?,
+            u64::try_from(config.size).map_err(|_| "its configuration has a negative size")?,
+        ),
         created: Time::parse(&created)?,
     })
 }
