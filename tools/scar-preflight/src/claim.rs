@@ -22,6 +22,8 @@ pub(crate) const NAMES: [&str; 2] = [CLAIM, STORAGE];
 
 /// What the guide plans for, in bytes.
 const GUIDE: u64 = 10_000_000_000;
+/// The provisioner of a class whose volumes are made by hand (Kubernetes documentation, "Storage Classes", "Local").
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 /// What marks the class that a claim without one gets.
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
@@ -65,6 +67,10 @@ pub(crate) async fn look(
 async fn names(cluster: &Cluster, set: &StatefulSet, pods: &[String], manner: &Manner<'_>) -> BTreeSet<String> {
     let templates = set.spec.volume_claim_templates.iter().flatten();
     let templates: Vec<_> = templates.filter_map(|template| template.metadata.name.as_deref()).collect();
+    // A set that is scaled to none has the claims of its replicas still.
+    let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let alone = [format!("{}-{first}", set.metadata.name.as_deref().unwrap_or_default())];
+    let pods = if pods.is_empty() { &alone[..] } else { pods };
     let mut names: BTreeSet<_> = templates.iter().flat_map(|name| pods.iter().map(move |pod| format!("{name}-{pod}"))).collect();
     let api = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
     let (api, deadline) = (&api, manner.deadline());
@@ -149,14 +155,16 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Man
         Some(name) => classes.iter().find(|class| class.metadata.name.as_deref() == Some(name)),
         None => classes.iter().find(is_default),
     };
+    let name = class.and_then(|class| class.metadata.name.as_deref()).unwrap_or_default();
+    let has_driver =
+        |class: &StorageClass| drivers.iter().any(|driver| driver.metadata.name.as_ref() == Some(&class.provisioner));
     let lacking = match (class, &wanted) {
         (None, Some(name)) => Some(format!("no storage class '{name}'")),
         (None, None) => Some("no default storage class".to_owned()),
-        (Some(class), _) if drivers.is_empty() => Some(format!(
-            "no CSI driver for class '{}' ({})",
-            class.metadata.name.as_deref().unwrap_or_default(),
-            class.provisioner
-        )),
+        (Some(class), _) if class.provisioner == NO_PROVISIONER => {
+            Some(format!("class '{name}' makes no volumes ({NO_PROVISIONER}): somebody has to make one for Specman by hand"))
+        }
+        (Some(class), _) if drivers.is_empty() => Some(format!("no CSI driver for class '{name}' ({})", class.provisioner)),
         _ => None,
     };
     match (lacking, class) {
@@ -166,8 +174,13 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Man
             lacking,
             "the guide wants a CSI with 10 GB of free space: install one, or name its class as the default",
         ),
+        // Such as a provisioner of host paths: it may do, but the guide wants a CSI.
+        (None, Some(class)) if !has_driver(class) && !bound => warning(
+            STORAGE,
+            format!("class '{name}' is of {}, which is no CSI driver of this cluster", class.provisioner),
+            "the guide wants a CSI with 10 GB of free space: does this class make volumes of that size?",
+        ),
         (None, Some(class)) => {
-            let name = class.metadata.name.as_deref().unwrap_or_default();
             let room = if bound { "" } else { "; how much room it has left is not known" };
             ok(STORAGE, format!("class '{name}', driver {}{room}", class.provisioner))
         }

@@ -82,7 +82,7 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, manner: &Manner<'_>) -
         secret(&cluster, manner)
     );
     let pods = match &set {
-        Ok(Some(set)) => scar_cluster::replicas(set),
+        Ok(Some(set)) => scar_cluster::specman::replicas(set),
         _ => vec![format!("{}-0", manner.statefulset)],
     };
     let (access, specman, (claim, room)) = tokio::join!(

@@ -1,9 +1,9 @@
 //! Specman: its StatefulSet, its pods, its service.
 
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::Api;
+use scar_cluster::specman::{self, Health, Specman, SpecmanPod};
 use scar_cluster::{Cluster, Error};
 use scar_record::{Check, CheckResult};
 
@@ -46,7 +46,7 @@ fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner:
     let name = format!("StatefulSet '{}' in '{}'", manner.statefulset, cluster.namespace());
     match set {
         Ok(Some(set)) => {
-            let wanted = scar_cluster::replicas(set).len();
+            let wanted = specman::replicas(set).len();
             let ready = set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
             match wanted {
                 0 => blocked(
@@ -64,76 +64,38 @@ fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner:
 }
 
 async fn pods_line(cluster: &Cluster, names: &[String], manner: &Manner<'_>) -> Check {
-    let pods = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
-    let (pods, deadline) = (&pods, manner.deadline());
-    let found = join_all(names.iter().map(|name| cluster.find(deadline, move || pods.get(name)))).await;
-    let mut seen = Vec::new();
-    for (name, pod) in names.iter().zip(found) {
-        match pod {
-            Ok(pod) => seen.push((name.as_str(), pod.as_ref().map_or(State::Absent, state))),
-            Err(error) if error.status() == Some(403) => return denied(PODS, access::names()[1]),
-            Err(error) => return failed(PODS, cluster.failure(&format!("look at pod '{name}'"), &error), Side::Own),
-        }
-    }
-    let told = |(name, state): &(&str, State)| match state {
-        State::Ready => format!("{name} is ready"),
-        State::Absent => format!("{name} is not there"),
-        State::Coming(words) => format!("{name} is not ready ({words})"),
-        State::Broken(words) => format!("{name} does not run ({words})"),
+    let specman = Specman { cluster: cluster.clone(), statefulset: manner.statefulset.to_owned(), container: None };
+    let look = match specman.look(manner.deadline()).await {
+        Ok(look) => look,
+        Err(error) if error.status() == Some(403) => return denied(PODS, access::names()[1]),
+        Err(error) => return failed(PODS, cluster.failure("look at Specman's pods", &error), Side::Own),
     };
-    let words = seen.iter().map(told).collect::<Vec<_>>().join(", ");
-    let see = format!("kubectl -n {} describe pod {}", cluster.namespace(), names.join(" "));
-    match seen.iter().map(|(_, state)| state.result()).max_by_key(|result| *result as u8) {
-        Some(CheckResult::Blocked) => blocked(PODS, words, see),
-        Some(CheckResult::Warning) => warning(PODS, words, see),
+    let views: Vec<_> = names.iter().map(|name| (name, view(look.pods.get(name)))).collect();
+    let words = views.iter().map(|(name, (_, words))| format!("{name} {words}")).collect::<Vec<_>>().join(", ");
+    let worst = views.iter().map(|(_, (result, _))| *result).max_by_key(|result| *result as u8).unwrap_or(CheckResult::Ok);
+    let at_fault = views.iter().filter(|(_, (result, _))| *result == worst).map(|(name, _)| name.as_str());
+    let see = format!("kubectl -n {} describe pod {}", cluster.namespace(), at_fault.collect::<Vec<_>>().join(" "));
+    match worst {
+        CheckResult::Blocked => blocked(PODS, words, see),
+        CheckResult::Warning => warning(PODS, words, see),
         _ => ok(PODS, words),
     }
 }
 
-/// How a pod is.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    Ready,
-    Absent,
-    Coming(String),
-    Broken(String),
-}
-
-impl State {
-    fn result(&self) -> CheckResult {
-        match self {
-            Self::Ready => CheckResult::Ok,
-            Self::Coming(_) => CheckResult::Warning,
-            Self::Absent | Self::Broken(_) => CheckResult::Blocked,
+fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {
+    let Some(pod) = pod else { return (CheckResult::Blocked, "is not there".to_owned()) };
+    match &pod.health {
+        Health::Stuck { reason, message } => {
+            let colon = if message.is_empty() { "" } else { ": " };
+            (CheckResult::Blocked, format!("does not run ({reason}{colon}{message})"))
         }
+        Health::Well(_) if pod.container.is_none() && !pod.containers.is_empty() => {
+            let names = pod.containers.join(", ");
+            (CheckResult::Warning, format!("has the containers {names}: specman-wait needs --container to know which is Specman"))
+        }
+        Health::Well(_) if pod.is_ready => (CheckResult::Ok, "is ready".to_owned()),
+        Health::Well(words) => (CheckResult::Warning, format!("is not ready ({words})")),
     }
-}
-
-fn state(pod: &Pod) -> State {
-    let status = pod.status.as_ref();
-    let condition = |kind: &str| status.and_then(|status| status.conditions.as_ref()?.iter().find(|c| c.type_ == kind));
-    let containers = || {
-        let of = |list: &'_ Option<Vec<ContainerStatus>>| list.clone().unwrap_or_default();
-        status.map(|status| [of(&status.init_container_statuses), of(&status.container_statuses)].concat()).unwrap_or_default()
-    };
-    let waiting: Vec<_> = containers().into_iter().filter_map(|one| one.state?.waiting?.reason).collect();
-    // These a container comes out of by itself.
-    if let Some(reason) = waiting.iter().find(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason.as_str())) {
-        return State::Broken(reason.clone());
-    }
-    if let Some(unscheduled) = condition("PodScheduled").filter(|condition| condition.status == "False") {
-        return State::Broken(
-            unscheduled.message.clone().or(unscheduled.reason.clone()).unwrap_or_else(|| "on no node".to_owned()),
-        );
-    }
-    if condition("Ready").is_some_and(|condition| condition.status == "True") {
-        return State::Ready;
-    }
-    let phase = status.and_then(|status| status.phase.clone()).unwrap_or_else(|| "Unknown".to_owned());
-    if phase == "Failed" {
-        return State::Broken(status.and_then(|status| status.reason.clone()).unwrap_or(phase));
-    }
-    State::Coming(waiting.into_iter().next().unwrap_or(phase))
 }
 
 /// The tools do not read the service, so a user who may not either is no obstacle.
@@ -164,31 +126,5 @@ async fn service_line(cluster: &Cluster, manner: &Manner<'_>) -> Check {
             warning(SERVICE, format!("'{SERVICE_NAME}' may not be read"), hint)
         }
         Err(error) => failed(SERVICE, cluster.failure("look at Specman's service", &error), Side::Own),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    #[test]
-    fn a_pod_is_ready_coming_or_broken() {
-        let read = |status: Value| state(&serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap());
-        let waiting = |reason: &str| json!([{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason}}}]);
-        let ready = json!([{"type": "Ready", "status": "True"}]);
-        assert_eq!(read(json!({"phase": "Running", "conditions": ready})), State::Ready);
-        assert_eq!(read(json!({"phase": "Running"})), State::Coming("Running".into()));
-        assert_eq!(
-            read(json!({"phase": "Pending", "containerStatuses": waiting("ContainerCreating")})),
-            State::Coming("ContainerCreating".into())
-        );
-        assert_eq!(
-            read(json!({"phase": "Running", "containerStatuses": waiting("CrashLoopBackOff")})),
-            State::Broken("CrashLoopBackOff".into())
-        );
-        assert_eq!(read(json!({"phase": "Failed", "reason": "Evicted"})), State::Broken("Evicted".into()));
-        let unscheduled = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"}]);
-        assert_eq!(read(json!({"phase": "Pending", "conditions": unscheduled})), State::Broken("no node".into()));
     }
 }

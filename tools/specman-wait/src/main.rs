@@ -1,11 +1,10 @@
-//! specman-wait: waits until Specman has persisted what was pushed (guide step 8).
+//! specman-wait: waits until Specman has persisted what was pushed (guide step 9).
 //!
-//! It succeeds only on the line that the guide tells to look for, said by every replica, after the push.
+//! It succeeds only on the line that the guide says to look for, said by every replica, after the push.
 
 mod follow;
 mod line;
 mod options;
-mod pods;
 mod report;
 mod restart;
 mod split;
@@ -15,6 +14,7 @@ mod wait;
 use std::process::ExitCode;
 
 use scar_cluster::Opened;
+use scar_cluster::specman::Specman;
 use scar_record::{Input, Record};
 use scar_tool::{Console, Deadline, Failure};
 
@@ -28,12 +28,14 @@ fn main() -> ExitCode {
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let opened = Opened::open(&options.cluster, options.route, console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
-    let aim = options.aim(&record, console)?;
+    let goal = options.goal(&record, console)?;
     let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();
-    let act = format!("wait for Specman to persist '{}'", aim.tag);
+    let act = format!("wait for Specman to persist '{}'", goal.tag);
     let specman = scar_http::run(deadline, console, &act, async {
-        let wait = Wait { options: &options, aim, cluster: opened.client(), console: console.clone(), deadline };
+        let (statefulset, container) = (options.statefulset.clone(), options.container.clone());
+        let specman = Specman { cluster: opened.client(), statefulset, container };
+        let wait = Wait { options: &options, goal, specman, console: console.clone(), deadline };
         match dry_run {
             true => wait.plan().await.map(|()| None),
             false => wait.run().await.map(Some),

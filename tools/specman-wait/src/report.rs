@@ -1,7 +1,8 @@
-//! How it stands, in words: for progress, and for the end of a wait that did not succeed.
+//! The state in words: for progress, and for the end of a wait that did not succeed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use scar_cluster::specman::SpecmanPod;
 use scar_tool::{Exit, Failure};
 
 use crate::follow;
@@ -9,163 +10,166 @@ use crate::line::Cause;
 use crate::verdict::{Reason, Replica};
 use crate::wait::{State, Wait};
 
-/// For how long the cluster may have been silent at the deadline for the wait to be one that timed out.
+/// If the cluster has been silent this long at the deadline, it is unreachable, not slow.
 const SILENT: Duration = Duration::from_secs(15);
 
-/// One line for progress: how many are done, and what the first that is not was last heard to say.
-pub(crate) fn standing(state: &State, tag: &str) -> String {
-    let replicas = state.watch.replicas();
-    if let Some((_, error)) = &state.silent {
+/// A pod and the container in it that counts.
+pub(crate) fn label(name: &str, pod: Option<&SpecmanPod>) -> String {
+    match pod.and_then(|pod| pod.container.as_ref()) {
+        Some(container) => format!("{name} (container {container})"),
+        None => name.to_owned(),
+    }
+}
+
+/// One line for progress: how many are done, and what the first that is not said last.
+pub(crate) fn progress(state: &State, tag: &str) -> String {
+    if let Some(error) = &state.silent {
         return format!("the cluster does not answer: {error}");
     }
-    let done = replicas.iter().filter(|(_, replica)| replica.persisted.is_some()).count();
+    let replicas = state.watch.replicas();
+    let done = replicas.values().filter(|replica| replica.persisted().is_some()).count();
     let head = format!("{done} of {} persisted '{tag}'", replicas.len());
-    match replicas.iter().find(|(_, replica)| replica.persisted.is_none()) {
+    match replicas.iter().find(|(_, replica)| replica.persisted().is_none()) {
         None => head,
         Some((name, replica)) => {
-            let message = state.last_message(name);
-            let words = if message.is_empty() { words(replica) } else { message };
-            format!("{head}; {name}: {words}")
+            let message = state.last(name).message();
+            let words = if message.is_empty() { health(replica) } else { message };
+            format!("{head}; {}: {words}", label(name, replica.pod.as_ref()))
         }
     }
 }
 
-fn words(replica: &Replica) -> String {
-    match &replica.pod {
-        None => "there is no such pod".to_owned(),
-        Some(pod) => pod.health.words().to_owned(),
-    }
+fn health(replica: &Replica) -> String {
+    replica.pod.as_ref().map_or_else(|| "there is no such pod".to_owned(), |pod| pod.health.words().to_owned())
 }
 
 /// Time is over.
-pub(crate) async fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
-    let tag = &wait.aim.tag;
-    let act = format!("wait for Specman to persist '{tag}'");
-    if let Some((_, error)) = state.silent.as_ref().filter(|(from, _)| Instant::now().duration_since(*from) >= SILENT) {
-        return wait.cluster.failure(&act, error);
+pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
+    let act = wait.act();
+    if let Some(error) = state.silent.as_ref().filter(|_| state.answered.elapsed() >= SILENT) {
+        return wait.cluster().failure(&act, error);
     }
     let limit = wait.options.timeout;
     let limit = if limit.as_secs() > 0 { format!("{} s", limit.as_secs()) } else { format!("{} ms", limit.as_millis()) };
-    let replicas = state.watch.replicas();
     if !state.watch.ever_a_pod() {
-        let failure = Failure::new(
-            Exit::Absent,
-            format!("{act}: no pod of StatefulSet '{}' appeared within {limit}", wait.options.statefulset),
+        let set = &wait.options.statefulset;
+        return Failure::new(Exit::Absent, format!("{act}: no pod of StatefulSet '{set}' appeared within {limit}"))
+            .hint(describe(wait, "statefulset", set));
+    }
+    let replicas = state.watch.replicas();
+    let missing: Vec<_> = replicas.iter().filter(|(_, replica)| replica.persisted().is_none()).collect();
+    let names = missing.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let what = if names.is_empty() { "no replica is ready".to_owned() } else { format!("not said by {names}") };
+    let failure = Failure::new(Exit::TimedOut, format!("{act}: {what} within {limit}")).hint(hint(wait, state, &missing));
+    replicas.iter().fold(failure, |failure, (name, replica)| failure.detail(detail(state, name, replica)))
+}
+
+fn describe(wait: &Wait<'_>, kind: &str, names: &str) -> String {
+    format!("see what keeps it: kubectl describe {kind} --namespace {} {names}", wait.cluster().namespace())
+}
+
+/// The next thing to do about the replicas that have not said it.
+fn hint(wait: &Wait<'_>, state: &State, missing: &[(&String, &Replica)]) -> String {
+    let (tag, namespace) = (&wait.goal.tag, wait.cluster().namespace());
+    if let Some((name, stale)) = missing.iter().find_map(|(name, replica)| Some((name, replica.stale?))) {
+        return format!(
+            "{name} persisted '{tag}' at {stale:.0}, which is too long before the push; if it was this archive, --since {stale:.0} \
+             lets it count"
         );
-        return failure.hint(describe_set(wait));
     }
-    let missing: Vec<&str> = replicas.iter().filter(|(_, replica)| replica.persisted.is_none()).map(|(name, _)| *name).collect();
-    let missing =
-        if missing.is_empty() { "no replica is ready".to_owned() } else { format!("not said by {}", missing.join(", ")) };
-    let mut failure = Failure::new(Exit::TimedOut, format!("{act}: {missing} within {limit}"));
-    for (name, replica) in &replicas {
-        failure = failure.detail(format!("{name}: {}", standing_of(state, name, replica)));
+    if missing.iter().any(|(_, replica)| replica.has_tag == Some(false)) {
+        return format!(
+            "the tags that Specman sees do not include '{tag}': is the flag set on the registry that was pushed to, and is the \
+             base path the same?"
+        );
     }
-    match hint(wait, &replicas).await {
-        Some(hint) => failure.hint(hint),
-        None => failure.hint(match replicas.iter().find(|(_, replica)| replica.persisted.is_none()) {
-            Some((_, Replica { pod: None, .. })) => describe_set(wait),
-            missing => format!(
-                "see its log: kubectl logs --namespace {} {}; wait on with a longer --timeout",
-                wait.cluster.namespace(),
-                missing.map_or("specman-0", |(name, _)| name)
-            ),
-        }),
+    if let Some(hint) = missing.iter().find_map(|(name, _)| state.last(name).trouble?.hint) {
+        return hint;
     }
+    let pods_that = |wanted: &dyn Fn(Option<&SpecmanPod>) -> bool| {
+        let names = missing.iter().filter(|(_, replica)| wanted(replica.pod.as_ref())).map(|(name, _)| name.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    if !pods_that(&|pod| pod.is_none()).is_empty() {
+        return describe(wait, "statefulset", &wait.options.statefulset);
+    }
+    // The events of a pod tell what its log cannot: a volume that cannot be mounted, an image that cannot be pulled.
+    let idle = pods_that(&|pod| pod.is_some_and(|pod| !pod.is_running));
+    if !idle.is_empty() {
+        return describe(wait, "pod", &idle);
+    }
+    let logs = missing.iter().filter_map(|(name, replica)| Some((name, replica.pod.as_ref()?.container.as_ref()?)));
+    let logs = logs.map(|(name, container)| format!("kubectl logs --namespace {namespace} {name} --container {container}"));
+    format!("see the log: {}; wait on with a longer --timeout", logs.collect::<Vec<_>>().join("; "))
 }
 
-fn describe_set(wait: &Wait<'_>) -> String {
-    let (set, namespace) = (&wait.options.statefulset, wait.cluster.namespace());
-    format!("see what keeps it: kubectl describe statefulset {set} --namespace {namespace}")
-}
-
-async fn hint(wait: &Wait<'_>, replicas: &[(&str, &Replica)]) -> Option<String> {
-    let tag = &wait.aim.tag;
-    let waiting = || replicas.iter().filter(|(_, replica)| replica.persisted.is_none());
-    let mut stale = waiting().find_map(|(_, replica)| replica.stale);
-    if let (None, Some((name, pod))) = (stale, waiting().find_map(|(name, replica)| Some((name, replica.pod.as_ref()?)))) {
-        // What is older than the push was not asked for till now.
-        stale = follow::marker(&wait.cluster, name, &pod.container, &wait.aim).await;
+fn detail(state: &State, name: &str, replica: &Replica) -> String {
+    let label = label(name, replica.pod.as_ref());
+    if let Some(at) = replica.persisted() {
+        return format!("{label}: persisted at {at:.0}");
     }
-    if let Some(stale) = stale {
-        return Some(format!(
-            "its last '{tag}' is of {stale:.0}, before the push; if nothing was pushed since, --since {stale:.0} lets it count"
-        ));
-    }
-    waiting().any(|(_, replica)| replica.has_tag == Some(false)).then(|| {
-        format!("the tags that Specman sees lack '{tag}': is the flag set on the registry that was pushed to, and the base path the same?")
-    })
-}
-
-fn standing_of(state: &State, name: &str, replica: &Replica) -> String {
-    if let Some(at) = replica.persisted {
-        return format!("persisted at {at:.0}");
-    }
-    let mut out = words(replica);
+    let mut out = format!("{label}: {}", health(replica));
     if let Some(restarts) = replica.pod.as_ref().map(|pod| pod.restarts).filter(|restarts| *restarts > 0) {
         out.push_str(&format!(", {restarts} restarts"));
     }
-    match state.last_line(name) {
+    let last = state.last(name);
+    match last.words() {
         line if line.is_empty() => out.push_str(", no log line"),
         line => out.push_str(&format!(", last line {line}")),
     }
-    if let Some(trouble) = state.log_trouble(name) {
-        out.push_str(&format!("; its log cannot be read: {trouble}"));
+    if let Some(trouble) = last.trouble {
+        out.push_str(&format!("; its log cannot be read: {}", trouble.words));
     }
     out
 }
 
 /// Waiting will not help.
 pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) -> Failure {
-    let act = format!("wait for Specman to persist '{}'", wait.aim.tag);
-    let (set, namespace) = (&wait.options.statefulset, wait.cluster.namespace());
+    let act = wait.act();
+    let (set, namespace) = (&wait.options.statefulset, wait.cluster().namespace());
+    let pod_of = |name: &String| state.watch.replicas().get(name).and_then(|replica| replica.pod.as_ref());
     match reason {
         Reason::NoSet => Failure::new(Exit::Absent, format!("{act}: there is no StatefulSet '{set}' in namespace '{namespace}'"))
             .hint("Specman comes with VerteX 4.5.15; upgrade first, or name the right cluster with --kubeconfig and --context"),
         Reason::NoReplicas => Failure::new(Exit::Absent, format!("{act}: StatefulSet '{set}' is scaled to no replicas"))
             .hint(format!("kubectl scale statefulset {set} --namespace {namespace} --replicas=1")),
         Reason::Pod { pod, reason, message } => {
-            let message = if message.is_empty() { String::new() } else { format!(": {message}") };
-            let mut failure = Failure::new(Exit::Absent, format!("{act}: pod '{pod}' does not run: {reason}{message}"));
-            if let Some(seen) = state.pod(pod) {
-                let crashed = matches!(reason.as_str(), "CrashLoopBackOff" | "OOMKilled");
-                let lines = match crashed {
-                    true => follow::tail(&wait.cluster, pod, &seen.container, seen.restarts > 0).await,
-                    false => Vec::new(),
-                };
-                for line in lines {
-                    failure = failure.detail(line);
-                }
+            let colon = if message.is_empty() { "" } else { ": " };
+            let label = label(pod, pod_of(pod));
+            let mut failure = Failure::new(Exit::Absent, format!("{act}: pod {label} does not run: {reason}{colon}{message}"));
+            if let Some(container) = pod_of(pod).and_then(|pod| pod.container.as_ref()) {
+                let lines = follow::tail(wait.cluster(), pod, container).await;
+                failure = lines.into_iter().fold(failure, Failure::detail);
             }
-            let hint = match message.contains("PersistentVolumeClaim") {
+            failure.hint(match message.contains("PersistentVolumeClaim") {
                 true => format!(
                     "Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace {namespace}"
                 ),
-                false => format!("see kubectl describe pod {pod} --namespace {namespace}; --keep-waiting waits on nevertheless"),
-            };
-            failure.hint(hint)
+                false => format!("{}; --keep-waiting waits on nevertheless", describe(wait, "pod", pod)),
+            })
         }
         Reason::Specman { pod, cause, text } => {
-            let (exit, hint) = match cause {
-                Cause::Unauthorized => (
-                    Exit::Refused,
-                    "its pack registry entry has wrong credentials: edit it in the VerteX console, and validate it",
-                ),
-                Cause::Denied => (
-                    Exit::Refused,
-                    "the user of its pack registry entry may not read the repository: grant it, or edit the entry",
-                ),
-                Cause::Untrusted => {
-                    (Exit::Unsafe, "it does not trust the registry's certificate: give the CA in its pack registry entry")
-                }
-                Cause::NotFound => (
-                    Exit::Absent,
-                    "it looks into another repository: compare the entry's endpoint and base path with where was pushed",
-                ),
-                Cause::NoSpace => (Exit::Failed, "its volume is full: enlarge Specman's claim"),
-            };
-            Failure::new(exit, format!("{act}: pod '{pod}' says: {text}"))
+            let (exit, hint) = remedy(*cause);
+            Failure::new(exit, format!("{act}: pod {} says: {text}", label(pod, pod_of(pod))))
                 .hint(format!("{hint}; --keep-waiting waits on nevertheless"))
         }
+    }
+}
+
+fn remedy(cause: Cause) -> (Exit, &'static str) {
+    match cause {
+        Cause::Unauthorized => {
+            (Exit::Refused, "its pack registry entry has wrong credentials: edit it in the VerteX console, and validate it")
+        }
+        Cause::Denied => {
+            (Exit::Refused, "the user of its pack registry entry may not read the repository: grant it, or edit the entry")
+        }
+        Cause::Untrusted => {
+            (Exit::Unsafe, "it does not trust the registry's certificate: give the CA in its pack registry entry")
+        }
+        Cause::NotFound => {
+            (Exit::Absent, "it looks into another repository: compare the entry's endpoint and base path with where was pushed")
+        }
+        Cause::NoSpace => (Exit::Failed, "its volume is full: enlarge Specman's claim"),
     }
 }

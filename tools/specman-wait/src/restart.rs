@@ -1,7 +1,7 @@
 //! A rollout restart, for a Specman that will not sync by itself.
 //!
-//! It is kubectl's: an annotation of the pod template, which the controller answers with new pods. The old ones say
-//! nothing that counts any more, neither a marker nor that they do not run.
+//! It is kubectl's: an annotation of the pod template, which the controller answers with new pods. The old ones say nothing
+//! that counts any more, neither a marker nor that they do not run.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use scar_cluster::specman::{Health, Look, SpecmanPod, replicas};
 use scar_tool::Failure;
 use serde_json::{Value, json};
 
-use crate::pods::{Health, PodSeen};
-use crate::verdict::Look;
 use crate::wait::Wait;
 
-/// What kubectl notes the time of a restart under.
+/// Where kubectl notes the time of a restart (kubectl pkg/polymorphichelpers/objectrestarter.go).
 const ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// The uids of the pods that were there before the restart.
@@ -25,7 +24,7 @@ pub(crate) struct Old(BTreeSet<String>);
 
 impl Old {
     /// Whether this pod is one of them.
-    pub(crate) fn has(&self, pod: &PodSeen) -> bool {
+    pub(crate) fn has(&self, pod: &SpecmanPod) -> bool {
         self.0.contains(&pod.uid)
     }
 
@@ -43,29 +42,40 @@ fn patch(now: Timestamp) -> Value {
     json!({"spec": {"template": {"metadata": {"annotations": {(ANNOTATION): format!("{now:.0}")}}}}})
 }
 
-/// Restarts Specman, and gives the pods that were there before. There is nothing to restart where there is no
-/// StatefulSet; the wait then says so.
+/// The pods that a changed template does not replace, and the strategy's words for it
+/// (kubernetes pkg/controller/statefulset/stateful_set_control.go, updateStatefulSet).
+fn kept(set: &StatefulSet) -> Option<(String, Vec<String>)> {
+    let pods = replicas(set);
+    let strategy = set.spec.update_strategy.as_ref()?;
+    if strategy.type_.as_deref() == Some("OnDelete") {
+        return Some(("its update strategy is OnDelete".to_owned(), pods));
+    }
+    let partition = strategy.rolling_update.as_ref()?.partition?;
+    // The partition is an ordinal; the pods from it on are replaced.
+    let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let below = usize::try_from(partition.saturating_sub(first)).unwrap_or(0);
+    let kept: Vec<_> = pods.into_iter().take(below).collect();
+    (!kept.is_empty()).then(|| (format!("its update strategy has the partition {partition}"), kept))
+}
+
+/// Restarts Specman, and gives the pods that were there before. If there is no StatefulSet, the wait says so.
 ///
 /// # Errors
-/// Exit 2 where its controller would not replace the pods; no permission to patch; what kept the cluster from answering.
+/// Exit 2 if its controller would not replace every pod; no permission to patch; what kept the cluster from answering.
 pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<Old, Failure> {
-    let (set, cluster) = (&wait.options.statefulset, &wait.cluster);
-    if look.replicas.is_none() {
-        return Ok(Old::default());
-    }
+    let (set, cluster) = (&wait.options.statefulset, wait.cluster());
+    let Some(found) = &look.set else { return Ok(Old::default()) };
     let act = format!("restart StatefulSet '{set}'");
-    let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());
-    let found = cluster.read(wait.deadline, || sets.get(set)).await.map_err(|error| cluster.failure(&act, &error))?;
-    if found.spec.update_strategy.and_then(|strategy| strategy.type_).is_some_and(|kind| kind == "OnDelete") {
-        return Err(Failure::misuse(format!("{act}: its update strategy is OnDelete, so that no pod would be replaced")).hint(
-            format!(
-                "delete its pods, and wait without --restart: kubectl delete pod --namespace {} {set}-0",
-                cluster.namespace()
-            ),
-        ));
+    if let Some((why, pods)) = kept(found) {
+        let pods = pods.join(" ");
+        return Err(Failure::misuse(format!("{act}: {why}, so that these would not be replaced: {pods}")).hint(format!(
+            "delete them yourself, and wait without --restart: kubectl delete pod --namespace {} {pods}",
+            cluster.namespace()
+        )));
     }
     // The same patch twice is one restart, so that it may be tried again.
     let (patch, parameters) = (Patch::Strategic(patch(Timestamp::now())), PatchParams::default());
+    let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());
     cluster.read(wait.deadline, || sets.patch(set, &parameters, &patch)).await.map_err(|error| cluster.failure(&act, &error))?;
     wait.console.note(format!("restarted StatefulSet '{set}' in namespace '{}'", cluster.namespace()));
     Ok(Old(look.pods.values().map(|pod| pod.uid.clone()).collect()))
@@ -81,5 +91,22 @@ mod tests {
             "kubectl.kubernetes.io/restartedAt": "2024-12-06T12:43:14Z"
         }}}}});
         assert_eq!(patch("2024-12-06T12:43:14.7Z".parse().unwrap()), expected);
+    }
+
+    #[test]
+    fn q75_pods_below_the_partition_and_those_of_on_delete_are_not_replaced() {
+        let kept_of = |strategy: Value, ordinals: Value| {
+            let spec = json!({
+                "replicas": 3, "selector": {}, "serviceName": "s", "template": {}, "updateStrategy": strategy, "ordinals": ordinals
+            });
+            kept(&serde_json::from_value(json!({"metadata": {"name": "specman"}, "spec": spec})).unwrap()).map(|(_, pods)| pods)
+        };
+        let partition = |partition: i32| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
+        let pods = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(kept_of(partition(0), json!(null)), None);
+        assert_eq!(kept_of(partition(2), json!(null)), pods(&["specman-0", "specman-1"]));
+        assert_eq!(kept_of(partition(6), json!({"start": 5})), pods(&["specman-5"]));
+        assert_eq!(kept_of(json!({"type": "OnDelete"}), json!(null)), pods(&["specman-0", "specman-1", "specman-2"]));
+        assert_eq!(kept_of(json!({}), json!(null)), None);
     }
 }

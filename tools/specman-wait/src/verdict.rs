@@ -1,97 +1,80 @@
-//! The decision: from what was seen of the cluster and said in the logs to "wait", "done" or "give up".
+//! The decision: from the looks at the cluster and the lines of the logs to "wait", "done" or "give up".
 //!
-//! Everything here is pure. The clock is a parameter: log times are the cluster's, `now` is the time since the wait
-//! began. Hearing the same line again, or an older one later, changes nothing: streams overlap where they are reopened.
+//! Everything here is pure. The clock is a parameter: log times are the cluster's, `now` is the time since the wait began.
+//! Lines may come twice and in any order, since streams overlap where they are reopened: only the newest marker and the
+//! newest error about the tag count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use scar_cluster::specman::{Health, Look, SpecmanPod};
 
 use crate::line::{Cause, Says};
-use crate::pods::{Health, PodSeen};
 
 /// How long after the last marker an error line may still take it back: Specman says "Persisting" before it writes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
-/// How much later than its marker an error line still belongs to it.
-const BELONGS: SignedDuration = SignedDuration::from_secs(10);
 /// How many errors of the kind that does not pass are enough, however short the wait was.
 const ENOUGH: u32 = 3;
 
-/// What is waited for.
+/// What counts, and what ends the wait.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    /// No line before this counts.
+pub(crate) struct Rules {
+    /// No marker before this counts.
     pub(crate) since: Option<Timestamp>,
     /// Errors before this do not end the wait: they may be why the migration is done.
     pub(crate) began: Timestamp,
-    /// Only pods that are ready, and at least one, not every replica.
+    /// Only pods that are ready, and at least one, instead of every replica.
     pub(crate) ready_only: bool,
     /// Nothing but the deadline ends the wait.
     pub(crate) keep_waiting: bool,
-    /// How long a state that may pass by itself is borne with.
+    /// How long something that may pass by itself is waited out.
     pub(crate) patience: Duration,
-}
-
-/// The StatefulSet and its pods at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Look {
-    /// The names of the replicas; `None` where there is no StatefulSet.
-    pub(crate) replicas: Option<Vec<String>>,
-    /// The pods that exist, by name.
-    pub(crate) pods: BTreeMap<String, PodSeen>,
 }
 
 /// A log line that matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct LogLine {
+    /// The pod that wrote it.
+    pub(crate) uid: String,
     /// When the container runtime took it.
-    pub(crate) at: Option<Timestamp>,
-    /// The time that the line itself tells.
-    pub(crate) told: Option<Timestamp>,
-    /// What it says.
+    pub(crate) at: Timestamp,
+    /// The time that Specman wrote into it.
+    pub(crate) written: Option<Timestamp>,
     pub(crate) says: Says,
-    /// Its text, bounded.
+    /// Its message, bounded.
     pub(crate) text: String,
 }
 
-impl Said {
-    /// The older of its two times: a line counts only where both are after the push.
-    fn older(&self) -> Option<Timestamp> {
-        match (self.at, self.told) {
-            (Some(at), Some(told)) => Some(at.min(told)),
-            (at, told) => at.or(told),
-        }
-    }
-
-    /// When it was said, as well as can be known.
-    fn time(&self) -> Option<Timestamp> {
-        self.at.or(self.told)
+impl LogLine {
+    /// The older of its two times: a marker counts only if neither is before the push.
+    fn older(&self) -> Timestamp {
+        self.written.map_or(self.at, |written| written.min(self.at))
     }
 }
 
-/// A replica that cannot have the tag.
+/// A fault that keeps a replica from having the tag, as Specman says itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
-    /// Why.
     pub(crate) cause: Cause,
-    /// The line.
     pub(crate) text: String,
-    at: Option<Timestamp>,
+    at: Timestamp,
     since: Duration,
     count: u32,
 }
 
-/// One replica.
+/// One replica, and what its present pod has said.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replica {
-    /// Its pod, where there is one.
-    pub(crate) pod: Option<PodSeen>,
-    /// When it said that the tag is persisted.
-    pub(crate) persisted: Option<Timestamp>,
+    /// Its pod, if it exists.
+    pub(crate) pod: Option<SpecmanPod>,
+    /// The newest marker that counts.
+    marker: Option<Timestamp>,
+    /// The newest error about the tag.
+    failed: Option<Timestamp>,
+    /// When the marker was first heard.
     heard: Duration,
-    /// What keeps it from having the tag.
-    pub(crate) trouble: Option<Trouble>,
+    trouble: Option<Trouble>,
     /// The newest marker that is too old to count.
     pub(crate) stale: Option<Timestamp>,
     /// Whether its last list of tags had ours.
@@ -102,13 +85,13 @@ pub(crate) struct Replica {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Wait on.
     Wait,
-    /// Every replica that counts has the tag; the last one said so then.
+    /// Every replica has said it; whether it still exists is to be looked at.
+    Look,
+    /// Every replica that counts has the tag.
     Done {
-        /// When.
+        /// When the last of them said so.
         persisted_at: Timestamp,
-        /// The pods that said so.
         pods: Vec<String>,
     },
     /// Waiting will not help.
@@ -123,91 +106,127 @@ pub(crate) enum Reason {
     /// It has no replicas.
     NoReplicas,
     /// This pod does not run.
-    Pod {
-        /// Its name.
-        pod: String,
-        /// `CrashLoopBackOff` and the like.
-        reason: String,
-        /// The cluster's own words.
-        message: String,
-    },
+    Pod { pod: String, reason: String, message: String },
     /// Specman says so itself.
-    Specman {
-        /// The pod's name.
-        pod: String,
-        /// Why.
-        cause: Cause,
-        /// Its own words.
-        text: String,
-    },
+    Specman { pod: String, cause: Cause, text: String },
 }
 
-/// The wait's state.
+/// All that is known.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    wanted: Wanted,
+    rules: Rules,
     look: Option<Look>,
+    /// When the last look began.
+    looked: Duration,
     replicas: BTreeMap<String, Replica>,
-    lacking_since: Option<Duration>,
+    empty_since: Option<Duration>,
     ever_a_pod: bool,
 }
 
-impl Watch {
-    /// Nothing is known yet.
-    pub(crate) fn new(wanted: Wanted) -> Self {
-        Self { wanted, look: None, replicas: BTreeMap::new(), lacking_since: None, ever_a_pod: false }
+impl Replica {
+    /// When it persisted the tag. A pod that is leaving does not count any more, and an error about the tag takes the
+    /// marker before it back.
+    pub(crate) fn persisted(&self) -> Option<Timestamp> {
+        self.pod.as_ref().filter(|pod| !pod.is_leaving)?;
+        self.marker.filter(|marker| self.failed.is_none_or(|failed| failed < *marker))
     }
 
-    /// Takes what the cluster shows now.
+    /// Takes the pod as it is now. A successor has to say everything for itself.
+    fn looked(&mut self, pod: Option<&SpecmanPod>, now: Duration) {
+        if pod.map(|pod| &pod.uid) != self.pod.as_ref().map(|pod| &pod.uid) {
+            *self = Self::default();
+        }
+        let is_stuck = pod.is_some_and(|pod| matches!(pod.health, Health::Stuck { .. }));
+        self.stuck_since = is_stuck.then(|| self.stuck_since.unwrap_or(now));
+        self.pod = pod.cloned();
+    }
+
+    /// Takes a marker that counts. True if it is news.
+    fn persist(&mut self, at: Timestamp, now: Duration) -> bool {
+        let had = self.persisted().is_some();
+        let is_newer = self.marker.is_none_or(|known| known < at);
+        self.marker = self.marker.max(Some(at));
+        let has = self.persisted().is_some();
+        // The first marker is what the replica is waited for; a later one does not prolong the wait.
+        if has && !had {
+            self.heard = now;
+        }
+        is_newer && has
+    }
+
+    /// Takes an error line that may end the wait. True if it is news.
+    fn fail(&mut self, cause: Cause, line: &LogLine, now: Duration) -> bool {
+        if self.trouble.as_ref().is_some_and(|known| line.at <= known.at) {
+            return false;
+        }
+        let known = self.trouble.take().filter(|known| self.marker.is_none_or(|marker| marker < known.at));
+        let (since, count) = known.map_or((now, 0), |known| (known.since, known.count));
+        self.trouble = Some(Trouble { cause, text: line.text.clone(), at: line.at, since, count: count + 1 });
+        true
+    }
+
+    /// What keeps it from ever having the tag.
+    fn reason(&self, name: &str, now: Duration, patience: Duration) -> Option<Reason> {
+        let is_over = |since: Duration| now >= since + patience;
+        if let Some(Health::Stuck { reason, message }) = self.pod.as_ref().map(|pod| &pod.health)
+            && self.stuck_since.is_some_and(is_over)
+        {
+            return Some(Reason::Pod { pod: name.to_owned(), reason: reason.clone(), message: message.clone() });
+        }
+        let trouble = self.trouble.as_ref().filter(|trouble| trouble.count >= ENOUGH || is_over(trouble.since))?;
+        Some(Reason::Specman { pod: name.to_owned(), cause: trouble.cause, text: trouble.text.clone() })
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, look: None, looked: Duration::ZERO, replicas: BTreeMap::new(), empty_since: None, ever_a_pod: false }
+    }
+
+    /// Takes what the cluster showed in a look that began at `now`.
     pub(crate) fn looked(&mut self, look: Look, now: Duration) {
-        let lacking = look.replicas.as_ref().is_none_or(Vec::is_empty);
-        self.lacking_since = lacking.then(|| self.lacking_since.unwrap_or(now));
+        self.looked = now;
+        let names = look.replicas();
+        self.empty_since = names.is_empty().then(|| self.empty_since.unwrap_or(now));
         self.ever_a_pod |= !look.pods.is_empty();
-        for name in look.replicas.iter().flatten() {
-            self.replicas.entry(name.clone()).or_default();
+        if look.set.is_some() {
+            self.replicas.retain(|name, _| names.contains(name));
+        }
+        for name in names {
+            self.replicas.entry(name).or_default();
         }
         for (name, replica) in &mut self.replicas {
-            replica.pod = look.pods.get(name).cloned();
-            let stuck = replica.pod.as_ref().is_some_and(|pod| matches!(pod.health, Health::Stuck { .. }));
-            replica.stuck_since = stuck.then(|| replica.stuck_since.unwrap_or(now));
+            replica.looked(look.pods.get(name), now);
         }
         self.look = Some(look);
     }
 
-    /// Takes a line that a replica's pod wrote. True where it says something new.
-    pub(crate) fn heard(&mut self, name: &str, said: &Said, now: Duration) -> bool {
-        let since = self.wanted.since;
-        let replica = self.replicas.entry(name.to_owned()).or_default();
-        let is_stale = since.is_some_and(|since| said.older().is_none_or(|older| older < since));
-        let time = said.time().unwrap_or(self.wanted.began);
-        match said.says {
+    /// Takes a line of a replica's log. True if it says something new.
+    pub(crate) fn heard(&mut self, name: &str, line: &LogLine, now: Duration) -> bool {
+        let Some(replica) = self.replicas.get_mut(name) else { return false };
+        // The stream of a pod that is gone may still bring something.
+        if replica.pod.as_ref().is_none_or(|pod| pod.uid != line.uid) {
+            return false;
+        }
+        let is_stale = self.rules.since.is_some_and(|since| line.older() < since);
+        match line.says {
             Says::Persisted if is_stale => {
-                let stale = said.older().unwrap_or(time);
-                let newer = replica.stale.is_none_or(|known| known < stale);
-                if newer {
-                    replica.stale = Some(stale);
-                }
-                newer
+                let is_newer = replica.stale.is_none_or(|known| known < line.older());
+                replica.stale = replica.stale.max(Some(line.older()));
+                is_newer
             }
-            Says::Persisted => {
-                if replica.trouble.as_ref().is_some_and(|trouble| trouble.at.is_none_or(|at| at <= time)) {
-                    replica.trouble = None;
-                } else if replica.trouble.is_some() {
-                    return false;
+            Says::Persisted => replica.persist(line.at, now),
+            Says::Failed { cause, names_tag } => {
+                let had = replica.persisted().is_some();
+                if names_tag {
+                    replica.failed = replica.failed.max(Some(line.at));
                 }
-                let newer = replica.persisted.is_none_or(|known| known < time);
-                if newer {
-                    // The first marker is what the replica is waited for; a later one does not prolong the wait.
-                    if replica.persisted.is_none() {
-                        replica.heard = now;
-                    }
-                    replica.persisted = Some(time);
-                }
-                newer
+                let took_back = had && replica.persisted().is_none();
+                let cause = cause.filter(|_| line.at >= self.rules.began && replica.persisted().is_none());
+                cause.is_some_and(|cause| replica.fail(cause, line, now)) || took_back
             }
-            Says::Failed(cause) => self.failed(name, cause, said, time, now),
             Says::Downloading => {
-                if let Some(trouble) = replica.trouble.as_mut().filter(|trouble| trouble.at.is_none_or(|at| at <= time)) {
+                if let Some(trouble) = replica.trouble.as_mut().filter(|trouble| trouble.at <= line.at) {
                     trouble.since = now;
                 }
                 !is_stale
@@ -220,94 +239,46 @@ impl Watch {
         }
     }
 
-    fn failed(&mut self, name: &str, cause: Cause, said: &Said, time: Timestamp, now: Duration) -> bool {
-        let Some(replica) = self.replicas.get_mut(name) else { return false };
-        if let Some(marker) = replica.persisted {
-            // An error of a later round says nothing about what is persisted already.
-            if time < marker || time.duration_since(marker) > BELONGS || cause != Cause::NoSpace {
-                return false;
-            }
-            replica.persisted = None;
-        } else if time < self.wanted.began {
-            return false;
-        }
-        let known = replica.trouble.take();
-        if known.as_ref().is_some_and(|known| known.at.is_some_and(|at| time <= at)) {
-            replica.trouble = known;
-            return false;
-        }
-        let (since, count) = known.map_or((now, 0), |known| (known.since, known.count));
-        replica.trouble = Some(Trouble { cause, text: said.text.clone(), at: said.time(), since, count: count + 1 });
-        true
-    }
-
-    /// Decides.
+    /// Decides. Whether all is done comes before what is wrong: what has been said has been said.
     pub(crate) fn verdict(&self, now: Duration) -> Verdict {
-        let Some(look) = &self.look else { return Verdict::Wait };
-        if !self.wanted.keep_waiting
-            && let Some(reason) = self.reason(look, now)
-        {
-            return Verdict::GiveUp(reason);
+        if self.look.is_none() {
+            return Verdict::Wait;
         }
-        let names: Vec<&String> =
-            look.replicas.iter().flatten().filter(|name| !self.wanted.ready_only || self.is_ready(name)).collect();
-        let mut last = None;
-        let mut heard = Duration::ZERO;
-        for name in &names {
-            let Some(replica) = self.replicas.get(*name) else { return Verdict::Wait };
-            let Some(persisted) = replica.persisted else { return Verdict::Wait };
-            last = last.max(Some(persisted));
-            heard = heard.max(replica.heard);
+        let all = || self.replicas.iter();
+        let is_ready = |replica: &Replica| replica.pod.as_ref().is_some_and(|pod| pod.is_ready);
+        let ready_alone = self.rules.ready_only && all().any(|(_, replica)| is_ready(replica));
+        let awaited = || all().filter(|(_, replica)| !ready_alone || is_ready(replica));
+        let persisted: Option<Vec<_>> = awaited().map(|(_, replica)| replica.persisted()).collect();
+        let is_answerable = self.empty_since.is_none() && (ready_alone || !self.rules.ready_only);
+        if let Some(persisted_at) = persisted.filter(|_| is_answerable).and_then(|times| times.into_iter().max()) {
+            let heard = awaited().map(|(_, replica)| replica.heard).max().unwrap_or_default();
+            return match () {
+                // A pod that has been replaced since would have to say it again.
+                () if self.looked < heard => Verdict::Look,
+                () if now < heard + SETTLE => Verdict::Wait,
+                () => Verdict::Done { persisted_at, pods: awaited().map(|(name, _)| name.clone()).collect() },
+            };
         }
-        match last {
-            Some(persisted_at) if now >= heard + SETTLE => {
-                Verdict::Done { persisted_at, pods: names.into_iter().cloned().collect() }
-            }
-            _ => Verdict::Wait,
+        if self.rules.keep_waiting {
+            return Verdict::Wait;
         }
+        if self.empty_since.is_some_and(|since| now >= since + self.rules.patience) {
+            let no_set = self.look.as_ref().is_none_or(|look| look.set.is_none());
+            return Verdict::GiveUp(if no_set { Reason::NoSet } else { Reason::NoReplicas });
+        }
+        let mut missing = awaited().filter(|(_, replica)| replica.persisted().is_none());
+        let reason = missing.find_map(|(name, replica)| replica.reason(name, now, self.rules.patience));
+        reason.map_or(Verdict::Wait, Verdict::GiveUp)
     }
 
-    fn is_ready(&self, name: &str) -> bool {
-        self.replicas.get(name).and_then(|replica| replica.pod.as_ref()).is_some_and(|pod| pod.is_ready)
-    }
-
-    fn reason(&self, look: &Look, now: Duration) -> Option<Reason> {
-        let over = |since: Duration| now >= since + self.wanted.patience;
-        if self.lacking_since.is_some_and(over) {
-            return Some(if look.replicas.is_none() { Reason::NoSet } else { Reason::NoReplicas });
-        }
-        for name in look.replicas.iter().flatten() {
-            let Some(replica) = self.replicas.get(name) else { continue };
-            let health = replica.pod.as_ref().map(|pod| &pod.health);
-            match health {
-                Some(Health::Broken { reason, message }) => {
-                    return Some(Reason::Pod { pod: name.clone(), reason: reason.clone(), message: message.clone() });
-                }
-                Some(Health::Stuck { reason, message }) if replica.stuck_since.is_some_and(over) => {
-                    return Some(Reason::Pod { pod: name.clone(), reason: reason.clone(), message: message.clone() });
-                }
-                _ => {}
-            }
-            if let Some(trouble) = &replica.trouble
-                && (trouble.count >= ENOUGH || over(trouble.since))
-            {
-                return Some(Reason::Specman { pod: name.clone(), cause: trouble.cause, text: trouble.text.clone() });
-            }
-        }
-        None
-    }
-
-    /// Whether any pod was ever there.
+    /// Whether any pod was ever seen.
     pub(crate) fn ever_a_pod(&self) -> bool {
         self.ever_a_pod
     }
 
-    /// The replicas that are there now, in order; all that were ever seen where the StatefulSet is away.
-    pub(crate) fn replicas(&self) -> Vec<(&str, &Replica)> {
-        match self.look.as_ref().and_then(|look| look.replicas.as_ref()) {
-            Some(names) => names.iter().filter_map(|name| Some((name.as_str(), self.replicas.get(name)?))).collect(),
-            None => self.replicas.iter().map(|(name, replica)| (name.as_str(), replica)).collect(),
-        }
+    /// The replicas in order; those that were seen last if the StatefulSet is gone.
+    pub(crate) fn replicas(&self) -> &BTreeMap<String, Replica> {
+        &self.replicas
     }
 }
 

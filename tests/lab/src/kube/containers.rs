@@ -1,8 +1,9 @@
 //! The containers of a pod and what they wrote: the model under `pods/NAME/log`.
 //!
 //! A container has instances, one after each restart; an instance has files, one after each
-//! rotation. A reader stays on the file that it opened, as the kubelet's does: after a rotation it
-//! hears nothing more.
+//! rotation. A reader stays on the file that it opened and hears nothing more after a rotation, as a
+//! kubelet's may (kubernetes pkg/kubelet/kuberuntime/logs/logs.go, ReadLogs and waitLogs); a new one begins with
+//! the current file, the only one that a kubelet serves.
 
 use jiff::Timestamp;
 
@@ -36,11 +37,13 @@ pub(super) struct End {
 pub(super) struct Container {
     pub(super) name: String,
     pub(super) instances: Vec<Instance>,
+    /// It ends again and again, whatever the pod's state, and the kubelet waits before the next start.
+    pub(super) backs_off: bool,
 }
 
 impl Container {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), instances: Vec::new() }
+        Self { name: name.to_owned(), instances: Vec::new(), backs_off: false }
     }
 
     /// Starts an instance; one that runs is ended first.

@@ -46,19 +46,33 @@ impl Cluster {
         self.remove("pods", SPECMAN_NAMESPACE, pod);
     }
 
-    /// Appends a line that the first container of a pod wrote at `time`.
+    /// A container ends again and again from now on, or runs again; the others go on.
+    pub fn crash_container(&self, pod: &str, container: &str, crash: bool) {
+        self.change_pod(pod, |pod| {
+            for container in pod.containers.iter_mut().filter(|known| known.name == container) {
+                container.backs_off = crash;
+                match crash {
+                    true => container.end(1, "Error"),
+                    false => container.start(),
+                }
+            }
+        });
+    }
+
+    /// Appends a line that Specman's container of a pod wrote at `time`.
     pub fn line_at(&self, pod: &str, time: Timestamp, line: &str) {
         self.entry(pod, None, time, line.as_bytes(), true);
     }
 
-    /// Appends what a container wrote as one entry of its log file; `ends_line` false is the `P`
+    /// Appends what a container (Specman's, if it is not named) wrote as one entry of its log file; `ends_line` false is the `P`
     /// of the runtime's format, a part of a line that the next entry goes on with. Nothing happens
     /// where the container does not run.
     pub fn entry(&self, pod: &str, container: Option<&str>, time: Timestamp, text: &[u8], ends_line: bool) {
         let entry = Entry { time, text: text.to_vec(), ends_line };
         self.change_pod(pod, |pod| {
-            let wanted = |c: &&mut Container| container.is_none_or(|name| c.name == name);
-            let found = pod.containers.iter_mut().find(wanted);
+            let place = |name: &str| pod.containers.iter().position(|c| c.name == name);
+            let place = container.map_or_else(|| place("specman").or(Some(0)), place);
+            let found = place.and_then(|place| pod.containers.get_mut(place));
             if let Some(file) = found.and_then(|c| c.running_mut()).and_then(|i| i.files.last_mut()) {
                 file.push(entry);
             }
@@ -106,10 +120,11 @@ impl Cluster {
                 return;
             };
             let Some(pod) = state.pods.get_mut(&uid) else { return };
-            let before = (pod.state, pod.containers.iter().map(|c| c.instances.len()).sum::<usize>());
+            let shown =
+                |pod: &Pod| (pod.state, pod.containers.iter().map(|c| (c.instances.len(), c.backs_off)).collect::<Vec<_>>());
+            let before = shown(pod);
             change(pod);
-            let after = (pod.state, pod.containers.iter().map(|c| c.instances.len()).sum::<usize>());
-            if before != after {
+            if before != shown(pod) {
                 pods::show(state, &uid);
                 pods::reconcile(state);
             }

@@ -10,15 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{
-    ACCEPT, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
+use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -29,9 +26,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::Cluster;
+use super::kubelet;
 use super::pods::{Cut, PodState};
 use super::resource::Target;
-use super::status::{Refusal, bad_request, failure, not_found};
+use super::status::{Refusal, bad_request, not_found};
 
 /// The one subprotocol of the WebSocket.
 const PROTOCOL: &str = "v4.channel.k8s.io";
@@ -79,9 +77,6 @@ pub(super) fn open(
     query: &HashMap<String, String>,
     head: &mut Parts,
 ) -> Result<Response<Body>, Refusal> {
-    if !is_acceptable(&head.headers) {
-        return Err(Box::new(not_acceptable()));
-    }
     let name = target.name.as_deref().unwrap_or_default();
     let protocols = head.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = head.headers.get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
@@ -95,12 +90,13 @@ pub(super) fn open(
     let mut state = cluster.lock();
     let object = state.objects.get("pods", &target.namespace, name).ok_or_else(|| not_found(target.resource, name))?;
     let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-    let pod = state.pods.get_mut(&uid).filter(|pod| pod.state != PodState::Pending);
-    let pod = pod.ok_or_else(|| bad_request(&format!("pod {name} does not have a host assigned")))?;
+    let pod = state.pods.get(&uid).filter(|pod| pod.state != PodState::Pending);
+    let pod = pod.ok_or_else(|| kubelet::no_host(name))?;
     if pod.state == PodState::NodeLost {
-        let words = "error dialing backend: dial tcp 192.0.2.10:10250: i/o timeout";
-        return Err(failure(500, "InternalError", words, Value::Null));
+        return Err(kubelet::unreached("error dialing backend: dial tcp 192.0.2.10:10250: i/o timeout"));
     }
+    state.kubelet.refuse_upgrade(&head.headers)?;
+    let Some(pod) = state.pods.get_mut(&uid) else { return Err(kubelet::no_host(name)) };
     pod.forwards += 1;
     let cuts = pod.forward_cuts;
     drop(state);
@@ -113,24 +109,6 @@ pub(super) fn open(
         }
     });
     Ok(switching(&key))
-}
-
-/// Whether the kubelet's route takes the request's `Accept`. The API server passes an upgrade on with the client's headers,
-/// and the kubelet's port-forward routes declare no content type (kubernetes pkg/kubelet/server/server.go,
-/// InstallAuthRequiredHandlers), so that only `*/*` or no header at all fits (go-restful jsr311.go detectRoute, route.go
-/// matchesAccept).
-fn is_acceptable(headers: &HeaderMap) -> bool {
-    let Some(accept) = headers.get(ACCEPT) else { return true };
-    accept.to_str().unwrap_or_default().split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "*/*"))
-}
-
-/// The refusal in go-restful's words, which the API server hands through as they are
-/// (apimachinery pkg/util/proxy/upgradeaware.go, tryUpgrade).
-fn not_acceptable() -> Response<Body> {
-    let mut response = Response::new(Body::from("406: Not Acceptable\n\nAvailable representations: "));
-    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }
 
 fn switching(accept: &str) -> Response<Body> {

@@ -13,9 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::containers::{Reader, Wanted};
+use super::kubelet::{self, Kubelet};
 use super::pods::{Cut, Pod, PodState};
 use super::resource::Target;
-use super::status::{Refusal, bad_request, failure, invalid, not_found};
+use super::status::{Refusal, bad_request, invalid, not_found};
 use super::{Cluster, State};
 
 /// Answers for the pod that `target` names. A log that is followed is answered with its first line, or its end, and not
@@ -52,14 +53,20 @@ fn open(cluster: &Arc<Cluster>, target: &Target<'_>, query: &HashMap<String, Str
     let object = state.objects.get("pods", &target.namespace, name);
     let object = object.ok_or_else(|| not_found(target.resource, name))?;
     let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let kubelet = state.kubelet;
     let Some(pod) = state.pods.get_mut(&uid).filter(|p| p.state != PodState::Pending) else {
         let mut nothing = Response::new(Body::empty());
         *nothing.status_mut() = StatusCode::NO_CONTENT;
         return Ok(Opened::Whole(nothing));
     };
     let container = container(pod, query.get("container").map(String::as_str))?;
+    kubelet.refuse_log(name)?;
     let instance = instance(pod, container, wanted.previous)?;
-    let files = &pod.containers[container].instances[instance].files;
+    let place = &pod.containers[container].instances[instance];
+    if kubelet == Kubelet::NoLogFile {
+        return Ok(Opened::Whole(text(Body::from(kubelet::no_log_file(&place.id)))));
+    }
+    let files = &place.files;
     let mut reader = Reader::open(instance, files, &wanted);
     if !wanted.follow {
         return Ok(Opened::Whole(text(Body::from(reader.take(files)))));
@@ -136,7 +143,7 @@ fn instance(pod: &Pod, container: usize, previous: bool) -> Result<usize, Refusa
             "Get \"https://192.0.2.10:10250/containerLogs/{}/{}/{}\": dial tcp 192.0.2.10:10250: i/o timeout",
             pod.namespace, pod.name, pod.containers[container].name
         );
-        return Err(failure(500, "InternalError", &words, serde_json::Value::Null));
+        return Err(kubelet::unreached(&words));
     }
     let (container, name) = (&pod.containers[container], &pod.name);
     let label = format!("container \"{}\" in pod \"{name}\"", container.name);

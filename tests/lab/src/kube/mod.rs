@@ -46,6 +46,7 @@ mod discovery;
 mod drive;
 mod forward;
 mod kubeconfig;
+mod kubelet;
 mod logs;
 mod objects;
 mod patch;
@@ -62,6 +63,7 @@ mod write;
 pub use access::{Access, Rule};
 pub use admission::{Kubelets, Webhook};
 pub use kubeconfig::{Ca, Kubeconfig, Login};
+pub use kubelet::Kubelet;
 pub use pods::{Cut, PodState};
 
 use resource::Resource;
@@ -93,6 +95,7 @@ struct State {
     new_pods: PodState,
     controller_paused: bool,
     split_lines: bool,
+    kubelet: Kubelet,
     /// What listens on the ports of the pods of `hubble-system`, by pod and port.
     ports: BTreeMap<(String, u16), SocketAddr>,
 }
@@ -110,6 +113,7 @@ impl Cluster {
             new_pods: PodState::Running,
             controller_paused: false,
             split_lines: false,
+            kubelet: Kubelet::Well,
             ports: BTreeMap::new(),
         };
         let cluster = Arc::new(Self { state: Mutex::new(state), changes: watch::Sender::new(0), settled: Condvar::new() });

@@ -22,7 +22,8 @@ pub enum PodState {
     Running,
     /// Running, but its probe fails.
     NotReady,
-    /// The last instance ended with 1, and the kubelet waits before the next.
+    /// The last instance ended with 1, and the kubelet waits before the next (kubernetes pkg/kubelet/kubelet_pods.go,
+    /// convertToAPIContainerStatuses: waiting with the ended instance as the last state).
     CrashLoopBackOff,
     /// The image cannot be pulled; no instance ever ran.
     ImagePullBackOff,
@@ -69,7 +70,7 @@ impl Pod {
     /// Moves to a state, starting and ending instances as the state wants.
     pub(super) fn enter(&mut self, state: PodState) {
         self.state = state;
-        for container in &mut self.containers {
+        for container in self.containers.iter_mut().filter(|container| !container.backs_off) {
             match state {
                 PodState::Running | PodState::NotReady => {
                     if container.running().is_none() {
@@ -99,7 +100,7 @@ impl Pod {
     }
 
     fn is_ready(&self) -> bool {
-        self.state == PodState::Running
+        self.state == PodState::Running && !self.containers.iter().any(|container| container.backs_off)
     }
 
     /// The object's `status`.
@@ -156,7 +157,8 @@ impl Pod {
         };
         let waiting = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
         let running = container.running();
-        let (state, last) = match (self.state, running) {
+        let shown = if container.backs_off { PodState::CrashLoopBackOff } else { self.state };
+        let (state, last) = match (shown, running) {
             (PodState::ContainerCreating, _) => (json!({"waiting": {"reason": "ContainerCreating"}}), None),
             (PodState::ImagePullBackOff, _) => {
                 (waiting("ImagePullBackOff", "Back-off pulling image \"registry.example/spectro/specman:4.5.15\""), None)
@@ -177,7 +179,7 @@ impl Pod {
             "image": "registry.example/spectro/specman:4.5.15",
             "imageID": "",
             "containerID": id,
-            "ready": self.is_ready(),
+            "ready": self.state == PodState::Running && running.is_some(),
             "started": running.is_some(),
             "restartCount": container.restarts(),
             "state": state,

@@ -207,11 +207,12 @@ fn f1_there_is_no_specman() {
 }
 
 #[test]
-fn f1_specman_is_scaled_to_nothing() {
+fn f1_q74_specman_is_scaled_to_nothing_and_its_claim_is_looked_at() {
     let rig = Rig::new();
     rig.migration.site.cluster.edit("statefulsets", NAMESPACE, "specman", |set| set["spec"]["replicas"] = json!(0));
-    let others = [skipped(&["cluster.pods", "content.claim"]), vec![("cluster.claim", "warning")]].concat();
-    is_blocked(&rig, &rig.run(), "cluster.specman", &others, "scaled to no replica");
+    let outcome = rig.run();
+    is_blocked(&rig, &outcome, "cluster.specman", &skipped(&["cluster.pods"]), "scaled to no replica");
+    says(&outcome, "data-specman-0 is bound");
 }
 
 #[test]
@@ -257,6 +258,17 @@ fn f1_nothing_makes_a_claim() {
         says(&outcome, "is not known");
         cluster.remove(plural, "", name);
         is_blocked(&rig, &rig.run(), "cluster.storage", &unmade, part);
+    }
+    // Q74: some CSI driver is not the driver of this class.
+    for (provisioner, result) in [("kubernetes.io/no-provisioner", "blocked"), ("rancher.io/local-path", "warning")] {
+        let rig = Rig::new();
+        let cluster = &rig.migration.site.cluster;
+        cluster.remove("persistentvolumeclaims", NAMESPACE, "data-specman-0");
+        cluster.edit("storageclasses", "", "standard", |class| class["provisioner"] = json!(provisioner));
+        let expected = [vec![("cluster.claim", "warning"), ("cluster.storage", result)], skipped(&["content.claim"])].concat();
+        let outcome = rig.run();
+        assert_eq!(lines(&outcome.stderr()), but(&expected), "{outcome}");
+        says(&outcome, provisioner);
     }
     // A claim that is bound needs neither.
     let rig = Rig::new();

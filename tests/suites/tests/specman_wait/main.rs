@@ -4,6 +4,7 @@
 
 mod access;
 mod bench;
+mod kubelet;
 mod pods;
 mod restart;
 mod stream;
@@ -53,6 +54,18 @@ pub(crate) fn error(message: &str) -> String {
 
 pub(crate) fn persist(site: &KubeSite, pod: &str) {
     site.cluster.line(pod, &info("Persisting 0.0.0"));
+}
+
+/// Says something as one container of a pod.
+pub(crate) fn say(site: &KubeSite, pod: &str, container: &str, line: &str) {
+    site.cluster.entry(pod, Some(container), Timestamp::now(), line.as_bytes(), true);
+}
+
+/// A cluster whose StatefulSet `specman` has pods with these containers.
+pub(crate) fn with_containers(containers: &[&str]) -> KubeSite {
+    let site = KubeSite::new(0);
+    site.cluster.add_statefulset("specman", 1, containers);
+    site
 }
 
 /// Starts it and waits until it follows a pod.

@@ -79,6 +79,20 @@ fn a_restart_that_would_replace_no_pod_is_refused() {
         response.headers_mut().remove("content-length");
     });
     site.server.faults().on(Match::get("/**/statefulsets/specman"), Times::Always, change);
-    tool(&site).arg("--restart").run().exits(2).says("its update strategy is OnDelete").says("kubectl delete pod");
+    let outcome = tool(&site).arg("--restart").run();
+    outcome.exits(2).says("its update strategy is OnDelete, so that these would not be replaced: specman-0\n");
+    outcome.says("kubectl delete pod --namespace hubble-system specman-0\n");
+    assert_eq!(site.server.log().count(&Match::patch("/**")), 0);
+}
+
+#[test]
+fn q75_a_restart_that_a_partition_would_keep_from_some_pods_is_refused() {
+    let site = KubeSite::new(3);
+    site.cluster.edit("statefulsets", "hubble-system", "specman", |set| {
+        set["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}});
+    });
+    let outcome = tool(&site).arg("--restart").run();
+    outcome.exits(2).says("its update strategy has the partition 2, so that these would not be replaced: specman-0 specman-1\n");
+    outcome.says("kubectl delete pod --namespace hubble-system specman-0 specman-1\n");
     assert_eq!(site.server.log().count(&Match::patch("/**")), 0);
 }

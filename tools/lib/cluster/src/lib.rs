@@ -17,17 +17,16 @@ pub mod name;
 mod open;
 mod options;
 mod plugin;
-mod pods;
 mod read;
 mod refusal;
 mod sender;
+pub mod specman;
 
 pub use access::Access;
 pub use cluster::Cluster;
 pub use error::Error;
 pub use open::Opened;
 pub use options::ClusterOptions;
-pub use pods::replicas;
 pub use read::pause;
 pub use refusal::Refusal;
 pub use scar_trust::RouteOptions;

@@ -1,6 +1,7 @@
 //! The verdict by tables, and by lines in any order.
 
 use super::*;
+use crate::line::{Marker, Wording, read};
 
 const PUSH: &str = "2024-12-06T12:43:00Z";
 
@@ -9,7 +10,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 fn watch() -> Watch {
-    Watch::new(Wanted {
+    Watch::new(Rules {
         since: Some(PUSH.parse().unwrap()),
         began: time("12:43:10"),
         ready_only: false,
@@ -18,30 +19,61 @@ fn watch() -> Watch {
     })
 }
 
-fn pod(health: Health) -> PodSeen {
-    PodSeen { uid: "u".into(), container: "specman".into(), is_ready: true, restarts: 0, health }
+fn pod(health: Health) -> SpecmanPod {
+    SpecmanPod {
+        uid: "u".into(),
+        container: Some("specman".into()),
+        containers: vec!["specman".into()],
+        is_ready: true,
+        is_running: true,
+        is_leaving: false,
+        restarts: 0,
+        health,
+    }
 }
 
-fn well() -> PodSeen {
+fn well() -> SpecmanPod {
     pod(Health::Well("Running".into()))
 }
 
-fn look(pods: &[(&str, PodSeen)], replicas: u32) -> Look {
+fn stuck(reason: &str) -> SpecmanPod {
+    pod(Health::Stuck { reason: reason.into(), message: "m".into() })
+}
+
+fn look(pods: &[(&str, SpecmanPod)], replicas: u32) -> Look {
+    let set = serde_json::json!({
+        "metadata": {"name": "specman"}, "spec": {"replicas": replicas, "selector": {}, "serviceName": "s", "template": {}}
+    });
     Look {
-        replicas: Some((0..replicas).map(|n| format!("specman-{n}")).collect()),
+        set: Some(serde_json::from_value(set).unwrap()),
         pods: pods.iter().map(|(name, pod)| ((*name).to_owned(), pod.clone())).collect(),
     }
 }
 
-fn said(says: Says, at: &str) -> Said {
-    Said { at: Some(time(at)), told: Some(time(at)), says, text: format!("{says:?}") }
+/// A watch of one replica that is well.
+fn one() -> Watch {
+    let mut watch = watch();
+    watch.looked(look(&[("specman-0", well())], 1), s(0));
+    watch
+}
+
+fn said(says: Says, at: &str) -> LogLine {
+    LogLine { uid: "u".into(), at: time(at), written: Some(time(at)), says, text: format!("{says:?}") }
+}
+
+fn error(cause: Option<Cause>, at: &str) -> LogLine {
+    said(Says::Failed { cause, names_tag: true }, at)
 }
 
 fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn done(watch: &Watch, now: u64) -> bool {
+/// Whether it is done once the cluster has been looked at again and shows the same.
+fn done(watch: &mut Watch, now: u64) -> bool {
+    if let Some(look) = watch.look.clone() {
+        watch.looked(look, s(now));
+    }
     matches!(watch.verdict(s(now)), Verdict::Done { .. })
 }
 
@@ -53,6 +85,8 @@ fn every_replica_must_have_said_it_and_the_last_one_counts() {
     watch.heard("specman-1", &said(Says::Persisted, "12:44:01"), s(1));
     assert_eq!(watch.verdict(s(9)), Verdict::Wait);
     watch.heard("specman-0", &said(Says::Persisted, "12:44:09"), s(9));
+    assert_eq!(watch.verdict(s(9)), Verdict::Look);
+    watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(9));
     assert_eq!(watch.verdict(s(9)), Verdict::Wait);
     let pods = vec!["specman-0".to_owned(), "specman-1".to_owned()];
     assert_eq!(watch.verdict(s(10)), Verdict::Done { persisted_at: time("12:44:09"), pods });
@@ -60,77 +94,87 @@ fn every_replica_must_have_said_it_and_the_last_one_counts() {
 
 #[test]
 fn w10_a_marker_from_before_the_push_is_remembered_and_does_not_count() {
-    for (at, told, counts) in [
+    for (at, written, counts) in [
         ("12:42:59", "12:42:59", false),
         ("12:43:00", "12:43:00", true),
-        // A log collector wrote an old line anew, or a clock is wrong: both times must be after the push.
+        // A log collector wrote an old line again, or a clock is wrong: both times must be after the push.
         ("12:44:00", "12:42:59", false),
         ("12:42:59", "12:44:00", false),
     ] {
-        let mut watch = watch();
-        watch.looked(look(&[("specman-0", well())], 1), s(0));
-        let line = Said { at: Some(time(at)), told: Some(time(told)), says: Says::Persisted, text: String::new() };
+        let mut watch = one();
+        let line = LogLine { written: Some(time(written)), ..said(Says::Persisted, at) };
         watch.heard("specman-0", &line, s(1));
-        assert_eq!(done(&watch, 5), counts, "{at} {told}");
-        assert_eq!(watch.replicas()[0].1.stale.is_some(), !counts);
+        assert_eq!(done(&mut watch, 5), counts, "{at} {written}");
+        assert_eq!(watch.replicas()["specman-0"].stale.is_some(), !counts);
     }
-    let mut watch = watch();
-    watch.looked(look(&[("specman-0", well())], 1), s(0));
-    let line = Said { at: None, told: None, says: Says::Persisted, text: String::new() };
-    watch.heard("specman-0", &line, s(1));
-    assert!(!done(&watch, 5), "a line without any time proves nothing about when");
 }
 
 #[test]
 fn without_a_bound_every_marker_counts() {
-    let mut watch = Watch::new(Wanted { since: None, ..watch().wanted });
+    let mut watch = Watch::new(Rules { since: None, ..watch().rules });
     watch.looked(look(&[("specman-0", well())], 1), s(0));
     watch.heard("specman-0", &said(Says::Persisted, "01:00:00"), s(0));
-    assert!(done(&watch, 1));
+    assert!(done(&mut watch, 1));
 }
 
 #[test]
-fn w8_a_replica_that_said_it_needs_not_say_it_again_after_a_replacement() {
-    let mut watch = watch();
-    watch.looked(look(&[("specman-0", well())], 2), s(0));
-    watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(1));
-    watch.looked(look(&[("specman-0", PodSeen { uid: "v".into(), ..well() }), ("specman-1", well())], 2), s(2));
-    assert!(!done(&watch, 5));
-    watch.heard("specman-1", &said(Says::Persisted, "12:44:30"), s(6));
-    assert!(done(&watch, 8));
+fn q6_a_replica_that_was_deleted_or_replaced_must_say_it_again() {
+    let successor = SpecmanPod { uid: "v".into(), ..well() };
+    let leaving = SpecmanPod { is_leaving: true, ..well() };
+    for next in [Some(successor.clone()), Some(leaving), None] {
+        let mut watch = one();
+        watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(1));
+        assert!(done(&mut watch, 3));
+        let pods: Vec<_> = next.iter().map(|pod| ("specman-0", pod.clone())).collect();
+        watch.looked(look(&pods, 1), s(3));
+        assert!(!done(&mut watch, 9), "{next:?}");
+        watch.looked(look(&[("specman-0", successor.clone())], 1), s(9));
+        // What the stream of the old pod still brings does not count.
+        watch.heard("specman-0", &said(Says::Persisted, "12:45:00"), s(9));
+        assert!(!done(&mut watch, 20), "{next:?}");
+        watch.heard("specman-0", &LogLine { uid: "v".into(), ..said(Says::Persisted, "12:45:00") }, s(20));
+        assert!(done(&mut watch, 21), "{next:?}");
+    }
 }
 
 #[test]
 fn ready_only_asks_those_that_are_ready_and_at_least_one() {
-    let mut watch = Watch::new(Wanted { ready_only: true, ..watch().wanted });
-    let unready = PodSeen { is_ready: false, ..well() };
+    let mut watch = Watch::new(Rules { ready_only: true, ..watch().rules });
+    let unready = SpecmanPod { is_ready: false, ..stuck("CrashLoopBackOff") };
     watch.looked(look(&[("specman-0", unready.clone()), ("specman-1", unready.clone())], 2), s(0));
-    assert!(!done(&watch, 5));
+    assert!(!done(&mut watch, 5));
     watch.looked(look(&[("specman-0", unready), ("specman-1", well())], 2), s(5));
-    watch.heard("specman-1", &said(Says::Persisted, "12:44:00"), s(6));
-    assert!(done(&watch, 8));
+    assert_eq!(watch.verdict(s(90)), Verdict::Wait, "one that is ready is still to say it");
+    watch.heard("specman-1", &said(Says::Persisted, "12:44:00"), s(90));
+    assert!(done(&mut watch, 92));
 }
 
 #[test]
-fn w9_a_pod_that_will_not_run_ends_the_wait_unless_told_otherwise() {
-    let broken = pod(Health::Broken { reason: "ImagePullBackOff".into(), message: "m".into() });
-    let stuck = pod(Health::Stuck { reason: "Unschedulable".into(), message: "m".into() });
-    let mut watch = watch();
-    watch.looked(look(&[("specman-0", well()), ("specman-1", broken.clone())], 2), s(0));
-    assert!(matches!(watch.verdict(s(0)), Verdict::GiveUp(Reason::Pod { pod, .. }) if pod == "specman-1"));
-    watch.looked(look(&[("specman-0", stuck.clone())], 1), s(1));
-    assert_eq!(watch.verdict(s(30)), Verdict::Wait);
-    assert!(matches!(watch.verdict(s(31)), Verdict::GiveUp(Reason::Pod { .. })));
-    watch.looked(look(&[("specman-0", well())], 1), s(32));
-    watch.looked(look(&[("specman-0", stuck)], 1), s(33));
-    assert_eq!(watch.verdict(s(62)), Verdict::Wait);
-    let mut watch = Watch::new(Wanted { keep_waiting: true, ..watch.wanted });
-    watch.looked(look(&[("specman-0", broken)], 1), s(0));
-    assert_eq!(watch.verdict(s(600)), Verdict::Wait);
+fn q72_a_pod_that_does_not_run_is_waited_out_for_a_while() {
+    for reason in ["CrashLoopBackOff", "Unschedulable"] {
+        let mut watch = watch();
+        watch.looked(look(&[("specman-0", well()), ("specman-1", stuck(reason))], 2), s(1));
+        assert_eq!(watch.verdict(s(30)), Verdict::Wait);
+        assert!(matches!(watch.verdict(s(31)), Verdict::GiveUp(Reason::Pod { pod, .. }) if pod == "specman-1"));
+        watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(32));
+        watch.looked(look(&[("specman-0", well()), ("specman-1", stuck(reason))], 2), s(33));
+        assert_eq!(watch.verdict(s(62)), Verdict::Wait);
+        let mut watch = Watch::new(Rules { keep_waiting: true, ..watch.rules });
+        watch.looked(look(&[("specman-0", stuck(reason))], 1), s(0));
+        assert_eq!(watch.verdict(s(600)), Verdict::Wait);
+    }
 }
 
 #[test]
-fn w1_no_set_and_no_replicas_are_borne_with_for_a_while() {
+fn q48_done_comes_before_trouble() {
+    let mut watch = one();
+    watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(1));
+    watch.looked(look(&[("specman-0", stuck("CrashLoopBackOff"))], 1), s(2));
+    assert!(done(&mut watch, 600));
+}
+
+#[test]
+fn w1_no_set_and_no_replicas_are_waited_out_for_a_while() {
     let mut watch = watch();
     watch.looked(Look::default(), s(0));
     assert_eq!(watch.verdict(s(29)), Verdict::Wait);
@@ -145,21 +189,16 @@ fn w1_no_set_and_no_replicas_are_borne_with_for_a_while() {
 
 #[test]
 fn specmans_own_error_ends_the_wait_when_it_stays() {
-    let error = |at: &str| said(Says::Failed(Cause::Unauthorized), at);
+    let error = |at| error(Some(Cause::Unauthorized), at);
     let gives_up = |watch: &Watch, now: u64| matches!(watch.verdict(s(now)), Verdict::GiveUp(Reason::Specman { .. }));
-    let fresh = || {
-        let mut watch = watch();
-        watch.looked(look(&[("specman-0", well())], 1), s(0));
-        watch
-    };
-    let mut watch = fresh();
+    let mut watch = one();
     watch.heard("specman-0", &error("12:43:05"), s(0));
     assert!(!gives_up(&watch, 600), "an error from before the wait may be what the migration cures");
     watch.heard("specman-0", &error("12:43:11"), s(1));
     assert!(!gives_up(&watch, 30) && gives_up(&watch, 31));
     watch.heard("specman-0", &said(Says::Persisted, "12:43:40"), s(31));
-    assert!(!gives_up(&watch, 31) && done(&watch, 32));
-    let mut watch = fresh();
+    assert!(!gives_up(&watch, 31) && done(&mut watch, 32));
+    let mut watch = one();
     for at in ["12:43:11", "12:43:11", "12:43:12"] {
         watch.heard("specman-0", &error(at), s(1));
     }
@@ -168,20 +207,57 @@ fn specmans_own_error_ends_the_wait_when_it_stays() {
     assert!(gives_up(&watch, 2));
 }
 
+/// Lines as Specman may write them, and what each means for the tag 0.0.0.
+const LINES: &[(&str, &str)] = &[
+    ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0" error="open /data/0.0.0: read-only file system""#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0 failed: no space left on device""#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0 skipped: unchanged""#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=err msg="Persisting 0.0.0""#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=alert msg="Persisting 0.0.0""#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=dpanic msg="Persisting 0.0.0""#),
+    ("no", r#"{"level":50,"msg":"Persisting 0.0.0"}"#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0-rc1""#),
+    ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 10.0.0.0""#),
+    ("taken back", r#"time="2024-12-06T12:44:01Z" level=error msg="failed to persist 0.0.0: input/output error""#),
+    ("taken back", r#"time="2024-12-06T12:44:01Z" level=fatal msg="failed to persist 0.0.0: permission denied""#),
+    ("taken back", r#"time="2024-12-06T12:44:01Z" level=info msg="cannot store 0.0.0" error="disk quota exceeded""#),
+    ("stays", r#"time="2024-12-06T12:44:01Z" level=error msg="failed to persist 4.5.15: input/output error""#),
+    ("stays", r#"time="2024-12-06T12:44:01Z" level=error msg="GET https://r.example/v2/: 401 Unauthorized""#),
+    ("stays", r#"time="2024-12-06T12:44:01Z" level=warning msg="persisted 0.0.0 slowly""#),
+    ("yes", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0""#),
+    ("yes", r#"{"time":"2024-12-06T12:44:00Z","level":"info","msg":"Persisting 0.0.0"}"#),
+];
+
 #[test]
-fn a_full_volume_takes_the_marker_back() {
-    let mut watch = watch();
-    watch.looked(look(&[("specman-0", well())], 1), s(0));
-    watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(1));
-    watch.heard("specman-0", &said(Says::Failed(Cause::NoSpace), "12:44:01"), s(1));
-    assert!(!done(&watch, 5));
-    // The overlap of a reopened stream says both again.
-    watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(6));
-    assert!(!done(&watch, 9));
-    // A failed later round does not: what is persisted is persisted.
-    watch.heard("specman-0", &said(Says::Persisted, "12:45:00"), s(60));
-    watch.heard("specman-0", &said(Says::Failed(Cause::Unauthorized), "12:45:02"), s(62));
-    assert!(done(&watch, 62));
+fn q3_each_line_counts_takes_back_or_says_nothing() {
+    let wording = Wording::new(&Marker::default(), "0.0.0");
+    let line = |text: &str, at: &str| {
+        let line = read(text);
+        LogLine { written: line.time, ..said(wording.says(&line), at) }
+    };
+    for (verdict, text) in LINES {
+        let mut alone = one();
+        alone.heard("specman-0", &line(text, "12:44:01"), s(1));
+        assert_eq!(done(&mut alone, 9), *verdict == "yes", "{text}");
+        // After a marker, and in the other order, as a stream that was reopened may bring them.
+        let marker = said(Says::Persisted, "12:44:00");
+        for swap in [false, true] {
+            let mut both = one();
+            let mut lines = [&marker, &line(text, "12:44:01")];
+            if swap {
+                lines.reverse();
+            }
+            for line in lines {
+                both.heard("specman-0", line, s(1));
+            }
+            // An error field or level makes even the marker's own words an error about the tag.
+            let is_error = matches!(line(text, "12:44:01").says, Says::Failed { names_tag: true, .. });
+            assert_eq!(done(&mut both, 9), !is_error, "{text}");
+            assert!(is_error || *verdict != "taken back", "{text}");
+            both.heard("specman-0", &said(Says::Persisted, "12:44:05"), s(10));
+            assert!(done(&mut both, 12), "{text}");
+        }
+    }
 }
 
 proptest::proptest! {
@@ -193,11 +269,12 @@ proptest::proptest! {
         order in proptest::collection::vec(0usize..12, 0..24),
     ) {
         let line = |(second, kind): (u32, u8)| {
-            let says = [Says::Persisted, Says::Downloading, Says::Tags(true), Says::Nothing][usize::from(kind)];
+            let failed = Says::Failed { cause: Some(Cause::NoSpace), names_tag: true };
+            let says = [Says::Persisted, Says::Downloading, failed, Says::Nothing][usize::from(kind)];
             said(says, &format!("12:{}:{:02}", 42 + second / 60, second % 60))
         };
-        let mut straight = watch();
-        let mut shuffled = watch();
+        let rules = Rules { keep_waiting: true, ..watch().rules };
+        let (mut straight, mut shuffled) = (Watch::new(rules.clone()), Watch::new(rules));
         for watch in [&mut straight, &mut shuffled] {
             watch.looked(look(&[("specman-0", well())], 1), s(0));
         }
@@ -209,8 +286,10 @@ proptest::proptest! {
                 shuffled.heard("specman-0", &line(*entry), s(1));
             }
         }
-        let expected = lines.iter().any(|(second, kind)| *kind == 0 && *second >= 60);
-        proptest::prop_assert_eq!(done(&straight, 9), expected);
+        let last = |wanted: u8, from: u32| lines.iter().filter(|(second, kind)| *kind == wanted && *second >= from).map(|(second, _)| *second).max();
+        let expected = last(0, 60).is_some_and(|marker| last(2, 0).is_none_or(|failed| failed < marker));
+        proptest::prop_assert_eq!(done(&mut straight, 9), expected);
+        proptest::prop_assert_eq!(done(&mut shuffled, 9), expected);
         proptest::prop_assert_eq!(straight.verdict(s(9)), shuffled.verdict(s(9)));
     }
 }
@@ -227,14 +306,13 @@ impl Random {
     }
 }
 
-/// A log of so many lines, a hundred a second from a minute before the push on; with the marker, the old one's decoy
-/// and much that looks like it. Without `marker`, nothing in it counts.
+/// A log of so many lines, a hundred a second from a minute before the push on; with the marker, a marker from before the
+/// push, and much that looks like one. Without `marker`, nothing in it counts.
 fn log(random: &mut Random, lines: usize, marker: Option<usize>) -> Vec<(Timestamp, String)> {
     let begin = time("12:42:00");
-    let at = |line: usize| begin + SignedDuration::from_millis(i64::try_from(line).unwrap() * 10);
     let stale = random.below(5_900);
     let line = |line: usize| {
-        let time = at(line);
+        let time = begin + jiff::SignedDuration::from_millis(i64::try_from(line).unwrap() * 10);
         let said = match random.below(9) {
             _ if Some(line) == marker || line == stale => "level=info msg=\"Persisting 0.0.0\"",
             0 => "level=info msg=\"Persisting 4.5.15\"",
@@ -251,69 +329,79 @@ fn log(random: &mut Random, lines: usize, marker: Option<usize>) -> Vec<(Timesta
     (0..lines).map(line).collect()
 }
 
-/// What a stream that begins with this line brings before it breaks, in chunks that heed no line; the last line may
-/// be cut off. Gives the place of the last whole line.
-fn stream(random: &mut Random, log: &[(Timestamp, String)], from: usize, to: usize, watch: &mut Watch) -> usize {
-    let mut bytes: Vec<u8> = log[from..to].iter().flat_map(|(_, line)| line.bytes()).collect();
-    let cut = if to == log.len() { 0 } else { random.below(log[to - 1].1.len()) };
-    bytes.truncate(bytes.len() - cut);
-    let (mut splitter, mut rest, mut whole) = (crate::split::Splitter::default(), bytes.as_slice(), from);
+/// What a stream of the pod `uid` brings before it breaks, in chunks that heed no line; the last line may be cut off. Gives
+/// the number of whole lines.
+fn stream(random: &mut Random, log: &[(Timestamp, String)], uid: &str, watch: &mut Watch) -> usize {
+    let mut bytes: Vec<u8> = log.iter().flat_map(|(_, line)| line.bytes()).collect();
+    bytes.truncate(bytes.len() - random.below(log[log.len() - 1].1.len()));
+    let wording = Wording::new(&Marker::default(), "0.0.0");
+    let (mut splitter, mut rest, mut whole) = (crate::split::Splitter::default(), bytes.as_slice(), 0);
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at((1 + random.below(8192)).min(rest.len()));
         splitter.push(chunk, |line| {
             whole += 1;
-            let (at, text) = crate::follow::stamped(line);
-            let text = std::str::from_utf8(text).unwrap();
-            let line = crate::line::read(text);
-            let says = crate::line::says(&line, &crate::line::Marker::default(), "0.0.0");
-            watch.heard("specman-0", &Said { at, told: line.time, says, text: String::new() }, s(1));
+            let (at, text) = crate::follow::stamped(line).unwrap();
+            let line = read(std::str::from_utf8(text).unwrap());
+            let says = wording.says(&line);
+            watch.heard("specman-0", &LogLine { uid: uid.into(), at, written: line.time, says, text: String::new() }, s(1));
         });
         rest = after;
     }
-    whole.saturating_sub(1)
+    whole
 }
 
-/// A hundred thousand lines through random cuts, overlaps, rotations and restarts, to the exact verdict each time.
+/// A hundred thousand lines through random cuts, overlaps, rotations, restarts and replacements, to the exact verdict at each
+/// moment.
 #[test]
-fn a_long_log_through_cuts_rotations_and_restarts_ends_in_the_exact_verdict() {
+fn a_long_log_through_cuts_restarts_and_replacements_ends_in_the_exact_verdict() {
     const LINES: usize = 100_000;
     let first = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos().into();
     for seed in [1, first].into_iter().map(|seed: u64| seed | 1 << 40) {
         let mut random = Random(seed);
-        for has_marker in [true, false] {
-            let marker = has_marker.then(|| 6_000 + random.below(LINES - 6_000));
+        for has_marker in [true, true, false] {
+            let marker = has_marker.then(|| 6_000 + random.below(LINES - 7_000));
             let log = log(&mut random, LINES, marker);
-            let mut watch = watch();
-            watch.looked(look(&[("specman-0", well())], 1), s(0));
-            let (mut from, mut cuts, mut restarts) = (0, 0, 0);
-            loop {
+            let mut watch = one();
+            // `life` is the first line of the present pod, `from` that of its next stream.
+            let (mut life, mut from, mut uid, mut events) = (0, 0, "u".to_owned(), [0; 3]);
+            while from < LINES - 1 {
                 let to = (from + 300 + random.below(3_000)).min(LINES);
-                let last = stream(&mut random, &log, from, to, &mut watch);
+                let read = from + stream(&mut random, &log[from..to], &uid, &mut watch);
                 // What has come is enough for the verdict at any moment, and nothing else is.
-                let is_said = marker.is_some_and(|marker| marker <= last);
-                assert_eq!(done(&watch, 9), is_said, "seed {seed}: marker at {marker:?}, read up to {last}");
+                let is_said = marker.is_some_and(|marker| (life..read).contains(&marker));
+                assert_eq!(done(&mut watch, 9), is_said, "seed {seed}: marker at {marker:?}, read {life} to {read}");
+                let last = read.saturating_sub(1).max(from);
+                match random.below(20) {
+                    0 => {
+                        // Replaced: a pod of the same name, whose log begins here.
+                        events[0] += 1;
+                        (life, from, uid) = (to.min(LINES - 1), to.min(LINES - 1), format!("u{to}"));
+                        watch.looked(look(&[("specman-0", SpecmanPod { uid: uid.clone(), ..well() })], 1), s(1));
+                        continue;
+                    }
+                    1 => {
+                        // Restarted: the previous instance's log is read from its start, beside the new one.
+                        events[1] += 1;
+                        let restarted = SpecmanPod { uid: uid.clone(), restarts: events[1], ..well() };
+                        watch.looked(look(&[("specman-0", restarted)], 1), s(1));
+                        stream(&mut random, &log[life..=last], &uid, &mut watch);
+                    }
+                    _ => events[2] += 1,
+                }
                 if to == LINES {
                     break;
                 }
-                // The next stream begins at the second of the last line but two, whatever was cut or rotated between.
+                // The next stream begins two seconds before the last line, whatever was cut or rotated between.
                 let again = log[last].0.as_second() - 2;
-                from = log.partition_point(|(at, _)| at.as_second() < again);
-                cuts += 1;
-                if cuts % 15 == 0 {
-                    // A restart: the previous container's log is read from the push on, beside the new one.
-                    restarts += 1;
-                    let replaced = PodSeen { restarts, ..well() };
-                    watch.looked(look(&[("specman-0", replaced)], 1), s(1));
-                    let begun = last.saturating_sub(2_000);
-                    stream(&mut random, &log[..=last], begun, last + 1, &mut watch);
-                }
+                from = log.partition_point(|(at, _)| at.as_second() < again).max(life);
             }
-            assert!(cuts > 25 && restarts > 0, "seed {seed}: {cuts} cuts, {restarts} restarts try too little");
-            let expected = marker.map(|marker| log[marker].0);
+            assert!(events.iter().all(|count| *count > 0), "seed {seed}: {events:?} replacements, restarts, cuts try too little");
+            let expected = marker.filter(|marker| *marker >= life).map(|marker| log[marker].0);
+            watch.looked(watch.look.clone().unwrap(), s(9));
             let found = match watch.verdict(s(9)) {
                 Verdict::Done { persisted_at, .. } => Some(persisted_at),
                 Verdict::Wait => None,
-                Verdict::GiveUp(reason) => panic!("seed {seed}: {reason:?}"),
+                other => panic!("seed {seed}: {other:?}"),
             };
             assert_eq!(found, expected, "seed {seed}");
         }
