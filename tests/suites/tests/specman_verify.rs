@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use scar_kit::{Outcome, Run, tool};
 use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
-use scar_lab::kube::{Access, Cut, Rule};
+use scar_lab::kube::{Access, Cut, Kubelet, Rule};
 use scar_lab::server::{Listener, Server};
 use scar_lab::site::{SPECMAN_PORT, SiteOptions};
 use scar_suites::{Migration, new_record};
@@ -138,16 +139,18 @@ fn the_folder_is_compared_as_it_is_now() {
     std::fs::write(tree.join("new"), "").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", tree.join("out")).unwrap();
     std::os::unix::fs::symlink("charts", tree.join("folder")).unwrap();
-    site.run().arg(&tree).run().fails(
+    site.run().args(["--timeout", "3s"]).arg(&tree).run().fails(
         7,
         "specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
          specman-verify: 'out' -> '/etc/passwd' (out of the tree)\n\
+         specman-verify: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable; waiting for specman-0\n\
          specman-verify: error: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable\n  \
          different: 'charts/empty' at specman-0: 0 bytes, not 7\n  \
          missing: 'folder/deep/a file.yaml' at specman-0\n  \
          missing: 'folder/empty' at specman-0\n  \
          missing: 'new' at specman-0\n\
-         specman-verify: hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman\n",
+         specman-verify: hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at \
+         Specman, and a longer --timeout waits on\n",
     );
 }
 
@@ -163,16 +166,121 @@ fn v1_missing_different_and_unreadable_are_told_apart_and_a_report_succeeds() {
         "missing: 'charts/empty' at specman-0\n",
         "unreadable: 'image.bin' at specman-0: 500 Internal Server Error: an HTML page titled 'out of order'\n",
     ];
-    let hint = "hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman\n";
-    let sum = "3 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 1 unreadable\n";
+    let hint = "hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman, and a \
+                longer --timeout waits on\n";
+    let sum = "3 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 1 unreadable";
+    let waiting = format!("specman-verify: {sum}; waiting for specman-0\n");
     let lines = list.map(|line| format!("  {line}")).concat();
-    site.run().run().fails(7, &format!("specman-verify: error: {sum}{lines}specman-verify: {hint}"));
-    assert_eq!((gone.hits(), other.hits(), ill.hits()), (1, 1, 3), "a server that says it is ill is asked again");
-    let report = site.run().arg("--report").run();
+    let run = || site.run().args(["--timeout", "8s"]);
+    run().run().fails(7, &format!("{waiting}specman-verify: error: {sum}\n{lines}specman-verify: {hint}"));
+    assert!(gone.hits() > 1 && other.hits() > 1 && ill.hits() > 3, "all of it is asked for again");
+    let report = run().arg("--report").run();
     let lines = list.map(|line| format!("specman-verify: {line}")).concat();
-    report.succeeds().tells(&format!("specman-verify: warning: {sum}{lines}specman-verify: {hint}"));
+    report.succeeds().tells(&format!("{waiting}specman-verify: warning: {sum}\n{lines}specman-verify: {hint}"));
     assert_eq!(verified(&report), counts(1, 1, 1));
     site.only_looked();
+}
+
+/// Specman has said that it persists the tag, and still serves what it had.
+#[test]
+fn q4_it_waits_until_every_replica_serves_the_layer_and_then_compares_all_again() {
+    let site = Migrated::new(2);
+    let old = Answer::status(200).body("what was here before");
+    let old = site.fault(1, "/image.bin", Times::First(2), Action::Answer(old));
+    let gone = site.fault(0, "/charts/empty", Times::First(3), Action::Answer(Answer::status(404)));
+    let outcome = site.run().run();
+    outcome.succeeds().tells(
+        "specman-verify: 2 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 0 unreadable; waiting for \
+         specman-0, specman-1\n\
+         specman-verify: 4 files of 'ARCHIVE' are served as pushed by specman-0, specman-1\n",
+    );
+    assert_eq!(verified(&outcome), counts(0, 0, 0));
+    assert_eq!((old.hits(), gone.hits()), (2, 3));
+    for replica in 0..2 {
+        let log = site.migration.site.specman.server(replica).log();
+        assert_eq!(log.count(&Match::get("/latest.bin")), 2, "each pass asks for every file");
+    }
+}
+
+/// What was right in the first pass is not known to be right together with what came right later.
+#[test]
+fn q4_a_second_pass_that_is_not_done_in_time_is_no_success() {
+    let site = Migrated::new(1);
+    site.fault(0, "/image.bin", Times::First(1), Action::Answer(Answer::status(404)));
+    let stalled = site.fault(0, "/charts/empty", Times::Nth(2), Action::Stall);
+    let outcome = site.run().args(["--timeout", "6s"]).run();
+    outcome.exits(8).writes_nothing().says(
+        "error: compare with what Specman serves at each replica, through port-forwards: time is over after 3 of 4 files\n",
+    );
+    assert_eq!(stalled.hits(), 1);
+}
+
+#[test]
+fn q9_an_archive_that_is_not_what_was_pushed_is_refused() {
+    let site = Migrated::new(1);
+    std::fs::write(site.migration.folder().join("other.tgz"), archive(&[(tar::EntryType::Regular, "other", "")])).unwrap();
+    let outcome = site.run().arg("other.tgz").run();
+    outcome.exits(7).writes_nothing().says("it is not what the record says was pushed: 'sha256:");
+    assert_eq!(site.migration.site.requests(), Vec::<String>::new());
+}
+
+/// A registry without TLS on this host, which has only the layer.
+#[test]
+fn q64_the_layer_is_read_from_a_registry_without_tls() {
+    let site = Migrated::new(1);
+    let bytes = std::fs::read(site.migration.archive()).unwrap();
+    std::fs::remove_file(site.migration.archive()).unwrap();
+    let router = Router::new().route("/v2/", get(async || "{}")).route("/v2/{*path}", get(async move || bytes));
+    let registry = Server::start(router, Listener::plain());
+    let mut record = site.record.clone();
+    let host = registry.addr().to_string();
+    let artifact = &mut record["artifact"];
+    artifact["reference"] = json!(format!("{host}/{}:0.0.0", artifact["repository"].as_str().unwrap()));
+    artifact["registry"] = json!(host);
+    site.run().record(&record).args(["--registry", &host, "--registry-plain-http"]).run().succeeds();
+    assert!(registry.log().lines().iter().any(|line| line.contains("/blobs/sha256:")));
+}
+
+/// A tree of small files, and a Specman behind a port-forward that serves it in plain HTTP.
+fn many_files(site: &Migrated, count: usize, closes: bool) -> Server {
+    let tree = site.migration.folder().join("many");
+    std::fs::create_dir(&tree).unwrap();
+    (0..count).for_each(|number| std::fs::write(tree.join(number.to_string()), format!("file {number}")).unwrap());
+    let serve = async move |uri: axum::http::Uri| {
+        let connection = if closes { "close" } else { "keep-alive" };
+        ([("connection", connection)], format!("file {}", uri.path().trim_start_matches('/')))
+    };
+    let server = Server::start(Router::new().route("/{*path}", get(serve)), Listener::plain());
+    site.migration.site.cluster.serve_port("specman-0", SPECMAN_PORT, server.addr());
+    server
+}
+
+#[test]
+fn q76_many_files_take_few_tunnels_whether_the_server_keeps_or_closes_its_connections() {
+    for (closes, most) in [(false, 4), (true, 60)] {
+        let site = Migrated::new(1);
+        let server = many_files(&site, 400, closes);
+        let outcome = site.run().record(&new_record()).args(["--plain-http", "many"]).run();
+        outcome.succeeds().says("400 files of '").says("' are served as pushed by specman-0\n");
+        assert_eq!(server.log().count(&Match::get("/**")), 400);
+        let tunnels = site.migration.site.kube_server.log().count(&Match::get("/**/portforward"));
+        assert!((1..=most).contains(&tunnels), "{tunnels} tunnels");
+        assert!(site.migration.site.cluster.wait_for_forwards("specman-0", 0, SOON));
+    }
+}
+
+#[test]
+fn q54_a_kubelet_that_refuses_the_api_server_for_a_while_is_asked_again() {
+    for kubelet in [Kubelet::NoLogin, Kubelet::Forbidden, Kubelet::BadGateway] {
+        let site = Migrated::new(1);
+        let cluster = &site.migration.site.cluster;
+        cluster.set_kubelet(kubelet);
+        let running = site.run().start();
+        let asked = |all: &[scar_lab::log::Request]| all.iter().filter(|r| r.path.ends_with("/portforward")).count() > 4;
+        assert!(site.migration.site.kube_server.log().wait(SOON, asked), "{kubelet:?}");
+        cluster.set_kubelet(Kubelet::Well);
+        running.wait().succeeds();
+    }
 }
 
 #[test]
@@ -195,7 +303,7 @@ fn v2_a_reset_a_cut_and_a_503_are_tried_again() {
 fn v2_a_replica_that_lags_is_named() {
     let site = Migrated::new(2);
     site.fault(1, "/**", Times::Always, Action::Answer(Answer::status(404)));
-    let outcome = site.run().run();
+    let outcome = site.run().args(["--timeout", "4s"]).run();
     outcome.exits(7).writes_nothing().says("  missing: 'image.bin' at specman-1\n");
     outcome.says("hint: the other replicas serve all of it, specman-1 lags behind: run specman-wait, then this again\n");
     outcome.never_says("at specman-0");
@@ -312,7 +420,7 @@ fn v4_without_the_permission_the_verb_is_named_and_the_way_round() {
         let outcome = site.run().run();
         outcome.exits(4).writes_nothing().says("error: forward port 8443 of pod 'specman-0': ");
         outcome.says(&format!("cannot {verb} resource \"pods/portforward\""));
-        outcome.says("verbs: [\"get\", \"create\"]}, or go round the cluster with --url");
+        outcome.says("verbs: [\"get\", \"create\"]}, or leave the cluster out with --url");
     }
     site.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new("get", "statefulsets")]));
     site.run().run().exits(4).says("no permission to get statefulsets 'specman'");
@@ -411,7 +519,7 @@ fn bad_input_35_no_archive_and_no_folder_is_refused_before_anything_is_sent() {
     ] {
         let path = folder.join("bad.tgz");
         std::fs::write(&path, bytes).unwrap();
-        let outcome = site.run().arg("bad.tgz").run();
+        let outcome = site.run().record(&new_record()).arg("bad.tgz").run();
         outcome.exits(7).writes_nothing().says("error: read the archive '").says(says);
     }
     assert!(!folder.join("led-out").exists() && !folder.parent().unwrap().join("led-out").exists());

@@ -1,4 +1,4 @@
-//! One file at one replica: what is served, held against what ought to be.
+//! One file at one replica: what it serves, compared with what it should serve.
 
 use futures::StreamExt;
 use http::StatusCode;
@@ -8,11 +8,11 @@ use scar_tool::{Failure, Progress};
 use sha2::{Digest as _, Sha256};
 
 use crate::archive;
-use crate::fault::Fault;
+use crate::outcome::{TryError, Verdict};
+use crate::route::{Answer, Connection, SILENCE};
 use crate::tree::{Content, Expected};
-use crate::way::{Answer, Line, SILENCE};
 
-/// What stands in a path as it is: RFC 3986's unreserved characters, and the slash.
+/// What is not escaped in a path: RFC 3986's unreserved characters, and the slash.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// How many redirects of the replica to itself are followed.
 const HOPS: usize = 3;
@@ -21,23 +21,10 @@ const PROBLEMS: u32 = 3;
 /// The most of a refusal's body that is read, in bytes.
 const WORDS: usize = 4096;
 
-/// What one replica does with one file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    /// It serves it as it ought to be.
-    Same,
-    /// It does not serve it.
-    Missing,
-    /// It serves something else, in these words.
-    Different(String),
-    /// Whether it does cannot be told, in these words.
-    Unreadable(String),
-}
-
-/// What is kept of a file over its tries.
+/// What the tries of one file have in common.
 #[derive(Default)]
 pub(crate) struct Tries {
-    /// Answers of a server with a problem.
+    /// Answers that the server has a problem.
     problems: u32,
     /// Bytes that progress has counted.
     counted: u64,
@@ -58,77 +45,77 @@ pub(crate) fn url(base: &Url, name: &[u8]) -> Result<Url, Failure> {
 /// # Errors
 /// What kept the try from a verdict.
 pub(crate) async fn compare(
-    line: &mut Line<'_>,
+    connection: &mut Connection<'_>,
     base: &Url,
     expected: &Expected,
     tries: &mut Tries,
     progress: &Progress,
-) -> Result<Verdict, Fault> {
+) -> Result<Verdict, TryError> {
     let mut url = url(base, &expected.name)?;
     let mut hops = 0;
-    let mut answer = line.get(&url).await?;
+    let mut answer = connection.get(&url).await?;
     // A Go file server sends .../index.html to its folder.
     while let Some(next) = answer.location(&url).filter(|next| next.origin() == url.origin() && hops < HOPS) {
-        line.hang_up();
+        connection.finish(answer).await;
         url = next;
         hops += 1;
-        answer = line.get(&url).await?;
+        answer = connection.get(&url).await?;
     }
     let status = answer.status;
     let verdict = match status {
-        StatusCode::OK => match answer.coding().map(str::to_owned) {
+        StatusCode::OK => match answer.coding() {
             Some(coding) => Verdict::Unreadable(format!("it comes in the coding '{}'", scar_tool::bounded(coding.as_bytes()))),
-            None => return body(line, answer, expected, tries, progress).await,
+            None => return body(connection, answer, expected, tries, progress).await,
         },
         StatusCode::NOT_FOUND | StatusCode::GONE => Verdict::Missing,
-        _ if status.is_server_error() || matches!(status.as_u16(), 408 | 429) => {
-            tries.problems += 1;
+        _ => {
+            let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+            tries.problems += u32::from(is_passing);
             let asked = answer.asked();
-            let words = words(status, answer).await;
-            if tries.problems < PROBLEMS {
-                line.hang_up();
-                return Err(Fault::Passing { words: format!("GET {url}: {words}"), asked });
+            let words = words(status, &mut answer).await;
+            if is_passing && tries.problems < PROBLEMS {
+                connection.finish(answer).await;
+                return Err(TryError::Passing { words: format!("GET {url}: {words}"), asked });
             }
             Verdict::Unreadable(words)
         }
-        _ => Verdict::Unreadable(words(status, answer).await),
     };
-    line.hang_up();
+    connection.finish(answer).await;
     count(tries, expected.file.size, progress);
     Ok(verdict)
 }
 
 /// Reads the body to the end that it should have, and no further.
 async fn body(
-    line: &mut Line<'_>,
+    connection: &mut Connection<'_>,
     mut answer: Answer,
     expected: &Expected,
     tries: &mut Tries,
     progress: &Progress,
-) -> Result<Verdict, Fault> {
+) -> Result<Verdict, TryError> {
     let size = expected.file.size;
     if let Some(length) = answer.length().filter(|length| *length != size) {
-        line.hang_up();
+        connection.finish(answer).await;
         count(tries, size, progress);
         return Ok(Verdict::Different(format!("{length} bytes, not {size}")));
     }
-    let here = match &expected.file.content {
-        Content::Sum(sum) => Here::Known(*sum),
+    let local = match &expected.file.content {
+        Content::Sum(sum) => Local::Known(*sum),
         Content::Path(path) => {
             let path = path.clone();
-            Here::Read(tokio::task::spawn_blocking(move || archive::sum(&mut std::fs::File::open(path)?)))
+            Local::Read(tokio::task::spawn_blocking(move || archive::sum(&mut std::fs::File::open(path)?)))
         }
     };
     let mut hash = Sha256::new();
     let mut read = 0;
     loop {
         let piece = tokio::time::timeout(SILENCE, answer.body.next()).await;
-        let silent = |_| Fault::passing(format!("the answer stalled after {read} bytes"));
+        let silent = |_| TryError::passing(format!("the answer stalled after {read} bytes"));
         let Some(piece) = piece.map_err(silent)?.transpose()? else { break };
         hash.update(&piece);
         read += piece.len() as u64;
         if read > size {
-            line.hang_up();
+            connection.hang_up();
             break;
         }
         count(tries, read, progress);
@@ -140,21 +127,21 @@ async fn body(
     if read < size {
         return Ok(Verdict::Different(format!("{read} bytes, not {size}")));
     }
-    let there: [u8; 32] = hash.finalize().into();
-    Ok(match here.sum().await {
-        Ok(here) if here == there => Verdict::Same,
+    let remote: [u8; 32] = hash.finalize().into();
+    Ok(match local.sum().await {
+        Ok(local) if local == remote => Verdict::Same,
         Ok(_) => Verdict::Different(format!("other bytes in its {size}")),
         Err(error) => Verdict::Unreadable(format!("here: {}", Failure::io("read", &error).message)),
     })
 }
 
 /// The SHA-256 of the file on this side.
-enum Here {
+enum Local {
     Known([u8; 32]),
     Read(tokio::task::JoinHandle<std::io::Result<(u64, [u8; 32])>>),
 }
 
-impl Here {
+impl Local {
     async fn sum(self) -> std::io::Result<[u8; 32]> {
         match self {
             Self::Known(sum) => Ok(sum),
@@ -163,7 +150,7 @@ impl Here {
     }
 }
 
-/// Lets progress stand at `read` bytes of the file, but never go back.
+/// Moves progress to `read` bytes of the file, and never back.
 fn count(tries: &mut Tries, read: u64, progress: &Progress) {
     let news = read.saturating_sub(tries.counted);
     tries.counted += news;
@@ -171,7 +158,7 @@ fn count(tries: &mut Tries, read: u64, progress: &Progress) {
 }
 
 /// A status and the server's own words.
-async fn words(status: StatusCode, mut answer: Answer) -> String {
+async fn words(status: StatusCode, answer: &mut Answer) -> String {
     let mut text = Vec::new();
     while text.len() < WORDS
         && let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, answer.body.next()).await

@@ -1,15 +1,12 @@
-//! A port-forward of our own to one pod: kube's, over WebSocket, with TLS and HTTP inside. Nothing listens on this host.
+//! Connections to one pod through tunnels, with TLS and HTTP inside. Nothing listens on this host.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use rustls_pki_types::ServerName;
 use scar_cluster::{Cluster, Error};
 use scar_http::Origin;
@@ -19,23 +16,57 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::fault::Fault;
+use crate::outcome::TryError;
+use crate::tunnel::{self, MOST, Stream};
 
 /// How long TLS and what is below it may take to come about.
 const CONNECT: Duration = Duration::from_secs(30);
 
-/// What every forward to one pod shares.
+/// What all connections to one pod share.
 pub(crate) struct Forward {
-    /// The cluster.
     pub(crate) cluster: Cluster,
-    /// The pod's name.
     pub(crate) pod: String,
-    /// The port on which it listens.
+    /// The port on which the pod listens.
     pub(crate) port: u16,
-    /// TLS towards Specman; none where it speaks plain HTTP.
+    /// TLS towards Specman; absent if it speaks plain HTTP.
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// Whether the pod was reached once: then its absence may pass.
-    pub(crate) met: AtomicBool,
+}
+
+/// One worker's connections that are opened ahead. A server that keeps its connections needs none of them; the more often
+/// one closes after a single answer, the more a tunnel brings (see [`tunnel`]).
+#[derive(Default)]
+pub(crate) struct Spares {
+    streams: Vec<Stream>,
+    /// How many the next tunnel brings.
+    size: usize,
+    /// Answers on the present connection.
+    answers: u32,
+    /// Whether the end of the last answer is known without the end of its connection, which a tunnel of several hides.
+    has_end: bool,
+}
+
+impl Spares {
+    /// Notes an answer.
+    pub(crate) fn answered(&mut self, has_end: bool) {
+        self.answers += 1;
+        self.has_end = has_end;
+    }
+
+    /// Whether the present connection serves one answer alone.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.size > 1
+    }
+
+    /// A connection that is open already, now that the last one is over.
+    fn next(&mut self) -> Option<Stream> {
+        let closes_each = self.answers == 1 && self.has_end;
+        self.answers = 0;
+        match closes_each {
+            true => self.size = (self.size.max(1) * 4).min(MOST),
+            false => *self = Self { size: 1, ..Self::default() },
+        }
+        self.streams.pop()
+    }
 }
 
 impl Forward {
@@ -43,62 +74,47 @@ impl Forward {
     ///
     /// # Errors
     /// What stood in the way: what may pass apart from what will not.
-    pub(crate) async fn connect(&self, origin: &Origin) -> Result<SendRequest<Empty<Bytes>>, Fault> {
-        let limit = tokio::time::timeout(CONNECT, self.open(origin)).await;
-        limit.unwrap_or_else(|_| Err(Fault::passing(format!("no connection within {} s", CONNECT.as_secs()))))
-    }
-
-    async fn open(&self, origin: &Origin) -> Result<SendRequest<Empty<Bytes>>, Fault> {
-        let pods: Api<Pod> = Api::namespaced(self.cluster.client().clone(), self.cluster.namespace());
-        let forward = pods.portforward(&self.pod, &[self.port]).await;
-        let mut forward = forward.map_err(|error| self.refused(&Error::of(error)))?;
-        let (Some(stream), Some(error)) = (forward.take_stream(self.port), forward.take_error(self.port)) else {
-            return Err(Fault::passing("the port-forward came without its port"));
-        };
-        let opened = async {
-            match &self.tls {
-                None => self.speak(stream).await,
-                Some(tls) => {
-                    let name = ServerName::try_from(origin.host());
-                    let name = name.map_err(|_| Failure::misuse(format!("use '{origin}': it is no server's name")))?;
-                    let connected = TlsConnector::from(tls.clone()).connect(name, stream).await;
-                    self.speak(connected.map_err(|error| self.tls_failed(&error, origin))?).await
+    pub(crate) async fn connect(&self, origin: &Origin, spares: &mut Spares) -> Result<SendRequest<Empty<Bytes>>, TryError> {
+        let work = async {
+            if let Some(stream) = spares.next() {
+                match self.begin(stream, origin).await {
+                    // It may have waited too long for the server.
+                    Err(TryError::Passing { .. }) => *spares = Spares { size: 1, ..Spares::default() },
+                    result => return result,
                 }
             }
+            let opened = tunnel::open(&self.cluster, &self.pod, self.port, spares.size).await;
+            spares.streams = opened.map_err(|error| self.refused(&error))?;
+            let stream = spares.streams.pop().ok_or_else(|| TryError::passing("the tunnel came without a connection"))?;
+            self.begin(stream, origin).await
         };
-        let mut told = std::pin::pin!(error);
-        let opened = tokio::select! {
+        let limit = tokio::time::timeout(CONNECT, work).await;
+        limit.unwrap_or_else(|_| Err(TryError::passing(format!("no connection within {} s", CONNECT.as_secs()))))
+    }
+
+    /// TLS and HTTP over a stream.
+    async fn begin(&self, stream: Stream, origin: &Origin) -> Result<SendRequest<Empty<Bytes>>, TryError> {
+        let Stream { data, error } = stream;
+        let opened = async {
+            let Some(tls) = &self.tls else { return speak(data).await };
+            let name = ServerName::try_from(origin.host());
+            let name = name.map_err(|_| Failure::misuse(format!("use '{origin}': it is no server's name")))?;
+            let connected = TlsConnector::from(tls.clone()).connect(name, data).await;
+            speak(connected.map_err(|error| self.tls_failed(&error, origin))?).await
+        };
+        tokio::select! {
             biased;
-            words = &mut told => match words {
-                Some(words) => Err(Fault::passing(scar_tool::bounded(words.as_bytes()))),
-                // Its end without words says no more than that the forward has ended.
-                None => Err(Fault::passing("the port-forward ended")),
-            },
+            // Its end without words says no more than that the tunnel has ended, which the stream says as well.
+            Ok(words) = error => Err(TryError::passing(scar_tool::bounded(words.as_bytes()))),
             opened = opened => opened,
-        };
-        if opened.is_ok() {
-            self.met.store(true, Ordering::Relaxed);
         }
-        opened
     }
 
-    async fn speak<S>(&self, stream: S) -> Result<SendRequest<Empty<Bytes>>, Fault>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let spoken = handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = spoken.map_err(|error| Fault::passing(error.to_string()))?;
-        // How it ends is seen by the requests on it.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(sender)
-    }
-
-    fn refused(&self, error: &Error) -> Fault {
+    fn refused(&self, error: &Error) -> TryError {
         let act = format!("forward port {} of pod '{}'", self.port, self.pod);
-        let gone = error.status() == Some(404) && self.met.load(Ordering::Relaxed);
-        // A pod that is on no node yet is a 400.
-        if error.is_transient() || gone || error.status() == Some(400) {
-            return Fault::passing(error.to_string());
+        // 404: the pod does not exist now; its StatefulSet does, and makes it again. 400: it is on no node yet.
+        if error.is_transient() || matches!(error.status(), Some(400 | 404)) {
+            return TryError::passing(error.to_string());
         }
         let failure = self.cluster.failure(&act, error);
         match error.status() {
@@ -106,16 +122,15 @@ impl Forward {
                 let rule = "{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: [\"get\", \"create\"]}";
                 let namespace = self.cluster.namespace();
                 failure.hint(format!(
-                    "ask for a Role in '{namespace}' with the rule {rule}, or go round the cluster with --url from where Specman's service is reachable"
+                    "ask for a Role in '{namespace}' with the rule {rule}, or leave the cluster out with --url from where Specman's service is reachable"
                 ))
             }
-            Some(404) => failure.hint("is Specman deployed? see kubectl get pods; --statefulset and --namespace name another"),
             _ => failure,
         }
         .into()
     }
 
-    fn tls_failed(&self, error: &std::io::Error, origin: &Origin) -> Fault {
+    fn tls_failed(&self, error: &std::io::Error, origin: &Origin) -> TryError {
         let act = format!("connect to pod '{}'", self.pod);
         if let Some(untrusted) = scar_trust::untrusted(error) {
             let failure = untrusted.failure(&act, &origin.address());
@@ -136,7 +151,35 @@ impl Forward {
             Some(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}"))
                 .hint("--port names another port, --plain-http a Specman without TLS")
                 .into(),
-            None => Fault::passing(error.to_string()),
+            None => TryError::passing(error.to_string()),
         }
+    }
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Empty<Bytes>>, TryError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let spoken = handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = spoken.map_err(|error| TryError::passing(error.to_string()))?;
+    // The requests on it see how it ends.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q76_a_server_that_closes_after_each_answer_gets_larger_tunnels() {
+        let mut spares = Spares::default();
+        let mut sizes = Vec::new();
+        for (answers, has_end) in [(0, false), (1, true), (1, true), (1, true), (7, true), (1, true), (1, false)] {
+            (0..answers).for_each(|_| spares.answered(has_end));
+            assert!(spares.next().is_none());
+            sizes.push(spares.size);
+        }
+        assert_eq!(sizes, [1, 4, 16, 16, 1, 4, 1]);
     }
 }

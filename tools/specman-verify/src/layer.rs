@@ -14,9 +14,9 @@ use scar_trust::Trust;
 use tokio::sync::mpsc;
 
 use crate::archive;
+use crate::route::SILENCE;
 use crate::source::Hashed;
 use crate::tree::Tree;
-use crate::way::SILENCE;
 
 /// Where the registry's login and trust come from.
 pub(crate) struct Access {
@@ -32,6 +32,8 @@ pub(crate) struct Access {
     pub(crate) trust: Trust,
     /// `--trust-realm`.
     pub(crate) trust_realm: Vec<String>,
+    /// `--registry-plain-http`.
+    pub(crate) plain_http: bool,
 }
 
 impl Access {
@@ -42,7 +44,8 @@ impl Access {
     pub(crate) async fn read(self, artifact: &Artifact, deadline: Deadline, console: &Console) -> Result<Tree, Failure> {
         let act = format!("read the layer of '{}'", artifact.reference);
         let reference = Reference::parse(&artifact.reference, None)?;
-        let origin = Origin::at("https", &reference.registry)?;
+        let scheme = if self.plain_http { "http" } else { "https" };
+        let origin = Origin::at(scheme, &reference.registry)?;
         let named = login::is_named(&reference, self.registry.as_deref(), self.username.is_some() || self.given.is_given())?;
         let login = login::find(self.username.as_deref(), &self.given, &reference, &origin, &self.places, console)?;
         if login.is_none() && !named {
@@ -52,7 +55,7 @@ impl Access {
             scope: Scope::Pull,
             trust_realm: self.trust_realm,
             trust_upload: Vec::new(),
-            plain_http: false,
+            plain_http: self.plain_http,
             home: self.places.home.clone(),
             retry: Retry { longest_wait: Duration::from_secs(30), ..Retry::until(deadline) },
             patience: EXCHANGE,

@@ -1,20 +1,21 @@
-//! specman-verify: compares what Specman serves with what was pushed, file by file, before the old file server goes.
+//! specman-verify: compares what Specman serves with what was pushed, file by file, and waits until it serves that.
 //!
 //! It changes nothing anywhere: it sends GET requests alone and writes no file.
 
 mod archive;
 mod compare;
-mod fault;
 mod folder;
 mod forward;
 mod layer;
 mod options;
+mod outcome;
 mod report;
+mod route;
 mod run;
 mod sample;
 mod source;
 mod tree;
-mod way;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -33,27 +34,28 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let place = options.place()?;
+    let endpoint = options.endpoint()?;
     let trust = Trust::load(&options.tls)?.by(options.route);
     let access = options.access(console)?;
-    let opened = if place.forwarded { Some(Opened::open(&options.cluster, options.route, console)?) } else { None };
+    let opened = if endpoint.forwarded { Some(Opened::open(&options.cluster, options.route, console)?) } else { None };
     let named = options.source.as_deref().map(Named::open).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let recorded = Recorded::of(&record)?;
     if record.is_dry_run() {
-        console.plan(format!("compare {} with what Specman serves at {}", recorded.words(named.as_ref()), place.words()));
+        console.plan(format!("compare {} with what Specman serves at {}", recorded.words(named.as_ref()), endpoint.words()));
         return record.write(console);
     }
     let deadline = Deadline::after(options.timeout);
-    let run = Run { options: &options, place: &place, trust: &trust, deadline, console };
+    let run = Run { options: &options, endpoint: &endpoint, trust: &trust, deadline, console };
     let verified = scar_http::run(deadline, console, "compare with Specman", async {
         let source = recorded.source(named, access, deadline, console).await?;
         let files = options.choose(&source, console)?;
         let replicas = run.replicas(opened).await?;
-        let findings = run.compare(&replicas, &files).await?;
         let names: Vec<String> = replicas.iter().map(|replica| replica.name.clone()).collect();
-        let report = Report { files: &files, replicas: &names, findings, source: &source.name, layer: source.layer.as_ref() };
-        report.tell(options.report, console)?;
+        let mut report =
+            Report { files: &files, replicas: &names, findings: Vec::new(), source: &source.name, layer: source.layer.as_ref() };
+        run.verify(&replicas, &mut report).await?;
+        report.say(options.report, console)?;
         Ok(report.section())
     })?;
     record.set(&verified);

@@ -58,16 +58,16 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) report: bool,
 
-    /// So many files at a time from each replica
+    /// Files at a time from each replica
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
 
-    /// Try a failed request again so often
+    /// How often to try a failed request again
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) retries: usize,
 
-    /// Give up after this time
-    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = scar_tool::duration)]
+    /// Overall time limit; until then, wait for what is not served yet
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
     /// Specman's StatefulSet
@@ -129,6 +129,10 @@ struct RegistryOptions {
     /// Also send the login to a token realm there
     #[arg(long, value_name = "HOST[:PORT]")]
     trust_realm: Vec<String>,
+
+    /// The registry speaks HTTP without TLS
+    #[arg(long)]
+    registry_plain_http: bool,
 }
 
 impl AsRef<Common> for Options {
@@ -144,7 +148,7 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
 
 /// Where Specman is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     /// Its origin: that of `--url`, or the service that its certificate is for.
     pub(crate) origin: Origin,
     /// The folder of the files there, with a slash at its end.
@@ -154,7 +158,7 @@ pub(crate) struct Place {
 }
 
 impl Options {
-    /// The files to compare: all, or the sample. What links lead out of the tree is told.
+    /// The files to compare: all, or the sample. Links that lead out of the tree are shown.
     ///
     /// # Errors
     /// Exit 2 where there is none: success would say nothing.
@@ -181,8 +185,15 @@ impl Options {
     /// # Errors
     /// Exit 2 for a file that does not hold what its option needs.
     pub(crate) fn access(&self, console: &Console) -> Result<Access, Failure> {
-        let RegistryOptions { registry, username, password_file, registry_config, registry_ca_file, trust_realm } =
-            &self.registry;
+        let RegistryOptions {
+            registry,
+            username,
+            password_file,
+            registry_config,
+            registry_ca_file,
+            trust_realm,
+            registry_plain_http,
+        } = &self.registry;
         let login = LoginOptions { username: username.clone(), password_file: password_file.clone(), password_stdin: false };
         let tls = TlsOptions { ca_file: registry_ca_file.clone(), ..TlsOptions::default() };
         Ok(Access {
@@ -192,6 +203,7 @@ impl Options {
             places: Places::from_environment(registry_config.clone()),
             trust: Trust::load(&tls)?.by(self.route),
             trust_realm: trust_realm.clone(),
+            plain_http: *registry_plain_http,
         })
     }
 
@@ -199,7 +211,7 @@ impl Options {
     ///
     /// # Errors
     /// Exit 2 for what is no address, name or path.
-    pub(crate) fn place(&self) -> Result<Place, Failure> {
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
         let (origin, below) = match &self.url {
             Some(url) => Origin::parse(url)?,
             None => {
@@ -215,11 +227,11 @@ impl Options {
             }
         };
         let prefix = prefix(&below, &self.path_prefix)?;
-        Ok(Place { base: origin.url(&prefix)?, origin, forwarded: self.url.is_none() })
+        Ok(Endpoint { base: origin.url(&prefix)?, origin, forwarded: self.url.is_none() })
     }
 }
 
-impl Place {
+impl Endpoint {
     /// Where it is, for a plan.
     pub(crate) fn words(&self) -> String {
         if self.forwarded { "each replica, through port-forwards".to_owned() } else { format!("'{}'", self.base) }
@@ -232,7 +244,7 @@ fn prefix(below: &str, typed: &str) -> Result<String, Failure> {
     for part in below.split('/').chain(typed.split('/')).filter(|part| !part.is_empty() && *part != ".") {
         if part == ".." || part.contains(['?', '#']) || part.chars().any(char::is_control) {
             return Err(Failure::misuse(format!("use the path prefix '{typed}': '{part}' is no folder's name"))
-                .hint("write it as it stands in the URL: --path-prefix /manifests"));
+                .hint("write it as in the URL: --path-prefix /manifests"));
         }
         prefix.push_str(part);
         prefix.push('/');

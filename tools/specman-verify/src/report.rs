@@ -3,22 +3,11 @@
 use scar_record::{Digest, Verified};
 use scar_tool::{Console, Exit, Failure};
 
-use crate::compare::Verdict;
+use crate::outcome::{Finding, Verdict};
 use crate::tree::{Expected, text};
 
 /// The most files that are listed.
 pub(crate) const LISTED: usize = 20;
-
-/// A file that a replica does not serve as it ought to.
-#[derive(Debug, Clone)]
-pub(crate) struct Finding {
-    /// Its place in the list of files.
-    pub(crate) file: usize,
-    /// The replica's place among the replicas.
-    pub(crate) replica: usize,
-    /// What it does instead.
-    pub(crate) verdict: Verdict,
-}
 
 /// All that was compared.
 pub(crate) struct Report<'r> {
@@ -95,29 +84,42 @@ impl Report<'_> {
         )
     }
 
-    /// The replicas with findings, where others have none.
-    fn laggards(&self) -> Vec<&str> {
-        let has = |replica: usize| self.findings.iter().any(|finding| finding.replica == replica);
-        let (bad, good): (Vec<usize>, Vec<usize>) = (0..self.replicas.len()).partition(|replica| has(*replica));
-        if good.is_empty() { Vec::new() } else { bad.into_iter().map(|replica| self.replicas[replica].as_str()).collect() }
-    }
-
     fn hint(&self) -> String {
-        match self.laggards().as_slice() {
-            [] => {
-                "does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman".to_owned()
+        let behind = self.behind();
+        match behind.len() == self.replicas.len() {
+            true => {
+                "does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman, and a \
+                   longer --timeout waits on"
+                    .to_owned()
             }
-            names => {
-                format!("the other replicas serve all of it, {} lags behind: run specman-wait, then this again", names.join(", "))
-            }
+            false => format!(
+                "the other replicas serve all of it, {} lags behind: run specman-wait, then this again",
+                behind.join(", ")
+            ),
         }
     }
 
-    /// Tells it: as a failure, or as a warning where the user wants only a report.
+    /// What was found at one replica.
+    pub(crate) fn of(&self, replica: usize) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.replica == replica)
+    }
+
+    /// The names of the replicas at which something was found.
+    fn behind(&self) -> Vec<&str> {
+        let behind = (0..self.replicas.len()).filter(|replica| self.of(*replica).next().is_some());
+        behind.map(|replica| self.replicas[replica].as_str()).collect()
+    }
+
+    /// What is waited for, in one line.
+    pub(crate) fn waiting(&self) -> String {
+        format!("{}; waiting for {}", self.sum(), self.behind().join(", "))
+    }
+
+    /// Says it: as a failure, or as a warning if the user wants only a report.
     ///
     /// # Errors
     /// Exit 7 where something was found and `report_only` is not set.
-    pub(crate) fn tell(&self, report_only: bool, console: &Console) -> Result<(), Failure> {
+    pub(crate) fn say(&self, report_only: bool, console: &Console) -> Result<(), Failure> {
         if self.findings.is_empty() {
             console.note(format!(
                 "{} of '{}' are served as pushed by {}",
@@ -176,12 +178,12 @@ mod tests {
         );
         let section = report.section();
         assert_eq!((section.compared, section.missing, section.different, section.unreadable, section.bytes), (5, 2, 1, 1, 50));
-        let failure = report.tell(false, &Console::new("test")).unwrap_err();
+        let failure = report.say(false, &Console::new("test")).unwrap_err();
         assert_eq!(failure.exit, Exit::Mismatch);
         assert_eq!(failure.message, "4 of 5 files of '/m.tgz' are not served as pushed: 2 missing, 1 different, 1 unreadable");
         assert_eq!(failure.details[1], "different: 'f000' at b: other bytes in its 10");
         assert!(failure.hint.unwrap().starts_with("does Specman serve the tag"));
-        assert!(report.tell(true, &Console::new("test")).is_ok());
+        assert!(report.say(true, &Console::new("test")).is_ok());
     }
 
     #[test]
@@ -193,7 +195,7 @@ mod tests {
         let both = [(0, 1, Verdict::Missing), (0, 0, Verdict::Missing)];
         assert_eq!(self::report(&files, &replicas, &both).lines(), ["missing: 'f000' at a, b"]);
         assert_eq!((lines.len(), lines[0].as_str(), lines[20].as_str()), (21, "missing: 'f000' at b", "and 3 more"));
-        let hint = report.tell(false, &Console::new("test")).unwrap_err().hint.unwrap();
+        let hint = report.say(false, &Console::new("test")).unwrap_err().hint.unwrap();
         assert_eq!(hint, "the other replicas serve all of it, b lags behind: run specman-wait, then this again");
     }
 }

@@ -1,37 +1,39 @@
-//! The comparison as a whole: the replicas found, every file asked of each, a few at a time.
+//! The comparison as a whole: every file at every replica, a few at a time, until all is right or the time is over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::Api;
+use scar_cluster::specman::{self, Specman};
 use scar_cluster::{Cluster, Opened};
 use scar_http::{Client, Retry};
 use scar_tool::{Console, Deadline, Exit, Failure, Progress};
 use scar_trust::{Pin, Trust};
 use tokio::sync::Mutex;
 
-use crate::compare::{Tries, Verdict, compare};
-use crate::fault::Fault;
+use crate::compare::{Tries, compare};
 use crate::forward::Forward;
-use crate::options::{Options, Place};
-use crate::report::Finding;
+use crate::options::{Endpoint, Options};
+use crate::outcome::{Finding, TryError, Verdict};
+use crate::report::Report;
+use crate::route::{Connection, Replica, Route};
 use crate::tree::Expected;
-use crate::way::{Line, Replica, Way, lost};
+
+/// The pauses between two looks at what is not right yet.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How many files of each replica such a look asks for.
+const FEW: usize = 8;
 
 /// What every part of a run needs.
 pub(crate) struct Run<'r> {
-    /// What was typed.
     pub(crate) options: &'r Options,
     /// Where Specman is.
-    pub(crate) place: &'r Place,
-    /// Whom Specman is trusted by.
+    pub(crate) endpoint: &'r Endpoint,
+    /// Decides which certificate of Specman's is trusted.
     pub(crate) trust: &'r Trust,
-    /// No try begins after this.
     pub(crate) deadline: Deadline,
-    /// For messages.
     pub(crate) console: &'r Console,
 }
 
@@ -43,8 +45,8 @@ impl Run<'_> {
     pub(crate) async fn replicas(&self, opened: Option<Opened>) -> Result<Vec<Replica>, Failure> {
         let Some(opened) = opened else {
             let (trust, pin) = self.trust();
-            let client = Client::new(self.place.origin.clone(), &trust, self.options.plain_http, self.console)?;
-            return Ok(vec![self.replica(self.place.origin.to_string(), Way::Address(client), pin)]);
+            let client = Client::new(self.endpoint.origin.clone(), &trust, self.options.plain_http, self.console)?;
+            return Ok(vec![self.replica(self.endpoint.origin.to_string(), Route::Address(client), pin)]);
         };
         let cluster = opened.client();
         let mut replicas = Vec::new();
@@ -54,69 +56,129 @@ impl Run<'_> {
                 true => None,
                 false => Some(Arc::new(trust.client_config(true)?)),
             };
-            let (cluster, port, met) = (cluster.clone(), self.options.port, AtomicBool::new(false));
-            let way = Way::Forward(Forward { cluster, pod: pod.clone(), port, tls, met });
-            replicas.push(self.replica(pod, way, pin));
+            let forward = Forward { cluster: cluster.clone(), pod: pod.clone(), port: self.options.port, tls };
+            replicas.push(self.replica(pod, Route::Forward(forward), pin));
         }
         Ok(replicas)
     }
 
-    fn replica(&self, name: String, way: Way, pin: Option<Pin>) -> Replica {
-        Replica { name, way, pin, told: AtomicBool::new(false), origin: self.place.origin.clone() }
+    fn replica(&self, name: String, route: Route, pin: Option<Pin>) -> Replica {
+        Replica { name, route, pin, is_pin_shown: AtomicBool::new(false), origin: self.endpoint.origin.clone() }
     }
 
     /// The trust for one replica, each of which may have a certificate of its own.
     fn trust(&self) -> (Trust, Option<Pin>) {
         let pin = Pin::default();
-        let checked = !self.trust.is_insecure() || self.place.origin.is_plain();
+        let checked = !self.trust.is_insecure() || self.endpoint.origin.is_plain();
         (self.trust.pinned(&pin), (!checked).then_some(pin))
     }
 
     async fn pods(&self, cluster: &Cluster) -> Result<Vec<String>, Failure> {
-        let name = self.options.statefulset.as_str();
-        let sets: Api<StatefulSet> = Api::namespaced(cluster.client().clone(), cluster.namespace());
+        let name = &self.options.statefulset;
+        let specman = Specman { cluster: cluster.clone(), statefulset: name.clone(), container: None };
         let act = format!("look for Specman's StatefulSet '{name}'");
-        let set = match cluster.read(self.deadline, || sets.get(name)).await {
-            Ok(set) => set,
-            Err(error) => {
-                let failure = cluster.failure(&act, &error);
-                return Err(match error.status() {
-                    Some(404) => failure.hint(format!(
-                        "is Specman deployed in '{}'? --namespace and --statefulset name another place",
-                        cluster.namespace()
-                    )),
-                    _ => failure,
-                });
-            }
+        let set = specman.set(self.deadline).await.map_err(|error| cluster.failure(&act, &error))?;
+        let Some(set) = set else {
+            let namespace = cluster.namespace();
+            return Err(Failure::new(Exit::Absent, format!("{act}: there is none in namespace '{namespace}'"))
+                .hint("is Specman deployed? --namespace and --statefulset name another place"));
         };
-        match scar_cluster::replicas(&set) {
-            pods if pods.is_empty() => Err(Failure::new(Exit::Absent, format!("{act}: it is scaled to no replica"))),
+        match specman::replicas(&set) {
+            pods if pods.is_empty() => Err(Failure::new(Exit::Absent, format!("{act}: it is scaled to no replicas"))),
             pods => Ok(pods),
         }
     }
 
-    /// Compares every file at every replica.
+    /// Compares every file at every replica, and waits while something else is served; what is left is in the report.
+    ///
+    /// Specman may move to our layer in the middle of a comparison. So once all that differed has come right, everything is
+    /// compared again: success rests on one pass that finds nothing.
     ///
     /// # Errors
-    /// Exit 6 where a replica cannot be reached any more; exit 8 where the time is over.
-    pub(crate) async fn compare(&self, replicas: &[Replica], files: &[Expected]) -> Result<Vec<Finding>, Failure> {
-        let total: u64 = files.iter().map(|expected| expected.file.size).sum();
-        let progress = self.console.progress_bytes("comparing", Some(total * replicas.len() as u64));
-        let done = AtomicUsize::new(0);
-        let work = replicas.iter().enumerate().map(|(number, replica)| self.at(number, replica, files, &progress, &done));
-        let left = self.deadline.remaining();
-        match tokio::time::timeout(left, try_join_all(work)).await {
-            Ok(findings) => Ok(findings?.concat()),
-            Err(_) => Err(Failure::new(
-                Exit::TimedOut,
-                format!(
-                    "compare with what Specman serves at {}: time is over after {} of {} files",
-                    self.place.words(),
-                    done.load(Ordering::Relaxed),
-                    files.len() * replicas.len()
-                ),
-            )
-            .hint("give it more --timeout, or compare a --sample")),
+    /// Exit 6 if a replica cannot be reached; exit 8 if the time is over in the middle of a comparison.
+    pub(crate) async fn verify(&self, replicas: &[Replica], report: &mut Report<'_>) -> Result<(), Failure> {
+        let all: Vec<Vec<usize>> = vec![(0..report.files.len()).collect(); replicas.len()];
+        let total: u64 = report.files.iter().map(|expected| expected.file.size).sum();
+        let mut is_first = true;
+        loop {
+            let progress = self.console.progress_bytes("comparing", Some(total * replicas.len() as u64));
+            let done = AtomicUsize::new(0);
+            let Some(findings) = self.compare(replicas, report.files, &all, &progress, &done).await? else {
+                return Err(self.timed_out(done.into_inner(), report.files.len() * replicas.len()));
+            };
+            report.findings = findings;
+            drop(progress);
+            if report.findings.is_empty() || !self.wait(replicas, report, is_first).await? {
+                return Ok(());
+            }
+            is_first = false;
+        }
+    }
+
+    fn timed_out(&self, done: usize, all: usize) -> Failure {
+        Failure::new(
+            Exit::TimedOut,
+            format!("compare with what Specman serves at {}: time is over after {done} of {all} files", self.endpoint.words()),
+        )
+        .hint("give it more --timeout, or compare a --sample")
+    }
+
+    /// Waits until nothing of what was found is left; false if the time is over first.
+    async fn wait(&self, replicas: &[Replica], report: &mut Report<'_>, is_first: bool) -> Result<bool, Failure> {
+        if is_first {
+            self.console.note(report.waiting());
+        }
+        let progress = self.console.progress_waiting("waiting for Specman");
+        let mut pause = FIRST_PAUSE;
+        while !report.findings.is_empty() {
+            progress.message(report.waiting());
+            tokio::time::sleep(pause.min(self.deadline.remaining())).await;
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            // As long as the first few are as they were, the others need not be asked for.
+            let few = match self.again(replicas, report, FEW, &progress).await {
+                // A replica may be away for a while: what was found before still holds.
+                Err(failure) if failure.exit == Exit::Unreachable && !self.deadline.is_over() => continue,
+                Err(failure) if failure.exit == Exit::Unreachable => None,
+                few => few?,
+            };
+            let Some(few) = few else { return Ok(false) };
+            let asked = (0..replicas.len()).map(|replica| report.of(replica).count().min(FEW)).sum::<usize>();
+            if few.len() == asked && few.iter().all(|finding| report.findings.contains(finding)) {
+                continue;
+            }
+            let Some(findings) = self.again(replicas, report, usize::MAX, &progress).await? else { return Ok(false) };
+            report.findings = findings;
+        }
+        Ok(true)
+    }
+
+    /// Compares the first `most` files again that were not right at each replica; `None` if the time is over first.
+    async fn again(
+        &self,
+        replicas: &[Replica],
+        report: &Report<'_>,
+        most: usize,
+        progress: &Progress,
+    ) -> Result<Option<Vec<Finding>>, Failure> {
+        let which = |replica| report.of(replica).map(|finding| finding.file).take(most).collect();
+        let which: Vec<Vec<usize>> = (0..replicas.len()).map(which).collect();
+        self.compare(replicas, report.files, &which, progress, &AtomicUsize::new(0)).await
+    }
+
+    /// Compares at each replica the files of which the places are given; `None` if the time is over first.
+    async fn compare(
+        &self,
+        replicas: &[Replica],
+        files: &[Expected],
+        which: &[Vec<usize>],
+        progress: &Progress,
+        done: &AtomicUsize,
+    ) -> Result<Option<Vec<Finding>>, Failure> {
+        let numbered = replicas.iter().enumerate().zip(which);
+        let work = numbered.map(|((number, replica), which)| self.at(number, replica, files, which, progress, done));
+        match tokio::time::timeout(self.deadline.remaining(), try_join_all(work)).await {
+            Ok(findings) => Ok(Some(findings?.concat())),
+            Err(_) => Ok(None),
         }
     }
 
@@ -126,20 +188,20 @@ impl Run<'_> {
         number: usize,
         replica: &Replica,
         files: &[Expected],
+        which: &[usize],
         progress: &Progress,
         done: &AtomicUsize,
     ) -> Result<Vec<Finding>, Failure> {
         let next = AtomicUsize::new(0);
-        let workers = (0..usize::from(self.options.jobs).min(files.len())).map(|_| async {
-            let line = Mutex::new(Line::new(replica, self.console));
+        let workers = (0..usize::from(self.options.jobs).min(which.len())).map(|_| async {
+            let connection = Mutex::new(Connection::new(replica, self.console));
             let mut findings = Vec::new();
-            while let Some((file, expected)) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, files.get(at)?)))
-            {
-                let verdict = self.file(&line, expected, progress).await?;
-                progress.message(format!("{} files", done.fetch_add(1, Ordering::Relaxed) + 1));
+            while let Some(file) = which.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let verdict = self.file(&connection, &files[*file], progress).await?;
+                let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+                progress.message(format!("{count} files"));
                 if verdict != Verdict::Same {
-                    findings.push(Finding { file, replica: number, verdict });
+                    findings.push(Finding { file: *file, replica: number, verdict });
                 }
             }
             Ok::<_, Failure>(findings)
@@ -148,7 +210,12 @@ impl Run<'_> {
     }
 
     /// One file, tried until there is a verdict.
-    async fn file(&self, line: &Mutex<Line<'_>>, expected: &Expected, progress: &Progress) -> Result<Verdict, Failure> {
+    async fn file(
+        &self,
+        connection: &Mutex<Connection<'_>>,
+        expected: &Expected,
+        progress: &Progress,
+    ) -> Result<Verdict, Failure> {
         let retry = Retry {
             tries: self.options.retries + 1,
             first_wait: Duration::from_millis(500),
@@ -157,20 +224,21 @@ impl Run<'_> {
         };
         let tries = Mutex::new(Tries::default());
         let verdict = retry.run(self.console, async || {
-            let (mut line, mut tries) = (line.lock().await, tries.lock().await);
-            let verdict = compare(&mut line, &self.place.base, expected, &mut tries, progress).await;
-            if let Err(fault) = &verdict {
-                line.hang_up();
-                progress.message(format!("{}: {fault}", line.replica.name));
+            let (mut connection, mut tries) = (connection.lock().await, tries.lock().await);
+            let verdict = compare(&mut connection, &self.endpoint.base, expected, &mut tries, progress).await;
+            if let Err(error) = &verdict {
+                connection.hang_up();
+                progress.message(format!("{}: {error}", connection.replica.name));
             }
             verdict
         });
-        verdict.await.map_err(|fault| match fault {
-            Fault::Final(failure) => *failure,
-            Fault::Passing { words, .. } => {
+        verdict.await.map_err(|error| match error {
+            TryError::Final(failure) => *failure,
+            TryError::Passing { words, .. } => {
                 let name = crate::tree::text(&expected.name);
-                let replica = line.try_lock().map_or_else(|_| "Specman".to_owned(), |line| line.replica.name.clone());
-                lost(&replica, &name, &words)
+                let replica = connection.try_lock().map_or_else(|_| "Specman".to_owned(), |known| known.replica.name.clone());
+                Failure::new(Exit::Unreachable, format!("compare '{name}' at {replica}: {words}"))
+                    .hint("does it run, and is it reached there? this step changes nothing, and can be run again at any time")
             }
         })
     }

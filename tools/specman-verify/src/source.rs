@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use scar_record::{Archive, Artifact, Digest, Record};
-use scar_tool::{Console, Deadline, Failure, Progress};
+use scar_tool::{Console, Deadline, Exit, Failure, Progress};
 use sha2::{Digest as _, Sha256};
 
 use crate::layer::Access;
@@ -38,7 +38,7 @@ impl Named {
     /// Exit 2 where it is not there, or is neither file nor folder.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let act = format!("open '{}'", path.display());
-        let misuse = |error: io::Error| Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(&act, &error) };
+        let misuse = |error: io::Error| Failure { exit: Exit::Misuse, ..Failure::io(&act, &error) };
         let absolute = path.canonicalize().map_err(misuse)?;
         let data = absolute.metadata().map_err(misuse)?;
         match () {
@@ -148,8 +148,11 @@ impl Recorded {
             }
             Named::Archive(path, file) => {
                 let (tree, digest) = read(&path, file, console)?;
-                if self.digest().is_some_and(|pushed| *pushed != digest) {
-                    console.warn(format!("'{name}' is not what the record says was pushed"));
+                if let Some(pushed) = self.digest().filter(|pushed| **pushed != digest) {
+                    let message =
+                        format!("compare with '{name}': it is not what the record says was pushed: '{digest}', not '{pushed}'");
+                    return Err(Failure::new(Exit::Mismatch, message)
+                        .hint("name the archive that was pushed, or none; --new-record compares without a record"));
                 }
                 (tree?, Some(digest))
             }

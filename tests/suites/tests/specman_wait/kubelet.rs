@@ -20,6 +20,20 @@ fn w8_a_log_that_the_cluster_cannot_reach_is_told_with_its_words() {
 }
 
 #[test]
+fn q54_a_kubelet_that_refuses_the_api_server_for_a_while_is_asked_again() {
+    for kubelet in [Kubelet::NoLogin, Kubelet::Forbidden, Kubelet::BadGateway] {
+        let site = KubeSite::new(1);
+        site.cluster.set_kubelet(kubelet);
+        let running = tool(&site).start();
+        let asked = |all: &[scar_lab::log::Request]| all.iter().filter(|request| request.path.ends_with("/log")).count() > 1;
+        assert!(site.server.log().wait(SOON, asked), "{kubelet:?}");
+        site.cluster.set_kubelet(Kubelet::Well);
+        persist(&site, "specman-0");
+        done(&running.wait(), &["specman-0"]);
+    }
+}
+
+#[test]
 fn q75_a_kubelet_without_the_log_is_not_taken_for_specman() {
     let site = KubeSite::new(1);
     site.cluster.set_kubelet(Kubelet::NoLogFile);
