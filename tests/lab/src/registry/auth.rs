@@ -1,7 +1,7 @@
 //! Who may do what: nobody asked, Basic, or Bearer with a token service, on the registry itself or on another server.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -11,12 +11,13 @@ use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use super::profile::{Asked, Profile, Rule, Why};
 use super::reply;
 use super::store::random;
-use super::target::{Target, parameter};
+use super::target::parameter;
 
 /// A user and a password.
 #[derive(Clone)]
@@ -54,40 +55,27 @@ pub enum Auth {
 
 impl Auth {
     /// Ok, or the answer that refuses the request.
-    pub(super) fn check(
-        &self,
-        method: &Method,
-        target: &Target,
-        headers: &HeaderMap,
-        own_url: &str,
-    ) -> Result<(), Box<Response>> {
-        match self {
-            Self::None => Ok(()),
-            Self::Basic(credentials) if credentials.fit(headers) => Ok(()),
-            Self::Basic(_) => Err(Box::new(refuse("Basic realm=\"Registry Realm\""))),
+    pub(super) fn check(&self, profile: Profile, rule: Option<Rule>, asked: &Asked<'_>) -> Result<(), Box<Response>> {
+        let (realm, service) = match self {
             Self::Bearer(service) => {
-                let action = match *method {
-                    Method::GET | Method::HEAD => "pull",
-                    Method::DELETE => "delete",
-                    _ => "push",
-                };
-                let wanted = target.name().map(|name| (name, action));
-                let Err(why) = service.admits(scheme(headers, "bearer"), wanted) else {
-                    return Ok(());
-                };
                 let realm = service.realm.clone();
-                let realm = realm.unwrap_or_else(|| format!("{own_url}/service/token"));
-                let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{}\"", service.service);
-                if let Some((name, action)) = wanted {
-                    let actions = if action == "push" { "pull,push" } else { action };
-                    challenge.push_str(&format!(",scope=\"repository:{name}:{actions}\""));
+                (realm.unwrap_or_else(|| format!("{}/service/token", asked.own_url)), service.service.as_str())
+            }
+            _ => (String::new(), ""),
+        };
+        match self {
+            Self::None => {}
+            Self::Basic(credentials) if credentials.fit(asked.headers) => {}
+            Self::Basic(_) => return Err(Box::new(profile.no_password(asked))),
+            // Harbor takes a password in the place of a token (src/server/middleware/security/basic_auth.go).
+            Self::Bearer(service) if profile == Profile::Harbor && service.credentials.fit(asked.headers) => {}
+            Self::Bearer(service) => {
+                if let Err(why) = service.admits(profile, asked) {
+                    return Err(Box::new(profile.no_token(why, asked, &realm, service.service.as_str())));
                 }
-                if !why.is_empty() {
-                    challenge.push_str(&format!(",error=\"{why}\""));
-                }
-                Err(Box::new(refuse(&challenge)))
             }
         }
+        rule.and_then(|rule| profile.stopped(rule, asked, &realm, service)).map_or(Ok(()), |stopped| Err(Box::new(stopped)))
     }
 }
 
@@ -97,15 +85,11 @@ fn scheme<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     given.eq_ignore_ascii_case(scheme).then_some(value)
 }
 
-fn refuse(challenge: &str) -> Response {
-    let mut response = reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required", Value::Null);
-    response.headers_mut().insert("www-authenticate", challenge.parse().expect("a header value"));
-    response
-}
-
 struct Token {
     scopes: Vec<String>,
     until: Instant,
+    /// Whether it was given for a password that does not fit.
+    anonymous: bool,
 }
 
 /// A token service as Harbor has one: Basic credentials for a token that holds for a scope and a while.
@@ -117,6 +101,8 @@ pub struct TokenService {
     told: Option<Value>,
     lifetime: Duration,
     tokens: Mutex<HashMap<String, Token>>,
+    /// Whose service it is; set by the registry that starts with it.
+    pub(super) profile: OnceLock<Profile>,
 }
 
 impl TokenService {
@@ -130,6 +116,7 @@ impl TokenService {
             told: None,
             lifetime,
             tokens: Mutex::default(),
+            profile: OnceLock::new(),
         }
     }
 
@@ -161,22 +148,29 @@ impl TokenService {
         self.lock().clear();
     }
 
-    /// Ok, or the word for the challenge's `error`, empty where no token was given.
-    fn admits(&self, token: Option<&str>, wanted: Option<(&str, &str)>) -> Result<(), &str> {
+    /// Ok, or why not.
+    fn admits(&self, profile: Profile, asked: &Asked<'_>) -> Result<(), Why> {
         let tokens = self.lock();
-        let known = tokens.get(token.ok_or("")?).ok_or("invalid_token")?;
-        if known.until <= Instant::now() {
-            return Err("invalid_token");
-        }
-        let Some((name, action)) = wanted else {
-            return Ok(());
+        let token = scheme(asked.headers, "bearer").ok_or(Why::Nobody)?;
+        let known = tokens.get(token).filter(|known| known.until > Instant::now()).ok_or(Why::Invalid)?;
+        let Some(name) = asked.target.name() else {
+            return match profile {
+                // pulp_container/app/token_verification.py, `TokenPermission`: the bare address wants a token for nothing.
+                Profile::Pulp if !known.scopes.is_empty() => Err(Why::Scope),
+                // src/common/security/v2token/context.go, `IsAuthenticated`.
+                Profile::Harbor if known.anonymous => Err(Why::Invalid),
+                _ => Ok(()),
+            };
         };
         let prefix = format!("repository:{name}:");
+        let action = asked.action();
+        // Quay knows no action of its own for what is deleted (endpoints/v2/blob.py, `cancel_upload`).
+        let action = if profile == Profile::Quay && action == "delete" { "push" } else { action };
         let allowed = known
             .scopes
             .iter()
             .any(|scope| scope.strip_prefix(&prefix).is_some_and(|actions| actions.split(',').any(|a| a == action || a == "*")));
-        allowed.then_some(()).ok_or("insufficient_scope")
+        allowed.then_some(()).ok_or(Why::Scope)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Token>> {
@@ -185,10 +179,20 @@ impl TokenService {
 }
 
 async fn issue(State(service): State<Arc<TokenService>>, request: Request) -> Response {
-    if !service.credentials.fit(request.headers()) {
-        return reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "unauthorized", Value::Null);
+    let profile = service.profile.get().copied().unwrap_or_default();
+    let asked = scopes(request.uri());
+    let fits = service.credentials.fit(request.headers());
+    match profile {
+        // A wrong password gets a token, too, that allows nothing (src/core/service/token/creator.go, `Create`).
+        Profile::Harbor if !fits && !asked.is_empty() => service.token(request.uri(), true),
+        _ if !fits => reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "unauthorized", Value::Null),
+        // endpoints/v2/v2auth.py, `SCOPE_REGEX_TEMPLATE`.
+        Profile::Quay if asked.iter().flat_map(|scope| actions(scope)).any(|action| !["pull", "push", "*"].contains(&action)) => {
+            let said = format!("Unable to decode repository and actions: {}", asked.join(" "));
+            reply::error(StatusCode::BAD_REQUEST, "INVALID_REQUEST", &said, Value::Null)
+        }
+        _ => service.token(request.uri(), false),
     }
-    service.token(request.uri())
 }
 
 /// A refresh token in a form, for a token (RFC 6749, 6; Distribution "Token Authentication with OAuth2").
@@ -199,7 +203,7 @@ async fn exchange(State(service): State<Arc<TokenService>>, form: String) -> Res
     if !known || !is("grant_type", "refresh_token") || parameter(&form, "client_id").is_none() {
         return invalid_grant();
     }
-    service.token(&form)
+    service.token(&form, false)
 }
 
 fn invalid_grant() -> Response {
@@ -212,19 +216,32 @@ fn invalid_grant() -> Response {
 
 impl TokenService {
     /// A token for what the query asks.
-    fn token(&self, asked: &http::Uri) -> Response {
+    fn token(&self, asked: &http::Uri, anonymous: bool) -> Response {
         if parameter(asked, "service").is_none_or(|service| service != self.service) {
             return reply::error(StatusCode::BAD_REQUEST, "UNSUPPORTED", "unknown service", Value::Null);
         }
         let token = random();
         let until = Instant::now() + self.lifetime;
-        self.lock().insert(token.clone(), Token { scopes: scopes(asked), until });
+        let scopes = match self.profile.get() {
+            _ if anonymous => Vec::new(),
+            // All that the user may do there, whatever was asked for (src/core/service/token/creator.go, `filter`).
+            Some(Profile::Harbor) => {
+                scopes(asked).iter().filter_map(|scope| Some(scope.rsplit_once(':')?.0.to_owned() + ":*")).collect()
+            }
+            _ => scopes(asked),
+        };
+        self.lock().insert(token.clone(), Token { scopes, until, anonymous });
         let truth = || json!({"expires_in": self.lifetime.as_secs(), "issued_at": jiff::Timestamp::now().to_string()});
         let mut body = self.told.clone().unwrap_or_else(truth);
         body["token"] = json!(token);
         body["access_token"] = json!(token);
         reply::with_body(StatusCode::OK, &[("content-type", "application/json")], body.to_string())
     }
+}
+
+/// The actions of a scope.
+fn actions(scope: &str) -> impl Iterator<Item = &str> {
+    scope.rsplit(':').next().unwrap_or_default().split(',')
 }
 
 /// Every `scope` parameter; one may hold several, parted by spaces.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::reply;
 use super::store::{Manifest, digest_of};
 use super::target::{is_digest, is_tag, parameter};
-use super::{Immutable, Registry};
+use super::{Profile, Registry, Rule};
 
 /// The largest manifest that is taken, in bytes; Distribution's limit.
 const MAX_MANIFEST: usize = 4 << 20;
@@ -23,6 +23,9 @@ impl Registry {
         let Some((digest, manifest)) = self.store.manifest(name, reference) else {
             return reply::manifest_unknown(reference);
         };
+        if let Some(refusal) = self.profile.unsigned(self.rule) {
+            return refusal;
+        }
         let accepted = headers.get_all("accept").iter().any(|value| {
             value
                 .to_str()
@@ -78,13 +81,18 @@ impl Registry {
             return *refusal;
         }
         if let Some(tag) = tag
-            && let Some(refusal) = self.immutable(name, tag, &digest)
+            && self.rule == Some(Rule::Immutable)
+            && let Some(held) = self.store.tag(name, tag)
+            && let Some(refusal) = self.profile.immutable(name, tag, &held, &digest)
         {
             return refusal;
         }
         self.store.put_manifest(name, tag, Manifest { media_type, bytes });
         let location = self.location(headers, &format!("/v2/{name}/manifests/{digest}"));
-        reply::bare(StatusCode::CREATED, &[("location", &location), ("docker-content-digest", &digest)])
+        match self.profile {
+            Profile::Ecr => reply::bare(StatusCode::CREATED, &[]),
+            _ => reply::bare(StatusCode::CREATED, &[("location", &location), ("docker-content-digest", &digest)]),
+        }
     }
 
     /// `DELETE` by tag or digest.
@@ -144,38 +152,15 @@ impl Registry {
         for blob in blobs {
             let digest = blob["digest"].as_str().unwrap_or_default();
             if self.store.blob_size(name, digest).is_none() {
-                return Err(Box::new(missing(digest)));
+                return Err(Box::new(self.profile.blob_unknown(digest)));
             }
         }
         for entry in list("manifests") {
             let digest = entry["digest"].as_str().unwrap_or_default();
             if self.store.manifest(name, digest).is_none() {
-                return Err(Box::new(missing(digest)));
+                return Err(Box::new(self.profile.blob_unknown(digest)));
             }
         }
         Ok(())
     }
-
-    /// The refusal of a tag that may not move.
-    fn immutable(&self, name: &str, tag: &str, digest: &str) -> Option<Response> {
-        let held = self.store.tag(name, tag)?;
-        match self.immutable {
-            Immutable::No => None,
-            Immutable::Ecr => (held != digest).then(|| {
-                let message = format!(
-                    "The image tag '{tag}' already exists in the '{name}' repository \
-                     and cannot be overwritten because the tag is immutable."
-                );
-                reply::error(StatusCode::BAD_REQUEST, "TAG_INVALID", &message, Value::Null)
-            }),
-            Immutable::Harbor => {
-                let message = format!("Failed to process request due to '{name}:{tag}' configured as immutable.");
-                Some(reply::error(StatusCode::PRECONDITION_FAILED, "PRECONDITION", &message, Value::Null))
-            }
-        }
-    }
-}
-
-fn missing(digest: &str) -> Response {
-    reply::error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", json!(digest))
 }

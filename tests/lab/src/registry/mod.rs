@@ -1,11 +1,12 @@
-//! An OCI distribution registry (specification v1.1) with the habits of Distribution 2.8, for machines without one
-//! and for tests that need one to misbehave.
+//! An OCI distribution registry (specification v1.1) that behaves as a real one does, Distribution 2.8 unless another
+//! [`Profile`] is named, for machines without one and for tests that need one to misbehave.
 //!
 //! Digests are really computed on what arrives. Blobs pass through; none is held in memory.
 
 mod auth;
 mod blob;
 mod manifest;
+mod profile;
 mod reply;
 mod store;
 mod target;
@@ -25,23 +26,13 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 pub use auth::{Auth, Credentials, TokenService};
+pub use profile::{Profile, Rule};
 pub(crate) use store::random;
 pub use store::{Manifest, Storage, Store, digest_of};
 
 use crate::server::{Listener, Server, unscripted};
+use profile::Asked;
 use target::{Target, is_name};
-
-/// Whether a tag that is there may be moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Immutable {
-    /// It may.
-    #[default]
-    No,
-    /// Moving it is answered 400 `TAG_INVALID`; the same manifest once more is taken.
-    Ecr,
-    /// Any push to it is answered 412 `PRECONDITION`.
-    Harbor,
-}
 
 /// How a registry differs from the plain one.
 #[derive(Clone, Default)]
@@ -56,8 +47,10 @@ pub struct RegistryOptions {
     pub relative_location: bool,
     /// The largest request body, in bytes; above it nginx's 413.
     pub max_body: Option<u64>,
-    /// Whether tags may move.
-    pub immutable: Immutable,
+    /// Which real registry it behaves as.
+    pub profile: Profile,
+    /// What stands against a push.
+    pub rule: Option<Rule>,
     /// Says yes to every upload and stores nothing.
     pub lying: bool,
 }
@@ -69,7 +62,8 @@ struct Registry {
     scheme: &'static str,
     relative_location: bool,
     max_body: Option<u64>,
-    immutable: Immutable,
+    profile: Profile,
+    rule: Option<Rule>,
     lying: bool,
 }
 
@@ -88,12 +82,14 @@ impl LabRegistry {
             auth: options.auth.clone(),
             scheme: if options.listener.tls.is_some() { "https" } else { "http" },
             relative_location: options.relative_location,
-            max_body: options.max_body,
-            immutable: options.immutable,
+            max_body: options.max_body.or(options.profile.largest_body()),
+            profile: options.profile,
+            rule: options.rule,
             lying: options.lying,
         });
         let mut router = Router::new().route("/v2/", any(handle)).route("/v2/{*rest}", any(handle)).with_state(registry);
         if let Auth::Bearer(service) = &options.auth {
+            let _ = service.profile.set(options.profile);
             router = router.merge(service.router());
         }
         Self { server: Server::start(router, options.listener), store }
@@ -170,7 +166,8 @@ async fn dispatch(registry: &Registry, request: Request) -> Response {
     };
     let headers = &head.headers;
     let own_url = registry.own_url(headers);
-    if let Err(refusal) = registry.auth.check(&head.method, &target, headers, &own_url) {
+    let asked = Asked { method: &head.method, target: &target, headers, own_url: &own_url };
+    if let Err(refusal) = registry.auth.check(registry.profile, registry.rule, &asked) {
         return *refusal;
     }
     if let Some(name) = target.name().filter(|name| !is_name(name)) {

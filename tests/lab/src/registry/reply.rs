@@ -57,7 +57,11 @@ pub(super) fn manifest_unknown(reference: &str) -> Response {
 }
 
 pub(super) fn manifest_invalid(detail: &str) -> Response {
-    error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid", json!(detail))
+    manifest_invalid_because(json!(detail))
+}
+
+pub(super) fn manifest_invalid_because(detail: Value) -> Response {
+    error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid", detail)
 }
 
 /// What nginx answers where `client_max_body_size` is smaller than the request.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -192,6 +192,7 @@ impl Store {
             limit: self.discard.then_some(KEPT),
             name: name.to_owned(),
             id,
+            parts: Vec::new(),
         })
     }
 
@@ -238,6 +239,8 @@ pub(super) struct Upload {
     file: Option<File>,
     hash: Sha256,
     pub(super) size: u64,
+    /// The sizes of its chunks.
+    pub(super) parts: Vec<u64>,
     limit: Option<u64>,
 }
 
@@ -256,6 +259,20 @@ impl Upload {
 
     pub(super) fn digest(&self) -> String {
         format!("sha256:{}", hex::encode(self.hash.clone().finalize()))
+    }
+
+    /// Where it is now, to go back to.
+    pub(super) fn mark(&self) -> (u64, Sha256) {
+        (self.size, self.hash.clone())
+    }
+
+    /// Goes back to where it was.
+    pub(super) fn back_to(&mut self, (size, hash): (u64, Sha256)) -> io::Result<()> {
+        (self.size, self.hash) = (size, hash);
+        match &mut self.file {
+            Some(file) => file.set_len(size).and_then(|()| file.seek(io::SeekFrom::End(0)).map(drop)),
+            None => Ok(()),
+        }
     }
 
     fn discard(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::json;
 
-use super::{Auth, Credentials, Immutable, LabRegistry, RegistryOptions, Storage, TokenService, digest_of};
+use super::{Auth, Credentials, LabRegistry, Profile, RegistryOptions, Rule, Storage, TokenService, digest_of};
 use crate::faults::{Action, Match, Times};
 use crate::probe::{Got, client, send};
 
@@ -214,8 +214,8 @@ fn tags_are_listed_in_pages() {
 
 #[test]
 fn an_immutable_tag_does_not_move() {
-    for (immutable, same, other) in [(Immutable::Ecr, 201, 400), (Immutable::Harbor, 412, 412)] {
-        let asker = Asker::new(RegistryOptions { immutable, ..RegistryOptions::default() });
+    for (profile, same, other) in [(Profile::Ecr, 201, 400), (Profile::Harbor, 412, 412), (Profile::Quay, 201, 409)] {
+        let asker = Asker::new(RegistryOptions { profile, rule: Some(Rule::Immutable), ..RegistryOptions::default() });
         for blob in [&b"{}"[..], b"hello", b"other"] {
             asker.registry.store().put_blob(NAME, blob);
         }

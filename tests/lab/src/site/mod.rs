@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::certs::Certs;
 use crate::kube::{self, Ca, Cluster, Kubeconfig, Login, SPECMAN_NAMESPACE};
-use crate::registry::{Auth, Credentials, LabRegistry, RegistryOptions, Storage, TokenService};
+use crate::registry::{Auth, Credentials, LabRegistry, Profile, RegistryOptions, Storage, TokenService};
 use crate::server::{Listener, Server};
 use crate::specman::{RegistryAccess, Specman, SpecmanOptions};
 use crate::vertex::{self, RegistryKind, SPECMAN, Vertex, basic_registry, ecr_registry};
@@ -200,6 +200,7 @@ fn own_registry(directory: &Path, certs: &Certs, user: &str) -> (Option<LabRegis
         listener: Listener::tls(certs.server_config()),
         auth: Auth::Bearer(Arc::new(TokenService::new(credentials.clone(), TOKEN_LIFETIME))),
         storage: Storage::Directory(directory.join("registry")),
+        profile: Profile::Harbor,
         ..RegistryOptions::default()
     });
     let (url, ca_pem) = (registry.url(), Some(certs.ca_pem().to_owned()));

@@ -6,7 +6,7 @@ use scar_kit::{Outcome, secret, tool};
 use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::proxy::{Manner, Proxy};
-use scar_lab::registry::{Auth, Credentials, Immutable, RegistryOptions};
+use scar_lab::registry::{Auth, Credentials, Profile, RegistryOptions, Rule};
 use scar_lab::server::Listener;
 use serde_json::json;
 
@@ -28,13 +28,14 @@ struct Ecr {
 }
 
 impl Ecr {
-    fn new(immutable: Immutable) -> Self {
+    fn new(rule: Option<Rule>) -> Self {
         let certs = Certs::new(&[HOST]);
         let password = password(4_102_444_800);
         let site = Site::start(RegistryOptions {
             listener: Listener::tls(certs.server_config()),
             auth: Auth::Basic(Credentials::new("AWS", &password)),
-            immutable,
+            profile: Profile::Ecr,
+            rule,
             ..RegistryOptions::default()
         });
         std::fs::write(site.folder.path().join("ca.pem"), certs.ca_pem()).unwrap();
@@ -57,7 +58,7 @@ fn error(status: u16, code: &str, message: &str) -> Action {
 
 #[test]
 fn an_archive_goes_to_ecr_with_its_manners() {
-    let ecr = Ecr::new(Immutable::No);
+    let ecr = Ecr::new(None);
     // No digest, no location with a manifest; 201 for a chunk, whose range sticks.
     let bare = Action::edit(|response| {
         response.headers_mut().remove("docker-content-digest");
@@ -73,7 +74,7 @@ fn an_archive_goes_to_ecr_with_its_manners() {
 
 #[test]
 fn p15_a_missing_repository_of_ecr_is_told_with_the_command_that_makes_it() {
-    let ecr = Ecr::new(Immutable::No);
+    let ecr = Ecr::new(None);
     let missing =
         error(404, "NAME_UNKNOWN", "The repository with name 'x' does not exist in the registry with id '123456789012'");
     let fault = ecr.site.registry.faults().on(Match::post("/v2/**/blobs/uploads/"), Times::Always, missing);
@@ -86,13 +87,13 @@ fn p15_a_missing_repository_of_ecr_is_told_with_the_command_that_makes_it() {
 
 #[test]
 fn bad_input_15_an_expired_password_of_ecr_is_told_with_its_end() {
-    let ecr = Ecr::new(Immutable::No);
+    let ecr = Ecr::new(None);
     let expired = password(1_733_488_994);
     let outcome = ecr.push(10, &expired);
     outcome.exits(4).writes_nothing().says(&format!("the password expired at 2024-12-06T12:43:14Z; a new one: {ANEW}"));
     // The registry's word counts before this host's clock.
     let says = error(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.");
-    ecr.site.registry.faults().on(Match::get("/v2/"), Times::Always, says);
+    ecr.site.registry.faults().on(Match::get("/v2/**/manifests/*"), Times::Nth(2), says);
     let outcome = ecr.push(10, &ecr.password);
     outcome
         .exits(4)
@@ -103,7 +104,7 @@ fn bad_input_15_an_expired_password_of_ecr_is_told_with_its_end() {
 
 #[test]
 fn bad_input_16_a_password_of_another_account_or_region_is_told() {
-    let ecr = Ecr::new(Immutable::No);
+    let ecr = Ecr::new(None);
     let elsewhere = password(4_102_444_799);
     let outcome = ecr.push(10, &elsewhere);
     outcome.exits(4).writes_nothing().says(
@@ -115,7 +116,7 @@ fn bad_input_16_a_password_of_another_account_or_region_is_told() {
 
 #[test]
 fn p33_an_immutable_tag_of_ecr_is_told() {
-    let ecr = Ecr::new(Immutable::Ecr);
+    let ecr = Ecr::new(Some(Rule::Immutable));
     ecr.push(10, &ecr.password).succeeds();
     let before = ecr.site.tag();
     ecr.push(10, &ecr.password).succeeds().says("nothing was sent");
@@ -130,7 +131,7 @@ fn bad_input_16_a_user_whose_policy_lacks_a_permission_is_told_which() {
         (Match::put("/v2/**/manifests/*"), "ecr:PutImage"),
         (Match::get("/v2/**/manifests/*"), "ecr:BatchGetImage"),
     ] {
-        let ecr = Ecr::new(Immutable::No);
+        let ecr = Ecr::new(None);
         let message = format!(
             "User: arn:aws-us-gov:iam::123456789012:user/packs is not authorized to perform: {action} on resource: \
              arn:aws-us-gov:ecr:us-gov-west-1:123456789012:repository/{REPOSITORY} because no identity-based policy allows \

@@ -1,7 +1,7 @@
 //! The manifest and its tag, and what the registry holds afterwards.
 
 use scar_lab::faults::{Action, Answer, Times};
-use scar_lab::registry::{Immutable, RegistryOptions};
+use scar_lab::registry::{Profile, RegistryOptions, Rule};
 
 use crate::requests::{error, heads, manifests, puts};
 use crate::{SIZE, Site, assert_pushed, digest};
@@ -31,8 +31,8 @@ fn p32_the_manifest_is_sent_again_where_its_fate_is_unknown() {
 
 #[test]
 fn p33_a_protected_tag_is_told_unless_it_holds_the_very_manifest() {
-    for immutable in [Immutable::Ecr, Immutable::Harbor] {
-        let site = Site::start(RegistryOptions { immutable, ..RegistryOptions::default() });
+    for profile in [Profile::Ecr, Profile::Harbor, Profile::Quay] {
+        let site = Site::start(RegistryOptions { profile, rule: Some(Rule::Immutable), ..RegistryOptions::default() });
         site.registry.faults().on(manifests(), Times::First(1), Action::LoseReply);
         site.ocipush(site.archive(SIZE)).run().succeeds();
         let before = site.tag();
@@ -45,7 +45,8 @@ fn p33_a_protected_tag_is_told_unless_it_holds_the_very_manifest() {
 
 #[test]
 fn p33_a_refusal_whose_end_is_lost_is_told_as_far_as_it_came() {
-    let site = Site::start(RegistryOptions { immutable: Immutable::Harbor, ..RegistryOptions::default() });
+    let rule = Some(Rule::Immutable);
+    let site = Site::start(RegistryOptions { profile: Profile::Harbor, rule, ..RegistryOptions::default() });
     site.ocipush(site.archive(SIZE)).run().succeeds();
     let fault = site.registry.faults().on(manifests(), Times::Always, Action::CutReply(33));
     let outcome = site.ocipush(site.archive(SIZE + 1)).run();
