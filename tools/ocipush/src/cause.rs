@@ -160,7 +160,9 @@ fn refusal(plain: Failure, reference: &Reference, refused: Refused, who: &Who<'_
             .hint(format!("the token that was stored for '{}' does not hold: log in to the registry anew", reference.registry));
     }
     let expanded = match who.username {
-        Some("robot") => "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; else ",
+        Some(name) if scar_registry::login::lost_its_dollar(name) => {
+            "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; else "
+        }
         _ => "",
     };
     let repository = &reference.repository;

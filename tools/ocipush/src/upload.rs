@@ -25,8 +25,6 @@ pub(crate) const LARGEST_CHUNK: u64 = 256 << 20;
 const SETTLING: u64 = 32 << 20;
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long the cancelling of an upload may take.
-const CANCEL: Duration = Duration::from_secs(2);
 
 /// Whether the registry has a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,8 +311,6 @@ impl Target {
     /// Cancels the upload that is open, as well as it goes.
     pub(crate) async fn abandon(&self) {
         let Some(url) = self.open.take() else { return };
-        if let Ok(request) = self.registry.request(Method::DELETE, &url) {
-            let _ = request.timeout(CANCEL).send().await;
-        }
+        let _ = self.registry.cancel(&url).await;
     }
 }

@@ -147,7 +147,7 @@ impl Options {
             Ok(trust.seen_by(&seen))
         });
         let terms = Terms {
-            scope: Scope::Trial,
+            scope: Scope::Push,
             trust_realm: options.trust_realm.clone(),
             trust_upload: options.trust_upload.clone(),
             plain_http: options.registry_plain_http,

@@ -71,7 +71,7 @@ pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console
     let front = door.header("server").map(scar_tool::escape).unwrap_or_default();
     let line = match unknown {
         Some(failure) => failed(LOGIN, failure, Side::Registry),
-        None => login_line(&registry, door.status(), &from, time).await,
+        None => login_line(&registry, door, &from, time).await,
     };
     let is_in = line.result != scar_record::CheckResult::Blocked;
     found.checks.push(line);
@@ -93,22 +93,11 @@ pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console
     found
 }
 
-/// Knocks without a login. On loopback a server that does not speak TLS is taken for what it is, as the push does.
+/// Asks the bare address without a login.
 async fn reach(mut registry: Registry) -> Result<(Registry, Response, SystemTime), Failure> {
     let act = format!("connect to '{}'", registry.reference.registry);
     let asked = SystemTime::now();
-    let error = match registry.client.at(Method::GET, "/v2/")?.send().await {
-        Ok(door) => return Ok((registry, door, asked)),
-        Err(error) => error,
-    };
-    if !error.is_not_tls() {
-        return Err(error.failure(&act));
-    }
-    // What is left of it, be it a refusal, is for the line of the login.
-    if let Err(fault @ (Fault::Fatal(_) | Fault::Http(_) | Fault::Spent(_))) = registry.connect().await {
-        return Err(fault.failure(&act));
-    }
-    let door = registry.client.at(Method::GET, "/v2/")?.send().await.map_err(|error| error.failure(&act))?;
+    let door = registry.reach().await.map_err(|fault| fault.failure(&act))?;
     Ok((registry, door, asked))
 }
 
@@ -125,14 +114,14 @@ fn door_line(registry: &Registry, door: &Response) -> Check {
     }
 }
 
-async fn login_line(registry: &Registry, door: StatusCode, from: &str, time: Duration) -> Check {
+async fn login_line(registry: &Registry, door: Response, from: &str, time: Duration) -> Check {
     let host = &registry.reference.registry;
     let who = match &registry.login {
         Some(login) => match login.username() {
             Some(username) => format!("user '{username}' from {from}"),
             None => format!("a token from {from}"),
         },
-        None if door == StatusCode::UNAUTHORIZED => {
+        None if door.status() == StatusCode::UNAUTHORIZED => {
             let hint = match ecr::Host::of(host) {
                 Some(_) => format!("ecr-password {host} >pw; --registry-username AWS --registry-password-file pw"),
                 None => "log in with docker or podman, or give --registry-username and --registry-password-file".to_owned(),
@@ -142,19 +131,21 @@ async fn login_line(registry: &Registry, door: StatusCode, from: &str, time: Dur
         None => "none is asked for".to_owned(),
     };
     let act = format!("log in to '{host}'");
-    let tried = within(time, &act, async { ping(registry).await.map_err(|fault| refused(fault, &act, registry)) }).await;
+    let tried = within(time, &act, async { log_in(registry, door).await.map_err(|fault| refused(fault, &act, registry)) }).await;
     match tried {
         Ok(()) => lasting(registry, who),
         Err(failure) => failed(LOGIN, failure, Side::Registry),
     }
 }
 
-/// Asks with the login; a registry without a door of its own is asked by what follows.
-async fn ping(registry: &Registry) -> Result<(), Fault> {
+/// Gets the login that the bare address asks for, and shows it there. Only who we are is refused there: what the token may
+/// do, the repository's own answers say.
+async fn log_in(registry: &Registry, door: Response) -> Result<(), Fault> {
+    registry.log_in(door).await?;
     let url = registry.url("/v2/")?;
     let answer = registry.exchange(Method::GET, &url, &[], None).await?;
     match answer.status() {
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNAUTHORIZED => Ok(()),
         _ => Ok(answer.success().await.map(drop)?),
     }
 }
@@ -264,18 +255,13 @@ async fn push_line(registry: &Registry, time: Duration) -> Check {
         }
         Err(failure) => return failed(PUSH, failure, Side::Registry),
     };
-    let cancel = async {
-        let answer = registry.exchange(Method::DELETE, &session, &[], None).await;
-        answer
-            .map_err(|fault| fault.failure("cancel the upload"))?
-            .success()
-            .await
-            .map_err(|error| error.failure("cancel the upload"))
-    };
-    match within(time, "cancel the upload", cancel).await {
-        Ok(_) => ok(PUSH, "allowed: an upload was opened, and cancelled"),
+    match registry.cancel(&session).await {
+        Ok(()) => ok(PUSH, "allowed: an upload was opened, and cancelled"),
         // Distribution wants the right to delete for that, which a robot that pushes need not have.
-        Err(failure) => ok(PUSH, format!("allowed: an upload was opened; the registry itself will end it ({})", failure.message)),
+        Err(fault) => {
+            let cause = fault.failure("cancel the upload").message;
+            ok(PUSH, format!("allowed: an upload was opened; the registry itself will end it ({cause})"))
+        }
     }
 }
 
@@ -312,7 +298,7 @@ fn refused(fault: Fault, act: &str, registry: &Registry) -> Failure {
             .hint("no login was found: log in with docker or podman, or give --registry-username and --registry-password-file"),
         Exit::Refused => {
             let expanded = match registry.login.as_ref().and_then(|login| login.username()) {
-                Some("robot") => {
+                Some(name) if scar_registry::login::lost_its_dollar(name) => {
                     "a robot account is named robot$NAME: did the shell expand the $? quote it: --registry-username 'robot$NAME'; else "
                 }
                 _ => "",

@@ -15,6 +15,7 @@ mod manifests;
 mod network;
 mod pace;
 mod places;
+mod profiles;
 mod refusals;
 mod requests;
 mod road;

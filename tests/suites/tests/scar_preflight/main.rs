@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod f1;
+mod profiles;
 mod rig;
 mod token_server;
 

@@ -14,8 +14,9 @@ use scar_http::{Attempt, Client, Credential, Error, Method, Origin, Request, Res
 use scar_tool::{Console, Exit, Failure};
 use scar_trust::Trust;
 
-use crate::login::Login;
+use crate::login::{Asked, Login, Realm};
 use crate::reference::Reference;
+use crate::token::challenge;
 
 /// How long an exchange without the archive may take, where nobody says otherwise.
 pub const EXCHANGE: Duration = Duration::from_secs(60);
@@ -31,8 +32,6 @@ pub enum Scope {
     Pull,
     /// To read it and to write to it.
     Push,
-    /// The same, and to take back what was begun, where that may be had.
-    Trial,
 }
 
 impl Scope {
@@ -41,7 +40,6 @@ impl Scope {
         match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
-            Self::Trial => "pull,push,delete",
         }
     }
 
@@ -49,7 +47,7 @@ impl Scope {
     pub(crate) fn act(self) -> &'static str {
         match self {
             Self::Pull => "pull from",
-            Self::Push | Self::Trial => "push to",
+            Self::Push => "push to",
         }
     }
 }
@@ -159,6 +157,8 @@ pub struct Registry {
     pub(crate) credential: RefCell<Option<Credential>>,
     /// Whether the credential has been taken once.
     pub(crate) proven: Cell<bool>,
+    /// Where tokens come from, once a challenge has named it.
+    pub(crate) realm: RefCell<Option<Realm>>,
     /// Since when it is had, where it may have ended before it was taken: once.
     pub(crate) since: Cell<Option<Instant>>,
 }
@@ -184,50 +184,85 @@ impl Registry {
             terms,
             console: console.clone(),
             credential: RefCell::new(None),
+            realm: RefCell::new(None),
             proven: Cell::new(false),
             since: Cell::new(None),
         })
     }
 
-    /// Asks the registry whether it is one, and how it wants to be logged in to. On loopback alone a server that does not
-    /// speak TLS is taken for what it is.
+    /// Finds out how the registry is spoken to, and how it wants to be logged in to.
     ///
     /// # Errors
-    /// What the network, the certificate or the login is to blame for.
+    /// What the network, the certificate or the token realm is to blame for.
     pub async fn connect(&mut self) -> Result<(), Fault> {
-        let registry = &self.reference.registry;
-        let act = format!("connect to '{registry}'");
-        match self.ping().await {
-            Err(Fault::Http(error)) if error.is_not_tls() => {
-                if !self.client.origin().is_loopback() {
-                    let failure = Failure { exit: Exit::Unsafe, ..error.failure(&act) };
-                    return Err(failure.hint("--plain-http speaks to it without TLS, if the network is trusted").into());
-                }
-                self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
-                let origin = Origin::at("http", registry)?;
-                self.client = Client::new(origin, &self.trust, self.terms.plain_http, &self.console)?;
-                self.ping().await
+        let door = self.reach().await?;
+        self.log_in(door).await
+    }
+
+    /// Asks the bare address, without a login. On this host alone a server that does not speak TLS is taken for what it is.
+    /// Whatever a registry answers is good: not every one has the address, and what stands there says nothing of the
+    /// repository.
+    ///
+    /// # Errors
+    /// What the network or the certificate is to blame for.
+    pub async fn reach(&mut self) -> Result<Response, Fault> {
+        let act = format!("connect to '{}'", self.reference.registry);
+        if self.client.origin().is_loopback() && !self.client.origin().is_plain() {
+            // Some servers without TLS answer its hello, others just close.
+            match ping(&self.client, self.terms.patience).await {
+                Ok(door) => return Ok(door),
+                Err(Error::Connect { .. }) => self.try_in_clear().await?,
+                Err(error) if !error.is_transient() => return Err(error.into()),
+                Err(_) => {}
             }
-            Err(Fault::Http(error)) if self.client.origin().is_plain() && error.may_want_tls() => {
+        }
+        let home = self.client.origin();
+        let wants_tls = |exit: Exit, failure: Failure| {
+            let failure = Failure { exit, ..failure };
+            Err(failure.hint("does it speak TLS there? then drop --plain-http").into())
+        };
+        match self.retry(|| async { Ok(ping(&self.client, self.terms.patience).await?) }).await {
+            Err(Fault::Http(error)) if error.is_not_tls() => {
+                let failure = Failure { exit: Exit::Unsafe, ..error.failure(&act) };
+                Err(failure.hint("--plain-http speaks to it without TLS, if the network is trusted").into())
+            }
+            Err(Fault::Http(error)) if home.is_plain() && error.may_want_tls() => {
                 // An end without a word may have other reasons, too.
                 let exit = if error.is_not_http() || !error.is_transient() { Exit::Misuse } else { error.exit() };
-                Err(Failure { exit, ..error.failure(&act) }.hint("does it speak TLS there? then drop --plain-http").into())
+                wants_tls(exit, error.failure(&act))
             }
+            Ok(door) if home.is_plain() && door.status() == StatusCode::BAD_REQUEST => {
+                let error = door.into_error().await;
+                if error.may_want_tls() { wants_tls(Exit::Misuse, error.failure(&act)) } else { Err(error.into()) }
+            }
+            Ok(door) if home.is_plain() && leads_to_tls(&door) => wants_tls(Exit::Misuse, door.into_error().await.failure(&act)),
             answer => answer,
         }
     }
 
-    async fn ping(&self) -> Result<(), Fault> {
-        let url = self.url("/v2/")?;
-        self.retry(|| async {
-            let answer = self.exchange(Method::GET, &url, &[], None).await?;
-            match answer.status() {
-                // Not every registry has the bare address; the next request decides.
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
-                _ => Ok(answer.success().await.map(drop)?),
-            }
-        })
-        .await
+    /// Speaks plain HTTP from now on, if a registry answers that.
+    async fn try_in_clear(&mut self) -> Result<(), Failure> {
+        let registry = &self.reference.registry;
+        let client = Client::new(Origin::at("http", registry)?, &self.trust, self.terms.plain_http, &self.console)?;
+        let door = ping(&client, self.terms.patience).await;
+        if door.is_ok_and(|door| matches!(door.status(), StatusCode::OK | StatusCode::UNAUTHORIZED)) {
+            self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
+            self.client = client;
+        }
+        Ok(())
+    }
+
+    /// Gets the login that the bare address asks for, where this host has one.
+    ///
+    /// # Errors
+    /// What the token realm is to blame for. What the bare address says otherwise decides nothing: Pulp refuses a token for
+    /// a repository there (pulp_container/app/token_verification.py, `TokenPermission`), and a firewall may refuse anything.
+    pub async fn log_in(&self, door: Response) -> Result<(), Fault> {
+        match challenge(&door) {
+            Ok(Asked::Basic) if self.login.is_none() => Ok(()),
+            Ok(_) => self.unchallenged(door).await.map(drop),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Tries again as the user's terms say.
@@ -358,6 +393,18 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+async fn ping(client: &Client, patience: Duration) -> Result<Response, Error> {
+    let mut url = client.base();
+    url.set_path("/v2/");
+    client.request(Method::GET, url).timeout(patience).send().await
+}
+
+/// Whether a server that was asked in clear sends to the same host with TLS.
+fn leads_to_tls(answer: &Response) -> bool {
+    let goal = answer.location().filter(|_| answer.status().is_redirection());
+    goal.is_some_and(|goal| goal.scheme() == "https" && goal.host() == answer.url().host())
 }
 
 /// Whether a redirect keeps method and body.

@@ -8,7 +8,7 @@ use scar_http::header::CONTENT_TYPE;
 use scar_http::{Client, Credential, Error, Method, Origin, Response, StatusCode, Url};
 use scar_tool::{Exit, Failure};
 
-use crate::login::{self, Login};
+use crate::login::{self, Asked, Login, Realm};
 use crate::registry::{Fault, Registry, names};
 
 /// Where what answers does not speak as a registry does.
@@ -16,6 +16,13 @@ const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a 
 
 /// A token that is not older was refused for what it is.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long the cancelling of an upload may take.
+const CANCEL: Duration = Duration::from_secs(2);
+
+/// The way in that an answer offers.
+pub(crate) fn challenge(answer: &Response) -> Result<Asked, String> {
+    login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()))
+}
 
 impl Registry {
     /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
@@ -31,23 +38,29 @@ impl Registry {
             self.proven.set(true);
             return Ok(Some(answer));
         }
-        let held = self.credential.borrow().is_some();
-        let asked = login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()));
-        let unproven = held && !self.proven.get();
+        let asked = challenge(&answer);
+        if let Ok(Asked::Bearer { realm, .. }) = &asked {
+            *self.realm.borrow_mut() = Some(realm.clone());
+        }
+        let held = self.credential.borrow().clone();
+        let unproven = held.is_some() && !self.proven.get();
         // A token may end while a try waits for its turn.
         let ended = unproven && self.since.get().is_some_and(|since| since.elapsed() >= FRESH);
         if unproven && !ended {
             return self.not_taken(asked, answer).await;
         }
-        let credential = match (asked, &self.login) {
-            (Ok(_), Some(Login::Registry(token))) if !held => Credential::Bearer(token.clone()),
-            (Ok(login::Asked::Basic), Some(Login::Password { username, password })) if !held => {
+        let has_token = matches!(held, Some(Credential::Bearer(_)));
+        let realm = self.realm.borrow().clone().filter(|_| has_token || matches!(asked, Ok(Asked::Bearer { .. })));
+        let credential = match (&self.login, asked, realm) {
+            (Some(Login::Registry(token)), Ok(_), _) if held.is_none() => Credential::Bearer(token.clone()),
+            (Some(Login::Registry(_)), ..) => return Err(Fault::Refused(answer.into_error().await)),
+            // Whatever this challenge says: Harbor answers every request that carries a token with `Basic realm="harbor"`,
+            // also one whose token has expired (goharbor/harbor src/server/middleware/v2auth/auth.go, `getChallenge`).
+            (.., Some(realm)) => self.token(&realm, self.terms.scope.actions()).await?,
+            (Some(Login::Password { username, password }), Ok(Asked::Basic), _) if held.is_none() => {
                 Credential::Basic { username: username.clone(), password: password.clone() }
             }
-            (Ok(login::Asked::Bearer { realm, service, .. }), login) if !matches!(login, Some(Login::Registry(_))) => {
-                self.token(&realm, service.as_deref()).await?
-            }
-            (Err(cause), _) => {
+            (_, Err(cause), _) if held.is_none() => {
                 return Err(Failure::new(Exit::Refused, format!("log in to '{}': {cause}", self.reference.registry))
                     .hint(NOT_A_REGISTRY)
                     .into());
@@ -60,28 +73,55 @@ impl Registry {
         Ok(None)
     }
 
-    /// What it means that a login just made is asked for again: who we are is refused, or what we may; of a token the realm
-    /// has vouched for the first.
-    async fn not_taken(&self, asked: Result<login::Asked, String>, answer: Response) -> Result<Option<Response>, Fault> {
+    /// What it means that a login just made is asked for again: who we are is refused, or what we may do. A Bearer challenge
+    /// vouches for the first; Harbor's Basic one does not, since its realm gives a token for a wrong password, too
+    /// (goharbor/harbor src/core/service/token/creator.go, `Create`).
+    async fn not_taken(&self, asked: Result<Asked, String>, answer: Response) -> Result<Option<Response>, Fault> {
         let is_token = matches!(*self.credential.borrow(), Some(Credential::Bearer(_)));
         match asked {
-            Ok(login::Asked::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
+            Ok(Asked::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
                 if !invalid {
                     return Ok(Some(answer));
                 }
                 let error = answer.into_error().await;
                 let act = format!("log in to '{}'", self.reference.registry);
                 Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token that its own realm gave: {error}"))
-                    .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log tells")
+                    .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log says more")
                     .into())
             }
             _ => Err(Fault::Refused(answer.into_error().await)),
         }
     }
 
-    /// A token for this repository (Distribution "Token Authentication"). Whether it still holds is asked of the registry,
-    /// not of a clock.
-    async fn token(&self, realm: &str, service: Option<&str>) -> Result<Credential, Fault> {
+    /// Ends an upload session, as well as it can be done in a moment.
+    ///
+    /// Distribution wants the right to delete for that. It is asked for here alone, and only where the challenge names it:
+    /// Quay refuses (400) a token scope with `delete`.
+    ///
+    /// # Errors
+    /// Why the registry does not end it.
+    pub async fn cancel(&self, session: &Url) -> Result<(), Fault> {
+        let ended = async {
+            let answer = self.request(Method::DELETE, session)?.send().await?;
+            let answer = match challenge(&answer) {
+                Ok(Asked::Bearer { realm, deletes: true, .. }) if answer.status() == StatusCode::UNAUTHORIZED => {
+                    let token = self.token(&realm, "pull,push,delete").await?;
+                    self.client.request(Method::DELETE, session.clone()).credential(&token)?.send().await?
+                }
+                _ => answer,
+            };
+            Ok(answer.success().await.map(drop)?)
+        };
+        tokio::time::timeout(CANCEL, ended).await.unwrap_or_else(|_| {
+            let request = format!("DELETE {}", scar_http::redacted(session));
+            Err(Error::Broken { request, cause: "no answer in time".to_owned(), silent: true }.into())
+        })
+    }
+
+    /// A token for these actions on this repository (Distribution "Token Authentication"). Whether it still holds is asked of
+    /// the registry, not of a clock.
+    async fn token(&self, realm: &Realm, actions: &str) -> Result<Credential, Fault> {
+        let Realm { url: realm, service } = realm;
         let registry = &self.reference.registry;
         let act = format!("get a token for '{registry}'");
         let refuse = |cause: &str| Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(NOT_A_REGISTRY);
@@ -96,9 +136,9 @@ impl Registry {
         };
         let away = self.realm_client(&act, &origin)?;
         let client = away.as_ref().unwrap_or(&self.client);
-        let scope = format!("repository:{}:{}", self.reference.repository, self.terms.scope.actions());
+        let scope = format!("repository:{}:{actions}", self.reference.repository);
         let mut form = vec![("scope", scope.as_str())];
-        form.extend(service.map(|service| ("service", service)));
+        form.extend(service.as_deref().map(|service| ("service", service)));
         if !matches!(self.login, Some(Login::Identity(_))) {
             url.query_pairs_mut().extend_pairs(&form);
         }

@@ -9,13 +9,22 @@ pub(crate) enum Asked {
     Basic,
     /// A token of this realm.
     Bearer {
-        /// The token service's URL, as written.
-        realm: String,
-        /// The service's name for the registry.
-        service: Option<String>,
+        /// Where it comes from.
+        realm: Realm,
         /// Whether the token that came with the request is none that the registry takes (RFC 6750, 3.1).
         invalid: bool,
+        /// Whether the token must allow to delete.
+        deletes: bool,
     },
+}
+
+/// Where tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Realm {
+    /// The token service's URL, as written.
+    pub(crate) url: String,
+    /// The service's name for the registry.
+    pub(crate) service: Option<String>,
 }
 
 /// Reads the challenges of an answer; a token where there is a choice.
@@ -25,7 +34,8 @@ pub(crate) enum Asked {
 pub(crate) fn asked<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Asked, String> {
     let mut found = Vec::new();
     let mut others = Vec::new();
-    for header in headers {
+    // Harbor's header is empty for a project that is not there (src/server/middleware/v2auth/auth.go, `check`).
+    for header in headers.into_iter().filter(|header| !header.trim().is_empty()) {
         for challenge in ChallengeParser::new(header) {
             let challenge = challenge.map_err(|_| format!("its challenge is malformed: '{header}'"))?;
             let parameter = |name: &str| {
@@ -35,9 +45,10 @@ pub(crate) fn asked<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<As
             if challenge.scheme.eq_ignore_ascii_case("basic") {
                 found.push(Asked::Basic);
             } else if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                let realm = parameter("realm").ok_or("its challenge names no realm")?;
+                let url = parameter("realm").ok_or("its challenge names no realm")?;
                 let invalid = parameter("error").is_some_and(|error| error == "invalid_token");
-                found.push(Asked::Bearer { realm, service: parameter("service"), invalid });
+                let deletes = parameter("scope").is_some_and(|scope| scope.ends_with("delete"));
+                found.push(Asked::Bearer { realm: Realm { url, service: parameter("service") }, invalid, deletes });
             } else {
                 others.push(challenge.scheme.to_owned());
             }
@@ -56,12 +67,9 @@ mod tests {
 
     #[test]
     fn p5_reads_every_kind_of_challenge() {
-        let bearer = |realm: &str, service: Option<&str>| Asked::Bearer {
-            realm: realm.into(),
-            service: service.map(Into::into),
-            invalid: false,
-        };
-        let invalid = Asked::Bearer { realm: "y".into(), service: None, invalid: true };
+        let realm = |url: &str, service: Option<&str>| Realm { url: url.into(), service: service.map(Into::into) };
+        let bearer = |url: &str, service| Asked::Bearer { realm: realm(url, service), invalid: false, deletes: false };
+        let invalid = Asked::Bearer { realm: realm("y", None), invalid: true, deletes: false };
         for (headers, expected) in [
             (vec!["Basic realm=\"Registry Realm\""], Ok(Asked::Basic)),
             (vec!["basic"], Ok(Asked::Basic)),
@@ -74,6 +82,7 @@ mod tests {
             (vec!["Bearer realm=\"y\",error=\"insufficient_scope\""], Ok(bearer("y", None))),
             (vec!["Bearer realm=\"y\",error=\"invalid_token\""], Ok(invalid)),
             (vec![], Err("no WWW-Authenticate")),
+            (vec![""], Err("no WWW-Authenticate")),
             (vec!["Bearer service=\"x\""], Err("no realm")),
             (vec!["Negotiate"], Err("(Negotiate)")),
             (vec!["Bearer realm=\"unclosed"], Err("malformed")),

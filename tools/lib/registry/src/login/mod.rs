@@ -6,7 +6,7 @@ mod helper;
 mod recorded;
 mod trust;
 
-pub(crate) use challenge::{Asked, asked};
+pub(crate) use challenge::{Asked, Realm, asked};
 pub use files::Places;
 pub use recorded::{is_named, unnamed};
 pub use trust::with_certs_d;
@@ -41,6 +41,13 @@ impl Login {
             _ => None,
         }
     }
+}
+
+/// Whether it may be what a shell made of a robot's name (Harbor: `robot$NAME`, `robot$PROJECT+NAME`): the dollar sign went,
+/// and the word behind it.
+pub fn lost_its_dollar(username: &str) -> bool {
+    let rest = username.strip_prefix("robot");
+    rest.is_some_and(|rest| !rest.contains('$') && !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 /// The login for `reference`: `--username` with its password, else what the host's login files hold; `None` for a
