@@ -1,7 +1,6 @@
 //! Pushes the archive of the manifests to the OCI registry (guide step 5), as ORAS v1.0.0 would.
 
 mod body;
-mod cause;
 mod kept;
 mod layout;
 mod manifest;

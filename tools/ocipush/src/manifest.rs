@@ -5,14 +5,10 @@ use std::collections::BTreeMap;
 use oci_client::annotations::{ORG_OPENCONTAINERS_IMAGE_CREATED, ORG_OPENCONTAINERS_IMAGE_TITLE};
 use oci_client::manifest::{IMAGE_LAYER_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
 use scar_record::{Digest, Time};
-use sha2::{Digest as _, Sha256};
+pub(crate) use scar_registry::digest;
 
 /// The type under which the manifest is sent.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
-/// The types that are asked for: what another tool pushed may be any of them.
-pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
-     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.oci.artifact.manifest.v1+json";
 /// The configuration of an artifact that has none.
 pub(crate) const CONFIG: &[u8] = b"{}";
 
@@ -27,11 +23,6 @@ pub(crate) struct Layer {
     pub(crate) size: u64,
     /// The file name that Specman finds.
     pub(crate) title: String,
-}
-
-/// The digest of some bytes.
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(&Sha256::digest(bytes).into())
 }
 
 /// The manifest of an artifact with this layer, byte for byte that of ORAS v1.0.0.
@@ -89,8 +80,8 @@ pub(crate) struct Parts {
 }
 
 /// Reads a manifest's bytes.
-pub(crate) fn held(bytes: &[u8]) -> Held {
-    Held { digest: digest(bytes), artifact: artifact(bytes) }
+pub(crate) fn held(bytes: &[u8], digest: Digest) -> Held {
+    Held { digest, artifact: artifact(bytes) }
 }
 
 fn artifact(bytes: &[u8]) -> Result<Parts, String> {
@@ -124,7 +115,7 @@ mod tests {
         let created = Time::from_epoch(1_733_488_994).unwrap();
         let bytes = bytes(&layer, created).unwrap();
         let parts = Parts { layer, config: (digest(CONFIG), 2), created };
-        assert_eq!(held(&bytes), Held { digest: digest(&bytes), artifact: Ok(parts) });
+        assert_eq!(held(&bytes, digest(&bytes)), Held { digest: digest(&bytes), artifact: Ok(parts) });
     }
 
     #[test]
@@ -142,7 +133,7 @@ mod tests {
             (with(&format!("{layer},{layer}")), "2 layers"),
             (with(&layer), "no title"),
         ] {
-            assert!(held(text.as_bytes()).artifact.unwrap_err().contains(says), "{text}");
+            assert!(held(text.as_bytes(), digest(b"")).artifact.unwrap_err().contains(says), "{text}");
         }
     }
 }

@@ -7,8 +7,8 @@
 
 use std::cell::Cell;
 
-use scar_http::{Attempt, Error};
-use scar_registry::Fault;
+use scar_http::Attempt;
+use scar_registry::{Fault, Presence};
 use scar_tool::{Exit, Failure, Progress};
 
 use crate::manifest;
@@ -16,7 +16,7 @@ use crate::push;
 use crate::session::Session;
 use crate::source::{Source, Unhashed};
 use crate::target::Target;
-use crate::upload::{LARGEST_CHUNK, Presence};
+use crate::upload::LARGEST_CHUNK;
 
 /// The least bytes of a chunk of a stream that goes on: above what registries ask for.
 pub(crate) const CHUNK: u64 = 16 << 20;
@@ -31,25 +31,26 @@ impl Target {
         let console = &self.registry.console;
         if archive.size().is_some() {
             if !self.is_untouched().await? {
-                return Ok((archive.source(None, console).await?, None));
+                return Ok((archive.source(None, None, console).await?, None));
             }
             // Left behind however this push ends, so that the next one asks before it sends.
             self.push_blob(&push::config(), || Ok(()), false, None, None).await?;
         }
+        let checked = archive.check();
         let session = self.follow(archive).await?;
         if session.is_none() {
             console.verbose(|| "sending the archive anew once all of it is there".to_owned());
             self.abandon().await;
         }
         let digest = session.as_ref().map(|session| session.got.digest());
-        Ok((archive.source(digest, console).await?, session))
+        Ok((archive.source(digest, checked, console).await?, session))
     }
 
     /// Whether the repository shows no trace of a push: neither the tag nor the configuration, which is always the same.
     async fn is_untouched(&self) -> Result<bool, Fault> {
         let config = push::config();
         Ok(self.held(&self.registry.reference.tag).await?.is_none()
-            && self.presence(&config.digest, config.size).await? == Presence::Absent)
+            && self.registry.presence(&config.digest, config.size).await? == Presence::Absent)
     }
 
     /// Sends all of it in one session, which outlives a part that went astray where the registry tells what it has.
@@ -83,7 +84,9 @@ impl Target {
     /// No session, whatever the status: another one would not be opened, either.
     fn unopened(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Http(error) if !error.is_transient() => Fault::Fatal(self.failure(Fault::Http(error))),
+            Fault::Refused(_) if !fault.is_transient() => {
+                Fault::Fatal(self.registry.failure(&format!("push to '{}'", self.registry.reference), fault))
+            }
             fault => fault,
         }
     }
@@ -104,7 +107,7 @@ impl Target {
             }
             if at > 0 {
                 // A login that ended while the stream came is renewed by a question; a refused chunk may cost the session.
-                self.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
+                self.registry.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
             }
             let taken = self.part(session, to, |now| archive.bits().part(at, to, None, &now.sent), Some(progress)).await;
             if let Some(cause) = session.sent.fault() {
@@ -121,7 +124,7 @@ impl Target {
     /// What a refused part of so many bytes means for those to come.
     fn in_smaller_parts(&self, fault: &Fault, size: u64) {
         match fault {
-            Fault::Http(Error::Status { status, .. }) if status.as_u16() == 413 => self.chunk.set(self.smaller(size)),
+            Fault::Refused(refusal) if refusal.status.as_u16() == 413 => self.chunk.set(self.smaller(size)),
             // The login was as fresh as it could be, and did not last.
             Fault::Lost(_) => self.chunk.set(self.chunk.get().or(Self::lasting(size))),
             _ => {}
@@ -132,11 +135,11 @@ impl Target {
 /// Whether the whole, sent in another way, would meet with the same.
 fn is_final(fault: &Fault) -> bool {
     match fault {
-        Fault::Fatal(_) | Fault::Refused(_) | Fault::Spent(_) => true,
+        Fault::Fatal(_) | Fault::Spent(_) => true,
         Fault::Lost(_) => false,
         // The answers of registries, and of proxies before them, that take no chunks, or not these.
-        Fault::Http(Error::Status { status, .. }) => {
-            !fault.is_transient() && !matches!(status.as_u16(), 400 | 404 | 405 | 411 | 413 | 416 | 501)
+        Fault::Refused(refusal) => {
+            !fault.is_transient() && !matches!(refusal.status.as_u16(), 400 | 404 | 405 | 411 | 413 | 416 | 501)
         }
         Fault::Http(_) => !fault.is_transient(),
     }

@@ -3,13 +3,11 @@
 //! Invariants: the manifest is sent only after all that it names is there; success is told only after the registry was
 //! asked for manifest, blobs and tag and said what was meant.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
-use futures::StreamExt;
+use scar_http::Method;
 use scar_http::header::CONTENT_TYPE;
-use scar_http::{Error, Method, Response};
 use scar_record::{Artifact, Digest, Time};
+use scar_registry::{Fault, Presence, Refusal};
 use scar_tool::{Exit, Failure};
 
 use crate::body::{Bits, Content};
@@ -17,14 +15,8 @@ use crate::kept::Backup;
 use crate::manifest::{self, Held, Layer, Parts};
 use crate::session::Session;
 use crate::source::Source;
-use crate::there::Lacks;
-use crate::upload::Presence;
-use scar_registry::Fault;
-
 use crate::target::Target;
-
-/// The most bytes that are read of a refusal.
-const REFUSAL: usize = 64 * 1024;
+use crate::there::Lacks;
 
 /// What is to stand in the registry.
 #[derive(Debug)]
@@ -97,7 +89,7 @@ impl Target {
             backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
         }
         let pushed_at = self.send(source, wanted, session).await?;
-        let (digest, parts) = self.verify(wanted).await?;
+        let (digest, parts) = self.verify(wanted).await.map_err(|fault| self.unread(fault))?;
         let replaced = before.map(|held| held.digest).filter(|before| *before != digest);
         match &replaced {
             Some(replaced) => {
@@ -108,13 +100,19 @@ impl Target {
         Ok(Artifact { pushed_at: Some(pushed_at), uploaded: true, replaced, ..self.artifact(&digest, &parts) })
     }
 
+    /// A fault after the tag was moved: what is done is said, too.
+    fn unread(&self, fault: Fault) -> Fault {
+        let act = format!("push to '{}': the tag was moved; reading it back failed", self.registry.reference);
+        Fault::Fatal(self.registry.failure(&act, fault))
+    }
+
     /// Leaves a tag that holds the archive as it is, but for a configuration that it lacks.
     async fn complete(&self, held: &Held, parts: &Parts, lacks: Lacks, begun: bool) -> Result<Artifact, Fault> {
         self.abandon().await;
         let (console, reference) = (&self.registry.console, &self.registry.reference);
         if let Lacks::Config(presence) = lacks {
             self.push_blob(&config(), || Ok(()), presence != Presence::Absent, None, None).await?;
-            self.confirm(&parts.config.0, parts.config.1).await?;
+            self.registry.confirm(&parts.config.0, parts.config.1).await?;
             console.note(format!("'{reference}' holds this archive already; its configuration was lost, and was sent again"));
         } else {
             let end = if begun { "the upload was cancelled" } else { "nothing was sent" };
@@ -139,13 +137,13 @@ impl Target {
             self.push_blob(&config, || Ok(()), config_again, None, None).await?;
             source.unchanged()?;
             match self.put_manifest(&wanted.manifest, &wanted.digest, manifest::MEDIA_TYPE).await {
-                Err(Fault::Http(Error::Status { words, .. })) if words.contains("BLOB_UNKNOWN") => {
+                Err(Fault::Refused(refusal)) if refusal.lacks_blob() => {
                     if missed {
-                        let cause = format!("the registry took the blobs twice and does not know them: {words}");
-                        return Err(self.mismatch(&cause).into());
+                        let cause = format!("the registry took the blobs twice and does not know them: {refusal}");
+                        return Err(self.registry.mismatch(&cause).into());
                     }
                     missed = true;
-                    (layer_again, config_again) = self.again([&source.content, &config], &words).await?;
+                    (layer_again, config_again) = self.again([&source.content, &config], &refusal).await?;
                 }
                 answer => return answer,
             }
@@ -154,42 +152,42 @@ impl Target {
 
     /// Which of layer and configuration are to be sent again whatever the registry says: those that it names; both where it
     /// names none and says that it has both. What it says it lacks is sent again anyway.
-    async fn again(&self, blobs: [&Content; 2], words: &str) -> Result<(bool, bool), Fault> {
-        let [layer, config] = blobs.map(|blob| words.contains(blob.digest.as_str()));
+    async fn again(&self, blobs: [&Content; 2], refusal: &Refusal) -> Result<(bool, bool), Fault> {
+        let [layer, config] = blobs.map(|blob| refusal.names(blob.digest.as_str()));
         if layer || config {
             return Ok((layer, config));
         }
         let mut both = true;
         for blob in blobs {
-            both &= self.presence(&blob.digest, blob.size).await? == Presence::Here;
+            both &= self.registry.presence(&blob.digest, blob.size).await? == Presence::Here;
         }
         Ok((both, both))
     }
 
-    /// Sends the manifest; the time is that of the try that was taken.
+    /// Sends the manifest. The time is the registry's, by which Specman's log is searched; this host's if it gives none.
     pub(crate) async fn put_manifest(&self, manifest: &Bytes, digest: &Digest, media_type: &str) -> Result<Time, Fault> {
         let url = self.registry.in_repository(&format!("manifests/{}", self.registry.reference.tag))?;
         self.registry
             .retry(|| async {
-                let begun = Time::now();
                 let headers = [(CONTENT_TYPE, media_type)];
                 let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(manifest)).await?;
-                if !answer.status().is_success() {
-                    let error = refusal(answer, manifest).await;
+                let time = answer.date().and_then(|date| jiff::Timestamp::try_from(date).ok()).map_or_else(Time::now, Time::from);
+                match self.registry.success(answer).await {
                     // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
-                    let protected = matches!(error.status().map(|status| status.as_u16()), Some(400 | 409 | 412));
-                    if protected && self.held(&self.registry.reference.tag).await?.is_some_and(|(_, held)| held.digest == *digest)
-                    {
-                        return Ok(begun);
+                    Err(Fault::Refused(refusal)) if matches!(refusal.status.as_u16(), 400 | 409 | 412) => {
+                        match self.held(&self.registry.reference.tag).await? {
+                            Some((_, held)) if held.digest == *digest => Ok(time),
+                            _ => Err(Fault::Refused(refusal)),
+                        }
                     }
-                    return Err(error.into());
-                }
-                match answer.header("docker-content-digest").filter(|said| *said != digest.as_str()) {
-                    Some(said) => {
-                        let cause = format!("the registry stored the manifest '{digest}' as '{}'", scar_tool::escape(said));
-                        Err(self.mismatch(&cause).into())
-                    }
-                    None => Ok(begun),
+                    Err(fault) => Err(fault),
+                    Ok(answer) => match answer.header("docker-content-digest").filter(|said| *said != digest.as_str()) {
+                        Some(said) => {
+                            let cause = format!("the registry stored the manifest '{digest}' as '{}'", scar_tool::escape(said));
+                            Err(self.registry.mismatch(&cause).into())
+                        }
+                        None => Ok(time),
+                    },
                 }
             })
             .await
@@ -221,9 +219,9 @@ impl Target {
                 .into());
         }
         for (digest, size) in [(&layer.digest, layer.size), (config, *size)] {
-            match self.found(digest, size).await? {
+            match self.registry.found(digest, size).await? {
                 Presence::Here => {}
-                Presence::Wrong(length) => return Err(self.wrong_size(digest, size, length).into()),
+                Presence::Wrong(length) => return Err(self.registry.wrong_size(digest, size, length).into()),
                 Presence::Absent | Presence::Unknown => {
                     let cause = format!("the registry does not have its blob '{digest}'");
                     return Err(refuse(Exit::Mismatch, cause)
@@ -263,9 +261,9 @@ impl Target {
                 Lacks::More => {}
             }
         }
-        match self.found(digest, *size).await? {
+        match self.registry.found(digest, *size).await? {
             Presence::Here => console.plan(format!("not send the layer '{digest}': the registry has it")),
-            Presence::Wrong(length) => return Err(self.wrong_size(digest, *size, length).into()),
+            Presence::Wrong(length) => return Err(self.registry.wrong_size(digest, *size, length).into()),
             Presence::Absent | Presence::Unknown => {
                 console.plan(format!("send {name} as the layer '{digest}', {size} bytes, titled '{title}'"));
             }
@@ -276,37 +274,4 @@ impl Target {
         }
         Ok(())
     }
-}
-
-/// The refusal of a manifest. Which of its blobs is missed stands beside the message, in the error's detail: it is told, too.
-async fn refusal(answer: Response, manifest: &Bytes) -> Error {
-    let (request, status) = (answer.request(), answer.status());
-    if !matches!(status.as_u16(), 400 | 404) {
-        return answer.into_error().await;
-    }
-    let mut body = Vec::new();
-    let mut stream = answer.stream();
-    // What came of the server's words is told, whatever becomes of the rest.
-    while let Some(Ok(piece)) = stream.next().await {
-        body.extend_from_slice(&piece[..piece.len().min(REFUSAL - body.len())]);
-        if body.len() == REFUSAL {
-            break;
-        }
-    }
-    let mut words = scar_http::words(&body);
-    if words.contains("BLOB_UNKNOWN") {
-        let (manifest, body) = (String::from_utf8_lossy(manifest), String::from_utf8_lossy(&body));
-        let missed: Vec<_> =
-            digests(&manifest).into_iter().filter(|digest| body.contains(digest) && !words.contains(digest)).collect();
-        if !missed.is_empty() {
-            words = format!("{words} ({})", missed.join(", "));
-        }
-    }
-    Error::Status { request, status, words, retry_after: None, location: None }
-}
-
-/// The digests in a text, each once.
-fn digests(text: &str) -> BTreeSet<&str> {
-    const LENGTH: usize = "sha256:".len() + 64;
-    text.match_indices("sha256:").filter_map(|(at, _)| text.get(at..at + LENGTH)).collect()
 }

@@ -7,16 +7,14 @@ use std::sync::Arc;
 
 use scar_http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use scar_http::{Attempt, Body, Method, Response, Url};
-use scar_registry::Fault;
-use scar_tool::{Exit, Failure, Progress};
+use scar_registry::{Fault, Opened};
+use scar_tool::Progress;
 
 use crate::body::{Hashed, Pieces, Sent};
 use crate::target::Target;
 
 /// The type of a blob's bytes.
 pub(crate) const OCTETS: &str = "application/octet-stream";
-/// The largest `OCI-Chunk-Min-Length` that is believed.
-const LARGEST_LEAST: u64 = 1 << 30;
 
 /// An upload session, and what it has got.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ pub(crate) struct Session {
 impl Session {
     /// The session, where it may still be good after a part's fault.
     pub(crate) fn going_on(self, fault: &Fault) -> Option<Self> {
-        let passing = matches!(fault, Fault::Http(_) | Fault::Lost(_)) && fault.is_transient();
+        let passing = matches!(fault, Fault::Http(_) | Fault::Refused(_) | Fault::Lost(_)) && fault.is_transient();
         (self.unsure && self.got.bytes > 0 && passing).then_some(self)
     }
 }
@@ -47,21 +45,8 @@ impl Target {
     /// # Errors
     /// What the registry answered instead; where the session would be, if that is not allowed.
     pub(crate) async fn begin(&self) -> Result<Session, Fault> {
-        let url = self.registry.in_repository("blobs/uploads/")?;
-        let answer = self.registry.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?.success().await?;
-        let least_chunk = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let url = self.next(&answer)?.ok_or_else(|| {
-            Failure::new(
-                Exit::Failed,
-                format!(
-                    "push to '{}': the registry opened an upload without saying where (no Location)",
-                    self.registry.reference
-                ),
-            )
-            .hint("is this the registry itself? a proxy before it may take the header away")
-        })?;
+        let Opened { url, least_chunk } = self.registry.open_upload().await?;
         *self.open.borrow_mut() = Some(url.clone());
-        let least_chunk = if least_chunk <= LARGEST_LEAST { least_chunk } else { 0 };
         Ok(Session { url, least_chunk, got: Hashed::default(), sent: Arc::default(), unsure: false })
     }
 
@@ -153,7 +138,8 @@ impl Target {
 
     /// How much of an upload the registry says that it has.
     async fn received(&self, url: &Url) -> Option<(Response, u64)> {
-        let answer = self.registry.exchange(Method::GET, url, &[], None).await.ok()?.success().await.ok()?;
+        let answer = self.registry.exchange(Method::GET, url, &[], None).await.ok()?;
+        let answer = self.registry.success(answer).await.ok()?;
         let range = answer.header("range")?;
         let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?;
         let bytes = last.parse::<u64>().ok()?.checked_add(1)?;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::body::{Bits, Content};
 use crate::stream::{self, Stream};
+use crate::whole::Whole;
 
 /// Bytes read at a time for hashing.
 const BLOCK: usize = 1024 * 1024;
@@ -202,19 +203,35 @@ impl Unhashed {
         }
     }
 
-    /// The archive, all of it, with the digest of what was `sent`, or hashed now.
+    /// Begins to read a file to see whether it is complete, in a thread, while it is sent. A stream is looked at as it comes.
+    pub(crate) fn check(&self) -> Option<oneshot::Receiver<Result<(), Failure>>> {
+        let Self::File(place) = self else { return None };
+        let (done, checked) = oneshot::channel();
+        let place = place.clone();
+        // Nobody may want to know any more.
+        std::thread::spawn(move || drop(done.send(place.read(|_, _| ()))));
+        Some(checked)
+    }
+
+    /// The archive, all of it, with the digest of what was `sent`, once it is `checked`; or read now.
     ///
     /// # Errors
-    /// Exit 1 where it cannot be read or kept, or was changed meanwhile.
-    pub(crate) async fn source(&self, sent: Option<Digest>, console: &Console) -> Result<Source, Failure> {
+    /// Exit 1 where it cannot be read or kept, is incomplete, or was changed meanwhile.
+    pub(crate) async fn source(
+        &self,
+        sent: Option<Digest>,
+        checked: Option<oneshot::Receiver<Result<(), Failure>>>,
+        console: &Console,
+    ) -> Result<Source, Failure> {
         let place = match self {
             Self::File(place) => place.clone(),
             Self::Stream(stream) => stream.whole(console).await?,
         };
-        let source = match sent {
-            Some(digest) => place.with(digest),
-            None => place.hash_aside(console).await?,
-        };
+        let Some(digest) = sent else { return place.hash_aside(console).await };
+        if let Some(checked) = checked {
+            checked.await.map_err(|_| Failure::new(Exit::Failed, format!("read {}: its thread has ended", place.name)))??;
+        }
+        let source = place.with(digest);
         source.unchanged().map(|()| source)
     }
 }
@@ -245,21 +262,29 @@ impl Place {
         Source { content, place: self }
     }
 
-    fn hash(self, console: &Console) -> Result<Source, Failure> {
-        let failed = |error: &io::Error| Failure::io(format!("read {}", self.name), error);
-        let progress = console.progress_bytes("hashing", Some(self.seen.size));
-        let mut hash = Sha256::new();
+    /// Reads all of it, hands each block on with its end, and makes sure that the archive is complete.
+    fn read(&self, mut block_read: impl FnMut(&[u8], u64)) -> Result<(), Failure> {
+        let mut whole = Whole::new();
         let mut block = vec![0; BLOCK];
         let mut at = 0;
         loop {
-            let read = self.file.read_at(&mut block, at).map_err(|error| failed(&error))?;
+            let read = self.file.read_at(&mut block, at).map_err(|error| Failure::io(format!("read {}", self.name), &error))?;
             if read == 0 {
-                break;
+                return whole.fault().map_or(Ok(()), |fault| Err(incomplete(&self.name, &fault)));
             }
-            hash.update(&block[..read]);
             at += read as u64;
-            progress.set(at);
+            whole.take(&block[..read]);
+            block_read(&block[..read], at);
         }
+    }
+
+    fn hash(self, console: &Console) -> Result<Source, Failure> {
+        let progress = console.progress_bytes("hashing", Some(self.seen.size));
+        let mut hash = Sha256::new();
+        self.read(|block, at| {
+            hash.update(block);
+            progress.set(at);
+        })?;
         drop(progress);
         let source = self.with(Digest::from_sha256(&hash.finalize().into()));
         source.unchanged().map(|()| source)
@@ -301,6 +326,12 @@ impl Seen {
         let changed = (data.mtime(), data.mtime_nsec());
         Ok(Self { device: data.dev(), inode: data.ino(), size: data.len(), changed })
     }
+}
+
+/// An archive whose end is missing, or that is damaged: Specman could not unpack it.
+pub(crate) fn incomplete(name: &str, fault: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("push {name}: {fault}"))
+        .hint("the program that makes it has failed or was stopped: look at its message; the tag is as it was")
 }
 
 /// Warns of an archive that is not what Specman expects.

@@ -114,7 +114,8 @@ impl Step {
                 Ok(()) => work(target).await,
                 Err(fault) => Err(fault),
             };
-            done.map_err(|fault| target.failure(fault))
+            let act = format!("push to '{}'", self.reference);
+            done.map_err(|fault| target.registry.failure(&act, fault))
         };
         let act = format!("push to '{}'", self.reference);
         scar_http::run_or_undo(deadline, &console, &act, target, work, async |target: &Target| target.abandon().await)

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
 
-use scar_tool::{Console, Deadline, Exit, Failure, Progress};
+use scar_tool::{Console, Deadline, Failure, Progress};
 use tokio::sync::watch;
 
 use crate::body::Bits;
@@ -119,8 +119,7 @@ fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<(), Failure> {
         if read == 0 {
             return match whole.fault() {
                 None => Ok(()),
-                Some(fault) => Err(Failure::new(Exit::Failed, format!("push {NAME}: {fault}"))
-                    .hint("the program that makes it has failed or was stopped: look at its message; the tag is as it was")),
+                Some(fault) => Err(crate::source::incomplete(NAME, &fault)),
             };
         }
         whole.take(&block[..read]);

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scar_http::header::CONTENT_TYPE;
-use scar_http::{Body, Error, Method, Response, StatusCode, Url};
-use scar_record::Digest;
-use scar_registry::Fault;
+use scar_http::{Body, Error, Method, Response, Url};
+use scar_registry::{Fault, Presence, Refusal};
 use scar_tool::{Exit, Failure, Progress};
 
 use crate::body::{Content, Sent};
@@ -26,19 +25,6 @@ const SETTLING: u64 = 32 << 20;
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Whether the registry has a blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
-    /// With the right size.
-    Here,
-    /// With another size.
-    Wrong(u64),
-    /// No.
-    Absent,
-    /// It gave no usable answer.
-    Unknown,
-}
-
 /// What went wrong with the sessions so far.
 #[derive(Default)]
 struct Lost {
@@ -48,34 +34,14 @@ struct Lost {
 }
 
 /// A session that is there no more.
-fn gone(status: u16, words: &str) -> String {
-    match words.is_empty() {
-        true => format!("the registry lost the upload session (status {status})"),
-        false => format!("the registry lost the upload session ({words})"),
+fn gone(refusal: &Refusal) -> String {
+    match refusal.words() {
+        "" => format!("the registry lost the upload session (status {})", refusal.status.as_u16()),
+        words => format!("the registry lost the upload session ({words})"),
     }
 }
 
 impl Target {
-    /// Asks for a blob.
-    ///
-    /// # Errors
-    /// What would stop every other request too; a server that merely fails to answer this one is [`Presence::Unknown`].
-    pub(crate) async fn presence(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
-        let url = self.registry.in_repository(&format!("blobs/{digest}"))?;
-        let answer = match self.registry.exchange(Method::HEAD, &url, &[], None).await {
-            Ok(answer) => answer,
-            Err(Fault::Http(Error::Broken { .. } | Error::Status { .. })) => return Ok(Presence::Unknown),
-            Err(fault) => return Err(fault),
-        };
-        let length = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
-        Ok(match (answer.status(), length) {
-            (StatusCode::OK, Some(length)) if length == size => Presence::Here,
-            (StatusCode::OK, Some(length)) => Presence::Wrong(length),
-            (StatusCode::NOT_FOUND, _) => Presence::Absent,
-            _ => Presence::Unknown,
-        })
-    }
-
     /// Brings a blob into the registry; false where it was there.
     ///
     /// `check` looks whether the source is still what was hashed; `force` does not believe a registry that has it;
@@ -105,12 +71,14 @@ impl Target {
                     self.abandon().await;
                 }
                 if !(force && first) {
-                    match self.presence(&content.digest, content.size).await? {
+                    match self.registry.presence(&content.digest, content.size).await? {
                         Presence::Here => {
                             self.abandon().await;
                             return Ok(!first);
                         }
-                        Presence::Wrong(length) => return Err(self.wrong_size(&content.digest, content.size, length).into()),
+                        Presence::Wrong(length) => {
+                            return Err(self.registry.wrong_size(&content.digest, content.size, length).into());
+                        }
                         Presence::Absent | Presence::Unknown => {}
                     }
                 }
@@ -149,8 +117,8 @@ impl Target {
 
     /// What a fault of an upload means for the next try: another session, another size of its parts, or the end.
     fn after(&self, fault: Fault, content: &Content, chunk: &Cell<Option<u64>>, lost: &Lost) -> Fault {
-        let (status, words) = match &fault {
-            Fault::Http(Error::Status { status, words, .. }) => (status.as_u16(), words.as_str()),
+        let refusal = match &fault {
+            Fault::Refused(refusal) => refusal,
             Fault::Lost(_) => {
                 // Renewed in vain: the login does not last for the whole, so it goes in parts.
                 if lost.renewed.replace(lost.renewed.get() + 1) == 1 && chunk.get().is_none() {
@@ -160,7 +128,8 @@ impl Target {
             }
             _ => return fault,
         };
-        match status {
+        let has = |codes: [&str; 2]| codes.iter().any(|code| refusal.has(code));
+        match refusal.status.as_u16() {
             413 => {
                 let size = chunk.get().unwrap_or(content.size);
                 let Some(smaller) = self.smaller(size) else { return fault };
@@ -172,10 +141,11 @@ impl Target {
                 if lost.sessions.replace(lost.sessions.get() + 1) > 0 {
                     chunk.set(None);
                 }
-                Fault::Lost(gone(status, words))
+                Fault::Lost(gone(refusal))
             }
-            400 if words.contains("UPLOAD_INVALID") || words.contains("UPLOAD_UNKNOWN") => Fault::Lost(gone(status, words)),
-            400 if words.contains("DIGEST_INVALID") || words.contains("SIZE_INVALID") => {
+            400 if has(["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => Fault::Lost(gone(refusal)),
+            400 if has(["DIGEST_INVALID", "SIZE_INVALID"]) => {
+                let words = refusal.words();
                 // What was sent had the right digest: the reader held the last piece back until it knew.
                 chunk.set(None);
                 if lost.invalid.replace(true) {
@@ -210,15 +180,6 @@ impl Target {
         FALLBACKS.into_iter().find(|&smaller| smaller < size)
     }
 
-    /// A registry that holds something else under a digest.
-    pub(crate) fn wrong_size(&self, digest: &Digest, size: u64, length: u64) -> Failure {
-        Failure::new(
-            Exit::Mismatch,
-            format!("push to '{}': the registry says that '{digest}' has {length} bytes; it has {size}", self.registry.reference),
-        )
-        .hint("the registry's storage is damaged, or a proxy answers in its place")
-    }
-
     async fn put_in_chunks(
         &self,
         session: &mut Session,
@@ -232,7 +193,7 @@ impl Target {
             let to = content.size.min(at + chunk);
             if at > 0 {
                 // A login that ended is renewed by a question: a chunk that is refused may cost the session.
-                self.presence(&content.digest, content.size).await?;
+                self.registry.presence(&content.digest, content.size).await?;
             }
             self.part(session, to, |session| content.part(at, to, &session.sent), progress).await?;
         }
@@ -303,7 +264,7 @@ impl Target {
         };
         progress.inspect(|progress| progress.set(sent.bytes()));
         match self.registry.unchallenged(answer).await? {
-            Some(answer) => Ok(answer.success().await?),
+            Some(answer) => self.registry.success(answer).await,
             None => Err(Fault::Lost("the login was renewed".to_owned())),
         }
     }

@@ -1,5 +1,5 @@
-//! Whether an archive that comes on standard input is whole. A program that fails ends its pipe as one that succeeds does;
-//! but the archive of one that failed lacks its end, that of gzip (RFC 1952) or that of tar (POSIX ustar: 1024 zero bytes).
+//! Whether an archive is complete. A program that fails ends its pipe, or leaves its file, as one that succeeds does; but its
+//! archive has no end, neither that of gzip (RFC 1952) nor that of tar (POSIX ustar: 1024 zero bytes).
 
 use std::io::{self, Write};
 

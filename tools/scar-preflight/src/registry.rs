@@ -4,13 +4,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use scar_http::header::ACCEPT;
-use scar_http::{Method, Response, StatusCode, Url};
+use scar_http::{Method, Response, StatusCode};
 use scar_record::Check;
 use scar_registry::login::Login;
 use scar_registry::{Fault, Reference, Registry, ecr};
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Failure};
 use serde_json::Value;
 
 use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
@@ -29,10 +27,6 @@ pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, REPOSITORY, TAG, PUSH, LIMI
 /// The lines that need a login.
 const AFTER: [&str; 3] = [REPOSITORY, TAG, PUSH];
 
-/// What a manifest may be.
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
-/// The most bytes of a manifest or a list of tags.
-const DOCUMENT: usize = 4 << 20;
 /// An ECR password that ends sooner may not last for the push.
 const LASTS: Duration = Duration::from_secs(3600);
 
@@ -97,7 +91,10 @@ pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console
 async fn reach(mut registry: Registry) -> Result<(Registry, Response, SystemTime), Failure> {
     let act = format!("connect to '{}'", registry.reference.registry);
     let asked = SystemTime::now();
-    let door = registry.reach().await.map_err(|fault| fault.failure(&act))?;
+    let door = match registry.reach().await {
+        Ok(door) => door,
+        Err(fault) => return Err(registry.failure(&act, fault)),
+    };
     Ok((registry, door, asked))
 }
 
@@ -131,7 +128,7 @@ async fn login_line(registry: &Registry, door: Response, from: &str, time: Durat
         None => "none is asked for".to_owned(),
     };
     let act = format!("log in to '{host}'");
-    let tried = within(time, &act, async { log_in(registry, door).await.map_err(|fault| refused(fault, &act, registry)) }).await;
+    let tried = within(time, &act, async { log_in(registry, door).await.map_err(|fault| registry.failure(&act, fault)) }).await;
     match tried {
         Ok(()) => lasting(registry, who),
         Err(failure) => failed(LOGIN, failure, Side::Registry),
@@ -146,7 +143,7 @@ async fn log_in(registry: &Registry, door: Response) -> Result<(), Fault> {
     let answer = registry.exchange(Method::GET, &url, &[], None).await?;
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNAUTHORIZED => Ok(()),
-        _ => Ok(answer.success().await.map(drop)?),
+        _ => registry.success(answer).await.map(drop),
     }
 }
 
@@ -172,11 +169,11 @@ async fn repository_line(registry: &Registry, time: Duration) -> Check {
     let act = format!("look for the repository '{repository}'");
     let read = async {
         let url = registry.in_repository("tags/list").map_err(|fault| fault.failure(&act))?;
-        let answer = registry.exchange(Method::GET, &url, &[], None).await.map_err(|fault| refused(fault, &act, registry))?;
+        let answer = registry.exchange(Method::GET, &url, &[], None).await.map_err(|fault| registry.failure(&act, fault))?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let answer = answer.success().await.map_err(|error| refused(error.into(), &act, registry))?;
+        let answer = registry.success(answer).await.map_err(|fault| registry.failure(&act, fault))?;
         let list: Value = answer.json().await.map_err(|error| error.failure(&act))?;
         let tags = list["tags"].as_array().cloned().unwrap_or_default();
         Ok(Some(tags.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()))
@@ -211,32 +208,23 @@ fn tags_told(tags: &[String]) -> String {
 async fn tag_line(registry: &Registry, time: Duration) -> Check {
     let tag = &registry.reference.tag;
     let act = format!("read the tag '{tag}'");
-    let read = async {
-        let url = registry.in_repository(&format!("manifests/{tag}")).map_err(|fault| fault.failure(&act))?;
-        let answer = registry.exchange(Method::GET, &url, &[(ACCEPT, MANIFEST)], None).await;
-        let answer = answer.map_err(|fault| refused(fault, &act, registry))?;
-        if answer.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        let answer = answer.success().await.map_err(|error| refused(error.into(), &act, registry))?;
-        let digest = answer.header("docker-content-digest").map(scar_tool::escape);
-        let bytes = answer.bytes(DOCUMENT).await.map_err(|error| error.failure(&act))?;
-        Ok(Some((digest, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())))
-    };
+    let read = async { registry.manifest(tag).await.map_err(|fault| registry.failure(&act, fault)) };
     match within(time, &act, read).await {
         Ok(None) => ok(TAG, format!("'{tag}' holds nothing yet")),
-        Ok(Some((digest, manifest))) => ok(TAG, held(tag, digest.as_deref(), &manifest)),
+        Ok(Some((bytes, digest))) => {
+            ok(TAG, held(tag, digest.as_str(), &serde_json::from_slice::<Value>(&bytes).unwrap_or_default()))
+        }
         Err(failure) => failed(TAG, failure, Side::Registry),
     }
 }
 
-fn held(tag: &str, digest: Option<&str>, manifest: &Value) -> String {
+fn held(tag: &str, digest: &str, manifest: &Value) -> String {
     let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let bytes: u64 = layers.iter().filter_map(|layer| layer["size"].as_u64()).sum();
     let created = manifest["annotations"]["org.opencontainers.image.created"].as_str();
     let title = layers.first().and_then(|layer| layer["annotations"]["org.opencontainers.image.title"].as_str());
     let parts = [
-        digest.map(str::to_owned),
+        Some(digest.to_owned()),
         title.map(|title| format!("'{title}'")),
         Some(size(bytes)),
         created.map(|created| format!("of {created}")),
@@ -246,13 +234,9 @@ fn held(tag: &str, digest: Option<&str>, manifest: &Value) -> String {
 
 async fn push_line(registry: &Registry, time: Duration) -> Check {
     let act = format!("open an upload to '{}'", registry.reference.repository);
-    let opened = within(time, &act, async { open(registry).await.map_err(|fault| refused(fault, &act, registry)) }).await;
-    let session = match opened {
-        Ok(Some(session)) => session,
-        Ok(None) => {
-            let hint = "the registry, or a proxy before it, leaves out Location";
-            return blocked(PUSH, "the registry opened an upload without saying where", hint);
-        }
+    let opened = async { registry.open_upload().await.map_err(|fault| registry.failure(&act, fault)) };
+    let session = match within(time, &act, opened).await {
+        Ok(opened) => opened.url,
         Err(failure) => return failed(PUSH, failure, Side::Registry),
     };
     match registry.cancel(&session).await {
@@ -263,15 +247,6 @@ async fn push_line(registry: &Registry, time: Duration) -> Check {
             ok(PUSH, format!("allowed: an upload was opened; the registry itself will end it ({cause})"))
         }
     }
-}
-
-/// Opens an upload session: where it goes on.
-async fn open(registry: &Registry) -> Result<Option<Url>, Fault> {
-    let url = registry.in_repository("blobs/uploads/")?;
-    let answer = registry.exchange(Method::POST, &url, &[], Some(&Bytes::new())).await?.success().await?;
-    let Some(session) = answer.location() else { return Ok(None) };
-    registry.may_go(&session, true)?;
-    Ok(Some(session))
 }
 
 fn limit_line(front: &str) -> Check {
@@ -286,34 +261,6 @@ fn limit_line(front: &str) -> Check {
     check
 }
 
-/// A refusal with what may stand behind it: registries do not tell these apart.
-fn refused(fault: Fault, act: &str, registry: &Registry) -> Failure {
-    let Reference { repository, .. } = &registry.reference;
-    let project = repository.split('/').next().unwrap_or_default();
-    let (known, who) = (matches!(fault, Fault::Fatal(_)), matches!(fault, Fault::Refused(_)));
-    let failure = fault.failure(act);
-    match failure.exit {
-        _ if known => failure,
-        Exit::Refused if registry.login.is_none() => failure
-            .hint("no login was found: log in with docker or podman, or give --registry-username and --registry-password-file"),
-        Exit::Refused => {
-            let expanded = match registry.login.as_ref().and_then(|login| login.username()) {
-                Some(name) if scar_registry::login::lost_its_dollar(name) => {
-                    "a robot account is named robot$NAME: did the shell expand the $? quote it: --registry-username 'robot$NAME'; else "
-                }
-                _ => "",
-            };
-            let right = format!("the user may not push to '{repository}', or there is no project '{project}'");
-            failure.hint(match who {
-                true => format!("{expanded}user or password is wrong, or {right} (Harbor says the same to all three)"),
-                false => format!("{expanded}{right} (Harbor says the same to both)"),
-            })
-        }
-        Exit::Absent => failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first")),
-        _ => failure,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,10 +273,10 @@ mod tests {
             "annotations": {"org.opencontainers.image.created": "2024-12-06T12:00:00Z"}
         });
         assert_eq!(
-            held("0.0.0", Some("sha256:abc"), &manifest),
+            held("0.0.0", "sha256:abc", &manifest),
             "'0.0.0' holds sha256:abc, 'manifests.tgz', 2.0 KiB, of 2024-12-06T12:00:00Z"
         );
-        assert_eq!(held("0.0.0", None, &json!({})), "'0.0.0' holds 0 B");
+        assert_eq!(held("0.0.0", "sha256:abc", &json!({})), "'0.0.0' holds sha256:abc, 0 B");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Access {
 /// One try, from the first byte to the last.
 async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
     let url = registry.in_repository(&format!("blobs/{}", artifact.layer))?;
-    let answer = registry.download(&url).await?.success().await?;
+    let answer = registry.success(registry.download(&url).await?).await?;
     let request = format!("GET {}", scar_http::redacted(&url));
     let what = format!("in '{}'", artifact.reference);
     let progress = registry.console.progress_bytes("reading the layer", Some(artifact.size));

@@ -22,7 +22,7 @@ impl Registry {
         let Some(size) = self.store.blob_size(name, digest) else {
             return reply::blob_unknown(digest);
         };
-        let asked = headers.get("range").and_then(|value| value.to_str().ok());
+        let asked = headers.get("range").filter(|_| !self.without_lengths).and_then(|value| value.to_str().ok());
         let part = asked.map(|text| range(text, size));
         let (from, to) = match part {
             None => (0, size),
@@ -52,6 +52,15 @@ impl Registry {
             ("accept-ranges", "bytes"),
             ("cache-control", "max-age=31536000"),
         ];
+        if self.without_lengths {
+            answer.retain(|(name, _)| *name != "content-length" && *name != "accept-ranges");
+            let body = if *method == Method::HEAD {
+                Body::from_stream(futures::stream::empty::<std::io::Result<bytes::Bytes>>())
+            } else {
+                body
+            };
+            return reply::with_body(StatusCode::OK, &answer, body);
+        }
         if asked.is_some() {
             answer.push(("content-range", &content_range));
             return reply::with_body(StatusCode::PARTIAL_CONTENT, &answer, body);

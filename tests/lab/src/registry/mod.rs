@@ -53,6 +53,9 @@ pub struct RegistryOptions {
     pub rule: Option<Rule>,
     /// Says yes to every upload and stores nothing.
     pub lying: bool,
+    /// Blobs come without their length and `Range` is ignored, as behind nginx with `sub_filter`
+    /// (ngx_http_sub_filter_module.c clears both).
+    pub without_lengths: bool,
 }
 
 /// What the handlers see.
@@ -65,6 +68,7 @@ struct Registry {
     profile: Profile,
     rule: Option<Rule>,
     lying: bool,
+    without_lengths: bool,
 }
 
 /// A running registry: a [`Server`], and what it holds.
@@ -86,6 +90,7 @@ impl LabRegistry {
             profile: options.profile,
             rule: options.rule,
             lying: options.lying,
+            without_lengths: options.without_lengths,
         });
         let mut router = Router::new().route("/v2/", any(handle)).route("/v2/{*rest}", any(handle)).with_state(registry);
         if let Auth::Bearer(service) = &options.auth {

@@ -228,6 +228,22 @@ fn p30_a_file_that_changes_while_it_is_sent_never_gets_a_manifest() {
 }
 
 #[test]
+fn q12_a_large_file_that_is_cut_never_gets_a_manifest() {
+    let site = Site::plain();
+    let tree = site.folder.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    // Noise, so that it stays large.
+    scar_kit::bash("head -c 70000000 /dev/urandom >noise").folder(&tree).run().succeeds();
+    let made = tool("mkmanifests").arg(&tree).args(["-o", "-"]).run().succeeds().stdout_bytes().to_vec();
+    let path = site.folder.path().join("cut.tgz");
+    std::fs::write(&path, &made[..made.len() - 100]).unwrap();
+    push(&site, &path).run().exits(1).writes_nothing().says("it ends in its middle, or is damaged");
+    assert_eq!((site.registry.log().count(&manifests()), site.registry.store().open_uploads()), (0, 0));
+    std::fs::write(&path, &made).unwrap();
+    push(&site, &path).run().succeeds();
+}
+
+#[test]
 fn p40_a_signal_cancels_the_upload_and_does_not_wait_for_the_hashing() {
     let site = Site::plain();
     let (path, _) = large(&site, LARGE);

@@ -470,5 +470,31 @@ fn a_credential_helper_is_asked_for_the_registry() {
     assert!(outcome.took() < Duration::from_secs(10), "{:?}", outcome.took());
     helper("head -c 100000000 /dev/zero");
     push(one.clone()).exits(2).says("it failed");
-    push(json!({"credsStore": "absent"})).exits(2).says("run 'docker-credential-absent'");
+}
+
+#[test]
+fn q47_a_helper_that_is_not_installed_is_warned_of_and_the_next_source_is_asked() {
+    let site = basic();
+    let config = write(&site, "config.json", &json!({"credsStore": "desktop.exe"}).to_string());
+    let push = |run: Run| run.env("DOCKER_CONFIG", site.folder.path()).run();
+    let outcome = push(site.ocipush(site.archive(10)));
+    outcome.exits(4).says("no login for").says("'docker-credential-desktop.exe' is not installed; going on without");
+    let home = site.folder.path().join("home");
+    write(&site, "home/.config/containers/auth.json", &logins(&site, PASSWORD).to_string());
+    push(site.ocipush(site.archive(10)).home(home)).succeeds().says("is not installed");
+    // A registry that asks for no login needs none.
+    let site = Site::plain();
+    site.ocipush(site.archive(10)).arg("--registry-config").arg(config).run().succeeds().says("is not installed");
+}
+
+#[test]
+fn q47_a_certificate_that_cannot_be_read_is_warned_of() {
+    let site = Site::plain();
+    let at = format!("home/.config/containers/certs.d/{}", site.registry.authority());
+    std::fs::create_dir_all(site.folder.path().join(&at).join("ca.crt")).unwrap();
+    let run = site.ocipush(site.archive(10)).home(site.folder.path().join("home"));
+    run.run()
+        .succeeds()
+        .says("warning: read '[DIR]/home/.config/containers/certs.d/127.0.0.1:PORT/ca.crt'")
+        .says("going on without");
 }

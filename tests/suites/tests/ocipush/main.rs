@@ -101,12 +101,14 @@ pub(crate) fn peak(running: &mut Running) -> u64 {
 /// Bytes that begin like gzip.
 pub(crate) fn bytes(size: usize) -> Vec<u8> {
     let mut state = size as u32 | 1;
-    let mut bytes: Vec<u8> = (0..size)
+    let unit: Vec<u8> = (0..size.min(100_003))
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         })
         .collect();
+    let mut bytes = unit.repeat(size / unit.len().max(1) + 1);
+    bytes.truncate(size);
     bytes.iter_mut().zip([0x1f, 0x8b]).for_each(|(byte, magic)| *byte = magic);
     bytes
 }

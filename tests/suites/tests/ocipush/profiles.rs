@@ -14,7 +14,7 @@ use crate::{REPOSITORY, Site, bytes, digest};
 /// The robot that pushes.
 const ROBOT: &str = "robot$packs";
 /// More than two of the smallest chunks that Cloudflare's registry takes.
-const SIZE: usize = 12 << 20;
+const SIZE: usize = 11 << 20;
 /// As small as that.
 const CHUNK: &str = "5MiB";
 
@@ -184,6 +184,98 @@ fn p24_a_quota_that_is_used_up_is_told_wherever_there_is_one() {
             (Profile::Quay, 1, &["Quota has been exceeded on namespace", "quota is used up"]),
         ],
     );
+}
+
+#[test]
+fn q50_what_an_administrator_has_set_up_is_told_as_that() {
+    let read_only = "it is read-only: end that, then run this step again";
+    refusals(
+        Rule::ReadOnly,
+        &[
+            (Profile::Distribution2, 1, &["405 Method Not Allowed", read_only]),
+            (Profile::Distribution3, 1, &["405 Method Not Allowed", read_only]),
+            (Profile::Harbor, 1, &["DENIED: The system is in read only mode.", read_only]),
+            (Profile::Quay, 1, &["System is currently read-only.", read_only]),
+            (Profile::Pulp, 1, &["NAME_INVALID: Repository is read-only.", read_only]),
+        ],
+    );
+    refusals(
+        Rule::Proxy,
+        &[(Profile::Harbor, 1, &["can not push artifact to a proxy project", "is a proxy cache of another registry"])],
+    );
+    // Q51: the tag has moved by then.
+    refusals(
+        Rule::Signed,
+        &[(
+            Profile::Harbor,
+            1,
+            &[
+                "the tag was moved; reading it back failed: GET ",
+                "not signed by cosign",
+                "a policy of the project 'spectro-packs'",
+            ],
+        )],
+    );
+}
+
+#[test]
+fn q50_a_page_and_a_store_elsewhere_are_no_verdict_on_a_user() {
+    let page = Answer::html(403, "<html><title>Blocked</title></html>");
+    for at in [puts(), Match::get("/v2/**/manifests/*")] {
+        let played = Played::new(Profile::Distribution2, None);
+        played.site.registry.faults().on(at, Times::Always, Action::Answer(page.clone()));
+        let outcome = played.push(played.site.archive(1000)).run();
+        outcome.exits(4).says("an HTML page titled 'Blocked'").says("a proxy or firewall before it stops the request");
+        outcome.never_says("password").never_says("no project").writes_nothing();
+    }
+    // Q52: a store elsewhere refuses what the registry promised.
+    let store = Site::plain();
+    store.registry.faults().on(Match::any("/**"), Times::Always, Action::Answer(Answer::status(403)));
+    let played = Played::new(Profile::Distribution2, None);
+    let to = Answer::status(307).header("location", &format!("{}/store/blob", store.registry.url()));
+    played.site.registry.faults().on(heads(), Times::Nth(3), Action::Answer(to.clone()));
+    played.site.registry.faults().on(Match::get("/v2/**/blobs/*"), Times::Always, Action::Answer(to));
+    let outcome = played.push(played.site.archive(1000)).called(store.registry.port(), "STORE").run();
+    outcome
+        .exits(1)
+        .says("the tag was moved; reading it back failed")
+        .says("the registry keeps its blobs at 'http://127.0.0.1:STORE'");
+    outcome.never_says("password").writes_nothing();
+}
+
+#[test]
+fn q63_a_word_in_a_name_explains_nothing() {
+    let played = Played::new(Profile::Distribution2, None);
+    let said = "requested access to quota/immutable/no-space is denied";
+    let answer = Answer::json(403, &serde_json::json!({"errors": [{"code": "DENIED", "message": said}]}));
+    played.site.registry.faults().on(uploads(), Times::Always, Action::Answer(answer));
+    let outcome = played.push(played.site.archive(1000)).run();
+    outcome.exits(4).says(said).says("the user may not push to").never_says("is used up").never_says("is protected");
+}
+
+#[test]
+fn q13_an_aged_answer_about_the_tag_decides_nothing() {
+    let tag = Match::get("/v2/**/manifests/0.0.0");
+    let played = Played::new(Profile::Distribution2, None);
+    let aged = Action::set_header("age", "42");
+    let fault = played.site.registry.faults().on(tag.clone(), Times::Always, aged);
+    let (file, backup) = (played.site.archive(1000), played.site.folder.path().join("tag.json"));
+    let runs = [
+        played.push(&file),
+        played.push(&file).arg("--backup").arg(&backup),
+        played.as_robot(played.site.bare().args(["--plain-http", "--adopt", "--new-record"])),
+    ];
+    for run in runs {
+        run.run().exits(7).says("42 s old, by a cache before the registry (Age)").writes_nothing();
+    }
+    assert!(fault.hits() >= 3 && played.site.tag().is_none() && !backup.exists());
+    // Every question about a tag is one that no cache has seen, and says that it wants none.
+    let asked = played.site.registry.log().matching(&tag);
+    let mut queries: Vec<_> = asked.iter().filter_map(|request| request.query.clone()).collect();
+    queries.sort();
+    queries.dedup();
+    assert_eq!(queries.len(), asked.len());
+    assert!(asked.iter().all(|request| request.header("cache-control") == Some("no-cache")));
 }
 
 #[test]

@@ -338,7 +338,7 @@ fn p41_a_stream_is_not_held_in_memory() {
 
 /// A program that fails ends its pipe as one that succeeds does.
 #[test]
-fn what_a_maker_that_failed_leaves_is_not_pushed() {
+fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
     let site = Site::plain();
     let tree = site.folder.path().join("tree");
     std::fs::create_dir(&tree).unwrap();
@@ -362,6 +362,14 @@ fn what_a_maker_that_failed_leaves_is_not_pushed() {
     assert!(!requests.iter().any(|request| request.method == "PUT"), "{requests:?}");
     let count = |method: &str| requests.iter().filter(|request| request.method == method).count();
     assert!(count("POST") > 0 && count("POST") == count("DELETE"), "each upload is cancelled: {requests:?}");
+    // A file of the same is no better, whether it is hashed first or sent at once.
+    let path = site.folder.path().join("cut.tgz");
+    for cut in [made.len() / 2, made.len() - 1] {
+        std::fs::write(&path, &made[..cut]).unwrap();
+        let outcome = site.ocipush(&path).run();
+        outcome.exits(1).writes_nothing().says("error: push '[DIR]/cut.tgz': it ends in its middle, or is damaged\n");
+    }
+    assert!(site.registry.log().count(&Match::put("/**")) == 0);
     for whole in [made, gzip("tar -czf - -C \"$TREE\" .")] {
         push(&site).stdin(whole).run().succeeds();
     }

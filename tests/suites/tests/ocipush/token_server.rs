@@ -79,10 +79,11 @@ impl Rig {
         log.iter().filter(|line| line.contains("response completed") && methods.iter().any(|method| is(line, method))).count()
     }
 
-    /// How often a password came, and was taken.
+    /// How often a password came, and was taken; a token to cancel a session, which may delete, is another.
     fn passwords(&self) -> (usize, usize) {
         let asked = self.tokens.asked();
-        let with: Vec<_> = asked.iter().filter(|asked| asked.with_password).collect();
+        let cancels = |asked: &&scar_kit::Asked| asked.scopes.iter().any(|scope| scope.ends_with("delete"));
+        let with: Vec<_> = asked.iter().filter(|asked| asked.with_password && !cancels(asked)).collect();
         (with.len(), with.iter().filter(|asked| asked.status == 200).count())
     }
 

@@ -337,6 +337,11 @@ impl Response {
 
     /// The error that this answer is, whatever its status; reads at most 64 KiB of its body, for a minute at most.
     pub async fn into_error(self) -> Error {
+        self.into_error_and_body().await.0
+    }
+
+    /// The same, with the bytes that were read, for a caller that knows the errors of its server.
+    pub async fn into_error_and_body(self) -> (Error, Vec<u8>) {
         let request = self.request();
         let status = self.status();
         // A date is read by the clock that wrote it, which may differ from ours.
@@ -347,7 +352,7 @@ impl Response {
         let mut body = Vec::new();
         // What came of the server's words is told, whatever becomes of the rest.
         let _ = tokio::time::timeout(SILENCE, self.read(&mut body, ERROR)).await;
-        Error::Status { request, status, words: words::of(&body), retry_after, location }
+        (Error::Status { request, status, words: words::of(&body), retry_after, location }, body)
     }
 
     /// The whole body.

@@ -50,8 +50,16 @@ impl Named {
     /// # Errors
     /// As [`Reference::parse`].
     pub fn or_typed(&self, text: Option<&str>, base: Option<&str>) -> Result<Option<Reference>, Failure> {
-        let text = text.or(self.registry.as_deref());
-        text.map(|text| Reference::parse(text, base.or(self.base.as_deref()))).transpose()
+        let base = base.or(self.base.as_deref());
+        let registry = self.registry.as_deref().map(|registry| registry.trim_end_matches('/'));
+        let place = registry.filter(|registry| !registry.contains("://")).and_then(|registry| registry.split_once('/'));
+        match (text.or(registry), place) {
+            // The airgap set-up's HOST/PATH is a host and a prefix; what has a tag is a reference.
+            (_, Some((host, prefix))) if text.is_none() && !prefix.contains([':', '@']) => {
+                Reference::parse(host, Some(&format!("{prefix}/{}", base.unwrap_or(BASE_PATH)))).map(Some)
+            }
+            (text, _) => text.map(|text| Reference::parse(text, base)).transpose(),
+        }
     }
 }
 
@@ -234,6 +242,22 @@ mod tests {
         ] {
             assert_eq!(Reference::parse(text, base).unwrap().to_string(), whole, "{text}");
         }
+    }
+
+    #[test]
+    fn a_path_in_the_environments_registry_is_a_prefix() {
+        for (registry, base, whole) in [
+            ("h.example/alias", None, "h.example/alias/spectro-packs/spectro-manifests/manifest:0.0.0"),
+            ("h.example:8443/a/b/", Some("base"), "h.example:8443/a/b/base/spectro-manifests/manifest:0.0.0"),
+            ("h.example/a/b:1", None, "h.example/a/b:1"),
+            ("h.example", Some("base"), "h.example/base/spectro-manifests/manifest:0.0.0"),
+        ] {
+            let named = Named { registry: Some(registry.to_owned()), base: base.map(str::to_owned) };
+            assert_eq!(named.or_typed(None, None).unwrap().unwrap().to_string(), whole);
+            assert_eq!(named.or_typed(Some("other.example/x:1"), None).unwrap().unwrap().to_string(), "other.example/x:1");
+        }
+        let named = Named { registry: Some("https://h.example/a".into()), base: None };
+        assert!(named.or_typed(None, None).unwrap_err().message.contains("it has a scheme"));
     }
 
     #[test]

@@ -4,19 +4,19 @@
 //! token realm elsewhere only by the user's word; the archive goes to another origin only by the user's word.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use scar_http::header::HeaderName;
-use scar_http::{Attempt, Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
+use scar_http::{Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
 use scar_tool::{Console, Exit, Failure};
 use scar_trust::Trust;
 
+use crate::fault::Fault;
 use crate::login::{Asked, Login, Realm};
 use crate::reference::Reference;
-use crate::token::challenge;
+use crate::refusal::{From, Refusal};
 
 /// How long an exchange without the archive may take, where nobody says otherwise.
 pub const EXCHANGE: Duration = Duration::from_secs(60);
@@ -69,73 +69,6 @@ pub struct Terms {
     pub retry: Retry,
     /// How long an exchange without the archive may take.
     pub patience: Duration,
-}
-
-/// What a try ended with when it did not bring what it was for.
-#[derive(Debug)]
-pub enum Fault {
-    /// What the network or the server said.
-    Http(Error),
-    /// The registry or its token realm refused who we are.
-    Refused(Error),
-    /// The same as [`Self::Http`], after all the tries that the user's terms allow.
-    Spent(Error),
-    /// The upload session is lost, for this reason; another one may do.
-    Lost(String),
-    /// It would be the same again.
-    Fatal(Failure),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(error) | Self::Refused(error) | Self::Spent(error) => error.fmt(f),
-            Self::Lost(cause) => f.write_str(cause),
-            Self::Fatal(failure) => f.write_str(&failure.message),
-        }
-    }
-}
-
-impl Attempt for Fault {
-    fn is_transient(&self) -> bool {
-        match self {
-            // Nothing makes a server learn TLS, or forget it, between two tries.
-            Self::Http(error) => error.is_transient() && !error.is_not_tls() && !error.is_not_http(),
-            Self::Lost(_) => true,
-            Self::Refused(_) | Self::Spent(_) | Self::Fatal(_) => false,
-        }
-    }
-
-    fn asked(&self) -> Option<Duration> {
-        match self {
-            Self::Http(error) => error.asked(),
-            _ => None,
-        }
-    }
-}
-
-impl Fault {
-    /// The failure to show for it; `act` is what was being done, in lower case with its operand.
-    pub fn failure(self, act: &str) -> Failure {
-        match self {
-            Self::Http(error) | Self::Spent(error) => error.failure(act),
-            Self::Refused(error) => Failure { exit: Exit::Refused, ..error.failure(act) },
-            Self::Lost(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}")),
-            Self::Fatal(failure) => failure,
-        }
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Http(error)
-    }
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        Self::Fatal(failure)
-    }
 }
 
 /// A registry, spoken to.
@@ -258,7 +191,7 @@ impl Registry {
     /// What the token realm is to blame for. What the bare address says otherwise decides nothing: Pulp refuses a token for
     /// a repository there (pulp_container/app/token_verification.py, `TokenPermission`), and a firewall may refuse anything.
     pub async fn log_in(&self, door: Response) -> Result<(), Fault> {
-        match challenge(&door) {
+        match crate::login::challenge(&door) {
             Ok(Asked::Basic) if self.login.is_none() => Ok(()),
             Ok(_) => self.unchallenged(door).await.map(drop),
             Err(_) => Ok(()),
@@ -312,14 +245,37 @@ impl Registry {
     /// # Errors
     /// As [`Self::exchange`].
     pub async fn download(&self, url: &Url) -> Result<Response, Fault> {
-        let begun = self.conversation(Method::GET, url, &[], None, |request| request);
-        match tokio::time::timeout(self.terms.patience, begun).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let request = format!("GET {}", scar_http::redacted(url));
-                Err(Error::Broken { request, cause: "no answer in time".to_owned(), silent: true }.into())
-            }
-        }
+        self.download_with(url, &[]).await
+    }
+
+    pub(crate) async fn download_with(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Fault> {
+        let begun = self.conversation(Method::GET, url, headers, None, |request| request);
+        tokio::time::timeout(self.terms.patience, begun).await.unwrap_or_else(|_| {
+            let request = format!("GET {}", scar_http::redacted(url));
+            Err(Error::Broken { request, cause: "no answer in time".to_owned(), silent: true }.into())
+        })
+    }
+
+    /// Lets an answer of success through.
+    ///
+    /// # Errors
+    /// The refusal that every other is.
+    pub async fn success(&self, answer: Response) -> Result<Response, Fault> {
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer, false).await) }
+    }
+
+    /// The refusal that an answer is; `login` where it is about a login just made.
+    pub(crate) async fn refusal(&self, answer: Response, login: bool) -> Fault {
+        let from = match Origin::of(answer.url()) {
+            Some(origin) if origin != *self.client.origin() => From::Elsewhere(origin.to_string()),
+            _ => From::Registry,
+        };
+        Fault::Refused(Box::new(Refusal::of(answer, from, login).await))
+    }
+
+    /// What is done, with its operand, for messages.
+    pub(crate) fn act(&self) -> String {
+        format!("{} '{}'", self.terms.scope.act(), self.reference.registry)
     }
 
     async fn conversation(
@@ -360,7 +316,7 @@ impl Registry {
     /// Exit 5, with the option that would allow it.
     pub fn may_go(&self, url: &Url, with_archive: bool) -> Result<(), Fault> {
         let (home, shown) = (self.client.origin(), scar_http::redacted(url));
-        let act = format!("{} '{}'", self.terms.scope.act(), self.reference.registry);
+        let act = self.act();
         if url.as_str().len() > ADDRESS {
             let cause = format!("{act}: it points to an address longer than {ADDRESS} bytes");
             return Err(Failure::new(Exit::Failed, cause).into());
@@ -375,9 +331,15 @@ impl Registry {
             return Err(Failure::new(Exit::Unsafe, cause).into());
         }
         if origin.is_plain() && !home.is_plain() {
-            return Err(Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is plain HTTP"))
-                .hint("the registry does not know that it is reached by TLS: set its external URL, or X-Forwarded-Proto in the proxy before it")
-                .into());
+            let failure = Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is plain HTTP"));
+            return Err(match origin.host() == home.host() {
+                true => failure.hint("the registry does not know that it is reached by TLS: set its external URL, or X-Forwarded-Proto in the proxy before it"),
+                false => failure.hint(format!(
+                    "'{origin}' is where the registry keeps its blobs: give that store TLS, or have the registry hand the blobs \
+                     out itself (Distribution: storage.redirect.disable, Harbor: disableredirect)"
+                )),
+            }
+            .into());
         }
         if with_archive && !names(&self.terms.trust_upload, &origin) {
             let option = format!("--trust-upload {}", origin.authority());

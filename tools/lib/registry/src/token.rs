@@ -8,8 +8,10 @@ use scar_http::header::CONTENT_TYPE;
 use scar_http::{Client, Credential, Error, Method, Origin, Response, StatusCode, Url};
 use scar_tool::{Exit, Failure};
 
-use crate::login::{self, Asked, Login, Realm};
-use crate::registry::{Fault, Registry, names};
+use crate::fault::Fault;
+use crate::login::{self, Asked, Login, Realm, challenge};
+use crate::refusal::{From, Refusal};
+use crate::registry::{Registry, names};
 
 /// Where what answers does not speak as a registry does.
 const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a sign-on page before it?";
@@ -18,11 +20,6 @@ const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a 
 const FRESH: Duration = Duration::from_secs(1);
 /// How long the cancelling of an upload may take.
 const CANCEL: Duration = Duration::from_secs(2);
-
-/// The way in that an answer offers.
-pub(crate) fn challenge(answer: &Response) -> Result<Asked, String> {
-    login::asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()))
-}
 
 impl Registry {
     /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
@@ -53,7 +50,7 @@ impl Registry {
         let realm = self.realm.borrow().clone().filter(|_| has_token || matches!(asked, Ok(Asked::Bearer { .. })));
         let credential = match (&self.login, asked, realm) {
             (Some(Login::Registry(token)), Ok(_), _) if held.is_none() => Credential::Bearer(token.clone()),
-            (Some(Login::Registry(_)), ..) => return Err(Fault::Refused(answer.into_error().await)),
+            (Some(Login::Registry(_)), ..) => return Err(self.refusal(answer, true).await),
             // Whatever this challenge says: Harbor answers every request that carries a token with `Basic realm="harbor"`,
             // also one whose token has expired (goharbor/harbor src/server/middleware/v2auth/auth.go, `getChallenge`).
             (.., Some(realm)) => self.token(&realm, self.terms.scope.actions()).await?,
@@ -65,7 +62,7 @@ impl Registry {
                     .hint(NOT_A_REGISTRY)
                     .into());
             }
-            _ => return Err(Fault::Refused(answer.into_error().await)),
+            _ => return Err(self.refusal(answer, true).await),
         };
         self.since.set((!ended && matches!(credential, Credential::Bearer(_))).then(Instant::now));
         *self.credential.borrow_mut() = Some(credential);
@@ -89,7 +86,7 @@ impl Registry {
                     .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log says more")
                     .into())
             }
-            _ => Err(Fault::Refused(answer.into_error().await)),
+            _ => Err(self.refusal(answer, true).await),
         }
     }
 
@@ -110,7 +107,7 @@ impl Registry {
                 }
                 _ => answer,
             };
-            Ok(answer.success().await.map(drop)?)
+            self.success(answer).await.map(drop)
         };
         tokio::time::timeout(CANCEL, ended).await.unwrap_or_else(|_| {
             let request = format!("DELETE {}", scar_http::redacted(session));
@@ -154,19 +151,18 @@ impl Registry {
                 _ => client.request(Method::GET, url.clone()),
             };
             let answer = request.timeout(self.terms.patience).send().await?;
-            match answer.status() {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-                    Err(Fault::Refused(answer.into_error().await))
-                }
-                _ => Ok(answer.success().await?.json::<Token>().await?),
+            if answer.status().is_success() {
+                return Ok(answer.json::<Token>().await?);
             }
+            // A realm that knows the user has not looked at the project yet.
+            let login = matches!(answer.status().as_u16(), 400 | 401 | 403);
+            Err(Fault::Refused(Box::new(Refusal::of(answer, From::Realm, login).await)))
         };
         let token = match self.retry(ask).await {
             Ok(token) => token,
             Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),
             // Whoever asked the registry would ask the realm as often again.
-            Err(Fault::Http(error)) => return Err(Fault::Spent(error)),
-            Err(fault) => return Err(fault),
+            Err(fault) => return Err(Fault::Spent(Box::new(fault))),
         };
         let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
         let text = text.ok_or_else(|| refuse("the answer of its token realm holds no token"))?;

@@ -1,6 +1,7 @@
 //! What a registry asks for with a 401: `WWW-Authenticate` (RFC 9110, 11.6.1; Distribution "Token Authentication").
 
 use http_auth::parser::ChallengeParser;
+use scar_http::Response;
 
 /// The way in that a registry offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +28,19 @@ pub(crate) struct Realm {
     pub(crate) service: Option<String>,
 }
 
+/// The way in that an answer offers.
+///
+/// # Errors
+/// A text that says what the challenge is instead.
+pub(crate) fn challenge(answer: &Response) -> Result<Asked, String> {
+    asked(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()))
+}
+
 /// Reads the challenges of an answer; a token where there is a choice.
 ///
 /// # Errors
 /// A text that says what the challenge is instead.
-pub(crate) fn asked<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Asked, String> {
+fn asked<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Asked, String> {
     let mut found = Vec::new();
     let mut others = Vec::new();
     // Harbor's header is empty for a project that is not there (src/server/middleware/v2auth/auth.go, `check`).

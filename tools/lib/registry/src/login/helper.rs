@@ -3,7 +3,7 @@
 //! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and a bounded time, and
 //! so has whatever it leaves behind with its streams; its answer is bounded; what it says on standard error is shown, its answer never.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,10 +28,10 @@ struct Answer {
     secret: String,
 }
 
-/// Asks a helper; `None` where it has no login for the registry.
+/// Asks a helper; `None` if it has no login for the registry, or is not installed.
 ///
 /// # Errors
-/// Exit 2 for a name that is none, a helper that is missing, fails, hangs, or answers with something else.
+/// Exit 2 for a name that is none, a helper that fails, hangs, or answers with something else.
 pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> Result<Option<Login>, Failure> {
     let act = format!("ask the credential helper '{name}' of {from}");
     let refuse = |cause: String| Failure::misuse(format!("{act}: {cause}"));
@@ -40,13 +40,16 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     }
     let program = format!("docker-credential-{name}");
     console.verbose(|| format!("asking '{program}' for the login to '{registry}'"));
-    let mut child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| refuse(format!("run '{program}': {error}")))?;
+    let run = Command::new(&program).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = match run {
+        Ok(child) => child,
+        // The file may come from another host, such as "credsStore": "desktop.exe", and the registry may ask for no login.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            console.warn(format!("{act}: '{program}' is not installed; going on without"));
+            return Ok(None);
+        }
+        Err(error) => return Err(refuse(format!("run '{program}': {error}"))),
+    };
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its input says why in another way.
         let _ = stdin.write_all(registry.as_bytes());

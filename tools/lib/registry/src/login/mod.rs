@@ -6,7 +6,7 @@ mod helper;
 mod recorded;
 mod trust;
 
-pub(crate) use challenge::{Asked, Realm, asked};
+pub(crate) use challenge::{Asked, Realm, challenge};
 pub use files::Places;
 pub use recorded::{is_named, unnamed};
 pub use trust::with_certs_d;

@@ -32,7 +32,8 @@ pub fn with_certs_d(
             let what = format!("'{}'", path.display());
             match path.extension().and_then(OsStr::to_str) {
                 Some("crt") => {
-                    trust = trust.with_anchors(&read(&path)?, &what)?;
+                    let Some(pem) = read(&path, console) else { continue };
+                    trust = trust.with_anchors(&pem, &what)?;
                     console.verbose(|| format!("trust for '{registry}': {what}"));
                 }
                 Some("cert") if with_identity && !trust.has_identity() => {
@@ -41,7 +42,8 @@ pub fn with_certs_d(
                         return Err(Failure::misuse(format!("use the client certificate {what}: its key is missing"))
                             .hint(format!("put it at '{}'", key.display())));
                     }
-                    trust = trust.with_identity(&read(&path)?, &read(&key)?, &what)?;
+                    let (Some(cert), Some(key)) = (read(&path, console), read(&key, console)) else { continue };
+                    trust = trust.with_identity(&cert, &key, &what)?;
                     console.verbose(|| format!("client certificate for '{registry}': {what}"));
                 }
                 _ => {}
@@ -59,9 +61,10 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        let failure = Failure::io(format!("read '{}'", path.display()), &error);
-        Failure { exit: scar_tool::Exit::Misuse, ..failure }
-    })
+/// A file's bytes; `None`, with a warning, if it cannot be read: the folders belong to the host, not to this user.
+fn read(path: &Path, console: &Console) -> Option<Vec<u8>> {
+    let failed = |error: &std::io::Error| {
+        console.warn(format!("{}; going on without", Failure::io(format!("read '{}'", path.display()), error).message));
+    };
+    std::fs::read(path).inspect_err(failed).ok()
 }

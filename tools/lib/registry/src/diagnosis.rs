@@ -1,0 +1,253 @@
+//! What the operator is shown of a fault: the registry's words, and the way on where the cause is known.
+
+use scar_record::Time;
+use scar_tool::{Exit, Failure};
+
+use crate::fault::Fault;
+use crate::login::Login;
+use crate::refusal::{Meaning, Refusal};
+use crate::registry::Registry;
+use crate::{Reference, ecr, login};
+
+/// How AWS says that a user is known and may not do something; the action's name follows.
+const UNAUTHORIZED: &str = "is not authorized to perform:";
+/// What ECR must allow for a push that looks at what it did.
+const PUSH: [&str; 7] = [
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:InitiateLayerUpload",
+    "ecr:UploadLayerPart",
+    "ecr:CompleteLayerUpload",
+    "ecr:PutImage",
+    "ecr:BatchGetImage",
+    "ecr:GetDownloadUrlForLayer",
+];
+
+/// Who logged in, and until when the password of ECR holds.
+struct Who<'l> {
+    logged_in: bool,
+    username: Option<&'l str>,
+    expires: Option<Time>,
+    now: Time,
+}
+
+impl Registry {
+    /// The failure to show for a fault; `act` is what was being done, in lower case with its operand.
+    pub fn failure(&self, act: &str, fault: Fault) -> Failure {
+        let refusal = match fault {
+            Fault::Refused(refusal) => refusal,
+            Fault::Spent(fault) => return self.failure(act, *fault),
+            fault => return fault.failure(act),
+        };
+        let expires = match &self.login {
+            Some(Login::Password { password, .. }) => ecr::expiration(password),
+            _ => None,
+        };
+        let who = Who {
+            logged_in: self.login.is_some(),
+            username: self.login.as_ref().and_then(Login::username),
+            expires: expires.and_then(|seconds| Time::from_epoch(seconds).ok()),
+            now: Time::now(),
+        };
+        explained(&refusal, act, &self.reference, &who, self.terms.retry.longest_wait.as_secs())
+    }
+}
+
+fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &Who<'_>, cap: u64) -> Failure {
+    let plain = refusal.failure(act);
+    let project = reference.repository.split('/').next().unwrap_or_default();
+    let (exit, hint) = match refusal.meaning() {
+        Meaning::Quota => {
+            (Exit::Failed, "the project's storage quota is used up: raise it, or delete what is not needed".to_owned())
+        }
+        Meaning::Immutable => (
+            Exit::Failed,
+            format!(
+                "the tag {} is protected and holds something else: lift the rule for this repository, or delete the tag",
+                reference.tag
+            ),
+        ),
+        Meaning::Policy => (
+            Exit::Failed,
+            format!(
+                "a policy of the project '{project}' keeps this artifact from being pulled, by Specman as well: lift it there"
+            ),
+        ),
+        Meaning::ReadOnly => {
+            (Exit::Failed, "the registry takes no pushes, it is read-only: end that, then run this step again".to_owned())
+        }
+        Meaning::ProxyProject => (
+            Exit::Failed,
+            format!("the project '{project}' is a proxy cache of another registry: name a project that is none (--base-path)"),
+        ),
+        Meaning::TooLarge => (
+            Exit::Failed,
+            "a proxy before the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
+                .to_owned(),
+        ),
+        Meaning::Store(origin) => {
+            // Whatever it says of us, it knows no user of the registry.
+            let exit = if plain.exit == Exit::Refused { Exit::Failed } else { plain.exit };
+            let hint = format!(
+                "the registry keeps its blobs at '{origin}', which refuses: look at that store's log, and compare its clock"
+            );
+            return Failure { exit, hint: None, ..plain }.hint(hint);
+        }
+        Meaning::Page => {
+            (plain.exit, "this page is not the registry's own answer: a proxy or firewall before it stops the request".to_owned())
+        }
+        meaning @ (Meaning::Login | Meaning::LoginOrRight | Meaning::Right) => return refused(plain, &meaning, reference, who),
+        Meaning::Missing => return missing(plain, reference),
+        Meaning::Full => {
+            (Exit::Unreachable, "the registry's storage is full: make room there, then run this step again".to_owned())
+        }
+        Meaning::Unopened => (
+            Exit::Refused,
+            format!(
+                "there is no project '{project}', or the user may not push to '{}' (Harbor says the same to both), or the \
+                 registry is out of order: its log says more",
+                reference.repository
+            ),
+        ),
+        Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
+            Some(asked) if matches!(refusal.status.as_u16(), 429 | 503) => (
+                Exit::Unreachable,
+                format!("the registry asks to wait {asked} s, longer than --retry-max-wait; run this step again after that"),
+            ),
+            _ => return plain,
+        },
+    };
+    Failure { exit, ..plain }.hint(hint)
+}
+
+fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Who<'_>) -> Failure {
+    let failure = Failure { exit: Exit::Refused, ..plain };
+    let Reference { registry, repository, .. } = reference;
+    let project = repository.split('/').next().unwrap_or_default();
+    if let Some((_, action)) = failure.message.split_once(UNAUTHORIZED) {
+        let action: String = action.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect();
+        return failure.hint(format!("the user's policy lacks {action}; a push to '{repository}' needs {}", PUSH.join(", ")));
+    }
+    if let Some(host) = ecr::Host::of(registry) {
+        return of_ecr(failure, &host, registry, who);
+    }
+    if !who.logged_in {
+        return failure.hint(format!(
+            "no login for '{registry}' was found: give -u USER and --password-file FILE, or log in with docker or podman"
+        ));
+    }
+    if *meaning != Meaning::Right && who.username.is_none() {
+        return failure.hint(format!("the token that was stored for '{registry}' does not hold: log in to the registry again"));
+    }
+    let expanded = match who.username {
+        Some(name) if login::lost_its_dollar(name) => {
+            "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; else "
+        }
+        _ => "",
+    };
+    let right = format!("the user may not push to '{repository}', or there is no project '{project}'");
+    failure.hint(match meaning {
+        Meaning::Login => format!("{expanded}user or password is wrong, or the account is disabled or has expired"),
+        Meaning::LoginOrRight => {
+            format!("{expanded}user or password is wrong, or {right} (Harbor says the same to all three)")
+        }
+        _ => format!("{expanded}{right} (Harbor says the same to both)"),
+    })
+}
+
+/// The refusal of a password of ECR, which holds for twelve hours in one account and region.
+fn of_ecr(failure: Failure, ecr::Host { account, region }: &ecr::Host<'_>, registry: &str, who: &Who<'_>) -> Failure {
+    // The registry's word counts before this host's clock.
+    let says_expired = failure.message.contains("authorization token has expired");
+    let renew =
+        format!("aws ecr get-login-password --region {region} | ocipush -u AWS --password-stdin … (or ecr-password {registry})");
+    failure.hint(match who.expires {
+        Some(expires) if expires <= who.now || says_expired => format!("the password expired at {expires}; a new one: {renew}"),
+        Some(expires) => format!(
+            "the password holds until {expires}: it is of another account than {account} or another region than {region}, \
+             or its user may not push; one of this registry: {renew}"
+        ),
+        None => format!("the password must be of account {account} and region {region}, and not older than 12 hours: {renew}"),
+    })
+}
+
+/// A repository that is not there, where a push does not make it.
+fn missing(plain: Failure, reference: &Reference) -> Failure {
+    let failure = Failure { exit: Exit::Absent, ..plain };
+    let repository = &reference.repository;
+    match ecr::Host::of(&reference.registry) {
+        Some(host) => failure.hint(format!(
+            "create the repository {repository} first: aws ecr create-repository --region {} --registry-id {} --repository-name {repository}",
+            host.region, host.account
+        )),
+        None => {
+            let project = repository.split('/').next().unwrap_or_default();
+            failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::tests::refusal;
+
+    const ECR: &str = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";
+
+    fn shown(registry: &str, status: u16, errors: &str, username: Option<&str>) -> Failure {
+        let reference = Reference::parse(&format!("{registry}/proj/r:1"), None).unwrap();
+        let who = Who { logged_in: username.is_some(), username, expires: None, now: Time::now() };
+        explained(&refusal("PUT https://h.example/v2/proj/r/manifests/1", status, errors), "push", &reference, &who, 120)
+    }
+
+    #[test]
+    fn bad_inputs_15_and_16_a_password_of_ecr_that_expired_or_is_of_elsewhere_is_named() {
+        let reference = Reference::parse(&format!("{ECR}/p/r:1"), None).unwrap();
+        for (now, says) in [
+            (
+                1_733_489_000,
+                "the password expired at 2024-12-06T12:43:14Z; a new one: aws ecr get-login-password --region us-gov-west-1",
+            ),
+            (
+                1_733_480_000,
+                "the password holds until 2024-12-06T12:43:14Z: it is of another account than 123456789012 or another region than us-gov-west-1",
+            ),
+        ] {
+            let expires = Some(Time::from_epoch(1_733_488_994).unwrap());
+            let who = Who { logged_in: true, username: Some("AWS"), expires, now: Time::from_epoch(now).unwrap() };
+            let failure = refused(Failure::new(Exit::Failed, "push"), &Meaning::Login, &reference, &who);
+            assert_eq!(failure.exit, Exit::Refused);
+            let hint = failure.hint.unwrap();
+            assert!(hint.starts_with(says), "{hint}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_has_its_status_and_its_way_on() {
+        for (registry, status, errors, username, exit, says) in [
+            ("h.example", 401, r#"[{"code":"UNAUTHORIZED","message":"no"}]"#, Some("u"), Exit::Refused, "no project 'proj'"),
+            ("h.example", 401, "", None, Exit::Refused, "no login for 'h.example'"),
+            ("h.example", 401, "", Some("robot"), Exit::Refused, "did the shell expand the $?"),
+            (
+                ECR,
+                404,
+                "",
+                Some("AWS"),
+                Exit::Absent,
+                "create the repository proj/r first: aws ecr create-repository --region us-gov-west-1 --registry-id 123456789012",
+            ),
+            (ECR, 403, "", Some("AWS"), Exit::Refused, "aws ecr get-login-password --region us-gov-west-1"),
+            ("h.example", 404, "", Some("u"), Exit::Absent, "the project 'proj'"),
+            ("h.example", 412, "", Some("u"), Exit::Failed, "the tag 1 is protected"),
+            ("h.example", 413, "<html>", Some("u"), Exit::Failed, "client_max_body_size"),
+            ("h.example", 403, "<html>", Some("u"), Exit::Refused, "not the registry's own answer"),
+            ("h.example", 429, "", Some("u"), Exit::Unreachable, "asks to wait 99999 s"),
+            ("h.example", 507, "", Some("u"), Exit::Unreachable, "storage is full"),
+            ("h.example", 500, "", Some("u"), Exit::Unreachable, "safe to run this step again"),
+        ] {
+            let failure = shown(registry, status, errors, username);
+            assert_eq!(failure.exit, exit, "{status} {errors}");
+            let hint = failure.hint.unwrap_or_default();
+            assert!(hint.contains(says), "{status} {errors}: {hint}");
+        }
+    }
+}

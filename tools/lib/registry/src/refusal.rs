@@ -1,0 +1,319 @@
+//! A refusal: who answered, in what form, with which codes, and what it means.
+//!
+//! Invariant: what it means follows from the error's code and from whole sentences that a registry's source has, never from
+//! a word somewhere in the answer; an HTML page, or an answer from another origin, is never the registry's verdict on a user.
+
+use std::fmt;
+use std::time::Duration;
+
+use scar_http::{Attempt, Error, Response, StatusCode};
+use scar_tool::{Exit, Failure};
+use serde::Deserialize;
+
+/// An answer that is none of success.
+#[derive(Debug)]
+pub struct Refusal {
+    error: Error,
+    /// The status.
+    pub status: StatusCode,
+    /// Who gave it.
+    pub from: From,
+    /// Whether it is a page for people.
+    is_page: bool,
+    /// Whether a login that was just made was refused.
+    login: bool,
+    said: Vec<Said>,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// What stands at the registry's own address.
+    Registry,
+    /// The token realm.
+    Realm,
+    /// Another origin, to which the registry sent us.
+    Elsewhere(String),
+}
+
+/// One error in the specification's form ("Error Codes"). Its code is text: each registry has some that the specification
+/// does not have.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Said {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    detail: serde_json::Value,
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The storage that the project may take is used up.
+    Quota,
+    /// The tag may not move.
+    Immutable,
+    /// A policy keeps the artifact from being pulled.
+    Policy,
+    /// Nothing may be written.
+    ReadOnly,
+    /// The project is a cache of another registry.
+    ProxyProject,
+    /// The request's body is too large.
+    TooLarge,
+    /// The store to which the registry sent us refuses.
+    Store(String),
+    /// Something before the registry answered with a page.
+    Page,
+    /// The user, or the password, is wrong.
+    Login,
+    /// That, or what the user may do, or a project that is not there.
+    LoginOrRight,
+    /// One of the latter two.
+    Right,
+    /// The repository is not there.
+    Missing,
+    /// There is no room left.
+    Full,
+    /// No upload could be opened: Harbor answers so for a project that is not there.
+    Unopened,
+    /// Nothing beyond its class.
+    Plain,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        match self.blobs() {
+            blobs if blobs.is_empty() => Ok(()),
+            blobs => write!(f, " ({})", blobs.join(", ")),
+        }
+    }
+}
+
+impl Refusal {
+    /// Reads the answer, at most 64 KiB of it; `login` says whether it is about a login just made.
+    pub(crate) async fn of(answer: Response, from: From, login: bool) -> Self {
+        #[derive(Deserialize)]
+        struct Errors {
+            errors: Vec<Said>,
+        }
+        let status = answer.status();
+        let (error, body) = answer.into_error_and_body().await;
+        let said = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
+        let is_page = said.is_empty() && scar_http::words(&body).starts_with("an HTML page");
+        Self { error, status, from, is_page, login, said }
+    }
+
+    /// The registry's codes.
+    pub fn has(&self, code: &str) -> bool {
+        self.said.iter().any(|said| said.code == code)
+    }
+
+    /// The registry's own words.
+    pub fn words(&self) -> &str {
+        match &self.error {
+            Error::Status { words, .. } => words,
+            _ => "",
+        }
+    }
+
+    pub(crate) fn is_transient(&self) -> bool {
+        !self.login && self.error.is_transient()
+    }
+
+    /// How long it asks to wait.
+    pub fn asked(&self) -> Option<Duration> {
+        self.error.asked()
+    }
+
+    /// Whether it is a manifest's, for want of a blob. Distribution and Harbor have a code for that, Trow, Pulp and
+    /// Cloudflare's registry the one of a blob, Quay none: it names the blob in the detail.
+    pub fn lacks_blob(&self) -> bool {
+        let quay = self.has("MANIFEST_INVALID") && !self.blobs().is_empty();
+        matches!(self.status.as_u16(), 400 | 404) && (self.has("MANIFEST_BLOB_UNKNOWN") || self.has("BLOB_UNKNOWN") || quay)
+    }
+
+    /// Whether it names this blob.
+    pub fn names(&self, digest: &str) -> bool {
+        self.said.iter().any(|said| said.message.contains(digest) || said.detail.to_string().contains(digest))
+    }
+
+    /// The digests that stand in the errors' details and not in their messages, each once. The rest of a detail is no text
+    /// for people.
+    fn blobs(&self) -> Vec<String> {
+        const LENGTH: usize = "sha256:".len() + 64;
+        let mut found = Vec::new();
+        for said in &self.said {
+            let detail = said.detail.to_string();
+            for (at, _) in detail.match_indices("sha256:") {
+                let digest = detail.get(at..at + LENGTH).filter(|digest| scar_record::Digest::parse(digest).is_ok());
+                found.extend(digest.filter(|digest| !said.message.contains(digest)).map(str::to_owned));
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The failure of its class, without a hint that would need more than that.
+    pub fn failure(&self, act: &str) -> Failure {
+        let failure = self.error.failure(act);
+        let exit = if self.login { Exit::Refused } else { failure.exit };
+        Failure { exit, message: format!("{act}: {self}"), ..failure }
+    }
+
+    /// What it means for a push.
+    pub(crate) fn meaning(&self) -> Meaning {
+        let request = match &self.error {
+            Error::Status { request, .. } => request.as_str(),
+            _ => "",
+        };
+        let opens = request.starts_with("POST ") && request.ends_with("/blobs/uploads/");
+        let puts_manifest = request.starts_with("PUT ") && request.contains("/manifests/");
+        if let From::Elsewhere(origin) = &self.from {
+            return Meaning::Store(origin.clone());
+        }
+        if let Some(meaning) = self.said.iter().find_map(Said::meaning) {
+            return meaning;
+        }
+        match self.status.as_u16() {
+            // Harbor's status for a tag that may not move, even if a proxy has put words of its own.
+            412 if puts_manifest => Meaning::Immutable,
+            413 => Meaning::TooLarge,
+            401 if self.login && (self.is_page || self.from == From::Realm) => Meaning::Login,
+            400..=499 if self.is_page => Meaning::Page,
+            400 | 403 if self.from == From::Realm => Meaning::LoginOrRight,
+            401 | 403 if self.login => Meaning::LoginOrRight,
+            401 | 403 => Meaning::Right,
+            404 => Meaning::Missing,
+            405 if opens => Meaning::ReadOnly,
+            507 => Meaning::Full,
+            500..=599 if self.said.iter().any(Said::is_no_space) => Meaning::Full,
+            500 if opens => Meaning::Unopened,
+            _ => Meaning::Plain,
+        }
+    }
+}
+
+impl Said {
+    /// What the codes and sentences of the registries' own sources mean.
+    fn meaning(&self) -> Option<Meaning> {
+        let Self { code, message, .. } = self;
+        let denied = code == "DENIED";
+        Some(match () {
+            // goharbor/harbor src/pkg/quota/errors.go, src/controller/quota/controller.go; quay/quay endpoints/v2/errors.py.
+            () if denied
+                && (message.contains(" will exceed the configured upper limit of ")
+                    || message.to_ascii_lowercase().starts_with("quota exceeded")
+                    || message == "Quota has been exceeded on namespace") =>
+            {
+                Meaning::Quota
+            }
+            // goharbor/harbor src/server/middleware/immutable/error.go; quay/quay endpoints/v2/errors.py; ECR.
+            () if code == "TAG_IMMUTABLE"
+                || message.ends_with(" configured as immutable.")
+                || (code == "TAG_INVALID" && message.contains(" already exists ") && message.contains(" immutable")) =>
+            {
+                Meaning::Immutable
+            }
+            // goharbor/harbor src/server/middleware/contenttrust/contentrust.go and vulnerable/vulnerable.go.
+            () if code == "PROJECTPOLICYVIOLATION" => Meaning::Policy,
+            // goharbor/harbor src/server/middleware/readonly/readonly.go; quay/quay endpoints/v2/errors.py;
+            // pulp/pulp_container pulp_container/app/registry_api.py.
+            () if denied
+                && (message.starts_with("The system is in read only mode.")
+                    || message.starts_with("System is currently read-only.")) =>
+            {
+                Meaning::ReadOnly
+            }
+            () if code == "NAME_INVALID" && message == "Repository is read-only." => Meaning::ReadOnly,
+            // goharbor/harbor src/server/middleware/repoproxy/proxy.go.
+            () if denied && message.contains("can not push artifact to a proxy project: ") => Meaning::ProxyProject,
+            () => return None,
+        })
+    }
+
+    /// Whether a disk is full: Go's words for it, or the system's number in Distribution's detail.
+    fn is_no_space(&self) -> bool {
+        self.message.ends_with("no space left on device") || self.detail["Err"] == 28
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn refusal(request: &str, status: u16, errors: &str) -> Refusal {
+        let status = StatusCode::from_u16(status).unwrap();
+        let error = Error::Status {
+            request: request.into(),
+            status,
+            words: errors.into(),
+            retry_after: Some(Duration::from_secs(99_999)),
+            location: None,
+        };
+        let said = serde_json::from_str(errors).unwrap_or_default();
+        Refusal { error, status, from: From::Registry, is_page: errors.starts_with('<'), login: false, said }
+    }
+
+    const MANIFEST: &str = "PUT https://h.example/v2/proj/r/manifests/1";
+    const OPEN: &str = "POST https://h.example/v2/proj/r/blobs/uploads/";
+
+    #[test]
+    fn q50_q63_codes_and_sentences_decide() {
+        let said = |code: &str, message: &str| format!(r#"[{{"code":"{code}","message":"{message}"}}]"#);
+        let adding = "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the \
+                      configured upper limit of 10.0 MiB.";
+        for (request, status, errors, meaning) in [
+            (MANIFEST, 403, said("DENIED", adding), Meaning::Quota),
+            (OPEN, 403, said("DENIED", "Quota has been exceeded on namespace"), Meaning::Quota),
+            (OPEN, 403, said("DENIED", "requested access to quota/immutable is denied"), Meaning::Right),
+            (MANIFEST, 412, said("PRECONDITION", "… 'r:1' configured as immutable."), Meaning::Immutable),
+            (MANIFEST, 409, said("TAG_IMMUTABLE", "tag is immutable"), Meaning::Immutable),
+            (MANIFEST, 400, said("TAG_INVALID", "The image tag '1' already exists … is immutable."), Meaning::Immutable),
+            (MANIFEST, 400, said("TAG_INVALID", "manifest tag did not match URI"), Meaning::Plain),
+            (MANIFEST, 412, String::new(), Meaning::Immutable),
+            ("GET https://h.example/v2/proj/r/manifests/1", 412, said("PROJECTPOLICYVIOLATION", "…"), Meaning::Policy),
+            ("GET https://h.example/v2/proj/r/manifests/1", 412, String::new(), Meaning::Plain),
+            (OPEN, 403, said("DENIED", "The system is in read only mode. Any modification is prohibited."), Meaning::ReadOnly),
+            (OPEN, 405, String::new(), Meaning::ReadOnly),
+            (OPEN, 403, said("DENIED", "denied: can not push artifact to a proxy project: p"), Meaning::ProxyProject),
+            (OPEN, 403, "<html>".to_owned(), Meaning::Page),
+            (MANIFEST, 413, "<html>".to_owned(), Meaning::TooLarge),
+            (OPEN, 404, said("NAME_UNKNOWN", ""), Meaning::Missing),
+            (OPEN, 500, said("UNKNOWN", "internal error"), Meaning::Unopened),
+            (
+                MANIFEST,
+                500,
+                r#"[{"code":"UNKNOWN","message":"unknown error","detail":{"Op":"write","Err":28}}]"#.to_owned(),
+                Meaning::Full,
+            ),
+            (MANIFEST, 507, String::new(), Meaning::Full),
+            (MANIFEST, 502, "<html>".to_owned(), Meaning::Plain),
+        ] {
+            assert_eq!(refusal(request, status, &errors).meaning(), meaning, "{request} {status} {errors}");
+        }
+        let elsewhere = Refusal { from: From::Elsewhere("http://minio".into()), ..refusal(MANIFEST, 403, "") };
+        assert_eq!(elsewhere.meaning(), Meaning::Store("http://minio".into()));
+        let login = Refusal { login: true, ..refusal(MANIFEST, 401, "<html>") };
+        assert_eq!((login.meaning(), login.is_transient()), (Meaning::Login, false));
+    }
+
+    #[test]
+    fn q65_a_blob_that_the_detail_names_is_shown() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for detail in [
+            format!("\"{digest}\""),
+            format!("{{\"digest\":\"{digest}\"}}"),
+            format!("{{\"message\":\"Unknown blob `{digest}`\"}}"),
+        ] {
+            let errors = format!(r#"[{{"code":"MANIFEST_INVALID","message":"manifest invalid","detail":{detail}}}]"#);
+            let refusal = refusal(MANIFEST, 400, &errors);
+            assert!(refusal.lacks_blob() && refusal.names(&digest) && refusal.to_string().ends_with(&format!("({digest})")));
+        }
+        assert!(!refusal(MANIFEST, 400, r#"[{"code":"MANIFEST_INVALID","message":"bad"}]"#).lacks_blob());
+    }
+}
