@@ -23,8 +23,7 @@ const PIECE: usize = 256 * 1024;
 const AHEAD: usize = 4;
 
 /// What to do about a source that changed.
-pub(crate) const UNTOUCHED: &str =
-    "let nothing write to the archive, and run this step again; an archive of mkmanifests that changed since must be made anew";
+pub(crate) const UNTOUCHED: &str = "let nothing write to the archive, and run this step again; an archive of mkmanifests that changed since has to be made again";
 
 /// What one upload session has sent so far.
 #[derive(Debug, Default)]
@@ -215,7 +214,7 @@ mod tests {
     #[test]
     fn two_parts_of_one_session_are_hashed_as_one() {
         let bytes = vec![7; 3 * PIECE + 5];
-        let content = content(&bytes, &crate::manifest::digest(&bytes));
+        let content = content(&bytes, &scar_registry::digest(&bytes));
         let sent = Arc::default();
         assert_eq!(drain(content.part(0, PIECE as u64 + 1, &sent)).unwrap(), PIECE as u64 + 1);
         assert_eq!(drain(content.part(PIECE as u64 + 1, content.size, &sent)).unwrap(), content.size - PIECE as u64 - 1);
@@ -225,7 +224,7 @@ mod tests {
     #[test]
     fn the_last_piece_of_a_changed_source_is_withheld() {
         let bytes = vec![7; 2 * PIECE];
-        let content = content(&bytes, &crate::manifest::digest(b"other"));
+        let content = content(&bytes, &scar_registry::digest(b"other"));
         let sent = Arc::default();
         let mut pieces = content.part(0, content.size, &sent);
         assert!(pieces.pieces.blocking_recv().unwrap().is_ok());
@@ -235,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_source_that_became_shorter_is_a_fault() {
-        let mut content = content(b"abc", &crate::manifest::digest(b"abcd"));
+        let mut content = content(b"abc", &scar_registry::digest(b"abcd"));
         content.size = 4;
         let sent = Arc::default();
         assert!(drain(content.part(0, 4, &sent)).is_err());

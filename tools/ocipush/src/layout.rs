@@ -6,17 +6,14 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use scar_tool::{Exit, Failure};
+use scar_tool::{Console, Exit, Failure};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::archive::{Archive, BLOCK};
 use crate::body::{self, Content};
-use crate::manifest;
-use crate::push::Wanted;
+use crate::manifest::{self, Wanted};
 use scar_registry::Reference;
-
-/// Bytes copied at a time.
-const BLOCK: usize = 1024 * 1024;
 
 /// Makes sure, before anything is read, that a layout can go to the directory.
 ///
@@ -36,11 +33,31 @@ pub(crate) fn vacant(directory: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the layout.
+/// Writes the layout, or, in a dry run, says so.
 ///
 /// # Errors
-/// Exit 1 where the directory cannot take it or the source changed.
-pub(crate) fn write(directory: &Path, content: &Content, wanted: &Wanted, reference: &Reference) -> Result<(), Failure> {
+/// Exit 1 if the directory cannot take it or the archive changed.
+pub(crate) fn write(
+    directory: &Path,
+    archive: &Archive,
+    wanted: &Wanted,
+    reference: &Reference,
+    dry_run: bool,
+    console: &Console,
+) -> Result<(), Failure> {
+    let shown = directory.display();
+    if dry_run {
+        console.plan(format!("write the manifest '{}' and its layer to '{shown}'", wanted.digest));
+        return Ok(());
+    }
+    write_all(directory, &archive.content, wanted, reference)?;
+    archive.unchanged()?;
+    let tag = &reference.tag;
+    console.note(format!("wrote '{shown}'; where the registry is: skopeo copy oci:{shown}:{tag} docker://{reference}"));
+    Ok(())
+}
+
+fn write_all(directory: &Path, content: &Content, wanted: &Wanted, reference: &Reference) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io(format!("write the layout '{}'", directory.display()), &error);
     let blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).map_err(failed)?;

@@ -1,11 +1,15 @@
-//! The manifest: its bytes as ORAS v1.0.0 writes them, and what one that is there says.
+//! The manifest: its bytes as ORAS v1.0.0 writes them, what is meant to be in the registry, and what one that is there says.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use oci_client::annotations::{ORG_OPENCONTAINERS_IMAGE_CREATED, ORG_OPENCONTAINERS_IMAGE_TITLE};
 use oci_client::manifest::{IMAGE_LAYER_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
 use scar_record::{Digest, Time};
 pub(crate) use scar_registry::digest;
+use scar_tool::{Exit, Failure};
+
+use crate::body::{Bits, Content};
 
 /// The type under which the manifest is sent.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
@@ -103,6 +107,35 @@ fn artifact(bytes: &[u8]) -> Result<Parts, String> {
         ),
         created: Time::parse(&created)?,
     })
+}
+
+/// The artifact as it is meant to be in the registry.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The layer.
+    pub(crate) layer: Layer,
+    /// The manifest.
+    pub(crate) manifest: Bytes,
+    /// Its digest.
+    pub(crate) digest: Digest,
+}
+
+impl Wanted {
+    /// The artifact of this layer.
+    ///
+    /// # Errors
+    /// None that an input can cause.
+    pub(crate) fn new(layer: Layer, created: Time) -> Result<Self, Failure> {
+        let manifest =
+            bytes(&layer, created).map_err(|error| Failure::new(Exit::Failed, format!("write the manifest: {error}")))?;
+        Ok(Self { digest: digest(&manifest), manifest: manifest.into(), layer })
+    }
+}
+
+/// The configuration blob.
+pub(crate) fn config() -> Content {
+    let size = CONFIG.len() as u64;
+    Content { bits: Bits::Memory(CONFIG), size, digest: digest(CONFIG) }
 }
 
 #[cfg(test)]

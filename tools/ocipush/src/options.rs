@@ -6,13 +6,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_http::{LoginOptions, Retry};
+use scar_http::{LoginOptions, Origin, Retry};
 use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Deadline, Failure};
-use scar_trust::{RouteOptions, TlsOptions};
+use scar_trust::{RouteOptions, TlsOptions, Trust};
 
-use crate::kept::Kept;
-use scar_registry::login::Places;
+use crate::tag_backup::TagBackup;
+use crate::upload::CHUNK;
+use scar_registry::login::{self, Places};
 use scar_registry::{Named, Reference, Scope, Terms};
 
 const EXAMPLES: &str = "\
@@ -122,15 +123,15 @@ impl Options {
     ///
     /// # Errors
     /// Exit 2 where the file is no backup.
-    pub(crate) fn undo(&self, console: &Console) -> Result<Option<Kept>, Failure> {
-        self.undo.as_deref().map(|path| Kept::read(path, console)).transpose()
+    pub(crate) fn undo(&self, console: &Console) -> Result<Option<TagBackup>, Failure> {
+        self.undo.as_deref().map(|path| TagBackup::read(path, console)).transpose()
     }
 
     /// Where it goes. The record never says so: a login that is given here must not go to a host that only a file names.
     ///
     /// # Errors
     /// Exit 2 for a reference that is none, or none at all.
-    pub(crate) fn reference(&self, kept: Option<&Kept>, console: &Console) -> Result<Reference, Failure> {
+    pub(crate) fn reference(&self, kept: Option<&TagBackup>, console: &Console) -> Result<Reference, Failure> {
         if let Some(kept) = kept {
             return Ok(kept.reference.clone());
         }
@@ -192,8 +193,19 @@ impl Options {
 
     /// How much of a stream is awaited before it is sent while it comes: one chunk. None where there is one try alone: it
     /// must be the one that works everywhere.
-    pub(crate) fn ahead(&self) -> Option<u64> {
-        (self.retries > 0).then(|| self.chunk_size.unwrap_or(crate::overlap::CHUNK))
+    pub(crate) fn ahead(&self, dry_run: bool) -> Option<u64> {
+        let needs_digest = self.adopt || dry_run || self.oci_layout.is_some();
+        (self.retries > 0 && !needs_digest).then(|| self.chunk_size.unwrap_or(CHUNK))
+    }
+
+    /// The registry's origin, and whom it is trusted by.
+    ///
+    /// # Errors
+    /// Exit 2 for certificates and keys that are none.
+    pub(crate) fn way_to(&self, reference: &Reference, places: &Places, console: &Console) -> Result<(Origin, Trust), Failure> {
+        let trust = Trust::load(&self.tls)?.by(self.route);
+        let trust = login::with_certs_d(trust, &reference.registry, places.home.as_deref(), true, console)?;
+        Ok((Origin::at(self.scheme(), &reference.registry)?, trust))
     }
 
     /// Where logins may be.

@@ -10,44 +10,14 @@ use scar_record::{Artifact, Digest, Time};
 use scar_registry::{Fault, Presence, Refusal};
 use scar_tool::{Exit, Failure};
 
-use crate::body::{Bits, Content};
-use crate::kept::Backup;
-use crate::manifest::{self, Held, Layer, Parts};
-use crate::session::Session;
-use crate::source::Source;
-use crate::target::Target;
-use crate::there::Lacks;
+use crate::archive::Archive;
+use crate::body::Content;
+use crate::manifest::{self, Held, Layer, Parts, Wanted, config};
+use crate::remote::Lacks;
+use crate::tag_backup::BackupFile;
+use crate::upload::{Pusher, Session};
 
-/// What is to stand in the registry.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    /// The layer.
-    pub(crate) layer: Layer,
-    /// The manifest.
-    pub(crate) manifest: Bytes,
-    /// Its digest.
-    pub(crate) digest: Digest,
-}
-
-impl Wanted {
-    /// The artifact of this layer.
-    ///
-    /// # Errors
-    /// None that an input can cause.
-    pub(crate) fn new(layer: Layer, created: Time) -> Result<Self, Failure> {
-        let manifest = manifest::bytes(&layer, created)
-            .map_err(|error| Failure::new(Exit::Failed, format!("write the manifest: {error}")))?;
-        Ok(Self { digest: manifest::digest(&manifest), manifest: manifest.into(), layer })
-    }
-}
-
-/// The configuration blob.
-pub(crate) fn config() -> Content {
-    let size = manifest::CONFIG.len() as u64;
-    Content { bits: Bits::Memory(manifest::CONFIG), size, digest: manifest::digest(manifest::CONFIG) }
-}
-
-impl Target {
+impl Pusher {
     /// The artifact's section of the record.
     fn artifact(&self, digest: &Digest, parts: &Parts) -> Artifact {
         let Parts { layer, created, .. } = parts;
@@ -73,10 +43,10 @@ impl Target {
     /// Every way in which it is not there afterwards.
     pub(crate) async fn push(
         &self,
-        source: &Source,
+        archive: &Archive,
         wanted: &Wanted,
         session: Option<Session>,
-        backup: Option<&Backup>,
+        backup: Option<&BackupFile>,
     ) -> Result<Artifact, Fault> {
         let (bytes, before) = self.held(&self.registry.reference.tag).await?.unzip();
         if let Some((held, parts)) = before.as_ref().and_then(|held| Some((held, held.of(&wanted.layer)?))) {
@@ -88,7 +58,7 @@ impl Target {
         if let Some(backup) = backup {
             backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
         }
-        let pushed_at = self.send(source, wanted, session).await?;
+        let pushed_at = self.blobs_and_manifest(archive, wanted, session).await?;
         let (digest, parts) = self.verify(wanted).await.map_err(|fault| self.unread(fault))?;
         let replaced = before.map(|held| held.digest).filter(|before| *before != digest);
         match &replaced {
@@ -111,7 +81,7 @@ impl Target {
         self.abandon().await;
         let (console, reference) = (&self.registry.console, &self.registry.reference);
         if let Lacks::Config(presence) = lacks {
-            self.push_blob(&config(), || Ok(()), presence != Presence::Absent, None, None).await?;
+            self.send(&config(), || Ok(()), presence != Presence::Absent, None, None).await?;
             self.registry.confirm(&parts.config.0, parts.config.1).await?;
             console.note(format!("'{reference}' holds this archive already; its configuration was lost, and was sent again"));
         } else {
@@ -122,20 +92,20 @@ impl Target {
     }
 
     /// Blobs, then the manifest; once more the blob that the registry says it misses, though it had taken it.
-    async fn send(&self, source: &Source, wanted: &Wanted, mut session: Option<Session>) -> Result<Time, Fault> {
+    async fn blobs_and_manifest(&self, archive: &Archive, wanted: &Wanted, mut session: Option<Session>) -> Result<Time, Fault> {
         let config = config();
         let mut missed = false;
         let (mut layer_again, mut config_again) = (false, false);
         loop {
-            let progress = self.registry.console.progress_bytes("pushing", Some(source.content.size));
-            let check = || source.unchanged();
-            let sent = self.push_blob(&source.content, check, layer_again, session.take(), Some(&progress)).await?;
+            let progress = self.registry.console.progress_bytes("pushing", Some(archive.content.size));
+            let check = || archive.unchanged();
+            let sent = self.send(&archive.content, check, layer_again, session.take(), Some(&progress)).await?;
             drop(progress);
             if !sent && !missed {
                 self.registry.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));
             }
-            self.push_blob(&config, || Ok(()), config_again, None, None).await?;
-            source.unchanged()?;
+            self.send(&config, || Ok(()), config_again, None, None).await?;
+            archive.unchanged()?;
             match self.put_manifest(&wanted.manifest, &wanted.digest, manifest::MEDIA_TYPE).await {
                 Err(Fault::Refused(refusal)) if refusal.lacks_blob() => {
                     if missed {
@@ -143,7 +113,7 @@ impl Target {
                         return Err(self.registry.mismatch(&cause).into());
                     }
                     missed = true;
-                    (layer_again, config_again) = self.again([&source.content, &config], &refusal).await?;
+                    (layer_again, config_again) = self.again([&archive.content, &config], &refusal).await?;
                 }
                 answer => return answer,
             }
@@ -238,15 +208,15 @@ impl Target {
     ///
     /// # Errors
     /// As a push would have before it sends anything.
-    pub(crate) async fn plan(&self, wanted: Option<(&Source, &Wanted)>) -> Result<(), Fault> {
+    pub(crate) async fn plan(&self, wanted: Option<(&Archive, &Wanted)>) -> Result<(), Fault> {
         let before = self.held(&self.registry.reference.tag).await?.map(|(_, held)| held);
-        let Some((source, wanted)) = wanted else {
+        let Some((archive, wanted)) = wanted else {
             self.registry.console.plan(format!("push the archive that mkmanifests would write to '{}'", self.registry.reference));
             return Ok(());
         };
         let (console, reference) = (&self.registry.console, &self.registry.reference);
         let Layer { digest, size, title } = &wanted.layer;
-        let name = &source.place.name;
+        let name = &archive.file.name;
         if let Some(parts) = before.as_ref().and_then(|held| held.of(&wanted.layer)) {
             match self.lacks(parts).await? {
                 Lacks::Nothing => {

@@ -47,7 +47,7 @@ fn p30_the_records_archive_is_proven_by_the_bytes_as_they_are_sent() {
     other[SIZE / 2] ^= 1;
     std::fs::write(&path, other).unwrap();
     let outcome = site.bare().arg("--plain-http").record(&told).run();
-    outcome.exits(1).says("it has changed since its digest was taken").says("must be made anew").writes_nothing();
+    outcome.exits(1).says("it has changed since its digest was taken").says("has to be made again").writes_nothing();
     assert_eq!((site.registry.log().count(&puts()), site.registry.log().count(&manifests())), (1, 0));
     assert_eq!(site.registry.store().blob(REPOSITORY, told["archive"]["digest"].as_str().unwrap()), None);
     let layout = site.folder.path().join("layout");

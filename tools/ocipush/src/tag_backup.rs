@@ -18,7 +18,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A tag as it was.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct TagBackup {
     /// Which tag.
     pub(crate) reference: Reference,
     /// The manifest that it held, byte for byte; none where there was no such tag.
@@ -29,19 +29,19 @@ pub(crate) struct Kept {
 
 /// The file of `--backup`.
 #[derive(Debug)]
-pub(crate) struct Backup {
+pub(crate) struct BackupFile {
     file: backup::Backup,
-    kept: Option<Kept>,
+    kept: Option<TagBackup>,
 }
 
-impl Backup {
+impl BackupFile {
     /// Looks at the file, and writes nothing.
     ///
     /// # Errors
     /// Exit 2 where it cannot be a backup of this tag.
     pub(crate) fn find(path: &Path, reference: &Reference, console: &Console) -> Result<Self, Failure> {
         let file = backup::Backup::find(path, console)?;
-        let kept = file.kept().map(|text| Kept::parse(text, path)).transpose()?;
+        let kept = file.kept().map(|text| TagBackup::parse(text, path)).transpose()?;
         match kept.as_ref().filter(|kept| kept.reference != *reference) {
             Some(kept) => Err(Failure::misuse(format!(
                 "keep a backup in '{}': it is of '{}', not of '{reference}'",
@@ -65,7 +65,7 @@ impl Backup {
                 let manifest = manifest.map_err(|_| {
                     Failure::new(Exit::Mismatch, format!("save what '{reference}' holds: its manifest is not UTF-8 text"))
                 })?;
-                Kept { reference: reference.clone(), manifest, replaced_by: Vec::new() }
+                TagBackup { reference: reference.clone(), manifest, replaced_by: Vec::new() }
             }
         };
         if !kept.replaced_by.contains(layer) {
@@ -79,7 +79,7 @@ impl Backup {
     }
 }
 
-impl Kept {
+impl TagBackup {
     /// Reads a backup.
     ///
     /// # Errors
@@ -154,14 +154,14 @@ mod tests {
         let path = folder.path().join("tag.json");
         let layers = [manifest::digest(b"1"), manifest::digest(b"2")];
         for (held, layer) in [("{\"schemaVersion\": 2}\n", 0), ("other", 1), ("third", 1)] {
-            let backup = Backup::find(&path, &reference(), &Console::new("test")).unwrap();
+            let backup = BackupFile::find(&path, &reference(), &Console::new("test")).unwrap();
             backup.keep(&reference(), Some(held.into()), &layers[layer]).unwrap();
         }
-        let kept = Kept::read(&path, &Console::new("test")).unwrap();
+        let kept = TagBackup::read(&path, &Console::new("test")).unwrap();
         assert_eq!(kept.manifest.as_deref(), Some("{\"schemaVersion\": 2}\n"));
         assert_eq!(kept.replaced_by, layers);
         let other = Reference::parse("r.example/a/c:0.0.0", None).unwrap();
-        assert_eq!(Backup::find(&path, &other, &Console::new("test")).unwrap_err().exit, Exit::Misuse);
+        assert_eq!(BackupFile::find(&path, &other, &Console::new("test")).unwrap_err().exit, Exit::Misuse);
     }
 
     #[test]
@@ -169,22 +169,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tag.json");
         for held in [None, Some(b"ours".to_vec())] {
-            Backup::find(&path, &reference(), &Console::new("test"))
+            BackupFile::find(&path, &reference(), &Console::new("test"))
                 .unwrap()
                 .keep(&reference(), held, &manifest::digest(b"1"))
                 .unwrap();
         }
-        assert_eq!(Kept::read(&path, &Console::new("test")).unwrap().manifest, None);
+        assert_eq!(TagBackup::read(&path, &Console::new("test")).unwrap().manifest, None);
     }
 
     #[test]
     fn another_file_is_no_backup() {
-        let good = Kept { reference: reference(), manifest: Some("{}".into()), replaced_by: vec![manifest::digest(b"1")] };
-        assert_eq!(Kept::from_json(good.to_json().as_bytes()).unwrap(), good);
+        let good = TagBackup { reference: reference(), manifest: Some("{}".into()), replaced_by: vec![manifest::digest(b"1")] };
+        assert_eq!(TagBackup::from_json(good.to_json().as_bytes()).unwrap(), good);
         for text in
             [String::new(), "{}".into(), good.to_json().replace("\"{}\"", "\"{ }\""), good.to_json().replace("r.example/", "")]
         {
-            assert!(Kept::from_json(text.as_bytes()).is_err(), "{text}");
+            assert!(TagBackup::from_json(text.as_bytes()).is_err(), "{text}");
         }
     }
 

@@ -1,12 +1,12 @@
-//! What the system still holds of all that was handed to it: bytes written to a socket and not acknowledged yet.
+//! Bytes written to this process's sockets and not acknowledged yet.
 //!
-//! A connection takes megabytes at once and a slow link needs minutes for them; without this a link that moves could not
-//! be told from one that does not. The HTTP client keeps its sockets to itself, so the kernel's own table is read.
+//! A connection takes megabytes at once, and a slow link needs minutes for them: only this shows whether such a link moves.
+//! The HTTP client keeps its sockets to itself, so the kernel's own table is read.
 
 use std::collections::HashSet;
 
-/// The bytes that this process's TCP connections have not got rid of; 0 where the system does not tell.
-pub(crate) fn unsent() -> u64 {
+/// Bytes written to this process's TCP connections and not yet acknowledged; 0 if the system does not say.
+pub(crate) fn unacknowledged() -> u64 {
     let own = sockets();
     ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .iter()
@@ -56,6 +56,6 @@ mod tests {
         let mut stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         stream.set_nonblocking(true).unwrap();
         while stream.write(&[0; 65536]).is_ok() {}
-        assert!(unsent() > 0);
+        assert!(unacknowledged() > 0);
     }
 }

@@ -12,8 +12,8 @@ const END: usize = 1024;
 /// How a gzip begins.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Reads an archive along, and says at its end what is wrong with it.
-pub(crate) struct Whole {
+/// Follows an archive block by block, and says at its end what is wrong with it.
+pub(crate) struct Integrity {
     gzip: MultiGzDecoder<Tar>,
     begin: Vec<u8>,
     state: State,
@@ -29,7 +29,7 @@ enum State {
     Damaged(String),
 }
 
-/// What is to be known of the tar inside.
+/// What must be known about the tar inside.
 #[derive(Debug, Default)]
 struct Tar {
     /// The first header, as far as its format's name.
@@ -38,7 +38,7 @@ struct Tar {
     zeros: usize,
 }
 
-impl Whole {
+impl Integrity {
     pub(crate) fn new() -> Self {
         Self { gzip: MultiGzDecoder::new(Tar::default()), begin: Vec::new(), state: State::Good }
     }
@@ -126,20 +126,20 @@ mod tests {
     fn fault(bytes: &[u8]) -> Option<String> {
         [1, 7, bytes.len().max(1)]
             .map(|step| {
-                let mut whole = Whole::new();
-                bytes.chunks(step).for_each(|piece| whole.take(piece));
-                whole.fault()
+                let mut integrity = Integrity::new();
+                bytes.chunks(step).for_each(|piece| integrity.take(piece));
+                integrity.fault()
             })
             .into_iter()
             .reduce(|one, other| {
-                assert_eq!(one, other, "however it comes, it is the same");
+                assert_eq!(one, other, "the size of the blocks does not matter");
                 other
             })
             .unwrap()
     }
 
     #[test]
-    fn a_whole_archive_is_whole_and_any_other_is_not() {
+    fn a_complete_archive_is_complete_and_any_other_is_not() {
         let good = gzip(&tar(true));
         assert_eq!(fault(&good), None);
         for cut in 2..good.len() {

@@ -5,13 +5,13 @@ use scar_record::Digest;
 use scar_registry::Fault;
 use scar_tool::{Exit, Failure};
 
-use crate::kept::{Kept, media_type};
 use crate::manifest::{self, Held};
-use crate::target::Target;
+use crate::tag_backup::{TagBackup, media_type};
+use crate::upload::Pusher;
 
-/// What is to be done.
+/// What an undo has to do.
 #[derive(Debug, PartialEq)]
-enum Way {
+enum Need {
     /// There was no such tag, and there is none.
     Nothing,
     /// There was no such tag; the one that is there stays.
@@ -26,27 +26,27 @@ enum Way {
 ///
 /// # Errors
 /// What the tag holds now, where that is not what was pushed in the place of the old.
-fn way(kept: &Kept, now: Option<&Held>) -> Result<Way, Digest> {
+fn need(kept: &TagBackup, now: Option<&Held>) -> Result<Need, Digest> {
     let ours = |held: &Held| matches!(&held.artifact, Ok(parts) if kept.replaced_by.contains(&parts.layer.digest));
     let old = kept.manifest.as_ref().map(|manifest| manifest::digest(manifest.as_bytes()));
     match (old, now) {
-        (None, None) => Ok(Way::Nothing),
-        (Some(old), Some(now)) if now.digest == old => Ok(Way::There),
+        (None, None) => Ok(Need::Nothing),
+        (Some(old), Some(now)) if now.digest == old => Ok(Need::There),
         (_, Some(now)) if !ours(now) => Err(now.digest.clone()),
-        (None, Some(_)) => Ok(Way::Stays),
-        (Some(_), _) => Ok(Way::Back),
+        (None, Some(_)) => Ok(Need::Stays),
+        (Some(_), _) => Ok(Need::Back),
     }
 }
 
-impl Target {
+impl Pusher {
     /// Brings the tag back to what it held.
     ///
     /// # Errors
     /// Exit 7 where someone else has moved it since; else why the registry does not take the manifest.
-    pub(crate) async fn restore(&self, kept: &Kept, dry_run: bool) -> Result<(), Fault> {
+    pub(crate) async fn restore(&self, kept: &TagBackup, dry_run: bool) -> Result<(), Fault> {
         let (console, reference) = (&self.registry.console, &kept.reference);
         let now = self.held(&reference.tag).await?.map(|(_, held)| held);
-        let way = way(kept, now.as_ref()).map_err(|now| {
+        let need = need(kept, now.as_ref()).map_err(|now| {
             Failure::new(
                 Exit::Mismatch,
                 format!("restore '{reference}': the tag holds '{now}', which is not what was pushed; it was left alone"),
@@ -55,14 +55,14 @@ impl Target {
         })?;
         let manifest = kept.manifest.clone().unwrap_or_default();
         let digest = manifest::digest(manifest.as_bytes());
-        match way {
-            Way::Nothing => console.note(format!("'{reference}' was not there before, and is not there now")),
-            Way::Stays => {
+        match need {
+            Need::Nothing => console.note(format!("'{reference}' was not there before, and is not there now")),
+            Need::Stays => {
                 console.warn(format!("'{reference}' was not there before; it stays, delete it in the registry if it must go"));
             }
-            Way::There => console.note(format!("'{reference}' holds '{digest}' already, as before")),
-            Way::Back if dry_run => console.plan(format!("move the tag '{reference}' back to '{digest}'")),
-            Way::Back => {
+            Need::There => console.note(format!("'{reference}' holds '{digest}' already, as before")),
+            Need::Back if dry_run => console.plan(format!("move the tag '{reference}' back to '{digest}'")),
+            Need::Back => {
                 self.put_manifest(&Bytes::from(manifest.clone()), &digest, &media_type(&manifest)).await?;
                 match self.held(&reference.tag).await? {
                     Some((_, held)) if held.digest == digest => console.note(format!("'{reference}' holds '{digest}' again")),
@@ -93,21 +93,21 @@ mod tests {
         let ours = held(&manifest::digest(b"ours"), layer.clone());
         let foreign = held(&manifest::digest(b"other"), manifest::Layer { digest: manifest::digest(b"o"), ..layer.clone() });
         let old = held(&manifest::digest(b"old"), layer.clone());
-        let kept = |manifest: Option<&str>| Kept {
+        let kept = |manifest: Option<&str>| TagBackup {
             reference: Reference::parse("r.example/a:1", None).unwrap(),
             manifest: manifest.map(str::to_owned),
             replaced_by: vec![layer.digest.clone()],
         };
         for (before, now, expected) in [
-            (None, None, Ok(Way::Nothing)),
-            (None, Some(&ours), Ok(Way::Stays)),
+            (None, None, Ok(Need::Nothing)),
+            (None, Some(&ours), Ok(Need::Stays)),
             (None, Some(&foreign), Err(foreign.digest.clone())),
-            (Some("old"), Some(&old), Ok(Way::There)),
-            (Some("old"), Some(&ours), Ok(Way::Back)),
-            (Some("old"), None, Ok(Way::Back)),
+            (Some("old"), Some(&old), Ok(Need::There)),
+            (Some("old"), Some(&ours), Ok(Need::Back)),
+            (Some("old"), None, Ok(Need::Back)),
             (Some("old"), Some(&foreign), Err(foreign.digest.clone())),
         ] {
-            assert_eq!(way(&kept(before), now), expected, "{before:?} {now:?}");
+            assert_eq!(need(&kept(before), now), expected, "{before:?} {now:?}");
         }
     }
 }

@@ -1,11 +1,10 @@
-//! What the registry has of a push, as it tells itself: manifest, blobs and tag.
+//! What the registry has of a push, as it says itself: manifest, blobs and tag.
 
 use scar_record::Digest;
 use scar_registry::{Fault, Presence};
 
-use crate::manifest::{self, Held, Parts};
-use crate::push::{self, Wanted};
-use crate::target::Target;
+use crate::manifest::{self, Held, Parts, Wanted};
+use crate::upload::Pusher;
 
 /// What an artifact lacks in the registry that holds its manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub(crate) enum Lacks {
     More,
 }
 
-impl Target {
+impl Pusher {
     /// The manifest of a tag or digest, its bytes and what they say; `None` if the registry knows none.
     ///
     /// # Errors
@@ -42,7 +41,7 @@ impl Target {
         let (config, size) = &parts.config;
         Ok(match self.registry.found(config, *size).await? {
             Presence::Here => Lacks::Nothing,
-            presence if *config == push::config().digest => Lacks::Config(presence),
+            presence if *config == manifest::config().digest => Lacks::Config(presence),
             _ => Lacks::More,
         })
     }
@@ -58,7 +57,7 @@ impl Target {
             Some(_) => return Err(self.registry.mismatch("the registry holds another manifest than it was sent").into()),
             None => return Err(self.registry.mismatch("the registry took the manifest and does not have it").into()),
         }
-        let config = push::config();
+        let config = manifest::config();
         for (digest, size) in [(&wanted.layer.digest, wanted.layer.size), (&config.digest, config.size)] {
             self.registry.confirm(digest, size).await?;
         }

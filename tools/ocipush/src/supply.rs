@@ -1,0 +1,134 @@
+//! Which archive is meant: a file, the record's archive, or what comes on standard input.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use scar_record::{self as record, Record};
+use scar_tool::{Console, Exit, Failure};
+
+use crate::archive::{Archive, ArchiveFile, open};
+use crate::unhashed::{self, Unhashed};
+
+/// A file of so many bytes takes a while to be hashed: it may be sent before its digest is known.
+const LARGE: u64 = 64 << 20;
+
+/// What FILE names.
+#[derive(Debug)]
+pub(crate) enum FileArgument {
+    /// A file, open.
+    File(PathBuf, File),
+    /// `-`.
+    Stdin,
+    /// Nothing: the record's archive is meant.
+    Record,
+}
+
+/// What there is to push.
+#[derive(Debug)]
+pub(crate) enum Supply {
+    /// Nothing yet: in a dry run.
+    Nothing,
+    /// An archive.
+    Archive(Archive),
+    /// An archive whose digest is not known yet.
+    Unhashed(Unhashed),
+}
+
+impl Supply {
+    /// The archive, if there is one whose digest is known.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        match self {
+            Self::Archive(archive) => Some(archive),
+            Self::Nothing | Self::Unhashed(_) => None,
+        }
+    }
+}
+
+impl FileArgument {
+    /// Opens FILE, before the record is read.
+    ///
+    /// # Errors
+    /// Exit 2 for a file that is not there, a directory, a terminal, or what is no regular file; exit 1 if it cannot be
+    /// opened.
+    pub(crate) fn open(file: Option<&Path>) -> Result<Self, Failure> {
+        match file {
+            None => Ok(Self::Record),
+            Some(path) if path == Path::new("-") => {
+                unhashed::no_terminal()?;
+                Ok(Self::Stdin)
+            }
+            Some(path) => match open(path) {
+                Ok(file) => Ok(Self::File(path.to_owned(), file)),
+                // A name that does not exist was mistyped; whatever else stands in the way is the host's.
+                Err(failure) if !path.exists() => Err(Failure { exit: Exit::Misuse, ..failure }),
+                Err(failure) => Err(failure),
+            },
+        }
+    }
+
+    /// The archive, and no other than the record's; nothing if the record has none and is a dry run's.
+    ///
+    /// The record's own file is not read twice: its size is compared here, its digest while it is sent. If a push may send
+    /// `ahead` of the digest, a stream longer than so many bytes is given while it still comes, and a large file before it is
+    /// hashed.
+    ///
+    /// # Errors
+    /// Exit 2 without an archive, exit 7 if it is not the record's, exit 1 if it cannot be read.
+    pub(crate) fn supply(self, record: &Record, ahead: Option<u64>, console: &Console) -> Result<Supply, Failure> {
+        let recorded = record.section::<record::Archive>()?;
+        let archive = match self {
+            Self::File(path, file) => {
+                let file = ArchiveFile::new(path, file, console)?;
+                if ahead.is_some() && recorded.is_none() && file.size >= LARGE {
+                    return Ok(Supply::Unhashed(Unhashed::file(file)));
+                }
+                let progress = console.progress_bytes("hashing", Some(file.size));
+                let digest = file.hash(|at| progress.set(at))?;
+                let archive = file.with(digest);
+                archive.unchanged().map(|()| archive)?
+            }
+            Self::Stdin => {
+                let archive = Unhashed::stdin(ahead.unwrap_or(u64::MAX), console)?;
+                if !archive.has_ended() {
+                    return Ok(Supply::Unhashed(archive));
+                }
+                scar_http::run(scar_tool::Deadline::never(), console, "read standard input", archive.archive(console))?
+            }
+            Self::Record => {
+                if recorded.is_none() && record.is_dry_run() {
+                    return Ok(Supply::Nothing);
+                }
+                let recorded = record.need::<record::Archive>().map_err(|failure| {
+                    failure.hint(
+                        "run mkmanifests before this step and pass its record on, or name the archive: ocipush REFERENCE FILE",
+                    )
+                })?;
+                of_record(recorded, console)?
+            }
+        };
+        match recorded.filter(|recorded| recorded.digest != archive.content.digest) {
+            Some(recorded) => {
+                let (name, found, digest) = (&archive.file.name, &archive.content.digest, recorded.digest);
+                Err(other(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
+            }
+            None => Ok(Supply::Archive(archive)),
+        }
+    }
+}
+
+/// The record's archive, as the record describes it.
+fn of_record(recorded: record::Archive, console: &Console) -> Result<Archive, Failure> {
+    let path = PathBuf::from(recorded.path);
+    let file = ArchiveFile::new(path.clone(), open(&path)?, console)?;
+    if file.size != recorded.size {
+        let (name, size) = (&file.name, file.size);
+        return Err(other(format!("push {name}: it has {size} bytes, the record's archive has {}", recorded.size)));
+    }
+    Ok(file.with(recorded.digest))
+}
+
+/// A file that is not the archive of the record.
+fn other(message: String) -> Failure {
+    Failure::new(Exit::Mismatch, message)
+        .hint("the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)")
+}

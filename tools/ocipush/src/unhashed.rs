@@ -1,0 +1,174 @@
+//! An archive whose digest is not known yet: a large file, or what comes on standard input. A thread reads it to its end,
+//! hashes it and sees whether it is complete, while what is there is sent.
+//!
+//! Standard input is kept in a file without a name as it comes, so that it can be sent, and sent again; the file is gone with
+//! the process, however it ends.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::sync::Arc;
+
+use scar_record::Digest;
+use scar_tool::{Console, Deadline, Exit, Failure, Progress};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use crate::archive::{Archive, ArchiveFile, BLOCK, incomplete, warn_unless_gzip};
+use crate::body::Bits;
+use crate::integrity::Integrity;
+
+/// How messages name what comes on standard input.
+const STDIN: &str = "the archive from standard input";
+
+/// An archive that a thread reads to its end.
+#[derive(Debug)]
+pub(crate) struct Unhashed {
+    file: Arc<File>,
+    /// The file, if it is one that was there before.
+    named: Option<ArchiveFile>,
+    state: watch::Receiver<State>,
+}
+
+/// How far the thread has come.
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes that are there.
+    size: u64,
+    /// What the end brought.
+    end: Option<Result<Digest, Failure>>,
+}
+
+impl Unhashed {
+    /// Begins to read a file.
+    pub(crate) fn file(named: ArchiveFile) -> Self {
+        let (told, state) = watch::channel(State { size: named.size, end: None });
+        let reading = named.clone();
+        std::thread::spawn(move || {
+            let end = reading.hash(|_| ());
+            told.send_modify(|state| state.end = Some(end));
+        });
+        Self { file: named.handle(), named: Some(named), state }
+    }
+
+    /// Begins to read standard input. Gives it back once `bytes` are there or it has ended.
+    ///
+    /// # Errors
+    /// Exit 2 if it is empty; exit 1 if it cannot be read or kept.
+    pub(crate) fn stdin(bytes: u64, console: &Console) -> Result<Self, Failure> {
+        let file = Arc::new(tempfile::tempfile().map_err(|error| unkept(&error))?);
+        let (told, state) = watch::channel(State::default());
+        let archive = Self { file: Arc::clone(&file), named: None, state };
+        std::thread::spawn(move || {
+            let end = keep(&file, &told);
+            told.send_modify(|state| state.end = Some(end));
+        });
+        let progress = console.progress_bytes("reading", None);
+        let begun = archive.until(bytes, Some(&progress));
+        let (size, _) = scar_http::run(Deadline::never(), console, "read standard input", begun)?;
+        drop(progress);
+        if size == 0 {
+            return Err(Failure::misuse(format!("push {STDIN}: it is empty"))
+                .hint("an earlier stage of the pipe may have failed; look at its message"));
+        }
+        warn_unless_gzip(&archive.file, STDIN, console);
+        Ok(archive)
+    }
+
+    /// Waits until so many bytes are there, or all; says how many there are, and whether these are all and complete.
+    ///
+    /// # Errors
+    /// Exit 1 if it cannot be read or kept, or is incomplete.
+    pub(crate) async fn until(&self, bytes: u64, progress: Option<&Progress>) -> Result<(u64, bool), Failure> {
+        let mut state = self.state.clone();
+        loop {
+            {
+                let state = state.borrow_and_update();
+                progress.inspect(|progress| progress.set(state.size));
+                match &state.end {
+                    Some(Err(failure)) => return Err(failure.clone()),
+                    Some(Ok(_)) => return Ok((state.size, true)),
+                    None if state.size >= bytes => return Ok((state.size, false)),
+                    None => {}
+                }
+            }
+            if state.changed().await.is_err() {
+                return Err(no_reader());
+            }
+        }
+    }
+
+    /// Whether all of it is there.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.borrow().end.is_some()
+    }
+
+    /// Its size, if it was known from the start.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.named.as_ref().map(|named| named.size)
+    }
+
+    /// Its bytes, as far as they are there.
+    pub(crate) fn bits(&self) -> Bits {
+        Bits::File(Arc::clone(&self.file))
+    }
+
+    /// The archive, once all of it was read.
+    ///
+    /// # Errors
+    /// As [`Self::until`]; exit 1 if it was changed meanwhile.
+    pub(crate) async fn archive(&self, console: &Console) -> Result<Archive, Failure> {
+        let progress = console.progress_bytes(if self.named.is_some() { "hashing" } else { "reading" }, self.size());
+        self.until(u64::MAX, Some(&progress)).await?;
+        drop(progress);
+        let file = match &self.named {
+            Some(named) => named.clone(),
+            None => ArchiveFile::looked_at(STDIN.to_owned(), Arc::clone(&self.file), None)?,
+        };
+        let Some(digest) = self.state.borrow().end.clone().transpose()? else { return Err(no_reader()) };
+        let archive = file.with(digest);
+        archive.unchanged().map(|()| archive)
+    }
+}
+
+/// Reads standard input to its end, into the file.
+fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure> {
+    let (mut integrity, mut hash) = (Integrity::new(), Sha256::new());
+    let mut block = vec![0; BLOCK];
+    let mut stdin = io::stdin().lock();
+    loop {
+        let read = match stdin.read(&mut block) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::io(format!("read {STDIN}"), &error)),
+        };
+        if read == 0 {
+            let digest = Digest::from_sha256(&hash.finalize().into());
+            return integrity.fault().map_or(Ok(digest), |fault| Err(incomplete(STDIN, &fault)));
+        }
+        integrity.take(&block[..read]);
+        hash.update(&block[..read]);
+        file.write_all(&block[..read]).map_err(|error| unkept(&error))?;
+        told.send_modify(|state| state.size += read as u64);
+    }
+}
+
+fn no_reader() -> Failure {
+    Failure::new(Exit::Failed, "read the archive: the thread for it has ended")
+}
+
+fn unkept(error: &io::Error) -> Failure {
+    Failure::io(format!("keep {STDIN}"), error)
+        .hint("$TMPDIR names the directory for temporary files; it must have room for the archive")
+}
+
+/// Refuses a terminal, at which nobody would type an archive.
+///
+/// # Errors
+/// Exit 2.
+pub(crate) fn no_terminal() -> Result<(), Failure> {
+    match io::stdin().is_terminal() {
+        true => Err(Failure::misuse("read the archive from standard input: it is a terminal")
+            .hint("pipe an archive into it, such as mkmanifests -o - DIR | ocipush REFERENCE -")),
+        false => Ok(()),
+    }
+}
