@@ -10,7 +10,7 @@ use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::server::{Listener, Server};
 use scar_lab::vertex::{Vertex, router};
-use serde_json::json;
+use serde_json::{Value, json};
 use vertex_site::{PASSWORD, Private, Site};
 
 const LOGIN: &str = "/v1/auth/syslogin";
@@ -33,7 +33,7 @@ fn a_password_becomes_a_session_and_the_record_passes_through() {
     assert_eq!((&session["insecure"], session.get("ca_file")), (&json!(false), None));
     assert_eq!(session["authorization"].as_str().unwrap().split('.').count(), 3);
     assert!(session["expires_at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(site.requests(), ["POST /v1/auth/syslogin -> 200"]);
+    assert_eq!(site.requests(), ["POST /v1/auth/syslogin -> 200", "GET /v1/system/users/me -> 200"]);
     let sent = site.server.log().requests()[0].json();
     assert_eq!(sent, json!({"username": "admin", "password": PASSWORD}));
 }
@@ -50,9 +50,9 @@ fn environment_and_standard_input_give_what_the_options_do_not() {
         .called(site.url(), "[VERTEX]")
         .run()
         .succeeds()
-        .says("vertex-login: '/v1' is no part of the address and was left out: using '[VERTEX]'\n");
+        .says("vertex-login: '/v1' is not a part of the address and was left out: using '[VERTEX]'\n");
     tool("vertex-login")
-        .args([&site.url(), "-u", "operator", "--password-stdin"])
+        .args([&(site.url() + "/system"), "-u", "operator", "--password-stdin"])
         .env("VERTEX_PASSWORD_FILE", "/nonexistent")
         .stdin("Spectro-2024!\r\n")
         .run()
@@ -165,7 +165,7 @@ fn l3_a_busy_server_is_asked_again_once_and_not_before_it_wants() {
         let outcome = login(&site, &password).run();
         outcome.succeeds().says("asks to wait 1 s");
         assert!(outcome.took() >= Duration::from_secs(1));
-        assert_eq!((fault.hits(), site.requests().len()), (1, 2));
+        assert_eq!((fault.hits(), site.requests().len()), (1, 3));
         site.server.faults().clear();
     }
     let fault = site.fault(Match::post(LOGIN), Times::Always, Action::Answer(Answer::status(503).header("retry-after", "1")));
@@ -232,14 +232,48 @@ fn l5_an_answer_without_a_usable_token_is_no_session() {
 #[test]
 fn l5_an_account_with_a_second_factor_is_named_and_shown_the_way() {
     let site = Site::start();
-    site.vertex.behave(|b| b.mfa = true);
     let password = Private::new(PASSWORD);
-    login(&site, &password).run().exits(4).writes_nothing().says("has a second factor (MFA)").says("use --token-file FILE");
+    for field in ["isMfa", "IsMfa"] {
+        site.vertex.behave(|b| (b.mfa, b.mfa_field) = (true, field.to_owned()));
+        let outcome = login(&site, &password).run();
+        outcome.exits(4).writes_nothing().says("has a second factor (MFA)").says("use --token-file FILE");
+        outcome.says("local storage 'lscache-loginauthToken', or the cookie 'Authorization'");
+    }
     let token = Private::new(&format!("\"{}\"\n", secret(&site.vertex.issue_token())));
     let outcome = tool("vertex-login").arg(site.url()).arg("--token-file").arg(token.path()).run();
     outcome.succeeds();
     assert!(outcome.json()["session"]["expires_at"].is_string());
     assert_eq!(site.requests().last().unwrap(), "GET /v1/system/users/me -> 200");
+}
+
+/// A login answers a token although the account has a passkey, or a proxy answers in VerteX's place: the session counts only
+/// if VerteX says whose it is.
+#[test]
+fn q11_a_session_that_is_nobodys_is_refused_with_the_way_on() {
+    let case: Value = serde_json::from_str(include_str!("../reference/vertex/login-with-passkey.json")).unwrap();
+    let errors: Value = serde_json::from_str(include_str!("../reference/vertex/errors.json")).unwrap();
+    let password = Private::new(PASSWORD);
+    let mut passkey = case["POST /v1/auth/syslogin"].clone();
+    passkey["Authorization"] = json!(secret("canary.of.nobody"));
+    let mut silent = passkey.clone();
+    silent.as_object_mut().unwrap().remove("IsMfa");
+    for (said, me, status, says) in [
+        (&passkey, Answer::json(401, &errors["401"]), 4, "has a second factor (MFA)"),
+        (&silent, Answer::json(401, &errors["401"]), 4, "401 Unauthorized: Unauthorized: Unauthorized access"),
+        (&silent, Answer::json(200, &json!({})), 4, "/v1/system/users/me names nobody\n"),
+        (&silent, Answer::json(200, &json!({"code": "X", "message": "log in"})), 4, "names nobody: log in\n"),
+        (&silent, Answer::json(200, &json!({"metadata": {"name": ""}})), 4, "names nobody\n"),
+        (&silent, Answer::html(200, "<title>Sign in</title>"), 7, "an HTML page titled 'Sign in'"),
+        (&silent, Answer::status(204), 7, "the answer is 204 No Content, not 200 OK"),
+    ] {
+        let site = Site::start();
+        site.fault(Match::post(LOGIN), Times::Always, Action::Answer(Answer::json(200, said)));
+        site.fault(Match::get("/v1/system/users/me"), Times::Always, Action::Answer(me));
+        let outcome = login(&site, &password).run();
+        outcome.exits(status).writes_nothing().says(says);
+        assert!(status == 7 || outcome.stderr().contains("use --token-file FILE"), "{outcome}");
+        assert_eq!(site.server.log().count(&Match::post(LOGIN)), 1, "a password is tried once");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use scar_record::{Check, Session};
 use scar_registry::Reference;
 use scar_tool::{Console, Deadline, Failure};
 use scar_vertex::scar::{SPECMAN, Setting, installed};
+use scar_vertex::user::{self, User};
 use scar_vertex::{Api, OLDEST, browser, login, token};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -26,9 +27,6 @@ const AFTER: [&str; 4] = [VERSION, SCAR, pack::ENTRY, pack::FLAG];
 pub(crate) fn names() -> Vec<&'static str> {
     [&[REACHED, LOGIN], &AFTER[..]].concat()
 }
-
-/// A path that answers to anyone, be it with a refusal.
-const DOOR: &str = "/v1/system/users/me";
 
 /// What was found.
 #[derive(Default)]
@@ -86,7 +84,7 @@ async fn reach(goal: &Platform, manner: &Manner<'_>) -> Result<(Client, Server),
     let trust = goal.trust.as_ref().map_err(Failure::clone)?;
     let client = Client::new(goal.origin.clone(), trust, goal.plain_http, manner.console)?;
     let begun = SystemTime::now();
-    let answer = client.at(Method::GET, DOOR)?.timeout(manner.time).send().await;
+    let answer = client.at(Method::GET, user::PATH)?.timeout(manner.time).send().await;
     let answer = answer.map_err(|error| error.failure(&format!("connect to '{}'", goal.origin)))?;
     let server = Server::new(goal.origin.authority(), client.proxy(), answer.date(), begun, goal.seen.until());
     Ok((client, server))
@@ -104,24 +102,34 @@ async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<O
     let (session, how) = match &goal.way {
         Way::Session(session) => {
             let api = Api::with(client.clone(), session, Deadline::after(manner.time), manner.console)?;
-            let me = api.get(DOOR).await.map_err(|error| api.failure("use the session of the record", &error))?;
-            let name = me.text_or_empty(&["metadata", "name"]);
-            ((**session).clone(), format!("the session of the record, of '{name}'"))
+            let user = user::me(&api, "use the session of the record", &format!("log in again: {}", api.login())).await?;
+            ((**session).clone(), format!("the session of the record, of {}", named(&user)))
         }
         Way::Token(given) => {
             let session = session(browser::shaped(given.as_ref().map_err(Failure::clone)?)?);
-            let name = browser::accepted(client.clone(), &session, Deadline::after(manner.time), manner.console).await?;
-            (session, format!("the token from the browser, of '{name}'"))
+            let user = browser::accepted(client.clone(), &session, Deadline::after(manner.time), manner.console).await?;
+            (session, format!("the token from the browser, of {}", named(&user)))
         }
         Way::Password { username, password } => {
             let Some(password) = password.as_ref().map_err(Failure::clone)? else { return Ok(None) };
             let token = login::syslogin(&client, username, password, Deadline::after(manner.time), manner.console).await?;
-            (session(token), format!("as '{username}', with the password"))
+            let session = session(token);
+            let api = Api::with(client.clone(), &session, Deadline::after(manner.time), manner.console)?;
+            let user = user::me(&api, &format!("log in to '{}'", goal.origin), &login::no_access()).await?;
+            (session, format!("as {}, with the password", named(&user)))
         }
     };
     let api = Api::with(client, &session, Deadline::after(manner.time * 3), manner.console)?;
     let end = session.expires_at.map(|end| format!("; the session ends at {end}")).unwrap_or_default();
     Ok(Some((ok(LOGIN, how + &end), Some(api))))
+}
+
+/// The account, and whether it is a full administrator's.
+fn named(user: &User) -> String {
+    match &user.admin_type {
+        Some(kind) => format!("'{}', administrator type '{kind}'", user.name),
+        None => format!("'{}'", user.name),
+    }
 }
 
 async fn version_line(api: &Api, manner: &Manner<'_>) -> Check {

@@ -22,7 +22,7 @@ use crate::command::Command;
     name = "vertex-login",
     version,
     long_version = scar_trust::module(),
-    about = "log in to the VerteX System API",
+    about = "log in to the System API of VerteX or Palette",
     after_help = "Examples:
   vertex-login https://vertex.example pack-registry-set --name harbor \\
     -u robot --password-file harbor.password
@@ -101,8 +101,8 @@ impl Options {
                 .hint("vertex-login https://vertex.example, or set VERTEX_ENDPOINT; 'vertex-login --help' lists the options"));
         };
         let (origin, stripped) = ApiOptions::address(&endpoint)?;
-        if stripped {
-            console.note(format!("'/v1' is no part of the address and was left out: using '{origin}'"));
+        if let Some(path) = stripped {
+            console.note(format!("'/{path}' is not a part of the address and was left out: using '{origin}'"));
         }
         let way = match &self.token_file {
             Some(path) => Way::Token(secret_file(path, "the token file", console)?),

@@ -32,7 +32,10 @@ fn a_site_that_is_ready_is_found_ready_and_left_as_it_is() {
     assert_eq!(names, [&rig::ALL[..], &["network.certificates"]].concat());
     let found = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap()["found"].as_str().unwrap();
     assert_eq!(found("platform.version"), "4.5.15; 4.5.15 or later is needed");
-    assert!(found("platform.login").starts_with("as 'admin', with the password; the session ends at "), "{outcome}");
+    assert!(
+        found("platform.login").starts_with("as 'admin', administrator type 'root', with the password; the session ends at "),
+        "{outcome}"
+    );
     assert_eq!(found("cluster.identity"), "'kubernetes-admin'");
     assert!(found("content.tree").contains("3 files in 3 folders, 1 link, 75.0 KiB; about "), "{outcome}");
     assert_eq!(found("registry.login"), "user 'robot$packs' from the options");

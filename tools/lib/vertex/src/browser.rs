@@ -1,26 +1,31 @@
 //! A token that a person copied from a browser: its shape, and whether VerteX takes it.
 
-use scar_http::{Client, StatusCode};
+use scar_http::Client;
 use scar_record::Session;
 use scar_tool::{Console, Deadline, Failure};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::user::{self, IN_THE_BROWSER, User};
 use crate::{Api, token};
 
-/// The token without what copying left around it: quotes (as jq prints them), the name of the cookie or of a header, white
-/// space.
+/// What may be copied along with a token: the names under which a browser keeps it, and a header's.
+const NAMES: [&str; 3] = ["Cookie", "Authorization", "lscache-loginauthToken"];
+
+/// The token without what copying left around it: names, quotes (as jq prints them), white space.
 ///
 /// # Errors
-/// Exit 2 where it can be no token.
+/// Exit 2 if it cannot be a token.
 pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
-    let text = given.expose_secret().trim();
-    let text = text.strip_prefix("Cookie:").unwrap_or(text).trim_start();
-    let text = ["Authorization=", "Authorization:"].iter().find_map(|name| text.strip_prefix(name)).unwrap_or(text).trim_start();
+    let mut text = given.expose_secret().trim();
+    for name in NAMES {
+        let rest = text.strip_prefix(name).map(|rest| rest.trim_start().strip_prefix([':', '=']).unwrap_or(rest));
+        text = rest.unwrap_or(text).trim_start();
+    }
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let text = token::bare(text);
     token::check(text).map_err(|cause| {
         Failure::misuse(format!("read the token file: it holds no token: {cause}"))
-            .hint("it must hold the value of the browser's cookie 'Authorization' alone, on one line")
+            .hint(format!("it must hold the token alone, on one line; a browser has it in {IN_THE_BROWSER}"))
     })?;
     Ok(text.to_owned().into())
 }
@@ -29,22 +34,12 @@ pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
 ///
 /// # Errors
 /// What the token, the network or the server is to blame for.
-pub async fn accepted(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<String, Failure> {
+pub async fn accepted(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<User, Failure> {
     let act = format!("check the token at '{}'", client.origin());
-    let api = Api::with(client, session, deadline, console)?;
-    let me = api.get("/v1/system/users/me").await.map_err(|error| {
-        let failure = api.failure(&act, &error);
-        match error.status() {
-            Some(StatusCode::UNAUTHORIZED) => {
-                failure.hint("the token has ended or is of another site: copy it again from the browser")
-            }
-            Some(StatusCode::FORBIDDEN) => failure.hint("the token must be of the system console, and of a system administrator"),
-            _ => failure,
-        }
-    })?;
-    let name = me.text_or_empty(&["metadata", "name"]);
-    console.verbose(|| format!("the token is of '{name}'"));
-    Ok(name)
+    let again = format!("the token has ended or is of another site: copy it again from the browser ({IN_THE_BROWSER})");
+    let user = user::me(&Api::with(client, session, deadline, console)?, &act, &again).await?;
+    console.verbose(|| format!("the token is of '{}'", user.name));
+    Ok(user)
 }
 
 #[cfg(test)]
@@ -61,6 +56,9 @@ mod tests {
             "Authorization=\"a.b.c\"",
             "Authorization: Bearer a.b.c",
             "Cookie: Authorization=a.b.c",
+            "lscache-loginauthToken=a.b.c",
+            "lscache-loginauthToken: \"a.b.c\"",
+            "lscache-loginauthToken\ta.b.c",
         ] {
             assert_eq!(shaped(&text.to_owned().into()).unwrap().expose_secret(), "a.b.c", "{text}");
         }

@@ -16,6 +16,7 @@ mod object;
 mod options;
 pub mod scar;
 pub mod token;
+pub mod user;
 
 pub use api::{Api, Settled, read_object};
 pub use credentials::Given;

@@ -9,15 +9,23 @@ use scar_tool::{Console, Deadline, Exit, Failure};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use crate::user::IN_THE_BROWSER;
 use crate::{Object, read_object, token};
 
 /// The path that the guide's script posts to.
 const PATH: &str = "/v1/auth/syslogin";
 /// How often a connection is tried.
 const CONNECTS: usize = 3;
+
 /// The way on for an account that a password alone does not open.
-const BROWSER: &str =
-    "log in with a browser, save the value of its cookie 'Authorization' in a file of mode 0600, and use --token-file FILE";
+fn browser() -> String {
+    format!("log in with a browser, save its token ({IN_THE_BROWSER}) in a file of mode 0600, and use --token-file FILE")
+}
+
+/// The way on if the login is done and its token opens nothing, as with a passkey.
+pub fn no_access() -> String {
+    format!("the login is done, but its token opens nothing, as with a passkey or a second factor: {}", browser())
+}
 
 /// Logs in and gives the token.
 ///
@@ -80,13 +88,14 @@ fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
 
 /// The token in the answer to a login.
 fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
-    if answer.flag(&["isMfa"]) {
-        return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(BROWSER));
+    // The swagger spells it `isMfa`, answers of real sites `IsMfa`.
+    if answer.fields().any(|(name, value)| name.eq_ignore_ascii_case("ismfa") && value.get() == "true") {
+        return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(browser()));
     }
     let token = answer.text_or_empty(&["Authorization"]);
     if token.is_empty() {
         return Err(Failure::new(Exit::Mismatch, format!("{act}: the server accepted the login and gave no token"))
-            .hint(format!("the account may have to set a second factor or a new password first; {BROWSER}")));
+            .hint(format!("the account may have to set a second factor or a new password first; {}", browser())));
     }
     let token = token::bare(&token);
     match token::check(token) {
@@ -108,7 +117,7 @@ fn refusal(error: &Error, act: &str) -> Failure {
             "user name or password is wrong; it was tried once and will not be tried again, since wrong tries lock the account",
         ),
         Some(403) => failure
-            .hint(format!("the account may be locked, may not log in here, or must use single sign-on; for that {BROWSER}")),
+            .hint(format!("the account may be locked, may not log in here, or must use single sign-on; for that {}", browser())),
         Some(404) => failure.hint("is this the address of VerteX's system console?"),
         Some(400 | 422) => Failure { exit: Exit::Refused, ..failure }.hint("check user name and password; they were sent once"),
         _ => match error {
@@ -116,7 +125,8 @@ fn refusal(error: &Error, act: &str) -> Failure {
                 failure.hint("the answer to the login was lost, and it is not sent again by itself; run this step again")
             }
             Error::Malformed { .. } => failure.hint(format!(
-                "a proxy or a sign-on page may stand before VerteX: check the address; for single sign-on {BROWSER}"
+                "a proxy or a sign-on page may be in front of VerteX: check the address; for single sign-on {}",
+                browser()
             )),
             _ => failure,
         },
@@ -131,11 +141,11 @@ fn redirected(act: &str, origin: &Origin, to: Option<&str>, status: StatusCode) 
     let at_home = Url::parse(to).ok().as_ref().and_then(Origin::of).as_ref() == Some(origin);
     if at_home {
         return Failure::new(Exit::Refused, format!("{act}: the server answers {status} and wants the login at {to}"))
-            .hint(format!("with single sign-on {BROWSER}"));
+            .hint(format!("with single sign-on {}", browser()));
     }
     let message = format!("{act}: the server answers {status} and redirects to {to}; the password does not go there");
     Failure::new(Exit::Unsafe, message)
-        .hint(format!("if that address is VerteX, log in there; if it is a sign-on page, {BROWSER}"))
+        .hint(format!("if that address is VerteX, log in there; if it is a sign-on page, {}", browser()))
 }
 
 #[cfg(test)]
@@ -152,6 +162,7 @@ mod tests {
         assert_eq!(token_in(r#"{"Authorization":"Bearer a.b.c"}"#).unwrap(), "a.b.c");
         for (answer, exit, says) in [
             (r#"{"Authorization":"a.b.c","isMfa":true}"#, Exit::Refused, "MFA"),
+            (r#"{"Authorization":"a.b.c","IsMfa":true}"#, Exit::Refused, "MFA"),
             (r#"{"isMfa":false}"#, Exit::Mismatch, "gave no token"),
             (r#"{"Authorization":"","isMfa":false}"#, Exit::Mismatch, "gave no token"),
             (r#"{"Authorization":5}"#, Exit::Mismatch, "gave no token"),

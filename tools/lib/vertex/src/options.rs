@@ -29,15 +29,16 @@ pub struct ApiOptions {
 }
 
 impl ApiOptions {
-    /// Reads an address of VerteX as a person types it; the `/v1` that API pages show is taken off, and the caller told.
+    /// Reads an address of VerteX as a person types it, and gives what was stripped of it: the `/v1` that API pages show,
+    /// or the `/system` of the console's address in a browser.
     ///
     /// # Errors
     /// Exit 2 for anything that is not `https://HOST[:PORT]`.
-    pub fn address(text: &str) -> Result<(Origin, bool), Failure> {
+    pub fn address(text: &str) -> Result<(Origin, Option<String>), Failure> {
         let (origin, path) = Origin::parse(text)?;
         match path.as_str() {
-            "" => Ok((origin, false)),
-            "v1" => Ok((origin, true)),
+            "" => Ok((origin, None)),
+            "v1" | "system" => Ok((origin, Some(path))),
             path => {
                 Err(Failure::misuse(format!("read the address '{text}': it has the path '/{path}'"))
                     .hint(format!("write {origin}")))
@@ -89,10 +90,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_v1_of_api_pages_is_taken_off_and_other_paths_are_refused() {
+    fn the_paths_of_api_pages_and_of_the_console_are_stripped_and_others_refused() {
         let read = |text: &str| ApiOptions::address(text).map(|(origin, stripped)| (origin.to_string(), stripped));
-        assert_eq!(read("https://v.example/v1/").unwrap(), ("https://v.example".to_owned(), true));
-        assert_eq!(read("v.example:8443").unwrap(), ("https://v.example:8443".to_owned(), false));
-        assert!(read("https://v.example/system").unwrap_err().message.contains("'/system'"));
+        assert_eq!(read("https://v.example/v1/").unwrap(), ("https://v.example".to_owned(), Some("v1".to_owned())));
+        assert_eq!(read("https://v.example/system").unwrap(), ("https://v.example".to_owned(), Some("system".to_owned())));
+        assert_eq!(read("v.example:8443").unwrap(), ("https://v.example:8443".to_owned(), None));
+        assert!(read("https://v.example/systems").unwrap_err().message.contains("'/systems'"));
     }
 }

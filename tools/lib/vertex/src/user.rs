@@ -1,0 +1,42 @@
+//! Whose session it is, as `/v1/system/users/me` says. With a passkey a login answers a token that opens nothing, and a
+//! proxy may answer in VerteX's place: a session counts only if VerteX says whose it is.
+
+use scar_http::StatusCode;
+use scar_tool::{Exit, Failure};
+
+use crate::Api;
+
+/// Where VerteX says whose session it is.
+pub const PATH: &str = "/v1/system/users/me";
+/// Where a browser that is logged in keeps the token.
+pub const IN_THE_BROWSER: &str = "local storage 'lscache-loginauthToken', or the cookie 'Authorization'";
+
+/// The account of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name; else its e-mail address, else its uid.
+    pub name: String,
+    /// `adminType`: tells a full administrator from others.
+    pub admin_type: Option<String>,
+}
+
+/// Asks VerteX whose session it is.
+///
+/// # Errors
+/// Exit 4 with `way_on` as the hint if VerteX does not take the token or names nobody; else the request's.
+pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
+    let me = api.get(PATH).await.map_err(|error| {
+        let failure = api.failure(act, &error);
+        if error.status() == Some(StatusCode::UNAUTHORIZED) { failure.hint(way_on) } else { failure }
+    })?;
+    let text = |path: &[&str]| me.text(path).filter(|text| !text.is_empty());
+    let paths: [&[&str]; 3] = [&["metadata", "name"], &["spec", "emailId"], &["metadata", "uid"]];
+    match paths.into_iter().find_map(text) {
+        Some(name) => Ok(User { name, admin_type: text(&["spec", "adminType"]) }),
+        None => {
+            let said = text(&["message"]).map(|words| format!(": {}", scar_tool::bounded(words.as_bytes())));
+            let cause = format!("GET {}{PATH} names nobody{}", api.origin(), said.unwrap_or_default());
+            Err(Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(way_on))
+        }
+    }
+}
