@@ -111,6 +111,28 @@ fn a_session_that_has_ended_and_a_page_in_place_of_json_are_named() {
 }
 
 #[test]
+fn q7_an_answer_that_is_not_a_setting_is_a_mismatch() {
+    let site = site();
+    for answer in [json!({}), json!({"code": "Busy", "message": "later"}), json!({"endpoint": null}), json!([])] {
+        site.fault(Match::get(SCAR), Times::First(1), Action::Answer(Answer::json(200, &answer)));
+        let outcome = get(&site).args(["--expect", SPECMAN]).run();
+        assert_eq!((outcome.status(), outcome.stdout()), (7, String::new()), "{answer}");
+        assert!(outcome.stderr().contains("not a SCAR setting"), "{outcome}");
+    }
+}
+
+#[test]
+fn q9_what_was_recorded_of_another_vertex_does_not_count() {
+    let site = site();
+    let mut scar = section(true, "4.5.15");
+    scar["vertex"] = "https://other.example".into();
+    scar["jobs"] = json!([{"name": "syncCloudInstanceTypesData", "status": "started"}]);
+    let record = json!({"record": "scar-tools/1", "session": site.session(), "scar": scar});
+    let outcome = tool("scar-get").record(&record).run();
+    assert_eq!(outcome.succeeds().json()["scar"]["jobs"], json!([]));
+}
+
+#[test]
 fn a_dry_run_reads_and_adds_nothing() {
     let site = site();
     let outcome = get(&site).arg("--dry-run").run();

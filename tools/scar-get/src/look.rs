@@ -32,11 +32,13 @@ pub(crate) async fn at(
         return Err(Failure::new(Exit::Mismatch, format!("check the SCAR setting: {cause}"))
             .hint("scar-set sets it, scar-set --undo FILE restores a saved one"));
     }
-    let version = if validates { validated(api, console).await? } else { None };
-    let earlier = earlier.filter(|scar| Setting::target(&scar.endpoint, None, false, None).same_endpoint(&present));
+    let version = if validates { Some(validated(api, console).await?) } else { None };
+    let here = api.origin().to_string();
+    let earlier =
+        earlier.filter(|scar| scar.vertex == here && Setting::target(&scar.endpoint, None, false, None).same_endpoint(&present));
     let scar = Scar {
         endpoint: present.endpoint(),
-        vertex: api.origin().to_string(),
+        vertex: here,
         changed: false,
         validated: validates,
         spectro_version: version.or(installed),
@@ -52,12 +54,11 @@ pub(crate) async fn at(
     })
 }
 
-async fn validated(api: &Api, console: &Console) -> Result<Option<String>, Failure> {
+async fn validated(api: &Api, console: &Console) -> Result<String, Failure> {
     let act = "validate the SCAR setting";
     match validate(api).await {
         Ok(version) => {
-            console
-                .note(format!("VerteX finds it good{}", version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default()));
+            console.note(format!("VerteX finds it good, version {version}"));
             Ok(version)
         }
         Err(error @ Error::Status { .. }) if !session_is_to_blame(&error) => {

@@ -7,7 +7,7 @@ use scar_vertex::scar::Setting;
 use crate::options::Plan;
 use crate::saved::Saved;
 use crate::site::{NotWritten, Site};
-use crate::{jobs, settle, undo};
+use crate::{jobs, saved, settle, undo};
 
 /// What the guide says after its last step.
 const CLOSING: &str = "VerteX needs about five minutes to complete the syncs; to check later";
@@ -22,8 +22,10 @@ struct WayBack {
 
 /// Sets SCAR as planned; `earlier` is what a run before this one has recorded. `None` after a dry run.
 pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>) -> Result<Option<Scar>, Failure> {
-    let earlier = earlier.filter(|scar| Setting::target(&scar.endpoint, None, false, None).same_endpoint(&plan.target));
-    let present = Setting::read(site.api).await?;
+    let here = site.api.origin().to_string();
+    let earlier = earlier
+        .filter(|scar| scar.vertex == here && Setting::target(&scar.endpoint, None, false, None).same_endpoint(&plan.target));
+    let present = Setting::read_or(site.api, |text| keep_unexpected(site, &plan, text)).await?;
     if site.dry_run {
         show(site, &present, &plan, earlier);
         return Ok(None);
@@ -43,7 +45,7 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
         Ok(version) => version,
         Err(failure) => return Err(not_good(site, &plan, &way_back, failure).await),
     };
-    site.console.note(format!("VerteX finds it good{}", version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default()));
+    site.console.note(format!("VerteX finds it good, version {version}"));
     let jobs =
         hold.race(jobs::start(site, earlier.filter(|_| !changed))).await.and_then(|started| started).map_err(|failure| {
             failure.detail(format!(
@@ -55,10 +57,10 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
     site.console.note(format!("{CLOSING}: {} | {check}", site.api.login()));
     Ok(Some(Scar {
         endpoint: plan.target.endpoint(),
-        vertex: site.api.origin().to_string(),
+        vertex: here,
         changed,
         validated: true,
-        spectro_version: version,
+        spectro_version: Some(version),
         previous: previous(&present, changed, earlier),
         backup: way_back.backup,
         jobs,
@@ -98,6 +100,15 @@ fn losses(present: &Setting) -> Vec<String> {
         lines.push(format!("SCAR has a '{name}' that VerteX does not show: it will be gone, and undoing cannot bring it back"));
     }
     lines
+}
+
+/// Saves an answer that is not a setting, as it is; says where. The name of the backup is left for one.
+fn keep_unexpected(site: &Site<'_>, plan: &Plan, text: &str) -> Result<Option<String>, Failure> {
+    if site.dry_run {
+        return Ok(None);
+    }
+    let path = saved::unexpected(plan.backup.as_ref(), &site.api.origin().to_string(), text, site.console)?;
+    Ok(Some(format!("what was read is saved in '{}'", path.display())))
 }
 
 /// Saves the old setting, where there is one: synced, before anything is changed.

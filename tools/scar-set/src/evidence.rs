@@ -1,14 +1,9 @@
-//! What must be shown before the setting may be changed: the steps before this one, and a session that lasts.
+//! What must be shown before the setting may be changed: the steps before this one.
 
-use std::time::Duration;
-
-use scar_record::{Artifact, PackRegistry, Record, Section, Session, Specman, Time, Verified};
-use scar_tool::{Console, Exit, Failure};
+use scar_record::{Artifact, PackRegistry, Record, Section, Session, Specman, Verified};
+use scar_tool::{Console, Failure};
 
 use crate::options::Options;
-
-/// Time that the requests take beside the settling.
-const MARGIN: Duration = Duration::from_secs(120);
 
 /// Makes sure that the record shows each step before this one, for this VerteX and for the layer that was pushed.
 ///
@@ -57,22 +52,6 @@ fn missing(
         Some(Verified { compared: 1.., missing: 0, different: 0, unreadable: 0, .. }) => None,
         Some(_) => Some(("that Specman serves every file of the manifests", Verified::WRITER)),
     })
-}
-
-/// Makes sure that the session does not end in the middle of the step.
-///
-/// # Errors
-/// Exit 4; with `force` the server decides.
-pub(crate) fn lasts(session: &Session, settle: Duration, force: bool) -> Result<(), Failure> {
-    let Some(end) = session.expires_at.filter(|_| !force) else { return Ok(()) };
-    let left = end.timestamp().as_second() - Time::now().timestamp().as_second();
-    let needed = (settle + MARGIN).as_secs();
-    if left >= i64::try_from(needed).unwrap_or(i64::MAX) {
-        return Ok(());
-    }
-    let when = if left <= 0 { format!("it ended at {end}") } else { format!("it ends at {end}, in {left} s") };
-    Err(Failure::new(Exit::Refused, format!("use the session: {when}, and this step may need {needed} s"))
-        .hint(format!("log in again: {}; where this host's clock is wrong, --force", scar_vertex::login_command(session))))
 }
 
 #[cfg(test)]
@@ -129,23 +108,5 @@ mod tests {
             assert_eq!(unverified.is_ok(), tool == "specman-verify", "{step}");
         }
         assert!(check(&record(&(pushed + SPECMAN + VERIFIED)), Some(&session), &options(&[]), &console).is_ok());
-    }
-
-    #[test]
-    fn a_session_that_would_end_in_between_is_refused() {
-        let session = |seconds: i64| Session {
-            endpoint: "https://v.example".into(),
-            authorization: "a.b.c".to_owned().into(),
-            expires_at: Time::from_epoch(Time::now().timestamp().as_second() + seconds).ok(),
-            ca_file: None,
-            insecure: false,
-        };
-        let minute = Duration::from_secs(60);
-        assert!(lasts(&session(3600), minute, false).is_ok());
-        assert!(lasts(&session(60), minute, true).is_ok());
-        for seconds in [60, 0, -5] {
-            assert_eq!(lasts(&session(seconds), minute, false).unwrap_err().exit, Exit::Refused);
-        }
-        assert!(lasts(&Session { expires_at: None, ..session(0) }, minute, false).is_ok());
     }
 }

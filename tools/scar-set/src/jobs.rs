@@ -1,4 +1,5 @@
-//! The two syncs that the guide starts once the setting serves. They have no status to read: an answer is all there is.
+//! The two syncs that the guide starts once the setting serves. They have no status to read: an answer is all there is,
+//! and the guide's script takes 204 alone for a start.
 
 use scar_http::{Error, StatusCode};
 use scar_record::{Job, Scar};
@@ -12,7 +13,7 @@ pub(crate) const NAMES: [&str; 2] = ["syncCloudInstanceTypesData", "syncCloudSto
 /// Starts each job that `earlier` does not show as started.
 ///
 /// # Errors
-/// Exit 1 or 6 naming every job that was not started; the others were.
+/// That of the first job that was not started, naming each; the others were.
 pub(crate) async fn start(site: &Site<'_>, earlier: Option<&Scar>) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     let mut failures = Vec::new();
@@ -22,16 +23,12 @@ pub(crate) async fn start(site: &Site<'_>, earlier: Option<&Scar>) -> Result<Vec
             jobs.push(job.clone());
             continue;
         }
-        let status = match site.api.start(&format!("/v1/jobs/internal/{name}/run")).await {
-            Ok(()) => "started",
-            Err(error) if is_running(&error) => "running",
-            Err(error) => {
-                failures.push(failed(site, name, &error));
-                continue;
-            }
-        };
-        site.console.note(format!("job '{name}': {status}"));
-        jobs.push(Job { name: name.to_owned(), status: status.to_owned() });
+        if let Err(error) = site.api.start(&format!("/v1/jobs/internal/{name}/run")).await {
+            failures.push(failed(site, name, &error));
+            continue;
+        }
+        site.console.note(format!("job '{name}': started"));
+        jobs.push(Job { name: name.to_owned(), status: "started".to_owned() });
     }
     let mut failures = failures.into_iter();
     match failures.next() {
@@ -40,19 +37,13 @@ pub(crate) async fn start(site: &Site<'_>, earlier: Option<&Scar>) -> Result<Vec
     }
 }
 
-/// A job that runs already need not be started.
-fn is_running(error: &Error) -> bool {
-    let Error::Status { status, words, .. } = error else { return false };
-    let words = words.to_ascii_lowercase();
-    let says = ["in progress", "inprogress", "already running", "already started"].iter().any(|part| words.contains(part));
-    *status == StatusCode::CONFLICT || says
-}
-
 fn failed(site: &Site<'_>, name: &str, error: &Error) -> Failure {
     let failure = site.api.failure(&format!("start the job '{name}'"), error);
-    let exit = match failure.exit {
-        Exit::Absent | Exit::Mismatch => Exit::Failed,
-        exit => exit,
-    };
-    Failure { exit, ..failure }
+    match error.status() {
+        // One that runs may have begun before the setting was changed: it does not count.
+        Some(StatusCode::CONFLICT) => Failure { exit: Exit::TimedOut, ..failure }
+            .hint("a job of that name runs, and may have begun before the change: run this step again in some minutes"),
+        Some(StatusCode::NOT_FOUND) => Failure { exit: Exit::Failed, ..failure },
+        _ => failure,
+    }
 }

@@ -43,7 +43,6 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         None => record.need::<Session>()?,
         Some(session) => session,
     };
-    evidence::lasts(&session, options.settle, options.force)?;
     let api = Api::open(&session, &options.api, console)?.with_time(options.settle);
     let site = Site { api: &api, console, settle: options.settle, force: options.force, dry_run };
     let section = scar_http::run(api.deadline(), console, "set SCAR", async {

@@ -1,6 +1,6 @@
 //! The saved setting: what VerteX showed before the change, and what was set in its place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use scar_record::Time;
 use scar_tool::backup::{self, Backup};
@@ -72,17 +72,31 @@ impl Saved {
     pub(crate) fn save(&self, named: Option<Backup>, console: &Console) -> Result<backup::Saved, Failure> {
         let file = match named {
             Some(file) => file,
-            None => Backup::in_state_folder(&self.own_name(), console)?,
+            None => Backup::in_state_folder(&own_name(&self.vertex), console)?,
         };
         file.save_beside(&self.to_json(), |kept| self.is_in(kept), console)
     }
+}
 
-    fn own_name(&self) -> String {
-        let host = self.vertex.split_once("://").map_or(self.vertex.as_str(), |(_, host)| host);
-        let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-        let time: String = Time::now().to_string().chars().filter(|c| *c != '-' && *c != ':').collect();
-        format!("scar-{host}-{time}.json")
-    }
+/// Saves an answer that is not a setting, under a name that leaves the backup's own for one.
+pub(crate) fn unexpected(named: Option<&Backup>, vertex: &str, text: &str, console: &Console) -> Result<PathBuf, Failure> {
+    let file = match named {
+        Some(file) => {
+            let mut path = file.path().as_os_str().to_owned();
+            path.push(".unexpected");
+            Backup::find(Path::new(&path), console)?
+        }
+        None => Backup::in_state_folder(&(own_name(vertex) + ".unexpected"), console)?,
+    };
+    Ok(file.save_beside(&format!("{text}\n"), |kept| kept.trim_end() == text, console)?.path)
+}
+
+/// A name of its own for a backup in the state folder.
+fn own_name(vertex: &str) -> String {
+    let host = vertex.split_once("://").map_or(vertex, |(_, host)| host);
+    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let time: String = Time::now().to_string().chars().filter(|c| *c != '-' && *c != ':').collect();
+    format!("scar-{host}-{time}.json")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 ///
 /// # Errors
 /// Exit 7 with VerteX's last word where it does not in `settle`; exit 4 at once where the session has ended.
-pub(crate) async fn until_valid(site: &Site<'_>) -> Result<Option<String>, Failure> {
+pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
     let act = "validate the SCAR setting";
     let end = Instant::now() + site.settle;
     let every = (site.settle / 20).clamp(EVERY.0, EVERY.1);

@@ -60,7 +60,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
         vertex: site.api.origin().to_string(),
         changed,
         validated: true,
-        spectro_version: version,
+        spectro_version: Some(version),
         previous: present.previous(),
         backup: None,
         jobs: Vec::new(),

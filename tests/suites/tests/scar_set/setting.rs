@@ -114,6 +114,27 @@ fn c1_a_setting_that_cannot_be_read_is_not_written() {
     }
 }
 
+/// What answers is not a setting: a write over it would lose the one that is really there.
+#[test]
+fn q7_an_answer_that_is_not_a_setting_is_saved_whole_and_nothing_is_written() {
+    let error = r#"{"code":"Busy","message":"later","n":1.50}"#;
+    for text in ["{}", error, "[1.50]", r#"{"endpoint":5}"#, r#"{"endpoint":"https://old.example","caCert":[1.50]}"#] {
+        let site = site();
+        let home = home();
+        site.fault(Match::get(SCAR), Times::Always, Action::Answer(Answer::status(200).body(text)));
+        let outcome = set(&site, home.path()).run();
+        outcome.exits(7).writes_nothing().says("not a SCAR setting").says("what was read is saved in '[STATE]/");
+        assert!(site.writes().is_empty());
+        let files = backups(home.path());
+        assert_eq!(std::fs::read_to_string(&files[0]).unwrap(), format!("{text}\n"));
+        assert_eq!(std::fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o600);
+        set(&site, home.path()).arg("--dry-run").run().exits(7).never_says("is saved");
+        let named = home.path().join("scar.json");
+        set(&site, home.path()).arg("--backup").arg(&named).run().exits(7).says("[STATE]/scar.json.unexpected'");
+        assert!(!named.exists(), "the backup's name is left for a backup");
+    }
+}
+
 #[test]
 fn c3_a_write_that_reads_otherwise_is_a_mismatch_with_the_difference() {
     let site = site();

@@ -201,7 +201,7 @@ pub struct Previous {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     pub name: String,
-    /// `started`, or `running` where one was under way already.
+    /// Always `started`: a job that ran already does not count.
     pub status: String,
 }
 

@@ -105,6 +105,15 @@ impl Api {
         read_object(self.send(Method::GET, path, None).await?).await
     }
 
+    /// Reads a JSON document as it is written, of any shape; tried again while time is left.
+    ///
+    /// # Errors
+    /// The last try's.
+    pub async fn get_text(&self, path: &str) -> Result<String, Error> {
+        let once = async || read_json(self.send(Method::GET, path, None).await?).await;
+        Retry::until(self.deadline).run(&self.console, once).await.map(|text| text.get().to_owned())
+    }
+
     /// Asks for a check of `body` that changes nothing there; tried again while time is left.
     ///
     /// # Errors
@@ -155,15 +164,10 @@ impl Api {
         Retry { tries: WRITES, ..Retry::until(self.deadline) }.run(&self.console, once).await
     }
 
-    /// Sends what needs no object in answer, and makes sure that it is VerteX that said yes.
+    /// Sends what needs no object in answer. VerteX says yes with 204, for writes and checks by the swagger, for jobs by the
+    /// guide's script (step 10); any other answer may be a proxy's, or an error in other clothes, and is not a yes.
     async fn order(&self, method: Method, path: &str, body: Option<&str>) -> Result<(), Error> {
-        let response = self.send(method, path, body).await?.success().await?;
-        let request = response.request();
-        let body = response.bytes(scar_http::DOCUMENT).await?;
-        if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
-            return Err(Error::Malformed { request, cause: "the answer is an HTML page, not VerteX's".to_owned() });
-        }
-        Ok(())
+        expected(self.send(method, path, body).await?, StatusCode::NO_CONTENT).await.map(drop)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&str>) -> Result<Response, Error> {
@@ -216,19 +220,35 @@ impl Api {
 /// Reads the object in an answer.
 ///
 /// # Errors
-/// The answer's own error; [`Error::Malformed`] where it holds something else, saying what.
+/// The answer's own error; [`Error::Malformed`] if it holds something else, saying what.
 pub async fn read_object(response: Response) -> Result<Object, Error> {
-    let response = response.success().await?;
     let request = response.request();
-    let text: Box<RawValue> = match response.json().await {
-        Ok(text) => text,
-        // What is quoted there may be a part of a secret; that it is no JSON is enough.
-        Err(Error::Malformed { request, cause }) if cause.contains("not the expected JSON") => {
-            return Err(Error::Malformed { request, cause: "the answer is not JSON".to_owned() });
-        }
-        Err(error) => return Err(error),
-    };
+    let text = read_json(response).await?;
     let object = Object::parse(text.get()).map_err(|is| Error::Malformed { request, cause: format!("the answer is {is}") })?;
     object.never_show_secrets();
     Ok(object)
+}
+
+async fn read_json(response: Response) -> Result<Box<RawValue>, Error> {
+    match expected(response, StatusCode::OK).await?.json().await {
+        // What is quoted there may be a part of a secret; that it is no JSON is enough.
+        Err(Error::Malformed { request, cause }) if cause.contains("not the expected JSON") => {
+            Err(Error::Malformed { request, cause: "the answer is not JSON".to_owned() })
+        }
+        read => read,
+    }
+}
+
+/// Lets the documented answer through.
+async fn expected(response: Response, status: StatusCode) -> Result<Response, Error> {
+    if response.status() == status {
+        return Ok(response);
+    }
+    match response.into_error().await {
+        Error::Status { request, status: is, words, .. } if is.is_success() => {
+            let words = if words.is_empty() { words } else { format!(": {words}") };
+            Err(Error::Malformed { request, cause: format!("the answer is {is}, not {status}{words}") })
+        }
+        error => Err(error),
+    }
 }

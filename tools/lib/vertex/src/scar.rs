@@ -5,7 +5,7 @@
 
 use scar_http::{Error, Url};
 use scar_record::Previous;
-use scar_tool::Failure;
+use scar_tool::{Exit, Failure};
 use serde_json::value::RawValue;
 
 use crate::difference::without_userinfo;
@@ -35,6 +35,28 @@ impl Setting {
         Self(object)
     }
 
+    /// Reads what VerteX answers, if it has the documented shape (`v1SystemScarSpec`): an object with an endpoint, and
+    /// nothing in the other fields that cannot be there. An error object, or nothing at all, is not a setting, and a write
+    /// over it would lose the one that is really there.
+    ///
+    /// # Errors
+    /// What it is instead, without a value of it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let object = Object::parse(text)?;
+        object.never_show_secrets();
+        let is_text = |name: &str| object.text(&[name]).is_some();
+        let is_flag = |name: &str| object.raw(&[name]).is_some_and(|value| matches!(value.get(), "true" | "false"));
+        let is_set = |name: &str| object.raw(&[name]).is_some_and(|value| value.get() != "null");
+        if !is_text(ENDPOINT) {
+            return Err(format!("an object without a text '{ENDPOINT}'"));
+        }
+        let wrong = [PASSWORD, USERNAME, CA_CERT, BASE].into_iter().find(|name| is_set(name) && !is_text(name));
+        match wrong.or(Some(INSECURE).filter(|name| is_set(name) && !is_flag(name))) {
+            Some(name) => Err(format!("an object whose '{name}' has another type")),
+            None => Ok(Self(object)),
+        }
+    }
+
     /// What the guide's script sets, and what the options add to it.
     pub fn target(endpoint: &str, ca_cert: Option<&str>, insecure: bool, base: Option<&str>) -> Self {
         let mut object = Object::default();
@@ -56,9 +78,25 @@ impl Setting {
     /// Reads the present setting.
     ///
     /// # Errors
-    /// As [`Api::failure`] tells them.
+    /// As [`Api::failure`]; exit 7 if the answer is not a setting.
     pub async fn read(api: &Api) -> Result<Self, Failure> {
-        api.get(PATH).await.map(Self).map_err(|error| api.failure("read the SCAR setting", &error))
+        Self::read_or(api, |_| Ok(None)).await
+    }
+
+    /// The same; an answer that is not a setting goes to `keep`, which may say where it is saved.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and those of `keep`.
+    pub async fn read_or(api: &Api, keep: impl Fn(&str) -> Result<Option<String>, Failure>) -> Result<Self, Failure> {
+        let act = "read the SCAR setting";
+        let text = api.get_text(PATH).await.map_err(|error| api.failure(act, &error))?;
+        Self::parse(&text).or_else(|is| {
+            let failure = Failure::new(Exit::Mismatch, format!("{act}: the answer is {is}, not a SCAR setting"));
+            Err(keep(&text)?.into_iter().fold(failure, |failure, line| failure.detail(line)).hint(format!(
+                "nothing was written; look at {}{PATH}: is it VerteX itself, and not a proxy before it?",
+                api.origin()
+            )))
+        })
     }
 
     /// The object, every field as it was.
@@ -177,13 +215,16 @@ fn is_described(name: &str) -> bool {
     [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name)
 }
 
-/// Asks VerteX once whether its present SCAR setting serves: the version that it serves, where it tells.
+/// Asks VerteX once whether its present SCAR setting serves: the version that it serves. The documented answer
+/// (`v1SystemScarValidationResponse`) has that field alone, so an object without it is not a yes.
 ///
 /// # Errors
 /// The server's refusal, or that it could not be asked.
-pub async fn validate(api: &Api) -> Result<Option<String>, Error> {
-    let answer = api.get_once("/v1/system/config/scar/validate").await?;
-    Ok(answer.text(&["spectroVersion"]).filter(|version| !version.is_empty()))
+pub async fn validate(api: &Api) -> Result<String, Error> {
+    const VALIDATE: &str = "/v1/system/config/scar/validate";
+    let version = api.get_once(VALIDATE).await?.text(&["spectroVersion"]).filter(|version| !version.is_empty());
+    let request = format!("GET {}{VALIDATE}", api.origin());
+    version.ok_or(Error::Malformed { request, cause: "the answer has no 'spectroVersion'".to_owned() })
 }
 
 /// The version of VerteX that is installed, where it tells.
@@ -227,6 +268,27 @@ mod tests {
         assert_eq!(target.object().to_json(), body);
         let target = Setting::target("https://x", Some("PEM"), true, Some("/c"));
         assert!(target.object().to_json().ends_with(r#""caCert":"PEM","insecureVerify":true,"baseContentPath":"/c"}"#));
+    }
+
+    #[test]
+    fn q7_only_the_documented_shape_is_a_setting() {
+        for text in [r#"{"endpoint":""}"#, r#"{"endpoint":"https://a","caCert":null,"insecureVerify":true,"later":[1]}"#] {
+            assert!(Setting::parse(text).is_ok(), "{text}");
+        }
+        for text in [
+            "{}",
+            "[]",
+            "null",
+            r#"{"code":"Busy","message":"later"}"#,
+            r#"{"endpoint":5}"#,
+            r#"{"endpoint":null}"#,
+            r#"{"endpoint":"https://a","password":["canary"]}"#,
+            r#"{"endpoint":"https://a","insecureVerify":"canary"}"#,
+            r#"{"endpoint":"https://a","endpoint":"canary"}"#,
+        ] {
+            let is = Setting::parse(text).unwrap_err();
+            assert!(!is.contains("canary"), "{text}: {is}");
+        }
     }
 
     #[test]
