@@ -31,6 +31,10 @@ fn main() -> ExitCode {
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let goals = options.goals(console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
+    if record.is_dry_run() && !options.common.dry_run {
+        // Nothing would be looked at, and what follows would take that for a site that is ready.
+        return Err(Failure::misuse("read the record: it is a dry run's").hint("give the record of a real run, or --dry-run"));
+    }
     let goals = goals.with_session(record.section()?, &options)?;
     if record.is_dry_run() {
         goals.plan(console);
