@@ -8,6 +8,7 @@ mod options;
 mod saved;
 mod settle;
 mod site;
+mod summary;
 mod target;
 mod undo;
 
@@ -57,5 +58,6 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     if !options.keep_session {
         record.remove::<Session>();
     }
-    record.write(console)
+    record.write(console)?;
+    if options.summary && !dry_run { summary::show(&record, console) } else { Ok(()) }
 }

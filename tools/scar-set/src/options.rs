@@ -77,6 +77,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) keep_session: bool,
 
+    /// At the end show what was and what is, for the ticket of the change
+    #[arg(long)]
+    pub(crate) summary: bool,
+
     #[command(flatten)]
     pub(crate) api: ApiOptions,
 
