@@ -28,9 +28,7 @@ use crate::command::Command;
     -u robot --password-file harbor.password
   vertex-login https://vertex.example --ca-file vertex.pem \\
     --password-file vertex.password | scar-get
-  vertex-login https://vertex.example --token-file token <push.json |
-    pack-registry-set -u robot --password-file harbor.password \\
-      --drop-session >flag.json"
+  vertex-login https://vertex.example --token-file token scar-get"
 )]
 pub(crate) struct Options {
     /// Address of VerteX: https://HOST[:PORT] [env: VERTEX_ENDPOINT]

@@ -4,7 +4,7 @@
 pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
 /// Files that examples read, each with the commands that make it. One may read another.
-pub(crate) const FILES: [(&str, &str); 24] = [
+pub(crate) const FILES: [(&str, &str); 26] = [
     ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
     ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
     (
@@ -21,20 +21,23 @@ pub(crate) const FILES: [(&str, &str); 24] = [
     ("verify.json", "specman-verify <wait.json >verify.json"),
     (
         "record.json",
-        "scar-secret-rm | mkmanifests /var/www/html | ocipush harbor.example | vertex-login https://vertex.example |
-        pack-registry-set -u robot --password-file harbor.password | specman-wait | specman-verify | scar-set >record.json",
+        "scar-secret-rm | mkmanifests /var/www/html | ocipush harbor.example |
+        vertex-login https://vertex.example pack-registry-set -u robot --password-file harbor.password --drop-session |
+        specman-wait | specman-verify | vertex-login https://vertex.example scar-set >record.json",
     ),
     ("scar-backup.json", "vertex-login https://vertex.example <verify.json | scar-set --backup scar-backup.json >record.json"),
     ("tag.json", "ocipush harbor.example manifests.tgz --backup tag.json >push.json"),
     ("/root/registry-secret.json", "scar-secret-rm --backup /root/registry-secret.json >secret-record.json"),
     ("/root/harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" /root/harbor.password"),
     ("/root/ecr.password", "ecr-password --region us-east-1 >/root/ecr.password"),
+    ("/root/ecr.id", "printf AKIAEXAMPLES >/root/ecr.id"),
+    ("/root/ecr.key", "printf examples >/root/ecr.key"),
     ("/root/vertex.password", "cp \"$VERTEX_PASSWORD_FILE\" /root/vertex.password"),
     ("/root/vertex.kubeconfig", "cp \"$KUBECONFIG\" /root/vertex.kubeconfig"),
     (
         "sites",
         "mkdir north; printf '%s\\n' SCAR_CONTENT=/var/www/html OCI_PACK_REGISTRY=harbor.example \\
-        VERTEX_ENDPOINT=https://vertex.example VERTEX_PASSWORD_FILE=\"$VERTEX_PASSWORD_FILE\" KUBECONFIG=\"$KUBECONFIG\" \\
+        OCI_USERNAME=robot OCI_PASSWORD_FILE=\"$HARBOR_PASSWORD_FILE\" VERTEX_ENDPOINT=https://vertex.example VERTEX_PASSWORD_FILE=\"$VERTEX_PASSWORD_FILE\" KUBECONFIG=\"$KUBECONFIG\" \\
         >north/site.conf; echo north >sites",
     ),
     ("harbor.password", "cp \"$HARBOR_PASSWORD_FILE\" harbor.password"),

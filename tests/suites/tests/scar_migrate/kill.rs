@@ -1,16 +1,14 @@
-//! SIGKILL at every step boundary and at random moments inside of every tool: another run ends where one without a kill
-//! does, and nothing was done twice.
+//! SIGKILL at every stage boundary and at random moments inside of the stages: the same command again ends where a run
+//! without a kill does, and nothing was done twice but the jobs.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scar_kit::Signal;
 use scar_suites::Migration;
 use serde_json::Value;
 
-use crate::{STEPS, done, migrate, state};
+use crate::{STAGES, done, migrate};
 
 /// Numbers from a seed (SplitMix64).
 struct Random(u64);
@@ -25,11 +23,10 @@ impl Random {
     }
 }
 
-/// A seed that SCAR_KILL_SEED may set, to see a failure again.
+/// SCAR_KILLS=100 is the long form; SCAR_KILL_SEED shows a failure again.
 #[allow(clippy::disallowed_methods)]
-fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    std::env::var("SCAR_KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now)
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// The state of a site that nobody has stopped, but for what differs from site to site.
@@ -52,113 +49,56 @@ fn clean() -> &'static Value {
     })
 }
 
-/// The first step that is not done: the next run comes to it for certain.
-fn next_step(migration: &Migration) -> Option<usize> {
-    let missing = |step: &str| step != "login" && !state(migration).join(format!("{step}.json")).exists();
-    STEPS.into_iter().position(missing)
-}
-
-/// A site, and what was done to its runs.
-struct Victim {
-    migration: Migration,
-    kills: usize,
-    in_set: usize,
-}
-
-impl Victim {
-    fn new() -> Self {
-        Self { migration: Migration::new(), kills: 0, in_set: 0 }
-    }
-
-    /// Kills a run, with all that it started, once it has come to a step and `after` is over.
-    fn kill_in(&mut self, step: usize, after: impl FnOnce()) {
-        let mut running = migrate(&self.migration).start();
-        running.until(&format!("step {} of 9, {}", step + 1, STEPS[step]));
-        after();
-        if running.is_over() {
-            return;
-        }
+/// Kills a run, with all that it started, some time after it has come to a stage; how many runs came to scar-set.
+fn kill_in(migration: &Migration, stage: &str, after: Duration) -> usize {
+    let mut running = migrate(migration).start();
+    running.until(stage);
+    std::thread::sleep(after);
+    if !running.is_over() {
         running.signal_group(Signal::KILL);
-        self.kills += 1;
-        self.in_set += usize::from(running.wait().stderr().contains("step 9 of 9"));
     }
+    usize::from(running.wait().stderr().contains("scar-set: "))
+}
 
-    /// One more run ends where one does that nobody stopped, and nothing was done twice.
-    fn ends_well(self, what: &str) -> usize {
-        let migration = &self.migration;
-        let outcome = migrate(migration).run();
-        assert_eq!(outcome.status(), 0, "{what}\n{outcome}");
-        assert_eq!(&comparable(migration), clean(), "{what}\n{outcome}");
-        let record: Value = serde_json::from_slice(outcome.stdout_bytes()).unwrap();
-        assert_eq!(scar_kit::complaints(&record), [""; 0]);
-        for (begin, end) in [
-            ("kube DELETE ", " 200"),
-            ("vertex PUT /v1/registries/", " 204"),
-            ("vertex PUT /v1/system/config/scar", " 204"),
-            ("registry PUT /v2/spectro-packs/spectro-manifests/manifest/manifests/", " 201"),
-        ] {
-            assert!(done(migration, begin, end) <= 1, "{what}: twice: {begin}\n{:#?}", migration.site.requests());
-        }
-        let jobs = migration.site.requests().iter().filter(|line| line.contains("/v1/jobs/")).count();
-        assert!((2..=2 * (1 + self.in_set)).contains(&jobs), "{what}: {jobs} jobs, {} kills in set", self.in_set);
-        self.kills
+/// One more run ends where one does that nobody stopped, and nothing was done twice.
+fn ends_well(migration: &Migration, in_set: usize, what: &str) {
+    let outcome = migrate(migration).run();
+    assert_eq!(outcome.status(), 0, "{what}\n{outcome}");
+    assert_eq!(&comparable(migration), clean(), "{what}\n{outcome}");
+    let record: Value = serde_json::from_slice(outcome.stdout_bytes()).unwrap();
+    assert_eq!(scar_kit::complaints(&record), [""; 0]);
+    for (begin, end) in [
+        ("kube DELETE ", " 200"),
+        ("vertex PUT /v1/registries/", " 204"),
+        ("vertex PUT /v1/system/config/scar", " 204"),
+        ("registry PUT /v2/spectro-packs/spectro-manifests/manifest/manifests/", " 201"),
+    ] {
+        assert!(done(migration, begin, end) <= 1, "{what}: twice: {begin}\n{:#?}", migration.site.requests());
     }
+    let jobs = migration.site.requests().iter().filter(|line| line.contains("/v1/jobs/")).count();
+    assert!((2..=2 * (1 + in_set)).contains(&jobs), "{what}: {jobs} jobs, {in_set} runs in scar-set");
 }
 
 #[test]
 fn f2_a_kill_at_every_boundary_leaves_a_rerun_that_ends_the_same() {
-    let mut victim = Victim::new();
-    for step in 0..STEPS.len() {
-        victim.kill_in(step, || ());
+    let migration = Migration::new();
+    let mut in_set = 0;
+    for stage in STAGES {
+        in_set += kill_in(&migration, stage, Duration::ZERO);
     }
-    assert_eq!(victim.ends_well("killed at every boundary"), STEPS.len());
+    ends_well(&migration, in_set, "killed at every boundary");
 }
 
-/// Kills until there are enough, and on a new site after the last step of one: twice at a random moment inside of each
-/// step that is next, and once as soon as its record is there.
-fn random_kills(offset: u64) {
-    let seed = seed().wrapping_add(offset);
-    let what = format!("SCAR_KILL_SEED={seed}");
-    let (mut random, mut victim, mut kills) = (Random(seed), Victim::new(), 0);
-    let (mut last, mut tries, mut inside) = (None, 0, BTreeSet::new());
-    while kills + victim.kills < 25 || inside.len() < STEPS.len() - 1 && kills + victim.kills < 75 {
-        let next = next_step(&victim.migration);
-        tries = if next == last { tries + 1 } else { 0 };
-        last = next;
-        let Some(step) = next else {
-            kills += std::mem::replace(&mut victim, Victim::new()).ends_well(&what);
-            continue;
-        };
-        match tries {
-            0 => victim.kill_in(step, || std::thread::sleep(Duration::from_millis(random.below(250)))),
-            1 => victim.kill_in(step, || std::thread::sleep(Duration::from_millis(random.below(40)))),
-            _ => {
-                let record = state(&victim.migration).join(format!("{}.json", STEPS[step]));
-                victim.kill_in(step, || wait_for(&record));
-            }
-        }
-        if next_step(&victim.migration) == Some(step) {
-            inside.insert(step);
-        }
-    }
-    victim.ends_well(&what);
-    assert!(inside.len() >= 6, "{what}: only in {inside:?}");
-}
-
-/// Until a file is there.
-fn wait_for(path: &Path) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !path.exists() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
+/// Each moment on a site of its own, which nothing before has prepared: the first run is the one that changes most.
 #[test]
-fn f2_random_kills_inside_every_tool_first_part() {
-    random_kills(0);
-}
-
-#[test]
-fn f2_random_kills_inside_every_tool_second_part() {
-    random_kills(1 << 32);
+fn f2_random_kills_inside_of_the_stages() {
+    let seed = number("SCAR_KILL_SEED", std::process::id().into());
+    let mut random = Random(seed);
+    for kill in 0..number("SCAR_KILLS", 4) {
+        let migration = Migration::new();
+        let stage = STAGES[usize::try_from(random.below(STAGES.len() as u64)).unwrap()];
+        let first = Duration::from_millis(random.below(250));
+        let in_set = kill_in(&migration, stage, first) + kill_in(&migration, stage, Duration::from_millis(random.below(60)));
+        ends_well(&migration, in_set, &format!("SCAR_KILL_SEED={seed}, kill {kill}: {first:?} after '{stage}'"));
+    }
 }

@@ -1,13 +1,14 @@
-//! `scar-migrate`: settings checked before anything is done, the failed step named, a state folder that keeps no secret;
-//! stopped anywhere, carried on, also on another host, and taken back.
+//! `scar-migrate`: settings checked before anything is done, the failed stage named, a state folder that holds no session;
+//! stopped anywhere and run again, also on another host, and undone.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod guide;
 mod hosts;
 mod kill;
 mod resume;
 mod settings;
 mod sites;
-mod told;
+mod state_folder;
 mod undo;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +18,16 @@ use scar_lab::server::Server;
 use scar_suites::Migration;
 use serde_json::Value;
 
-/// The steps, in the guide's order.
-pub(crate) const STEPS: [&str; 9] = ["preflight", "secret", "archive", "push", "login", "flag", "wait", "verify", "set"];
+/// What each stage says first, in the order of the pipe: a run that says it has come that far.
+pub(crate) const STAGES: [&str; 7] = [
+    "scar-secret-rm: ",
+    "ocipush: ",
+    "vertex-login: logged in",
+    "pack-registry-set: ",
+    "specman-wait: ",
+    "specman-verify: ",
+    "scar-set: ",
+];
 
 pub(crate) fn script() -> Run {
     program(workspace().join("shell/scar-migrate"))
@@ -29,7 +38,7 @@ pub(crate) fn migrate(migration: &Migration) -> Run {
     at(migration, &state(migration)).arg("--yes").env("SCAR_CONTENT", migration.tree())
 }
 
-/// The same on another state folder, as nobody has said yes.
+/// The same on another state folder, without --yes.
 pub(crate) fn at(migration: &Migration, state: &Path) -> Run {
     let config = migration.folder().join("site.conf");
     migration.site.write_environment(&config);
@@ -50,13 +59,13 @@ pub(crate) fn server<'m>(migration: &'m Migration, name: &str) -> &'m Server {
     migration.site.servers().into_iter().find(|(known, _)| known == name).unwrap().1
 }
 
-/// How often the site has done what such a line tells, as `vertex PUT /v1/...`; the status is that of success.
+/// How often the site has done what such a line says, as `vertex PUT /v1/...`; the status is that of success.
 pub(crate) fn done(migration: &Migration, begin: &str, end: &str) -> usize {
     migration.site.requests().iter().filter(|line| line.starts_with(begin) && line.ends_with(end)).count()
 }
 
-/// What a record of the state folder holds.
-pub(crate) fn saved(migration: &Migration, step: &str) -> Option<Value> {
-    let text = std::fs::read(state(migration).join(format!("{step}.json"))).ok()?;
+/// A record of the state folder.
+pub(crate) fn saved(migration: &Migration, name: &str) -> Option<Value> {
+    let text = std::fs::read(state(migration).join(format!("{name}.json"))).ok()?;
     Some(serde_json::from_slice(&text).unwrap())
 }

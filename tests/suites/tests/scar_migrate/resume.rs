@@ -1,4 +1,4 @@
-//! Another run goes on where one was stopped, after a look whether what was done still holds.
+//! The same command again: what is in place is found, what has changed since is done again; one run at a time.
 
 use std::time::Duration;
 
@@ -8,109 +8,42 @@ use scar_lab::site::{PACK_REGISTRY, REPOSITORY};
 use scar_suites::Migration;
 use serde_json::json;
 
-use crate::{done, log, migrate, saved, server, state};
+use crate::{done, log, migrate, server, state};
 
-/// The platform has made the secret anew: it is not deleted again. Nothing at all is written a second time.
+/// The platform has made the secret again: it is not deleted. Nothing at all is written a second time.
 #[test]
-fn a_second_run_finds_all_in_place_and_changes_nothing() {
+fn a_second_run_finds_all_in_place_and_changes_nothing_but_the_syncs() {
     let migration = Migration::new();
-    let first = migrate(&migration).run().succeeds().json();
-    let before = migration.site.state();
+    migrate(&migration).run().succeeds();
+    let mut before = migration.site.state();
     let outcome = migrate(&migration).run();
-    assert_eq!(outcome.succeeds().never_says(" of 9, ").json(), first);
+    outcome.succeeds().says("stays: it was made after the backup '[STATE]/backup/secret.json'");
+    before["jobs"] = migration.site.state()["jobs"].clone();
     assert_eq!(migration.site.state(), before);
-    let writes = |line: &&String| [" PUT ", " PATCH ", " DELETE "].iter().any(|method| line.contains(method));
-    let all = migration.site.requests();
-    assert!(all.iter().filter(writes).count() < 8, "{all:#?}");
-    // Not on demand either: it is the platform's now.
-    migrate(&migration).arg("--redo").run().succeeds().says("the secret is left as it is\n").never_says("step 2 of 9");
-    assert_eq!(migration.site.state()["secret"], before["secret"]);
+    for (begin, end) in [("kube DELETE ", " 200"), ("vertex PUT ", " 204"), ("registry PUT ", " 201")] {
+        assert!(done(&migration, begin, end) <= 3, "{begin}: {:#?}", migration.site.requests());
+    }
     assert_eq!(done(&migration, "kube DELETE ", " 200"), 1);
 }
 
-/// Whoever set the flag, and wherever: with a state folder that knows nothing of it, too.
 #[test]
-fn the_secret_stays_where_the_flag_is_set_already() {
+fn f4_what_was_changed_since_is_done_again() {
     let migration = Migration::new();
-    migrate(&migration).run().succeeds();
-    let secret = migration.site.state()["secret"].clone();
-    std::fs::remove_dir_all(state(&migration)).unwrap();
-    migrate(&migration).run().succeeds().says("the secret is left as it is\n");
-    assert_eq!(migration.site.state()["secret"], secret);
-}
-
-#[test]
-fn f4_an_archive_that_changed_is_made_again_and_pushed() {
-    let migration = Migration::new();
-    migrate(&migration).arg("push").run().succeeds();
-    let good = saved(&migration, "archive").unwrap();
+    let first = migrate(&migration).run().succeeds().json();
+    // The archive torn, the tag moved, the flag taken off, the SCAR setting changed.
     std::fs::write(state(&migration).join("manifests.tgz"), "torn").unwrap();
-    let outcome = migrate(&migration).arg("push").run();
-    outcome
-        .succeeds()
-        .says("archive was done at ")
-        .says("and that holds no more: the archive is another, or gone; it is done again\n");
-    outcome.says("step 4 of 9, push").says("holds this archive already");
-    assert_eq!(saved(&migration, "archive").unwrap()["archive"], good["archive"]);
-    // Gone counts as changed; a tree that changed comes in on demand.
-    std::fs::remove_file(state(&migration).join("manifests.tgz")).unwrap();
-    std::fs::write(migration.tree().join("new"), "new").unwrap();
-    let record = migrate(&migration).arg("push").run().succeeds().json();
-    assert_eq!(record["artifact"]["uploaded"], true);
-    assert_ne!(record["archive"]["digest"], good["archive"]["digest"]);
-}
-
-#[test]
-fn f4_a_tag_that_moved_is_pushed_again() {
-    let migration = Migration::new();
-    let first = migrate(&migration).arg("push").run().succeeds().json();
-    let registry = migration.site.registry.as_ref().unwrap();
-    registry.seed(REPOSITORY, "0.0.0", b"something else");
-    let outcome = migrate(&migration).run();
-    outcome.succeeds().says("push was done at ").says("the tag holds something else, or is gone; it is done again\n");
-    outcome.never_says("step 3 of 9");
-    let record = outcome.json();
-    assert_eq!(record["artifact"]["layer"], first["artifact"]["layer"]);
-    assert_eq!(record["verified"]["different"], 0);
-}
-
-#[test]
-fn f4_a_flag_that_was_taken_off_is_set_again_with_all_after_it() {
-    let migration = Migration::new();
-    migrate(&migration).run().succeeds();
+    migration.site.registry.as_ref().unwrap().seed(REPOSITORY, "0.0.0", b"something else");
     let mut entry = migration.site.vertex.registry(PACK_REGISTRY).unwrap();
     entry["spec"]["containsSpectroManifest"] = json!(false);
     migration.site.vertex.add_registry(scar_lab::vertex::RegistryKind::Basic, entry);
-    let outcome = migrate(&migration).run();
-    outcome.succeeds().says("flag was done at ").says("the flag is not set; it is done again\n");
-    for step in ["step 7 of 9, wait", "step 8 of 9, verify", "step 9 of 9, set"] {
-        outcome.says(step);
-    }
-    outcome.never_says("step 2 of 9").never_says("step 4 of 9");
-    assert_eq!(migration.site.state()["pack_registry"]["contains_spectro_manifest"], true);
-}
-
-#[test]
-fn f4_a_setting_that_was_changed_since_is_set_again() {
-    let migration = Migration::new();
-    migrate(&migration).run().succeeds();
     migration.site.vertex.set_scar(json!({"endpoint": "https://third.example"}));
-    migrate(&migration).run().succeeds().says("SCAR is not Specman; it is done again\n").says("step 9 of 9, set");
+    migrate(&migration).arg("status").run().exits(7);
+    let record = migrate(&migration).run().succeeds().json();
+    assert_eq!(record["artifact"]["layer"], first["artifact"]["layer"]);
+    assert_eq!((&record["pack_registry"]["changed"], &record["scar"]["changed"]), (&json!(true), &json!(true)));
+    assert_eq!((&record["verified"]["different"], &record["verified"]["missing"]), (&json!(0), &json!(0)));
     assert!(migration.site.state()["scar"]["endpoint"].as_str().unwrap().contains("specman-service"));
-}
-
-#[test]
-fn one_step_alone_or_from_one_on() {
-    let migration = Migration::new();
-    migrate(&migration).run().succeeds();
-    migrate(&migration).args(["--only", "verify"]).run().succeeds().says("step 8 of 9").never_says("step 9 of 9");
-    assert!(saved(&migration, "set").is_some());
-    let outcome = migrate(&migration).args(["--from", "wait"]).run();
-    outcome.succeeds().says("step 7 of 9").says("step 9 of 9").never_says("step 6 of 9");
-    migrate(&migration).args(["--only", "login"]).run().succeeds().says("step 5 of 9");
-    migrate(&migration).args(["--only", "push"]).run().succeeds().says("step 4 of 9").never_says("step 5 of 9");
-    assert!(saved(&migration, "set").is_none() && saved(&migration, "flag").is_none());
-    migrate(&migration).run().succeeds().says("step 6 of 9").never_says("step 2 of 9");
+    migrate(&migration).arg("status").run().succeeds();
 }
 
 #[test]
@@ -119,8 +52,8 @@ fn f3_one_run_at_a_time_and_sigterm_ends_all_of_it() {
     let registry = server(&migration, "registry");
     registry.faults().on(Match::put("/v2/**"), Times::Always, Action::Stall);
     let mut running = migrate(&migration).start();
-    running.until("step 4 of 9");
-    assert!(registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.method == "POST")));
+    running.until("scar-secret-rm: deleted ");
+    assert!(registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.method == "PUT")));
     let stderr = format!(
         "scar-migrate: error: another scar-migrate runs on '[STATE]' (process {})\n\
          scar-migrate: hint: wait for its end, or use another --state\n",
@@ -128,58 +61,44 @@ fn f3_one_run_at_a_time_and_sigterm_ends_all_of_it() {
     );
     migrate(&migration).run().fails(1, &stderr);
     migrate(&migration).arg("undo").run().fails(1, &stderr);
+    // To the script alone: no stage goes on.
     running.signal(Signal::TERM);
-    running.wait().exits(143).says("step 4 of 9, push, ended with status 143\n");
-    assert!(log(&migration).ends_with(" push: ended with status 143\n"));
+    running.wait().exits(143);
     registry.faults().clear();
     migrate(&migration).run().succeeds();
 }
 
-/// As Ctrl-C does it: to the script and to its tool.
+/// As Ctrl-C does it: to the script and to its tools.
 #[test]
-fn ctrl_c_ends_the_step_at_hand_with_the_ways_on() {
+fn ctrl_c_ends_the_stage_at_hand_with_the_ways_on() {
     let migration = Migration::new();
     let registry = server(&migration, "registry");
     registry.faults().on(Match::put("/v2/**"), Times::Always, Action::Stall);
     let mut running = migrate(&migration).start();
-    running.until("step 4 of 9");
-    assert!(registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.method == "POST")));
+    running.until("scar-secret-rm: deleted ");
+    assert!(registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.method == "PUT")));
     running.signal_group(Signal::INT);
     running.wait().exits(130).says("hint: nothing is lost; ").says("hint: or take back what was done: ");
     registry.faults().clear();
-    migrate(&migration).run().succeeds().never_says("step 3 of 9");
+    migrate(&migration).run().succeeds();
 }
 
-/// What is done, when, and what of it holds now, without a trace.
+/// A line for each thing, without a trace; what is not done is no failure before a run has done it.
 #[test]
-fn status_tells_by_reading_only() {
+fn status_looks_and_changes_nothing() {
     let migration = Migration::new();
-    let status = || migrate(&migration).arg("status").run();
-    status().succeeds().quiet().prints("nothing was done in [STATE]\n");
+    let status = || migrate(&migration).arg("-q").arg("status").run();
+    let outcome = status();
+    assert!(outcome.succeeds().stdout().contains("SCAR  "), "{outcome}");
     assert!(!state(&migration).exists());
     migrate(&migration).arg("push").run().succeeds();
-    let line = |text: &str, step: &str| {
-        let line = text.lines().find(|line| line.starts_with(&format!("{step} "))).unwrap_or_else(|| panic!("{step}: {text}"));
-        line.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    let outcome = status();
-    let text = outcome.succeeds().stdout();
-    assert_eq!(line(&text, "set"), "set - -");
-    assert!(line(&text, "push").ends_with("Z as it was recorded"), "{outcome}");
+    assert!(status().succeeds().stdout().starts_with("tag   as it is when done\n"));
     migrate(&migration).run().succeeds();
     let (before, log) = (migration.site.state(), log(&migration));
-    let text = status().succeeds().quiet().stdout();
-    for step in ["archive", "push", "flag", "set"] {
-        assert!(line(&text, step).ends_with("Z as it was recorded"), "{text}");
-    }
-    assert!(line(&text, "secret").ends_with("stays as the platform made it"), "{text}");
+    status().succeeds().quiet().prints("tag   as it is when done\nflag  as it is when done\nSCAR  as it is when done\n");
     migration.site.vertex.set_scar(json!({"endpoint": "https://third.example"}));
-    std::fs::write(state(&migration).join("manifests.tgz"), "torn").unwrap();
-    let text = status().exits(7).stdout();
-    assert!(
-        line(&text, "set").ends_with("SCAR is not Specman") && line(&text, "archive").ends_with("another, or gone"),
-        "{text}"
-    );
+    let outcome = status();
+    assert!(outcome.exits(7).stdout().contains("https://third.example"), "{outcome}");
     assert_eq!(migration.site.state()["jobs"], before["jobs"]);
     assert_eq!(crate::log(&migration), log);
 }

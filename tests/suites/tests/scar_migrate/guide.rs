@@ -1,0 +1,210 @@
+//! The script's middle is the guide, and a run of it says what it did.
+
+use std::os::unix::fs::PermissionsExt;
+
+use scar_kit::workspace;
+use scar_lab::faults::{Action, Answer, Match, Times};
+use scar_lab::site::SiteOptions;
+use scar_suites::Migration;
+
+use crate::{at, log, migrate, saved, server, state};
+
+/// The tools of the script's pipe, one a line, its comments taken out.
+fn middle() -> Vec<String> {
+    let script = std::fs::read_to_string(workspace().join("shell/scar-migrate")).unwrap();
+    let body = script.split("\nmigrate() {\n").nth(1).unwrap().split("\n}\n").next().unwrap().to_owned();
+    assert!(body.lines().count() <= 20, "one screen\n{body}");
+    let lines = body.lines().map(|line| line.split(" # ").next().unwrap());
+    lines.filter_map(|line| line.trim().strip_prefix("stage ")).map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+}
+
+/// Whoever knows the guide can say which line does which step.
+#[test]
+fn the_middle_of_the_script_is_the_guide_step_by_step() {
+    let lines = middle();
+    let guide = [
+        ("scar-preflight", "the prerequisites"),
+        ("ocipush --adopt", "what another host pushed"),
+        ("scar-secret-rm", "1: kubectl delete secret"),
+        ("mkmanifests", "2 and 3: cd, tar"),
+        ("ocipush", "4 and 5: oras login, oras push"),
+        ("vertex-login .* pack-registry-set", "6 to 8: log in, Edit, Contains Spectro Manifests, Validate, Confirm"),
+        ("specman-wait", "9: kubectl logs specman-0"),
+        ("specman-verify", "9: what Specman serves"),
+        ("vertex-login .* scar-set", "10 to 12: scar-registry-update.sh"),
+    ];
+    assert_eq!(lines.len(), guide.len(), "{lines:#?}");
+    for (line, (tool, step)) in lines.iter().zip(guide) {
+        let (first, second) = tool.split_once(" .* ").unwrap_or((tool, ""));
+        assert!(line.starts_with(first) && line.contains(second), "{step}: {line}");
+    }
+    let script = std::fs::read_to_string(workspace().join("shell/scar-migrate")).unwrap();
+    let code = script.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("#"));
+    assert!(code.count() <= 410);
+}
+
+/// scar-tools(7) grows the pipe up to this very one.
+#[test]
+fn the_page_grows_the_pipe_up_to_the_scripts() {
+    let page = std::fs::read_to_string(workspace().join("man/scar-tools.7")).unwrap();
+    let whole = page.split("This is the whole migration:\n").nth(1).unwrap().split(".Ed").next().unwrap();
+    let tools = |text: &str| -> Vec<String> {
+        let words = text.split_whitespace().map(str::to_owned);
+        words.filter(|word| scar_kit::STEPS.contains(&word.as_str())).collect()
+    };
+    assert_eq!(tools(whole), tools(&middle()[2..].join(" ")));
+}
+
+#[test]
+fn migrates_and_keeps_a_record_without_a_session() {
+    let migration = Migration::new();
+    let outcome = migrate(&migration).run();
+    let record = outcome.succeeds().json();
+    let whole: serde_json::Value = serde_json::from_slice(outcome.stdout_bytes()).unwrap();
+    assert_eq!(scar_kit::complaints(&whole), [""; 0]);
+    assert_eq!(record["archive"]["path"], "[STATE]/manifests.tgz");
+    assert_eq!(migration.site.state()["scar"]["endpoint"], record["scar"]["endpoint"]);
+    assert_eq!(record["verified"]["missing"], 0);
+    assert!(record["preflight"]["checks"].as_array().unwrap().len() > 10, "{outcome}");
+    assert_eq!(saved(&migration, "record").unwrap(), whole);
+    assert_eq!(whole.get("session"), None);
+    for entry in walkdir::WalkDir::new(state(&migration)).into_iter().map(Result::unwrap) {
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let expected = if entry.file_type().is_dir() { 0o700 } else { 0o600 };
+        assert!(mode == expected || entry.path().ends_with("manifests.tgz"), "{} {mode:o}", entry.path().display());
+    }
+    let log = log(&migration);
+    assert!(
+        log.contains("Z scar-migrate 0.1.0 begins: all\n") && log.lines().last().unwrap().contains("Z all done in "),
+        "{log}"
+    );
+    // For the ticket of the change: what was and what is.
+    let script = workspace().join("shell/scar-migrate");
+    for line in [
+        "SCAR setting  https://scar.example -> https://specman-service.hubble-system.svc.cluster.local:8443 (validated"
+            .to_owned(),
+        "pack registry ".to_owned(),
+        "tag           ".to_owned(),
+        "secret        hubble-system/spectro-manifest-registry-secrets: uid ".to_owned(),
+        "archive       sha256:".to_owned(),
+        "compared      4 files, ".to_owned(),
+        format!(
+            "record: [STATE]/record.json; backups: [STATE]/backup; undo: {} -c [CONF] --state [STATE] undo\n",
+            script.display()
+        ),
+    ] {
+        outcome.says(&line);
+    }
+}
+
+#[test]
+fn every_replica_is_waited_for() {
+    let migration = Migration::on(SiteOptions { replicas: 2, ..Default::default() });
+    let record = migrate(&migration).run().succeeds().json();
+    assert_eq!(record["pack_registry"]["contains_spectro_manifest"], true);
+    assert_eq!(record["specman"]["pods"].as_array().unwrap().len(), 2);
+}
+
+/// A prerequisite that is missing ends the run before anything is changed.
+#[test]
+fn what_preflight_finds_missing_stops_all_of_it() {
+    let migration = Migration::new();
+    let before = migration.site.state();
+    migration.site.vertex.behave(|behaviour| behaviour.version = "4.5.1".to_owned());
+    let outcome = migrate(&migration).run();
+    outcome.exits(3).writes_nothing().says("scar-migrate: error: scar-preflight ended with status 3; nothing was changed\n");
+    outcome.never_says("scar-secret-rm: ");
+    assert_eq!(migration.site.state(), before);
+    migrate(&migration).arg("preflight").run().exits(3).writes_nothing();
+}
+
+#[test]
+fn a_failed_stage_is_named_with_what_is_done_and_the_two_ways_on() {
+    let migration = Migration::new();
+    let registry = server(&migration, "registry");
+    registry.faults().on(Match::put("/v2/**/manifests/*"), Times::Always, Action::Answer(Answer::status(403)));
+    let outcome = migrate(&migration).run();
+    outcome.exits(4).writes_nothing();
+    let end = outcome.stderr().split("scar-migrate: done: ").nth(1).unwrap().to_owned();
+    let script = workspace().join("shell/scar-migrate");
+    let script = script.display();
+    assert_eq!(
+        end,
+        format!(
+            "scar-secret-rm mkmanifests; not done: ocipush pack-registry-set specman-wait specman-verify scar-set\n\
+             scar-migrate: error: ocipush ended with status 4\n\
+             scar-migrate: hint: nothing is lost; when the cause is gone, go on with the same command: {script} -c [CONF] --state [STATE] --yes\n\
+             scar-migrate: hint: or take back what was done: {script} -c [CONF] --state [STATE] undo\n"
+        )
+    );
+    // The stages after it say that they did nothing, in a line each.
+    for tool in ["vertex-login", "specman-wait", "specman-verify"] {
+        outcome.says(&format!("\n{tool}: error: not run: the stage before it wrote no record\n"));
+    }
+    assert!(log(&migration).ends_with(" ocipush ended with status 4\n"));
+    assert!(saved(&migration, "record").is_none());
+    registry.faults().clear();
+    migrate(&migration).run().succeeds();
+}
+
+#[test]
+fn q1_a_dry_run_changes_nothing_and_its_record_is_refused() {
+    let migration = Migration::new();
+    let before = migration.site.state();
+    let outcome = migrate(&migration).arg("--dry-run").run();
+    assert_eq!(outcome.succeeds().json()["dry_run"], true);
+    assert_eq!(migration.site.state(), before);
+    assert!(!state(&migration).exists());
+    for name in scar_kit::TOOLS {
+        outcome.says(&format!("{name}: would "));
+    }
+    let plan = migration.folder().join("plan.json");
+    std::fs::write(&plan, outcome.stdout_bytes()).unwrap();
+    let refused = migrate(&migration).arg("cutover").arg(&plan).run();
+    refused.exits(2).writes_nothing().says("scar-preflight: error: read the record: it is a dry run's\n");
+    assert_eq!(migration.site.state(), before);
+    assert!(saved(&migration, "push").is_none() && saved(&migration, "record").is_none());
+}
+
+#[test]
+fn the_site_is_not_changed_without_a_word_of_the_user() {
+    let migration = Migration::new();
+    let before = migration.site.state();
+    let run = || at(&migration, &state(&migration)).env("SCAR_CONTENT", migration.tree());
+    run().run().fails(
+        2,
+        "scar-migrate: error: no terminal to ask on before the site is changed\n\
+         scar-migrate: hint: add --yes if it is to be changed without a question\n",
+    );
+    assert_eq!(migration.site.requests(), Vec::<String>::new());
+    let refused = run().stderr_terminal().answer("Go on? [y/N] ", "n\n").run();
+    refused.exits(130);
+    assert!(refused.screen().contains("not confirmed; nothing of the site was changed"), "{refused}");
+    assert_eq!(migration.site.state(), before);
+    let outcome = run().stderr_terminal().answer("Go on? [y/N] ", "y\n").run();
+    outcome.succeeds();
+    assert_eq!(outcome.screen().matches("Go on?").count(), 1, "{outcome}");
+}
+
+/// One password, asked for once, for the look before and both logins; and nothing that the caller exported takes part.
+#[test]
+fn q21_one_password_is_asked_for_and_is_in_no_environment() {
+    let migration = Migration::new();
+    let password = std::fs::read_to_string(migration.setting("VERTEX_PASSWORD_FILE")).unwrap();
+    let config = migration.folder().join("ask.conf");
+    migration.site.write_environment(&config);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let kept = text.lines().filter(|line| !line.starts_with("VERTEX_PASSWORD_FILE")).map(|line| format!("{line}\n"));
+    std::fs::write(&config, kept.collect::<String>()).unwrap();
+    let names = ["password", "record", "options", "state", "run", "input", "login", "text", "value", "SHELLOPTS", "BASH_ENV"];
+    let run = names.iter().fold(script_on(&config, &migration), |run, name| run.env(name, "xtrace"));
+    let outcome =
+        run.env("POSIXLY_CORRECT", "1").env("CDPATH", "/tmp").answer(" at https://", &format!("{}\n", password.trim_end())).run();
+    outcome.succeeds();
+    assert_eq!(outcome.screen().matches("Password for admin at ").count(), 1, "{outcome}");
+    assert!(!outcome.screen().contains(password.trim_end()));
+}
+
+fn script_on(config: &std::path::Path, migration: &Migration) -> scar_kit::Run {
+    crate::script().arg("-c").arg(config).arg("--state").arg(state(migration)).arg("--yes").env("SCAR_CONTENT", migration.tree())
+}
