@@ -11,7 +11,7 @@ pub use cluster::KubeSite;
 
 use std::path::{Path, PathBuf};
 
-use scar_kit::{DockerRegistry, Run, STEPS, tool};
+use scar_kit::{DockerRegistry, Outcome, Run, STEPS, tool};
 use scar_lab::registry::Credentials;
 use scar_lab::site::{Site, SiteOptions};
 use scar_lab::specman::RegistryAccess;
@@ -136,9 +136,7 @@ impl Migration {
     #[track_caller]
     pub fn steps_before(&self, name: &str, begin: &Value) -> Value {
         let steps = STEPS.into_iter().take_while(|step| *step != name);
-        // As it is written, not as it is shown: paths in a record must be paths.
-        let next = |record, step| self.tool(step).record(&record).run().succeeds().stdout_bytes().to_vec();
-        steps.fold(begin.clone(), |record, step| serde_json::from_slice(&next(record, step)).unwrap())
+        steps.fold(begin.clone(), |record, step| written(&self.tool(step).record(&record).run()))
     }
 }
 
@@ -146,6 +144,13 @@ impl Default for Migration {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The record that a run wrote, byte for byte; [`Outcome::json`] has names in the place of the run's own folders, and paths in a
+/// record must be paths.
+#[track_caller]
+pub fn written(outcome: &Outcome) -> Value {
+    serde_json::from_slice(outcome.succeeds().stdout_bytes()).unwrap()
 }
 
 /// The record with which a pipe begins.

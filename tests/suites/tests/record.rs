@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use scar_kit::complaints;
 use scar_record::{Archive, Artifact, FORMAT, Record, Secret, Session, Specman, Verified};
-use scar_suites::{Migration, new_record};
+use scar_suites::{Migration, new_record, written};
 use scar_tool::Exit;
 use serde_json::{Value, json};
 
@@ -26,9 +26,7 @@ fn migrated(content: &str) -> Value {
 
 fn whole_record(migration: &Migration, begin: &Value) -> Value {
     let record = migration.steps_before("scar-set", begin);
-    let outcome = migration.tool("scar-set").arg("--keep-session").record(&record).run();
-    // As it was written: paths in it must be paths.
-    serde_json::from_slice(outcome.succeeds().stdout_bytes()).unwrap()
+    written(&migration.tool("scar-set").arg("--keep-session").record(&record).run())
 }
 
 /// Whether every number is written as an integer; for the schema 1.0 is one.

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use scar_kit::{Outcome, Run, TOOLS, tool};
 use scar_lab::proxy::{Manner, Proxy};
-use scar_suites::{KubeSite, Migration, new_record};
+use scar_suites::{KubeSite, Migration, new_record, written};
 use serde_json::{Value, json};
 
 /// Runs each step of the guide that has a peer; `check` may run a tool as often as it likes before its real run.
 fn steps(mut check: impl FnMut(&Migration, &str, &dyn Fn() -> Run) -> Outcome) {
     let migration = Migration::new();
     let mut record = new_record();
-    let record_is_kept = |name: &str| matches!(name, "scar-preflight" | "specman-verify" | "scar-get");
+    let record_is_kept = |name: &str| matches!(name, "scar-preflight" | "scar-get");
     for name in TOOLS.into_iter().chain(["scar-get"]) {
         if name == "mkmanifests" {
-            record = migration.tool(name).record(&record).run().succeeds().json();
+            record = written(&migration.tool(name).record(&record).run());
             continue;
         }
         let given = match name {
@@ -32,7 +32,7 @@ fn steps(mut check: impl FnMut(&Migration, &str, &dyn Fn() -> Run) -> Outcome) {
         };
         let outcome = check(&migration, name, &run);
         if !record_is_kept(name) {
-            record = outcome.succeeds().json();
+            record = written(&outcome);
         }
     }
 }
