@@ -5,8 +5,10 @@ mod rig;
 mod snippets;
 mod table;
 
+use std::time::Duration;
+
 use rig::Rig;
-use scar_kit::{peer, workspace};
+use scar_kit::{binaries, peer, program, workspace};
 use snippets::{Snippet, of_help, of_markdown, of_page};
 
 /// Two tests for each tool, its page and its help; one for each page of no tool; and the list of all pages.
@@ -130,5 +132,40 @@ fn readme() {
         if !table::HELD_ELSEWHERE.iter().any(elsewhere) {
             Rig::new().example(&snippet.text, None);
         }
+    }
+}
+
+/// The words of the last lines. What differs from run to run (ports, times, digests, temporary files) has a digit or a slash
+/// of `/tmp` in it, and reads as N.
+fn end_of(text: &str, lines: usize) -> Vec<String> {
+    let varies = |word: &str| word.contains(|c: char| c.is_ascii_digit()) || word.contains("/tmp/");
+    let word = |word: &str| if varies(word) { "N".to_owned() } else { word.to_owned() };
+    let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
+    let all: Vec<_> = text.trim_end().lines().map(line).collect();
+    all[all.len().saturating_sub(lines)..].to_vec()
+}
+
+/// `SCAR_MESSAGES=write` takes in what a rehearsal says now, as it does for messages.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn the_readme_shows_how_a_rehearsal_ends() {
+    for name in ["curl", "docker-registry"] {
+        let Some(_) = peer(name) else { return };
+    }
+    let path = workspace().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("\n```text\n").unwrap();
+    let (shown, after) = rest.split_once("\n```\n").unwrap();
+    // Both streams as a terminal shows them.
+    let run = program("bash").args(["-c", "exec \"$0\" 2>&1"]).arg(workspace().join("shell/rehearse"));
+    let outcome = run.env("SCAR_TOOLS_BIN", binaries()).timeout(Duration::from_secs(180)).run();
+    let text = outcome.succeeds().stdout().replace(&format!("{}/", workspace().display()), "");
+    if std::env::var_os("SCAR_MESSAGES").is_some_and(|value| value == "write") {
+        let lines: Vec<_> = text.trim_end().lines().collect();
+        let last = lines[lines.len() - 20..].join("\n");
+        std::fs::write(path, format!("{before}\n```text\n{last}\n```\n{after}")).unwrap();
+    } else {
+        assert_eq!(end_of(&text, 20), end_of(shown, 20), "{outcome}");
+        assert_eq!(shown.lines().count(), 20);
     }
 }
