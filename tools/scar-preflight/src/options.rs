@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use scar_cluster::ClusterOptions;
-use scar_tool::Common;
+use scar_http::{LoginOptions, secret_file};
+use scar_tool::{Common, Console, Failure};
 use scar_trust::{RouteOptions, TlsOptions};
+use scar_vertex::Given;
+use scar_vertex::entry::Wanted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +61,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) vertex: VertexOptions,
+
+    #[command(flatten)]
+    pub(crate) entry: EntryOptions,
 
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
@@ -223,5 +229,75 @@ impl VertexOptions {
             key_file: self.vertex_key_file.clone(),
             insecure: self.vertex_insecure,
         }
+    }
+}
+
+/// VerteX's entry for the registry, and the login that `pack-registry-set` will be given for it.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Pack registry options")]
+pub(crate) struct EntryOptions {
+    /// The entry with this uid
+    #[arg(long, value_name = "UID", conflicts_with = "pack_registry_name")]
+    pack_registry_uid: Option<String>,
+
+    /// The entry with this name
+    #[arg(long, value_name = "NAME")]
+    pack_registry_name: Option<String>,
+
+    /// The entry's user [the registry's login]
+    #[arg(long, value_name = "USER", requires = "pack_registry_password_file")]
+    pack_registry_username: Option<String>,
+
+    /// Its password is in FILE
+    #[arg(long, value_name = "FILE", requires = "pack_registry_username")]
+    pack_registry_password_file: Option<PathBuf>,
+
+    /// The entry's registry token is in FILE
+    #[arg(long, value_name = "FILE")]
+    pack_registry_token_file: Option<PathBuf>,
+
+    /// ECR: the access key's id is in FILE
+    #[arg(long, value_name = "FILE", requires = "pack_registry_secret_key_file")]
+    pack_registry_access_key_file: Option<PathBuf>,
+
+    /// ECR: the secret key is in FILE
+    #[arg(long, value_name = "FILE", requires = "pack_registry_access_key_file")]
+    pack_registry_secret_key_file: Option<PathBuf>,
+
+    /// ECR: the secret token is in FILE
+    #[arg(long, value_name = "FILE")]
+    pack_registry_secret_token_file: Option<PathBuf>,
+}
+
+impl EntryOptions {
+    /// The entry that was named, if any.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
+        let uid = self.pack_registry_uid.clone().map(Wanted::Uid);
+        uid.or_else(|| self.pack_registry_name.clone().map(Wanted::Name))
+    }
+
+    /// The login, its files read; that of the registry if there is no other.
+    ///
+    /// # Errors
+    /// Exit 2 for a file that holds no secret.
+    pub(crate) fn given(&self, registry: &RegistryOptions, console: &Console) -> Result<Given, Failure> {
+        let read = |path: &Option<PathBuf>, what: &str| path.as_ref().map(|path| secret_file(path, what, console)).transpose();
+        let (username, password_file) = match &self.pack_registry_username {
+            Some(username) => (Some(username.clone()), self.pack_registry_password_file.clone()),
+            None => (registry.registry_username.clone(), registry.registry_password_file.clone()),
+        };
+        // A user without a file would be asked for a password at the terminal: not by a check.
+        let username = username.filter(|_| password_file.is_some());
+        let login = LoginOptions { password_file, ..LoginOptions::default() };
+        Ok(Given {
+            username,
+            password: login.open(console)?,
+            token: read(&self.pack_registry_token_file, "the registry token file")?,
+            access_key: read(&self.pack_registry_access_key_file, "the access key file")?,
+            secret_key: read(&self.pack_registry_secret_key_file, "the secret key file")?,
+            secret_token: read(&self.pack_registry_secret_token_file, "the secret token file")?,
+            tls_key: None,
+            replace: false,
+        })
     }
 }

@@ -1,11 +1,10 @@
 //! VerteX's entry for the registry that the artifact goes to, and its flag.
 
-use scar_http::LoginOptions;
 use scar_record::{Check, CheckResult};
 use scar_registry::{Reference, ecr};
 use scar_tool::{Exit, Failure};
+use scar_vertex::Api;
 use scar_vertex::entry::{self, Chosen, Kind, Wanted};
-use scar_vertex::{Api, Given};
 
 use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
 use crate::platform::Manner;
@@ -28,7 +27,7 @@ pub(crate) async fn look(api: &Api, reference: Option<&Reference>, manner: &Mann
         let why = "no registry: --reference HOST or OCI_PACK_REGISTRY";
         return (vec![skipped(ENTRY, why), skipped(FLAG, format!("needs {ENTRY}"))], None);
     };
-    let wanted = Wanted::Host(reference.registry.clone());
+    let wanted = manner.options.entry.wanted().unwrap_or_else(|| Wanted::Host(reference.registry.clone()));
     let choice = entry::choose(api, &wanted, Some(&reference.repository));
     let chosen = match within(manner.time, "read the pack registries", choice).await {
         Ok(chosen) => chosen,
@@ -82,28 +81,20 @@ fn flag_line(flag: &Flag, chosen: &Chosen, manner: &Manner<'_>) -> Check {
     if flag.is_set {
         return ok(FLAG, "set already: Specman fetches from this registry");
     }
-    match given(chosen, manner).and_then(|given| given.check(chosen)) {
+    let given = manner.options.entry.given(&manner.options.registry, manner.console);
+    match given.and_then(|given| given.check(chosen)) {
+        // The identity is the service account's, which the cluster side cannot see from here: a person must look.
+        Ok(()) if chosen.uses_pod_identity() => warning(
+            FLAG,
+            "not set yet; the entry uses pod identity",
+            "the service account spectro-specman needs an association of its own, and Specman a restart after it",
+        ),
         Ok(()) => ok(FLAG, "not set yet"),
         Err(failure) => {
             let hint = failure.hint.unwrap_or_default();
             blocked(FLAG, format!("not set yet, and {}", failure.message), format!("pack-registry-set needs it; {hint}"))
         }
     }
-}
-
-/// What will be at hand: the registry's login, if the entry has the same user.
-fn given(chosen: &Chosen, manner: &Manner<'_>) -> Result<Given, Failure> {
-    let user = chosen.object.text(&["spec", "auth", "username"]);
-    Ok(Given {
-        username: user.filter(|user| manner.registry_user == Some(user.as_str())),
-        password: LoginOptions::default().open(manner.console)?,
-        token: None,
-        access_key: None,
-        secret_key: None,
-        secret_token: None,
-        tls_key: None,
-        replace: false,
-    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::check::{self, Side, blocked, failed, needs, ok, skipped, warning, within};
 use crate::goal::{Platform, Way};
 use crate::network::Server;
+use crate::options::Options;
 use crate::pack::{self, Flag};
 use crate::version;
 
@@ -40,8 +41,8 @@ pub(crate) struct Found {
 /// How the checks are made.
 pub(crate) struct Manner<'a> {
     pub(crate) time: Duration,
-    /// The user for whom a password of the registry is at hand.
-    pub(crate) registry_user: Option<&'a str>,
+    /// The entry and its login, as they will be given to `pack-registry-set`.
+    pub(crate) options: &'a Options,
     pub(crate) console: &'a Console,
 }
 

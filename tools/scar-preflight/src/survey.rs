@@ -19,8 +19,7 @@ const TOGETHER: SignedDuration = SignedDuration::from_secs(60);
 /// None that a site can cause.
 pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> Result<Vec<Check>, Failure> {
     let Goals { platform, cluster, content, registry, reference } = goals;
-    let user = options.registry.registry_password_file.as_ref().and(options.registry.registry_username.as_deref());
-    let of_platform = platform::Manner { time: options.timeout, registry_user: user, console };
+    let of_platform = platform::Manner { time: options.timeout, options, console };
     let of_cluster = cluster::Manner { time: options.timeout, statefulset: &options.statefulset };
     let (platform, cluster, content, registry) = tokio::join!(
         side(platform, |goal| platform::look(goal, reference.as_ref(), &of_platform)),

@@ -91,7 +91,7 @@ impl Access {
                 (&other.group, &other.resource, others) == (&access.group, &access.resource, &verbs)
                     && other.named().is_some() == access.named().is_some()
             };
-            match rules.iter().position(|rule| same(rule)) {
+            match rules.iter().position(same) {
                 Some(place) => rules[place].2.extend(access.named()),
                 None => rules.push((access, verbs, access.named().into_iter().collect())),
             }

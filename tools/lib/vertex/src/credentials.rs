@@ -34,7 +34,7 @@ pub struct Given {
 
 /// A secret that an entry may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Secret {
+enum EntrySecret {
     Password,
     Token,
     AccessKey,
@@ -47,7 +47,7 @@ enum Secret {
 const USERNAME: &[&str] = &["spec", "auth", "username"];
 const LOGIN: &[&str] = &["spec", "auth"];
 
-impl Secret {
+impl EntrySecret {
     fn every(kind: Kind) -> &'static [Self] {
         match kind {
             Kind::Basic => &[Self::Password, Self::Token, Self::BasicTlsKey],
@@ -123,7 +123,7 @@ impl Given {
             return Err(cannot_give(&LOGIN.join(".")));
         }
         let mut missing = Vec::new();
-        for secret in Secret::every(entry.kind) {
+        for secret in EntrySecret::every(entry.kind) {
             let is_hidden = secret.is_hidden(object);
             let given = if is_hidden || self.replace { self.secret(*secret, object, asks)? } else { None };
             match given {
@@ -144,18 +144,18 @@ impl Given {
         }
     }
 
-    fn secret(&self, secret: Secret, entry: &Object, asks: bool) -> Result<Option<SecretString>, Failure> {
+    fn secret(&self, secret: EntrySecret, entry: &Object, asks: bool) -> Result<Option<SecretString>, Failure> {
         match secret {
-            Secret::Password => self.password(entry, asks),
-            Secret::Token => Ok(self.token.clone()),
-            Secret::SecretToken => Ok(self.secret_token.clone()),
-            Secret::BasicTlsKey | Secret::EcrTlsKey => Ok(self.tls_key.clone()),
-            Secret::AccessKey | Secret::SecretKey => {
-                let shown = entry.text_or_empty(Secret::AccessKey.path());
+            EntrySecret::Password => self.password(entry, asks),
+            EntrySecret::Token => Ok(self.token.clone()),
+            EntrySecret::SecretToken => Ok(self.secret_token.clone()),
+            EntrySecret::BasicTlsKey | EntrySecret::EcrTlsKey => Ok(self.tls_key.clone()),
+            EntrySecret::AccessKey | EntrySecret::SecretKey => {
+                let shown = entry.text_or_empty(EntrySecret::AccessKey.path());
                 if let Some(key) = self.access_key.as_ref().filter(|_| !is_mask(&shown)) {
                     self.is_of("access key", key.expose_secret(), &shown)?;
                 }
-                Ok(if secret == Secret::AccessKey { self.access_key.clone() } else { self.secret_key.clone() })
+                Ok(if secret == EntrySecret::AccessKey { self.access_key.clone() } else { self.secret_key.clone() })
             }
         }
     }
@@ -190,7 +190,7 @@ fn cannot_give(path: &str) -> Failure {
         .hint("no option gives this field: set the flag in the console (Administration, Pack Registries, Edit)")
 }
 
-fn not_shown(name: &str, entry: &Object, missing: &[Secret]) -> Failure {
+fn not_shown(name: &str, entry: &Object, missing: &[EntrySecret]) -> Failure {
     let mut options: Vec<String> = missing.iter().map(|secret| secret.options(entry)).collect();
     options.dedup();
     let paths: Vec<String> = missing.iter().map(|secret| format!("'{}'", secret.path().join("."))).collect();
@@ -284,7 +284,7 @@ mod tests {
             let failure = given(Some("robot"), false).check(&entry).unwrap_err();
             assert!(failure.message.contains("'robot' is not the entry's 'robot$x'"), "{}", failure.message);
             let filled = given(Some("robot$x"), false).fill(&entry, false).unwrap();
-            assert_eq!(filled.text(Secret::Password.path()).as_deref(), Some("asked for at the terminal"));
+            assert_eq!(filled.text(EntrySecret::Password.path()).as_deref(), Some("asked for at the terminal"));
             let filled = given(Some("other"), true).fill(&entry, false).unwrap();
             assert_eq!(filled.text(USERNAME).as_deref(), Some("other"));
         }
@@ -307,7 +307,7 @@ mod tests {
     fn which_secrets_an_entry_needs_follows_its_kind_of_login() {
         let hidden = |text: &str, kind| -> Vec<_> {
             let entry = Object::parse(text).unwrap();
-            Secret::every(kind).iter().filter(|secret| secret.is_hidden(&entry)).map(|secret| secret.path()[2]).collect()
+            EntrySecret::every(kind).iter().filter(|secret| secret.is_hidden(&entry)).map(|secret| secret.path()[2]).collect()
         };
         let ecr = |credentials: &str| hidden(&format!(r#"{{"spec":{{"credentials":{credentials}}}}}"#), Kind::Ecr);
         assert_eq!(ecr(r#"{"credentialType":"secret","accessKey":"AK"}"#), ["secretKey"]);
