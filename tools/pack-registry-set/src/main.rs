@@ -26,6 +26,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let artifact = record.section::<Artifact>()?.filter(|_| plan.undo.is_none());
     let dry_run = record.is_dry_run();
+    if plan.wanted.is_none() {
+        artifact.as_ref().map_or(Ok(()), options::is_named)?;
+    }
     let at_host = || artifact.as_ref().map(|artifact| Wanted::Host(artifact.registry.clone()));
     let wanted = match plan.wanted.clone().or_else(at_host) {
         None if dry_run => {

@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use scar_http::{LoginOptions, secret_file};
-use scar_tool::{Common, Console, Failure};
-use scar_vertex::entry::Wanted;
+use scar_record::Artifact;
+use scar_tool::{Common, Console, Exit, Failure};
+use scar_vertex::entry::{Wanted, same_host};
 use scar_vertex::{ApiOptions, Given};
 use secrecy::SecretString;
 
@@ -139,6 +140,24 @@ impl Options {
             _ => self.registry.clone().map(Wanted::Host),
         };
         Ok(Plan { wanted, flag: undo.as_ref().map_or(self.flag, |saved| saved.flag), undo, given })
+    }
+}
+
+/// Makes sure that a record which was carried here does not choose whose entry gets the login: the registry that the
+/// operator's environment names does.
+///
+/// # Errors
+/// Exit 5 if the artifact is in another one.
+pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let registry = &artifact.registry;
+    match set("OCI_PACK_REGISTRY").or_else(|| set("ECR_PACK_REGISTRY")) {
+        Some(named) if !same_host(&named, registry) => Err(Failure::new(
+            Exit::Unsafe,
+            format!("find the entry of '{registry}': the record names this registry, and the environment '{named}'"),
+        )
+        .hint("is the record of another site? --registry HOST says which entry is meant; nothing was sent")),
+        _ => Ok(()),
     }
 }
 

@@ -145,3 +145,17 @@ fn q10_an_answer_of_another_entry_than_the_listed_one_is_a_mismatch() {
         assert_eq!(site.writes(), [""; 0]);
     }
 }
+
+/// The record is a file: whoever changes it must not have the login put into the entry of another registry.
+#[test]
+fn q20_a_record_of_another_registry_than_the_named_one_is_refused() {
+    let site = Site::with_registry();
+    let mut record = site.pushed();
+    push_to(&mut record, "other.example");
+    for name in ["OCI_PACK_REGISTRY", "ECR_PACK_REGISTRY"] {
+        let run = set(&site).record(&record).env(name, "harbor.example/packs");
+        run.run().exits(5).writes_nothing().says("the record names this registry, and the environment 'harbor.example/packs'\n");
+    }
+    assert_eq!(site.server.log().connections(), 0);
+    set(&site).env("OCI_PACK_REGISTRY", "harbor.example:443").run().succeeds();
+}
