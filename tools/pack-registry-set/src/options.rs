@@ -149,7 +149,7 @@ impl Options {
 /// # Errors
 /// Exit 5 if the artifact is in another one.
 pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
-    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let set = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
     let registry = &artifact.registry;
     match set("OCI_PACK_REGISTRY").or_else(|| set("ECR_PACK_REGISTRY")) {
         Some(named) if !same_host(&named, registry) => Err(Failure::new(

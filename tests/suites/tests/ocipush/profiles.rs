@@ -95,8 +95,10 @@ fn a_registry_that_wants_equal_chunks_below_100_mb_gets_them() {
     }
 }
 
-/// Where a token may end: its answer is the last one before it does.
-fn moments() -> [(&'static str, Match, usize, fn(&Played) -> Run); 6] {
+/// Where a token may end: a name, the request whose answer is the last one before it does, how many of these, and the run.
+type Moment = (&'static str, Match, usize, fn(&Played) -> Run);
+
+fn moments() -> [Moment; 6] {
     let whole = |at: &Played| at.push(at.site.archive(SIZE));
     let chunks = |at: &Played| at.push(at.site.archive(SIZE)).args(["--chunk-size", CHUNK]);
     let stream = |at: &Played| at.stream(SIZE).args(["--chunk-size", CHUNK]);

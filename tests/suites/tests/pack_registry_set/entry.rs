@@ -128,7 +128,8 @@ fn q42_an_endpoint_may_have_a_path_and_no_scheme() {
 
 #[test]
 fn q10_an_answer_of_another_entry_than_the_listed_one_is_a_mismatch() {
-    let changes: [(fn(&mut Value), &str); 4] = [
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 4] = [
         (|entry| entry["metadata"]["uid"] = json!("r9"), "the answer has the uid 'r9', not 'r1'"),
         (|entry| drop(entry["metadata"].as_object_mut().unwrap().remove("uid")), "the answer has the uid '', not 'r1'"),
         (
