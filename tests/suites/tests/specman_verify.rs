@@ -139,7 +139,7 @@ fn the_folder_is_compared_as_it_is_now() {
     std::fs::write(tree.join("new"), "").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", tree.join("out")).unwrap();
     std::os::unix::fs::symlink("charts", tree.join("folder")).unwrap();
-    site.run().args(["--timeout", "3s"]).arg(&tree).run().fails(
+    site.run().args(["--timeout", "10s"]).arg(&tree).run().fails(
         7,
         "specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
          specman-verify: 'out' -> '/etc/passwd' (out of the tree)\n\
@@ -549,9 +549,9 @@ fn a_dry_run_asks_nobody() {
 fn its_time_is_bounded_and_so_are_its_tries() {
     let site = Migrated::new(1);
     site.fault(0, "/image.bin", Times::Always, Action::Stall);
-    let outcome = site.run().args(["--timeout", "2s"]).run();
+    let outcome = site.run().args(["--timeout", "6s"]).run();
     outcome.exits(8).writes_nothing().says("time is over after 3 of 4 files\n");
-    assert!(outcome.took() < Duration::from_secs(7), "{outcome}");
+    assert!(outcome.took() < Duration::from_secs(8), "{outcome}");
     let outcome = site.run().args(["--port", "81", "--retries", "0"]).run();
     outcome.exits(6).writes_nothing().says("connect: connection refused");
 }

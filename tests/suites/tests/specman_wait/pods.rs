@@ -63,7 +63,7 @@ fn w8_a_pod_that_is_replaced_is_followed_by_its_successor() {
     done(&running.wait(), &["specman-0"]);
     let site = KubeSite::new(1);
     site.cluster.set_pod("specman-0", PodState::Evicted);
-    let outcome = tool(&site).args(["--timeout", "2s"]).run();
+    let outcome = tool(&site).args(["--timeout", "5s"]).run();
     outcome.exits(8).says("  specman-0 (container specman): Evicted");
 }
 
