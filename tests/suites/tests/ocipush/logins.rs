@@ -416,7 +416,7 @@ fn an_identity_token_is_exchanged_at_the_realm_and_shown_to_nobody_else() {
     assert!(site.tag().is_some());
     // One that does not hold is tried once.
     site.registry.log().clear();
-    push(10, "canary-other").exits(4).says("invalid_grant").says("log in to the registry anew").writes_nothing();
+    push(10, "canary-other").exits(4).says("invalid_grant").says("log in to the registry again").writes_nothing();
     assert_eq!(site.registry.log().count(&Match::post("/service/token")), 1);
 }
 
