@@ -150,6 +150,12 @@ impl Certs {
         self_sign(params)
     }
 
+    /// An authority whose last day was 2001-01-01, and what it signed, which is good in every other respect.
+    pub fn expired_authority(&self) -> (String, Pair) {
+        let authority = Authority::of(expired(Authority::params("Lab Old CA")));
+        (authority.pem.clone(), authority.sign(self.leaf(Eku::ServerAuth)))
+    }
+
     /// A client certificate with common name `user`.
     pub fn client(&self, user: &str) -> Pair {
         self.authority.sign(leaf(user, Vec::new(), Eku::ClientAuth))
@@ -173,10 +179,18 @@ struct Authority {
 
 impl Authority {
     fn new(name: &str) -> Self {
+        Self::of(Self::params(name))
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+    }
+
+    fn of(params: CertificateParams) -> Self {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a CA certificate");
         Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }

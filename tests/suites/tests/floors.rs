@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata, Package};
 use scar_kit::{TOOLS, workspace};
@@ -138,4 +139,114 @@ fn versions_are_one() {
     for package in ours(&metadata()) {
         assert_eq!(package.version.to_string(), env!("CARGO_PKG_VERSION"), "{}", package.name);
     }
+}
+
+/// Cycles among files that are still there, each by its crate's folder and its files; the list only gets shorter.
+const CYCLES: [(&str, &[&str]); 7] = [
+    ("tools/ocipush", &["push", "there"]),
+    ("tools/ocipush", &["source", "stream"]),
+    ("tools/scar-preflight", &["access", "claim", "cluster", "specman"]),
+    ("tools/scar-preflight", &["pack", "platform"]),
+    ("tools/scar-secret-rm", &["backup", "removal", "restore"]),
+    ("tools/specman-verify", &["layer", "source"]),
+    ("tools/specman-wait", &["report", "restart", "wait"]),
+];
+
+/// The modules of a crate: their paths, and what their files say without tests and comments. The root is none: it lists the others.
+fn modules(source: &Path) -> BTreeMap<Vec<String>, String> {
+    let mut modules = BTreeMap::new();
+    let files = walkdir::WalkDir::new(source).into_iter().map(|entry| entry.unwrap().into_path());
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let relative = file.strip_prefix(source).unwrap().with_extension("");
+        let mut path: Vec<String> = relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        path.pop_if(|last| last == "mod");
+        if matches!(path.last().map(String::as_str), Some("lib" | "main" | "tests")) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        modules.insert(path, code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n"));
+    }
+    modules
+}
+
+/// The paths that follow `crate::` and `super::` in a module, those in braces each by itself.
+fn paths(module: &[String], code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (word, base) in [("crate::", &[][..]), ("super::", &module[..module.len().saturating_sub(1)])] {
+        for (at, _) in code.match_indices(word) {
+            let rest = &code[at + word.len()..];
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+            let (path, after) = rest.split_at(end);
+            let stem: Vec<String> =
+                base.iter().cloned().chain(path.split("::").filter(|part| !part.is_empty()).map(str::to_owned)).collect();
+            let items = after.strip_prefix('{').and_then(|list| list.split('}').next()).unwrap_or_default();
+            let items = items.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|item| !item.is_empty());
+            found.extend(items.map(|item| [&stem[..], &[item.to_owned()]].concat()));
+            found.push(stem);
+        }
+    }
+    found
+}
+
+/// The groups of modules that use each other in a circle.
+fn cycles(modules: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
+    let uses = |module: &Vec<String>| -> BTreeSet<Vec<String>> {
+        let file = |mut path: Vec<String>| {
+            while !path.is_empty() && !modules.contains_key(&path) {
+                path.pop();
+            }
+            path
+        };
+        let used = paths(module, &modules[module]).into_iter().map(file);
+        used.filter(|used| !used.is_empty() && used != module).collect()
+    };
+    let arrows: BTreeMap<_, _> = modules.keys().map(|module| (module.clone(), uses(module))).collect();
+    let reach = |from: &Vec<String>| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.clone()]);
+        while let Some(module) = next.pop() {
+            next.extend(arrows[&module].iter().filter(|used| seen.insert((*used).clone())).cloned());
+        }
+        seen
+    };
+    let reached: BTreeMap<_, _> = modules.keys().map(|module| (module.clone(), reach(module))).collect();
+    let circle = |module: &Vec<String>| -> Vec<String> {
+        let both = reached[module].iter().filter(|other| reached[*other].contains(module));
+        both.map(|path| path.join("::")).collect()
+    };
+    modules.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
+}
+
+#[test]
+fn files_of_a_crate_use_each_other_in_no_circle() {
+    let mut found = BTreeSet::new();
+    let mut files = 0;
+    for package in ours(&metadata()) {
+        let folder = package.manifest_path.parent().unwrap().strip_prefix(workspace().to_str().unwrap()).unwrap().to_string();
+        if folder.starts_with("tools") {
+            let modules = modules(&workspace().join(&folder).join("src"));
+            files += modules.len();
+            found.extend(cycles(&modules).into_iter().map(|circle| (folder.clone(), circle)));
+        }
+    }
+    assert!(files > 150, "only {files} files were read");
+    let allowed = |(folder, circle): &(String, Vec<String>)| CYCLES.iter().any(|(at, files)| at == folder && files == circle);
+    let new: Vec<_> = found.iter().filter(|cycle| !allowed(cycle)).collect();
+    assert!(new.is_empty(), "shared types live below their users: {new:?}");
+    let gone: Vec<_> =
+        CYCLES.iter().filter(|(at, files)| !found.iter().any(|(folder, circle)| folder == at && circle == files)).collect();
+    assert!(gone.is_empty(), "these are gone, take them off the list: {gone:?}");
+}
+
+#[test]
+fn a_circle_is_found() {
+    let module = |name: &str, code: &str| (vec![name.to_owned()], code.to_owned());
+    let circle = BTreeMap::from([
+        module("a", "use crate::{b, c};"),
+        module("b", "use super::c::X;"),
+        module("c", "fn f() { crate::a::g() }"),
+    ]);
+    assert_eq!(cycles(&circle), BTreeSet::from([vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]]));
+    let line = BTreeMap::from([module("a", "use crate::{b, c};"), module("b", "use super::c::X;"), module("c", "fn f() {}")]);
+    assert!(cycles(&line).is_empty());
 }

@@ -171,9 +171,9 @@ fn p3_a_server_of_old_tls_is_refused_by_each_tool_at_once() {
 
 #[test]
 fn p3_a_server_that_demands_a_client_certificate_ends_each_tool_at_once() {
-    // The fatal alert handshake_failure of TLS 1.2 (RFC 5246, 7.2).
-    let alert = vec![21, 3, 3, 0, 2, 2, 40];
-    each_is_refused(&Curt::start(alert, 4, ["it ended the handshake: it demands a client certificate", "client certificate"]));
+    // The fatal alert certificate_required (RFC 8446, 6.2).
+    let alert = vec![21, 3, 3, 0, 2, 2, 116];
+    each_is_refused(&Curt::start(alert, 4, ["it demands a client certificate", "client certificate"]));
 }
 
 /// Each tool, with this server as its peer.

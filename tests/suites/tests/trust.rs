@@ -1,8 +1,10 @@
 //! Whom a tool trusts and where a credential goes, tried with real handshakes against the lab's servers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::any;
@@ -196,7 +198,7 @@ fn a_server_without_tls_is_named_as_such() {
     let error = runtime.block_on(client.at(Method::GET, "/thing").unwrap().send()).unwrap_err();
     let failure = error.failure("get 'thing'");
     assert!(failure.message.ends_with("it does not speak TLS there (plain HTTP, or another service?)"), "{failure:?}");
-    assert_eq!(failure.exit, Exit::Unreachable);
+    assert_eq!(failure.exit, Exit::Unsafe);
 }
 
 #[test]
@@ -220,4 +222,173 @@ fn plain_http_to_another_host_needs_the_users_word() {
     let failure = Client::new(origin.clone(), &trust, false, &Console::new("test")).unwrap_err();
     assert_eq!(failure.exit, Exit::Unsafe);
     assert!(Client::new(origin, &trust, true, &Console::new("test")).is_ok());
+}
+
+#[test]
+fn q26_an_authority_outside_its_dates_is_not_trusted() {
+    let certs = Certs::new(&[]);
+    let (authority, pair) = certs.expired_authority();
+    let says = "its authority 'CN=Lab Old CA' is configured here, and valid from Jan  1 00:00:00 2000 +00:00 to \
+                Jan  1 00:00:00 2001 +00:00 only";
+    let failure = refused(&pair, &[&authority], says);
+    assert!(failure.hint.unwrap().contains("--ca-file"));
+    // What is itself configured needs no authority; beside it a good one still counts.
+    assert!(verdict(&pair, &[&authority, &pair.cert_pem]).is_ok());
+    assert!(verdict(certs.server(), &[&authority, certs.ca_pem()]).is_ok());
+}
+
+/// A server that answers a handshake with one alert, as one does that will not have us.
+fn ends_with(alert: u8) -> Failure {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let (count, connections) = (Arc::new(AtomicUsize::new(0)), listener);
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for mut stream in connections.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]);
+        }
+    });
+    let client = Client::new(Origin::parse(&url).unwrap().0, &Trust::only(Vec::new()), false, &Console::new("test")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(client.at(Method::GET, "/thing").unwrap().send()).unwrap_err();
+    assert_eq!((error.is_transient(), count.load(Ordering::SeqCst)), (alert == 80, 1), "{error}");
+    error.failure("get 'thing'")
+}
+
+/// The numbers are those of RFC 8446, 6.2.
+#[test]
+fn q53_what_ends_a_handshake_is_told_in_plain_words_with_a_way_on() {
+    for (alert, exit, says) in [
+        (112, Exit::Unsafe, "it knows no host of that name"),
+        (40, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
+        (71, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
+        (116, Exit::Refused, "it demands a client certificate"),
+        (45, Exit::Refused, "it refused the client certificate, or that there is none (TLS alert 'certificate expired')"),
+        (80, Exit::Unreachable, "it ended the TLS handshake with the alert 'internal error'"),
+        (50, Exit::Unsafe, "it does not keep to the protocol of TLS"),
+    ] {
+        let failure = ends_with(alert);
+        assert!(failure.message.contains(says), "{alert}: {}", failure.message);
+        assert_eq!(failure.exit, exit, "{alert}");
+        assert!(failure.hint.is_some());
+    }
+}
+
+/// A folder with keys and certificates as openssl makes them; none without openssl.
+fn openssl(folder: &tempfile::TempDir, script: &str) -> bool {
+    let Some(openssl) = scar_kit::peer("openssl") else { return false };
+    let script = format!("openssl() {{ '{}' \"$@\" 2>>openssl.log; }}\nset -e\n{script}", openssl.display());
+    let status = std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).status().unwrap();
+    let log = || std::fs::read_to_string(folder.path().join("openssl.log")).unwrap_or_default();
+    assert!(status.success(), "{}", log());
+    true
+}
+
+/// `openssl s_server` with these arguments; killed when dropped.
+struct OpensslServer {
+    child: std::process::Child,
+    url: String,
+}
+
+impl OpensslServer {
+    fn start(folder: &tempfile::TempDir, arguments: &[&str]) -> Self {
+        let mut child = std::process::Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let port =
+            lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix("ACCEPT ")?.rsplit(':').next()?.to_owned()));
+        Self { child, url: format!("https://localhost:{}", port.expect("openssl says where it listens")) }
+    }
+
+    fn ask(&self, trust: &Trust) -> Result<String, Failure> {
+        let client = Client::new(Origin::parse(&self.url).unwrap().0, trust, false, &Console::new("test")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(async { client.at(Method::GET, "/").unwrap().send().await?.bytes(1 << 20).await });
+        answer.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| error.failure("get"))
+    }
+}
+
+impl Drop for OpensslServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An authority, and a server certificate of it.
+const AUTHORITY: &str = "
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj '/CN=Lab CA' -days 3
+    printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' >names
+    request() { openssl req -newkey rsa:2048 -nodes -keyout $1.key -out $1.csr -subj /CN=$1; }
+    sign() { local name=$1; shift; openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out $name.pem \"$@\"; }
+";
+
+#[test]
+fn q44_a_client_certificate_of_x509_version_1_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("{AUTHORITY} request server; sign server -extfile names; request admin; sign admin");
+    if !openssl(&folder, &script) {
+        return;
+    }
+    let path = |name: &str| Some(folder.path().join(name));
+    let text = std::fs::read(folder.path().join("admin.pem")).unwrap();
+    let der = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(&text).unwrap();
+    // The first field of a certificate of version 3 is its version, tagged [0]; one of version 1 begins with its number.
+    assert_eq!(der.as_ref()[8], 2, "openssl made another version");
+    let options =
+        TlsOptions { ca_file: path("ca.pem"), cert_file: path("admin.pem"), key_file: path("admin.key"), insecure: false };
+    let trust = Trust::load(&options).unwrap();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let server = OpensslServer::start(
+            &folder,
+            &["-cert", "server.pem", "-key", "server.key", "-CAfile", "ca.pem", "-Verify", "1", "-verify_return_error", version],
+        );
+        let answer = server.ask(&trust).unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert!(answer.contains("CN = admin") || answer.contains("CN=admin"), "{answer}");
+        // Without one the server says in its own way that it wants one.
+        let without = Trust::load(&TlsOptions { ca_file: path("ca.pem"), ..TlsOptions::default() }).unwrap();
+        let failure = server.ask(&without).unwrap_err();
+        assert_eq!(
+            (failure.exit, failure.message.contains("it demands a client certificate")),
+            (Exit::Refused, true),
+            "{failure:?}"
+        );
+    }
+}
+
+#[test]
+fn q53_a_server_certificate_that_proves_nothing_is_refused_by_its_flaw() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "{AUTHORITY}
+        request old; sign old
+        request sha1; sign sha1 -extfile names -sha1
+        openssl req -newkey rsa:1024 -nodes -keyout short.key -out short.csr -subj /CN=short; sign short -extfile names"
+    );
+    if !openssl(&folder, &script) {
+        return;
+    }
+    let ca_file = Some(folder.path().join("ca.pem"));
+    for (name, says) in [
+        ("old", "it is of X.509 version 1 or 2, which names no server"),
+        ("sha1", "it is signed with SHA-1 or another algorithm that is not safe"),
+        ("short", "its RSA key has 1024 bits, fewer than the 2048 that are safe"),
+    ] {
+        let (cert, key) = (format!("{name}.pem"), format!("{name}.key"));
+        let server = OpensslServer::start(&folder, &["-cert", &cert, "-key", &key, "-cipher", "DEFAULT@SECLEVEL=0"]);
+        let trust = Trust::load(&TlsOptions { ca_file: ca_file.clone(), ..TlsOptions::default() }).unwrap();
+        let failure = server.ask(&trust).unwrap_err();
+        assert!(failure.message.ends_with(says), "{name}: {failure:?}");
+        assert_eq!(failure.exit, Exit::Unsafe);
+        assert!(failure.hint.unwrap().contains("the server needs"), "{name}");
+    }
 }

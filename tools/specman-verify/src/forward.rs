@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use scar_cluster::{Cluster, Error};
 use scar_http::Origin;
-use scar_tool::{Exit, Failure};
-use scar_trust::Reason;
+use scar_tool::Failure;
+use scar_trust::{Handshake, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
@@ -136,21 +136,22 @@ impl Forward {
             let failure = untrusted.failure(&act, &origin.address());
             return match untrusted.reason {
                 Reason::WrongName => failure.hint("name one of its names: --server-name NAME"),
-                Reason::Expired | Reason::NotYetValid | Reason::Replaced => failure,
-                _ => failure.hint(format!(
+                Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
                     "compare the SHA-256 with the certificate in the cluster's secret; then trust it: kubectl -n {} port-forward {} {port} & \
                      openssl s_client -connect 127.0.0.1:{port} </dev/null | openssl x509 >specman.pem, and --ca-file specman.pem; or --insecure",
                     self.cluster.namespace(),
                     self.pod,
                     port = self.port
                 )),
+                _ => failure,
             }
             .into();
         }
-        match scar_trust::explained(error) {
-            Some(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}"))
+        match Handshake::of(error, true) {
+            Some(verdict @ Handshake::NotTls) => Failure::new(verdict.exit(), format!("{act}: {verdict}"))
                 .hint("--port names another port, --plain-http a Specman without TLS")
                 .into(),
+            Some(verdict) => Failure::new(verdict.exit(), format!("{act}: {verdict}")).hint(verdict.hint()).into(),
             None => TryError::passing(error.to_string()),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::SignedDuration;
 use scar_tool::{Console, Failure};
+use scar_trust::{Handshake, Tunnel};
 
 use crate::sender::Sender;
 use crate::{Access, Error, Refusal};
@@ -79,12 +80,12 @@ impl Cluster {
                         "set tls-server-name to one of its names: kubectl config set-cluster {} --tls-server-name NAME",
                         self.sender.cluster_name
                     )),
-                    scar_trust::Reason::Expired | scar_trust::Reason::NotYetValid => failure,
-                    _ => failure.hint(format!(
+                    scar_trust::Reason::UnknownIssuer | scar_trust::Reason::CaAsServer | scar_trust::Reason::Unusable => failure.hint(format!(
                         "compare the SHA-256 with the cluster's administrator; then trust it: openssl s_client -connect {host}:{port} \
                          </dev/null | openssl x509 >server.pem; kubectl config set-cluster {} --embed-certs --certificate-authority=server.pem",
                         self.sender.cluster_name
                     )),
+                    _ => failure,
                 }
             }
             Error::Credential(failure) => (**failure).clone(),
@@ -92,14 +93,15 @@ impl Cluster {
             Error::Status { status, .. } if status.as_u16() == 404 => {
                 Failure::new(error.exit(), format!("{act}: {error}")).hint(format!("is the server of {place} a Kubernetes API server?"))
             }
-            Error::Identity { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig anew")),
-            Error::Proxy { refused: true, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
+            Error::Tls { verdict: Handshake::CertificateRequired | Handshake::CertificateRefused(_), .. } => {
+                Failure::new(error.exit(), format!("{act}: {error}"))
+                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig anew"))
+            }
+            Error::Tls { verdict, .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(verdict.hint()),
+            Error::Proxy { tunnel: Tunnel::Login, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("give the proxy's login in HTTPS_PROXY, or reach the API server without it: NO_PROXY, --no-proxy"),
             Error::Proxy { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("the proxy must allow CONNECT to the API server, or it be reached without: NO_PROXY, --no-proxy"),
-            Error::Connect { cause, .. } if cause == scar_trust::OLD_TLS => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("the API server, or the proxy before it, must be set up for TLS 1.2 or 1.3"),
             Error::Connect { .. } | Error::Broken { .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(format!(
                 "check the server's address in {place}, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"
             )),

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use scar_tool::Failure;
-use scar_trust::{Proxy, Trust};
+use scar_trust::{Proxy, Trust, Tunnel as Fate};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
@@ -24,11 +24,6 @@ const PROBE: Duration = Duration::from_secs(20);
 
 /// The stream that all ways end in; TLS inside where the proxy itself speaks it.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-
-/// A proxy opened no tunnel in time; told apart by its first words, as the library's own errors of a tunnel are.
-#[derive(Debug, thiserror::Error)]
-#[error("tunnel error: {}", scar_trust::NO_TUNNEL)]
-struct Silent;
 
 /// One of the ways.
 #[derive(Clone)]
@@ -98,11 +93,11 @@ impl Service<Uri> for Connector {
             }
             Self::Tunnel(way) => {
                 let connecting = tokio::time::timeout(TUNNEL, way.call(server));
-                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await.map_err(|_| Silent)??)) })
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await.map_err(|_| Fate::Silent)??)) })
             }
             Self::SecureTunnel(way) => {
                 let connecting = tokio::time::timeout(TUNNEL, way.call(server));
-                Box::pin(async move { Ok(connecting.await.map_err(|_| Silent)??) })
+                Box::pin(async move { Ok(connecting.await.map_err(|_| Fate::Silent)??) })
             }
         }
     }

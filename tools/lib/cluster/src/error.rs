@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use scar_tool::{Exit, Failure};
-use scar_trust::Untrusted;
+use scar_trust::{Handshake, Tunnel, Untrusted};
 
 use crate::Refusal;
 
@@ -20,13 +20,13 @@ pub enum Error {
         /// The certificate.
         untrusted: Box<Untrusted>,
     },
-    /// The server ended the handshake for want of a client certificate that it accepts; it acted on nothing.
-    #[error("{request}: {cause}")]
-    Identity {
+    /// The TLS handshake failed; the server acted on nothing.
+    #[error("{request}: {verdict}")]
+    Tls {
         /// `METHOD URL`.
         request: String,
-        /// What it has against ours.
-        cause: String,
+        /// Why.
+        verdict: Handshake,
     },
     /// No connection came about; nothing was sent.
     #[error("{request}: {cause}")]
@@ -35,18 +35,18 @@ pub enum Error {
         request: String,
         /// The deepest cause.
         cause: String,
+        /// Whether it was silence, not a refusal.
+        silent: bool,
     },
     /// The proxy on the way let nothing through; nothing was sent to the server.
-    #[error("{request}: from the proxy '{proxy}': {cause}")]
+    #[error("{request}: from the proxy '{proxy}': {tunnel}")]
     Proxy {
         /// `METHOD URL`.
         request: String,
         /// The proxy's address.
         proxy: String,
         /// What it did.
-        cause: String,
-        /// Whether it wants a login.
-        refused: bool,
+        tunnel: Tunnel,
     },
     /// The connection ended, or fell silent, after the request may have been received.
     #[error("{request}: {cause}")]
@@ -91,18 +91,24 @@ fn said(words: &str) -> String {
 
 impl Error {
     /// A failure of the HTTP client, before any answer.
-    pub(crate) fn of_client(request: String, error: &(dyn StdError + 'static), connecting: bool, proxy: Option<&str>) -> Self {
+    pub(crate) fn of_client(
+        request: String,
+        error: &(dyn StdError + 'static),
+        connecting: bool,
+        proxy: Option<&str>,
+        asked: bool,
+    ) -> Self {
         if let Some(untrusted) = scar_trust::untrusted(error) {
             return Self::Untrusted { request, untrusted: Box::new(untrusted.clone()) };
         }
-        if let Some((proxy, (cause, refused))) = proxy.zip(scar_trust::tunnel(error)) {
-            return Self::Proxy { request, proxy: proxy.to_owned(), cause, refused };
+        if let Some((proxy, tunnel)) = proxy.zip(scar_trust::tunnel(error)) {
+            return Self::Proxy { request, proxy: proxy.to_owned(), tunnel };
         }
-        if let Some(cause) = scar_trust::refused(error) {
-            return Self::Identity { request, cause };
+        if let Some(verdict) = Handshake::of(error, asked) {
+            return Self::Tls { request, verdict };
         }
-        let cause = scar_trust::explained(error).unwrap_or_else(|| scar_trust::cause(error));
-        if connecting { Self::Connect { request, cause } } else { Self::Broken { request, cause, silent: false } }
+        let (cause, silent) = (scar_trust::cause(error), scar_trust::is_silence(error));
+        if connecting { Self::Connect { request, cause, silent } } else { Self::Broken { request, cause, silent: false } }
     }
 
     /// kube's error: mostly ours, handed through; else what went wrong with the answer's body. The JSON library's words
@@ -115,7 +121,7 @@ impl Error {
                 Err(error) if error.to_string().contains("length limit exceeded") => {
                     Self::Malformed { request: request(), cause: "it is larger than any object may be".to_owned() }
                 }
-                Err(error) => Self::of_client(request(), &*error, false, None),
+                Err(error) => Self::of_client(request(), &*error, false, None, false),
             },
             kube::Error::SerdeError(error) => {
                 let cause = format!("it is not the object that was asked for (line {}, column {})", error.line(), error.column());
@@ -166,9 +172,9 @@ impl Error {
     /// Whether the same request may bring another result a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { cause, .. } => cause != scar_trust::OLD_TLS,
-            Self::Broken { .. } => true,
-            Self::Proxy { refused, .. } => !refused,
+            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Tls { verdict, .. } => verdict.is_transient(),
+            Self::Proxy { tunnel, .. } => *tunnel != Tunnel::Login,
             Self::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT, .. } => true,
             Self::Status { status, refusal, .. } => match refusal {
                 Refusal::Denied { .. } => false,
@@ -176,7 +182,7 @@ impl Error {
                 Refusal::KubeletLogin | Refusal::KubeletPermission { .. } => true,
                 _ => status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED,
             },
-            Self::Untrusted { .. } | Self::Identity { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
+            Self::Untrusted { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
         }
     }
 
@@ -192,11 +198,13 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted { .. } => Exit::Unsafe,
-            Self::Connect { cause, .. } if cause == scar_trust::OLD_TLS => Exit::Unsafe,
+            Self::Tls { verdict, .. } => verdict.exit(),
             Self::Malformed { .. } => Exit::Mismatch,
             Self::Credential(failure) => failure.exit,
-            Self::Proxy { refused: true, .. } | Self::Identity { .. } => Exit::Refused,
-            Self::Broken { silent: true, .. } => Exit::TimedOut,
+            Self::Proxy { tunnel: Tunnel::Login, .. } => Exit::Refused,
+            Self::Proxy { tunnel: Tunnel::Silent, .. }
+            | Self::Connect { silent: true, .. }
+            | Self::Broken { silent: true, .. } => Exit::TimedOut,
             Self::Proxy { .. } | Self::Connect { .. } | Self::Broken { .. } => Exit::Unreachable,
             Self::Status { status, refusal, .. } => match (refusal, status.as_u16()) {
                 (Refusal::Denied { .. }, _) => Exit::Refused,

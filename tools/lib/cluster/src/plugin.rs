@@ -4,13 +4,13 @@
 //! A plugin gets no standard input (it would read the record), is bounded in time and in what it may write, and its
 //! output is never shown.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::config::{ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use scar_tool::child::{Ended, Running, TICK};
 use scar_tool::{Exit, Failure, bounded};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -89,18 +89,19 @@ impl Plugin {
             }
         }
         command.env("KUBERNETES_EXEC_INFO", &self.info);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| {
+        let mut running = Running::start(&mut command, None, LIMIT).map_err(|error| {
             let act = format!("run the exec plugin '{}' of {}", self.command(), self.whose);
             Failure { exit: Exit::Misuse, ..Failure::io(act, &error) }
         })?;
-        let mut child = Killed(child);
-        let (stdout, stderr) = (reader(child.0.stdout.take()), reader(child.0.stderr.take()));
         let ended = tokio::time::timeout(self.patience, async {
-            let (stdout, stderr) = tokio::join!(stdout, stderr);
-            (stdout, stderr, child.ended(self.patience).await)
+            loop {
+                match running.try_end() {
+                    Ok(None) => tokio::time::sleep(TICK).await,
+                    ended => return ended,
+                }
+            }
         });
-        let Ok((stdout, stderr, status)) = ended.await else {
+        let Ok(Ok(Some(Ended { status, stdout, stderr }))) = ended.await else {
             return Err(self
                 .refused(format!("it did not end within {} s", self.patience.as_secs()))
                 .hint("run it by hand: it may wait for a login that this tool cannot give it"));
@@ -108,12 +109,11 @@ impl Plugin {
         if stdout.len() as u64 > LIMIT {
             return Err(self.refused(format!("it wrote more than {LIMIT} bytes")));
         }
-        if !status.is_some_and(|status| status.success()) {
-            let how = status.map_or_else(|| "it did not end".to_owned(), |status| status.to_string());
+        if !status.success() {
             let said = bounded(&stderr[..stderr.len().min(SHOWN)]);
             let said = if said.is_empty() { String::new() } else { format!(": {said}") };
             return Err(self
-                .refused(format!("{how}{said}"))
+                .refused(format!("{status}{said}"))
                 .hint("log in again as the plugin demands it, and run this step again"));
         }
         self.read(&stdout)
@@ -168,43 +168,6 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).map(SecretString::from))
 }
 
-/// A child that does not outlive the wish for it.
-struct Killed(Child);
-
-impl Killed {
-    async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let begun = Instant::now();
-        while begun.elapsed() < patience {
-            match self.0.try_wait() {
-                Ok(None) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Ok(status) => return status,
-                Err(_) => return None,
-            }
-        }
-        None
-    }
-}
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // One that has ended is not there to be killed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Reads one byte more than the limit at most.
-async fn reader(stream: Option<impl Read + Send + 'static>) -> Vec<u8> {
-    let Some(stream) = stream else { return Vec::new() };
-    let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
-        // What was read before an error is what there is.
-        let _ = stream.take(LIMIT + 1).read_to_end(&mut bytes);
-        bytes
-    });
-    read.await.unwrap_or_default()
-}
-
 /// Whether a command is a file, by its path or in `PATH`.
 fn is_installed(command: &str) -> bool {
     if command.contains('/') {
@@ -218,6 +181,7 @@ fn is_installed(command: &str) -> bool {
 mod tests {
     use super::*;
     use secrecy::ExposeSecret;
+    use std::time::Instant;
 
     fn shell(script: &str) -> Plugin {
         let config = ExecConfig {

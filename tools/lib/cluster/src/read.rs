@@ -29,7 +29,7 @@ impl Cluster {
         let mut work = pin!(work);
         match tokio::time::timeout(limit, &mut work).await {
             Ok(result) => result.map_err(Error::of),
-            Err(_) => Err(Error::silent(self.console().pending().unwrap_or_else(|| "ask the cluster".to_owned()), limit)),
+            Err(_) => Err(Error::silent(self.console().pending().unwrap_or_else(|| format!("ask '{}'", self.server())), limit)),
         }
     }
 

@@ -116,7 +116,7 @@ impl Sender {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         head.uri = format!("{}://{}{}{target}", self.scheme(), self.authority(), self.base)
             .parse()
-            .map_err(|_| Error::Connect { request: path.clone(), cause: "the path makes no URL".to_owned() })?;
+            .map_err(|_| Error::Connect { request: path.clone(), cause: "the path makes no URL".to_owned(), silent: false })?;
         let shown = format!("{} {}://{}{}{path}", head.method, self.scheme(), self.authority(), self.base);
         head.headers.remove(HOST);
         head.headers.insert(USER_AGENT, HeaderValue::from_static(concat!("scar-tools/", env!("CARGO_PKG_VERSION"))));
@@ -143,7 +143,8 @@ impl Sender {
             let answer = match tokio::time::timeout(ANSWER, http.request(request)).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
-                    let error = Error::of_client(shown.clone(), &error, error.is_connect(), self.proxy.as_deref());
+                    let error =
+                        Error::of_client(shown.clone(), &error, error.is_connect(), self.proxy.as_deref(), self.seen.asked());
                     self.console.trace(|| format!("{error}"));
                     return Err(error);
                 }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Method, StatusCode};
 use scar_tool::{Console, Failure, Pending};
-use scar_trust::{Proxy, Trust};
+use scar_trust::{Proxy, Seen, Trust};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -72,6 +72,7 @@ pub struct Client {
     away: reqwest::Client,
     credential: Option<(HeaderName, HeaderValue)>,
     proxy: Option<Proxy>,
+    seen: Seen,
     console: Console,
 }
 
@@ -118,7 +119,7 @@ impl Client {
         let home = build(trust, true, proxy.as_ref(), CONNECT)?;
         let away = if trust.has_identity() { build(trust, false, proxy.as_ref(), CONNECT)? } else { home.clone() };
         let base = origin.url("/")?;
-        Ok(Self { origin, base, home, away, credential: None, proxy, console: console.clone() })
+        Ok(Self { origin, base, home, away, credential: None, proxy, seen: trust.seen().clone(), console: console.clone() })
     }
 
     /// The same client with a credential for its origin (or none).
@@ -264,7 +265,7 @@ impl Request<'_> {
                 client.console.trace(|| format!("< {} for {request}", inner.status()));
                 Ok(Response::new(inner, method, url, pending))
             }
-            Err(error) => Err(Error::from_reqwest(&method, &url, &error, client.proxy.as_ref())),
+            Err(error) => Err(Error::from_reqwest(&method, &url, &error, client.proxy.as_ref(), client.seen.asked())),
         }
     }
 }
@@ -390,7 +391,7 @@ impl Response {
         let Self { inner, method, url, pending } = self;
         inner.bytes_stream().map(move |piece| {
             let _ = &pending;
-            piece.map_err(|error| Error::from_reqwest(&method, &url, &error, None))
+            piece.map_err(|error| Error::from_reqwest(&method, &url, &error, None, false))
         })
     }
 
@@ -405,7 +406,7 @@ impl Response {
         let mut stream = self.stream();
         loop {
             let Ok(piece) = tokio::time::timeout(SILENCE, stream.next()).await else {
-                return Err(Error::Broken { request, cause: "the answer stalled".to_owned(), silent: true });
+                return Err(Error::silent(request, "the answer stalled"));
             };
             let Some(piece) = piece.transpose()? else { return Ok(false) };
             let room = limit - body.len();

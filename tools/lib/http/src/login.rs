@@ -111,10 +111,19 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
     if bytes.len() != before {
         console.verbose(|| format!("one line ending was stripped from {what}"));
     }
+    // An editor's mark would become a part of the password, and a wrong one locks the account.
+    let encoded =
+        [(&b"\xef\xbb\xbf"[..], "begins with a byte order mark"), (b"\xff\xfe", "is UTF-16"), (b"\xfe\xff", "is UTF-16")];
+    let encoded = encoded.into_iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, is)| is);
+    if let Some(is) = encoded.or_else(|| bytes.contains(&0).then_some("holds NUL bytes: it may be UTF-16")) {
+        return Err(
+            Failure::misuse(format!("read {what}: it {is}")).hint("save it as plain UTF-8 text, without a byte order mark")
+        );
+    }
     if bytes.is_empty() {
         return Err(Failure::misuse(format!("read {what}: nothing is there")).hint("it must hold the secret, on one line"));
     }
-    if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+    if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return Err(
             Failure::misuse(format!("read {what}: it has more than one line")).hint("it must hold the secret alone, on one line")
         );
@@ -162,7 +171,7 @@ mod tests {
         assert_eq!(line("pw\n").unwrap(), "pw");
         assert_eq!(line("pw\r\n").unwrap(), "pw");
         assert_eq!(line(" pw ").unwrap(), " pw ");
-        for bad in ["", "\n", "\r\n", "a\nb", "a\n\n", "a\rb"] {
+        for bad in ["", "\n", "\r\n", "a\nb", "a\n\n", "a\rb", "\u{feff}pw\n", "p\0w\0\n\0"] {
             assert!(line(bad).is_err(), "{bad:?}");
         }
     }

@@ -30,9 +30,9 @@ impl Origin {
     /// Exit 2 for anything that is no such address; user information is refused, since it would be logged.
     pub fn parse(text: &str) -> Result<(Self, String), Failure> {
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let refuse = |cause: &str| Failure::misuse(format!("read the address '{}': {cause}", without_userinfo(text)));
-        let url = Url::parse(&with_scheme)
-            .map_err(|error| refuse(&error.to_string()).hint("write https://HOST or https://HOST:PORT"))?;
+        let refuse = |cause: &str| Failure::misuse(format!("read the address '{}': {cause}", scar_trust::without_login(text)));
+        let url =
+            scar_trust::address(&with_scheme).map_err(|cause| refuse(cause).hint("write https://HOST or https://HOST:PORT"))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("it holds credentials, which would be logged").hint("use --username and --password-file"));
         }
@@ -112,14 +112,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The text up to the host, for a message about an address that holds a password.
-fn without_userinfo(text: &str) -> String {
-    match text.rfind('@') {
-        Some(at) => format!("…{}", &text[at..]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +135,10 @@ mod tests {
         assert!(!failure.message.contains("canary"), "{}", failure.message);
         assert!(Origin::parse("ftp://host.example").is_err());
         assert!(Origin::parse("https://host.example?x=1").is_err());
+        for text in ["https://CORP\\u:canary@host.example", "https://host.example\\@other.example", "https://ho\tst.example"] {
+            let failure = Origin::parse(text).unwrap_err();
+            assert!(failure.message.contains("backslash") && !failure.message.contains("canary"), "{}", failure.message);
+        }
     }
 
     #[test]

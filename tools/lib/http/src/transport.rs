@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use scar_tool::{Console, Failure};
-use scar_trust::{Proxy, Trust};
+use scar_trust::{Proxy, Seen, Trust};
 use url::Url;
 
 use crate::client::build;
@@ -19,6 +19,7 @@ use crate::{Error, Origin, Response, redacted};
 pub struct Transport {
     inner: reqwest::Client,
     proxy: Option<Proxy>,
+    seen: Seen,
     /// What servers' certificates are held against.
     trust: String,
     /// Whether there is a client certificate to show.
@@ -39,7 +40,15 @@ impl Transport {
         let inner = build(trust, with_identity, proxy.as_ref(), connect)?;
         let identity = with_identity && trust.has_identity();
         let words = if with_identity { trust.words() } else { trust.for_another().words() };
-        Ok(Self { inner, proxy, trust: words, identity, console: console.clone(), told: Mutex::default() })
+        Ok(Self {
+            inner,
+            proxy,
+            seen: trust.seen().clone(),
+            trust: words,
+            identity,
+            console: console.clone(),
+            told: Mutex::default(),
+        })
     }
 
     /// Sends one request, headers and body as they are; neither is ever shown. Any status is an answer.
@@ -62,7 +71,7 @@ impl Transport {
                 Ok(Response::new(inner, method, url, pending))
             }
             Err(error) => {
-                let error = Error::from_reqwest(&method, &url, &error, self.proxy.as_ref());
+                let error = Error::from_reqwest(&method, &url, &error, self.proxy.as_ref(), self.seen.asked());
                 self.console.trace(|| format!("< {error}"));
                 Err(error)
             }

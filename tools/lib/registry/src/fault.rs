@@ -60,10 +60,6 @@ impl Fault {
     /// lower case with its operand.
     pub fn failure(self, act: &str) -> Failure {
         match self {
-            Self::Http(error @ Error::Broken { silent: true, .. }) => Failure { exit: Exit::TimedOut, ..error.failure(act) },
-            Self::Http(error) if matches!(&error, Error::Connect { cause, .. } if cause == Error::NO_CONNECTION) => {
-                Failure { exit: Exit::TimedOut, ..error.failure(act) }
-            }
             Self::Http(error) => error.failure(act),
             Self::Refused(refusal) => refusal.failure(act),
             Self::Spent(fault) => fault.failure(act),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::scrub::scrubbed;
 use crate::{Common, Failure, escape};
 
 /// How often progress is told where no terminal shows a bar.
@@ -129,7 +130,7 @@ impl Console {
     pub fn failure(&self, failure: &Failure) {
         self.line("\u{1b}[1;31merror:\u{1b}[0m ", &failure.message);
         for detail in &failure.details {
-            self.raw(&format!("  {}\n", escape(detail)));
+            self.raw(&format!("  {}\n", escape(&scrubbed(detail, false))));
         }
         if let Some(hint) = &failure.hint {
             self.line("\u{1b}[1;36mhint:\u{1b}[0m ", hint);
@@ -180,7 +181,7 @@ impl Console {
     }
 
     fn line(&self, label: &str, message: &str) {
-        self.raw(&format!("{}: {label}{}\n", self.name, escape(message)));
+        self.raw(&format!("{}: {label}{}\n", self.name, escape(&scrubbed(message, false))));
     }
 
     /// Writes one piece at once; a lost message must not end the work, so an error is dropped.

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod backup;
+pub mod child;
 mod console;
 mod deadline;
 mod duration;
@@ -33,6 +34,7 @@ mod help;
 mod mdoc;
 mod options;
 mod page;
+mod scrub;
 pub mod signal;
 mod stdout;
 mod text;
@@ -43,9 +45,10 @@ pub use deadline::Deadline;
 pub use duration::parse as duration;
 pub use failure::{Exit, Failure};
 pub use options::Common;
+pub use scrub::never_show;
 pub use signal::Interrupt;
 pub use stdout::Stdout;
-pub use text::{bounded, escape, never_show, shell_word, words};
+pub use text::{bounded, escape, shell_word, words};
 
 use std::process::ExitCode;
 

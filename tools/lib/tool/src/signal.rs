@@ -60,6 +60,7 @@ fn end(console: &Console, signal: i32) {
         // The cursor is still behind the prompt.
         let _ = writeln!(terminal);
     }
+    crate::child::kill_all();
     console.end(&failure(signal));
     signal_hook::low_level::exit(128 + signal);
 }

@@ -24,20 +24,53 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// What [`tunnel`]'s kind of error says of a proxy that opens no tunnel and does not say why.
-pub const NO_TUNNEL: &str = "no connection to the server in time";
-
-/// What a proxy answered to CONNECT, where that is what went wrong, and whether it wants a login.
-pub fn tunnel(error: &(dyn StdError + 'static)) -> Option<(String, bool)> {
+/// Whether a connection's error is that nobody answered: the connector's own limit, or the kernel's.
+pub fn is_silence(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Why a proxy opened no tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Tunnel {
+    /// It wants a login, or another one.
+    #[error("it wants a login (407)")]
+    Login,
+    /// It does not let us through.
+    #[error("it refused the connection to the server")]
+    Refused,
+    /// It hung up.
+    #[error("it closed the connection")]
+    Closed,
+    /// It did not answer in time.
+    #[error("no connection to the server in time")]
+    Silent,
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a proxy did to CONNECT, if that is what went wrong.
+pub fn tunnel(error: &(dyn StdError + 'static)) -> Option<Tunnel> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tunnel) = error.downcast_ref::<Tunnel>() {
+            return Some(tunnel.clone());
+        }
+        // The type of hyper-util's error is private (its client/legacy/connect/proxy/tunnel.rs): its words are all there is.
         if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
             return Some(match said {
-                "proxy authorization required" => ("it wants a login (407)".to_owned(), true),
-                "unsuccessful" => ("it refused the connection to the server".to_owned(), false),
-                "unexpected end of file" => ("it closed the connection".to_owned(), false),
-                _ if error.source().is_none() => (said.to_owned(), false),
-                _ => (cause(error), false),
+                "proxy authorization required" => Tunnel::Login,
+                "unsuccessful" => Tunnel::Refused,
+                "unexpected end of file" => Tunnel::Closed,
+                _ if error.source().is_none() => Tunnel::Other(said.to_owned()),
+                _ => Tunnel::Other(cause(error)),
             });
         }
         next = error.source();

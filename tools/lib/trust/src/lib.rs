@@ -5,8 +5,11 @@
 //! itself among the configured ones is trusted, also where it is marked as a CA, with its dates, its name and its
 //! handshake signature still checked; a host without any CA bundle works with `--ca-file`.
 
+mod address;
 mod cause;
 mod files;
+mod handshake;
+mod identity;
 mod module;
 mod options;
 mod pin;
@@ -15,24 +18,28 @@ mod seen;
 mod untrusted;
 mod verify;
 
-pub use cause::{NO_TUNNEL, cause, tunnel};
+pub use address::{address, without_login};
+pub use cause::{Tunnel, cause, is_silence, tunnel};
 pub use files::ca_chain;
+pub use handshake::Handshake;
 pub use module::module;
 pub use options::{RouteOptions, TlsOptions};
 pub use pin::Pin;
 pub use route::Proxy;
 pub use seen::Seen;
-pub use untrusted::{NOT_TLS, OLD_TLS, Reason, Untrusted, explained, refused, untrusted};
+pub use untrusted::{Reason, Untrusted, untrusted};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use scar_tool::Failure;
 
+use identity::{Identity, Shown};
+
 /// The certificates that count for a peer, and what we show of ourselves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trust {
     anchors: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
@@ -44,15 +51,6 @@ pub struct Trust {
     direct: bool,
     /// Where the certificates are from, for `-v`.
     sources: Vec<String>,
-}
-
-/// A client certificate with its key.
-#[derive(Debug)]
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    /// Where they are from, for a message.
-    what: String,
 }
 
 impl Trust {
@@ -68,16 +66,12 @@ impl Trust {
             let absolute = std::path::absolute(path);
             trust.ca_file = Some(absolute.map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
         }
-        trust.identity = match (&options.cert_file, &options.key_file) {
-            (Some(cert), Some(key)) => Some(Identity {
-                chain: files::certificates(cert, "--cert-file")?,
-                key: files::key(key)?,
-                what: format!("--cert-file '{}' with --key-file '{}'", cert.display(), key.display()),
-            }),
-            _ => None,
-        };
+        if let (Some(cert), Some(key)) = (&options.cert_file, &options.key_file) {
+            let what = format!("--cert-file '{}' with --key-file '{}'", cert.display(), key.display());
+            let (chain, key) = (files::certificates(cert, "--cert-file")?, files::key(key)?);
+            trust.identity = Some(Identity::new(chain, key, what, &*module::provider()?)?);
+        }
         trust.insecure = options.insecure;
-        trust.client_config(true)?;
         Ok(trust)
     }
 
@@ -128,22 +122,7 @@ impl Trust {
     /// first.
     #[must_use]
     pub fn pinned(&self, pin: &Pin) -> Self {
-        let identity = self.identity.as_ref().map(|Identity { chain, key, what }| Identity {
-            chain: chain.clone(),
-            key: key.clone_key(),
-            what: what.clone(),
-        });
-        let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
-        Self {
-            anchors,
-            identity,
-            insecure: self.insecure,
-            pin: Some(pin.clone()),
-            seen: Seen::default(),
-            ca_file,
-            direct: self.direct,
-            sources: self.sources.clone(),
-        }
+        Self { pin: Some(pin.clone()), seen: Seen::default(), ..self.clone() }
     }
 
     /// Also trusts the certificates of a PEM text; `what` names where it is from.
@@ -162,26 +141,14 @@ impl Trust {
     /// Exit 2 where the text holds no certificate, no key, or an encrypted one.
     pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
         let (chain, key) = (files::certificates_in(certificate, what)?, files::key_in(key, what)?);
-        let identity = Identity { chain, key, what: format!("the client certificate of {what}") };
-        self.identity = Some(identity);
-        self.client_config(true)?;
+        self.identity = Some(Identity::new(chain, key, format!("the client certificate of {what}"), &*module::provider()?)?);
         Ok(self)
     }
 
     /// The same trust for another server: without the client certificate and the pin, which are meant for one.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        let (anchors, ca_file) = (self.anchors.clone(), self.ca_file.clone());
-        Self {
-            anchors,
-            identity: None,
-            insecure: self.insecure,
-            pin: None,
-            seen: Seen::default(),
-            ca_file,
-            direct: self.direct,
-            sources: self.sources.clone(),
-        }
+        Self { identity: None, pin: None, seen: Seen::default(), ..self.clone() }
     }
 
     /// The same trust on the way that the user wants.
@@ -204,6 +171,11 @@ impl Trust {
     pub fn seen_by(mut self, seen: &Seen) -> Self {
         self.seen = seen.clone();
         self
+    }
+
+    /// What servers showed and asked for.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What a server's certificate is held against and what is shown to it, for `-v`.
@@ -235,31 +207,22 @@ impl Trust {
 
     /// From when and until when the client certificate holds, in seconds since 1970.
     pub fn identity_dates(&self) -> Option<(u64, u64)> {
-        Untrusted::dates(self.identity.as_ref()?.chain.first()?)
+        Untrusted::dates(self.identity.as_ref()?.certified.cert.first()?)
     }
 
     /// The TLS configuration; `with_identity` only towards the origin that the client certificate is meant for.
     ///
     /// # Errors
-    /// Exit 2 if certificate and key do not belong together; exit 5 if the FIPS build has no FIPS module.
+    /// Exit 5 if the FIPS build has no FIPS module.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = module::provider()?;
         let verifier = verify::Verifier::new(&self.anchors, self.insecure, self.pin.clone(), self.seen.clone(), &provider);
-        let builder = ClientConfig::builder_with_provider(provider)
+        let shown = Shown { identity: self.identity.clone().filter(|_| with_identity), seen: self.seen.clone() };
+        Ok(ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        match self.identity.as_ref().filter(|_| with_identity) {
-            None => Ok(builder.with_no_client_auth()),
-            Some(Identity { chain, key, what }) => {
-                builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| match error {
-                    rustls::Error::InconsistentKeys(_) => {
-                        Failure::misuse(format!("use {what}: the key is not the certificate's")).hint("give the two of one pair")
-                    }
-                    error => Failure::misuse(format!("use {what}: {error}")),
-                })
-            }
-        }
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(shown)))
     }
 }

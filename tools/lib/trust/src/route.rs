@@ -7,6 +7,8 @@ use std::sync::Arc;
 use hyper_util::client::proxy::matcher::Matcher;
 use scar_tool::Failure;
 
+use crate::address::{address, in_one_way, without_login};
+
 /// The proxy of this run.
 #[derive(Debug, Clone)]
 pub struct Proxy {
@@ -38,7 +40,7 @@ impl Proxy {
     /// # Errors
     /// As [`Self::from_environment`].
     pub fn new(name: &str, url: &str, no: &str) -> Result<Self, Failure> {
-        let address = without_userinfo(url);
+        let address = without_login(url);
         let refuse = |cause: &str| {
             Failure::misuse(format!("read {name} '{address}': {cause}")).hint("write http://HOST:PORT or https://HOST:PORT")
         };
@@ -87,6 +89,7 @@ impl Proxy {
 
 /// The address (`SCHEME://…`) in the form that each client reads alike, or why nothing can connect to it.
 fn fit(url: &str) -> Result<String, &'static str> {
+    in_one_way(url)?;
     let (_, rest) = url.split_once("://").unwrap_or(("", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if rest[authority.len()..].contains('@') {
@@ -97,7 +100,7 @@ fn fit(url: &str) -> Result<String, &'static str> {
     if port.is_some_and(|port| port.parse().unwrap_or(0_u16) == 0) {
         return Err("its port is no number from 1 to 65535");
     }
-    let url = url::Url::parse(url).map_err(|_| "it is no address")?.to_string();
+    let url = address(url)?.to_string();
     let anywhere = http::Uri::from_static("https://host.example/");
     let is_known = Matcher::builder().https(url.clone()).build().intercept(&anywhere).is_some();
     if is_known { Ok(url) } else { Err("it is no address") }
@@ -112,14 +115,6 @@ fn port(entry: &str) -> Option<(&str, u16)> {
         None => host,
     };
     Some((host, port.parse().ok()?))
-}
-
-/// The address without user and password.
-fn without_userinfo(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    format!("{scheme}{separator}{}", host.trim_end_matches('/'))
 }
 
 #[cfg(test)]
@@ -143,6 +138,8 @@ mod tests {
             ("http://proxy:", port),
             ("http://u:canary/1@proxy:3128", "its login holds a character"),
             ("http://u:canary#1@proxy:3128", "its login holds a character"),
+            ("http://CORP\\user:canary@proxy:3128", "it holds a backslash"),
+            ("http://u:can\tary@proxy:3128", "it holds a backslash, a space or a control character"),
         ] {
             let failure = Proxy::new("HTTPS_PROXY", url, "").unwrap_err();
             assert!(failure.message.contains(says), "{}", failure.message);

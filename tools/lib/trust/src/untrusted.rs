@@ -4,18 +4,26 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription as Alert, CertificateError, Error};
+use rustls::{CertificateError, Error};
 use scar_tool::{Exit, Failure};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
+use x509_parser::public_key::PublicKey;
 
-use crate::module;
-
-/// Why a certificate was not trusted.
+/// Why a certificate is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// No configured certificate signed it.
     UnknownIssuer,
+    /// The configured authority that signed it is outside its dates.
+    IssuerDates {
+        /// The authority's subject.
+        issuer: String,
+        /// From when it is valid.
+        from: String,
+        /// Until when.
+        to: String,
+    },
     /// Its time is over.
     Expired,
     /// Its time has not come.
@@ -26,20 +34,79 @@ pub enum Reason {
     CaAsServer,
     /// It is not the one that the same server showed earlier in this run.
     Replaced,
-    /// Anything else, in the words of the library.
-    Other(String),
+    /// It is of X.509 version 1 or 2, which has no names (RFC 5280, 4.1.2.1).
+    OldVersion,
+    /// Its RSA key has so few bits that it proves nothing (NIST SP 800-131A: 2048 at least).
+    WeakKey(usize),
+    /// It is signed with SHA-1 or another algorithm that is broken.
+    WeakSignature,
+    /// It is not meant for servers (extended key usage).
+    WrongPurpose,
+    /// Its authority took it back.
+    Revoked,
+    /// The server showed none.
+    Missing,
+    /// Its private key did not sign this handshake.
+    WrongKey,
+    /// It breaks the rules of X.509 in another way.
+    Unusable,
 }
 
 impl Reason {
-    pub(crate) fn of(error: &Error) -> Self {
-        let Error::InvalidCertificate(error) = error else { return Self::Other(error.to_string()) };
+    /// What the TLS library has against a certificate; `leaf` tells what its catch-all means.
+    pub(crate) fn of(error: &CertificateError, leaf: Option<&X509Certificate<'_>>) -> Self {
         match error {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::BadSignature if leaf.is_none() => Self::WrongKey,
+            CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
-            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => Self::CaAsServer,
-            other => Self::Other(other.to_string()),
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::WrongPurpose,
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::WeakSignature,
+            // webpki's own errors come as the catch-all: CaUsedAsEndEntity is one.
+            _ if leaf.is_some_and(|leaf| leaf.is_ca()) => Self::CaAsServer,
+            _ => Self::Unusable,
+        }
+    }
+
+    /// What no configured certificate and no `--insecure` makes good: TLS itself cannot use the key.
+    pub(crate) fn of_key(leaf: &X509Certificate<'_>) -> Option<Self> {
+        if leaf.version() != X509Version::V3 {
+            return Some(Self::OldVersion);
+        }
+        match leaf.public_key().parsed() {
+            Ok(PublicKey::RSA(key)) => {
+                let bits = key.modulus.iter().skip_while(|byte| **byte == 0).count() * 8;
+                (bits < 2048).then_some(Self::WeakKey(bits))
+            }
+            _ => None,
+        }
+    }
+
+    /// The way on, if it does not hang on the server's name and address.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Expired | Self::NotYetValid => {
+                "the server needs a new certificate, or a clock is wrong: compare 'date' on both"
+            }
+            Self::IssuerDates { .. } => {
+                "give the authority's present certificate with --ca-file; or a clock is wrong: compare 'date' with the real time"
+            }
+            Self::Replaced => {
+                "the server was renewed, or another one answers in its place: find out which, and run this step again"
+            }
+            Self::OldVersion => {
+                "the server needs a certificate of version 3 that names it (openssl x509 -req with -extfile and subjectAltName)"
+            }
+            Self::WeakKey(_) => "the server needs a new certificate, with an RSA key of 2048 bits at least or an ECDSA key",
+            Self::WeakSignature => {
+                "the server needs a certificate signed with SHA-256 or better; until then --ca-file with this very certificate"
+            }
+            Self::WrongPurpose => "the server needs a certificate whose extended key usage is serverAuth",
+            _ => "see what the server shows: openssl s_client -showcerts -connect HOST:PORT",
         }
     }
 }
@@ -48,12 +115,22 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownIssuer => "its issuer is not known here",
+            Self::IssuerDates { issuer, from, to } => {
+                return write!(f, "its authority '{issuer}' is configured here, and valid from {from} to {to} only");
+            }
             Self::Expired => "it has expired",
             Self::NotYetValid => "it is not valid yet",
             Self::WrongName => "it is for other names",
             Self::CaAsServer => "it is a CA certificate and not among the configured ones",
             Self::Replaced => "it is not the one that it showed before in this run",
-            Self::Other(text) => text,
+            Self::OldVersion => "it is of X.509 version 1 or 2, which names no server",
+            Self::WeakKey(bits) => return write!(f, "its RSA key has {bits} bits, fewer than the 2048 that are safe"),
+            Self::WeakSignature => "it is signed with SHA-1 or another algorithm that is not safe",
+            Self::WrongPurpose => "it is not meant for servers",
+            Self::Revoked => "it was revoked",
+            Self::Missing => "the server shows none",
+            Self::WrongKey => "the server does not prove that it holds the key",
+            Self::Unusable => "it breaks the rules of X.509",
         })
     }
 }
@@ -122,13 +199,12 @@ impl Untrusted {
                 .detail(format!("valid:   {} to {}", self.not_before, self.not_after))
                 .detail(format!("SHA-256: {}", self.sha256));
         match self.reason {
-            Reason::Expired | Reason::NotYetValid => failure.hint("the server needs a new certificate, or a clock is wrong: compare 'date' on both"),
-            Reason::Replaced => failure.hint("the server was renewed, or another one answers in its place: find out which, and run this step again"),
             Reason::WrongName => failure.hint(format!("use one of its names, or have '{}' added to the certificate", self.asked)),
-            _ => failure.hint(format!(
+            Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
                 "compare the SHA-256 with the server's administrator; then trust it: openssl s_client -connect {address} </dev/null | \
                  openssl x509 >server.pem, and --ca-file server.pem (or the issuer's certificate)"
             )),
+            _ => failure.hint(self.reason.hint()),
         }
     }
 }
@@ -154,53 +230,8 @@ pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untruste
     }
 }
 
-/// What [`explained`] says of a server that answers a handshake with something else than TLS.
-pub const NOT_TLS: &str = "it does not speak TLS there (plain HTTP, or another service?)";
-
-/// What [`explained`] says of a server whose TLS is too old; of one that is not approved either, in the FIPS build.
-pub const OLD_TLS: &str = match module::OFFERED {
-    None => "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use",
-    Some(refusal) => refusal,
-};
-
-/// Says in an administrator's words what ended a TLS handshake, where a client's error is about one.
-pub fn explained(error: &(dyn StdError + 'static)) -> Option<String> {
-    Some(match in_chain(error)? {
-        Error::InvalidMessage(_) => NOT_TLS.to_owned(),
-        Error::PeerIncompatible(_) | Error::AlertReceived(Alert::ProtocolVersion) => OLD_TLS.to_owned(),
-        Error::AlertReceived(Alert::HandshakeFailure | Alert::InsufficientSecurity) if module::OFFERED.is_some() => {
-            OLD_TLS.to_owned()
-        }
-        error => format!("TLS: {error}"),
-    })
-}
-
-/// Says what a server that ended a TLS handshake has against our client certificate, or against its absence. Under TLS
-/// 1.3 it is only read in the place of the first answer.
-pub fn refused(error: &(dyn StdError + 'static)) -> Option<String> {
-    let error = in_chain(error)?;
-    Some(match error {
-        Error::AlertReceived(Alert::CertificateRequired) => "it demands a client certificate".to_owned(),
-        // The word of TLS 1.2 for the same, and for more; in the FIPS build it is first of all the one for no approved suite.
-        Error::AlertReceived(Alert::HandshakeFailure) if module::OFFERED.is_none() => {
-            "it ended the handshake: it demands a client certificate, or takes no cipher that is safe to use".to_owned()
-        }
-        Error::AlertReceived(
-            Alert::BadCertificate
-            | Alert::UnknownCA
-            | Alert::CertificateExpired
-            | Alert::CertificateRevoked
-            | Alert::CertificateUnknown
-            | Alert::UnsupportedCertificate
-            | Alert::DecryptError
-            | Alert::AccessDenied,
-        ) => format!("it refused the client certificate, or that there is none ({error})"),
-        _ => return None,
-    })
-}
-
 /// The TLS library's error in a chain of wrapped ones.
-fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
+pub(crate) fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<Error>() {

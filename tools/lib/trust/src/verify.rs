@@ -8,6 +8,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::pin::Pin;
 use crate::seen::Seen;
@@ -34,10 +35,27 @@ impl Verifier {
         provider: &Arc<CryptoProvider>,
     ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(anchors.iter().cloned());
+        // rustls takes a trust anchor whatever its dates; kubectl and curl do not.
+        let now = UnixTime::now().as_secs();
+        let in_date = |anchor: &&CertificateDer<'_>| Untrusted::dates(anchor).is_none_or(|(from, to)| (from..=to).contains(&now));
+        roots.add_parsable_certificates(anchors.iter().filter(in_date).cloned());
         // A store without a single root is refused by the builder: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
         Self { chain, anchors: anchors.to_vec(), insecure, pin, seen, provider: Arc::clone(provider) }
+    }
+
+    /// The configured authority outside its dates that signed one of these, if there is one.
+    fn outdated(&self, shown: &[&CertificateDer<'_>], now: UnixTime) -> Option<Reason> {
+        let shown: Vec<_> = shown.iter().filter_map(|shown| X509Certificate::from_der(shown).ok()).collect();
+        self.anchors.iter().filter_map(|anchor| X509Certificate::from_der(anchor).ok()).find_map(|(_, anchor)| {
+            let validity = anchor.validity();
+            let (from, to) = (validity.not_before, validity.not_after);
+            let is_outdated = !(from.timestamp()..=to.timestamp()).contains(&i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+            let signed = shown.iter().any(|(_, shown)| shown.issuer().as_raw() == anchor.subject().as_raw());
+            let reason =
+                || Reason::IssuerDates { issuer: anchor.subject().to_string(), from: from.to_string(), to: to.to_string() };
+            (is_outdated && signed).then(reason)
+        })
     }
 
     /// A certificate that is itself configured needs no issuer; its name and its dates still count.
@@ -65,9 +83,15 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.seen.note(certificate);
+        let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name)));
+        let leaf = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf);
+        let Ok(leaf) = leaf else { return untrusted(Reason::Unusable) };
+        if let Some(reason) = Reason::of_key(&leaf) {
+            return untrusted(reason);
+        }
         if self.insecure {
             return match &self.pin {
-                Some(pin) if !pin.holds(certificate) => Err(refused(Untrusted::new(Reason::Replaced, certificate, name))),
+                Some(pin) if !pin.holds(certificate) => untrusted(Reason::Replaced),
                 _ => Ok(ServerCertVerified::assertion()),
             };
         }
@@ -83,7 +107,13 @@ impl ServerCertVerifier for Verifier {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => error,
             Err(more_exact) => more_exact,
         };
-        Err(refused(Untrusted::new(Reason::of(&error), certificate, name)))
+        let Error::InvalidCertificate(error) = &error else { return untrusted(Reason::Unusable) };
+        let reason = Reason::of(error, Some(&leaf));
+        let shown: Vec<_> = std::iter::once(certificate).chain(intermediates).collect();
+        untrusted(match reason {
+            Reason::UnknownIssuer => self.outdated(&shown, now).unwrap_or(reason),
+            reason => reason,
+        })
     }
 
     fn verify_tls12_signature(

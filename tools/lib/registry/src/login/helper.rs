@@ -3,12 +3,11 @@
 //! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and a bounded time, and
 //! so has whatever it leaves behind with its streams; its answer is bounded; what it says on standard error is shown, its answer never.
 
-use std::io::{ErrorKind, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::io::ErrorKind;
+use std::process::Command;
+use std::time::Duration;
 
+use scar_tool::child::Running;
 use scar_tool::{Console, Failure};
 use serde::Deserialize;
 
@@ -16,8 +15,6 @@ use super::Login;
 
 /// How long a helper may take.
 const TIME: Duration = Duration::from_secs(30);
-/// How long its streams may stay open after it, where it left somebody behind that holds them.
-const AFTER: Duration = Duration::from_secs(1);
 /// The most bytes that it may answer.
 const LIMIT: u64 = 64 * 1024;
 
@@ -40,9 +37,9 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     }
     let program = format!("docker-credential-{name}");
     console.verbose(|| format!("asking '{program}' for the login to '{registry}'"));
-    let run = Command::new(&program).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = match run {
-        Ok(child) => child,
+    let mut command = Command::new(&program);
+    let running = match Running::start(command.arg("get"), Some(registry.as_bytes()), LIMIT) {
+        Ok(running) => running,
         // The file may come from another host, such as "credsStore": "desktop.exe", and the registry may ask for no login.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             console.warn(format!("{act}: '{program}' is not installed; going on without"));
@@ -50,23 +47,17 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
         }
         Err(error) => return Err(refuse(format!("run '{program}': {error}"))),
     };
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input says why in another way.
-        let _ = stdin.write_all(registry.as_bytes());
-    }
-    let (stdout, stderr) = (Gathered::new(child.stdout.take()), Gathered::new(child.stderr.take()));
-    let Some(success) = wait(&mut child).map_err(|error| refuse(error.to_string()))? else {
+    let Some(ended) = running.wait(TIME).map_err(|error| refuse(error.to_string()))? else {
         return Err(refuse(format!("it gave no answer within {} s", TIME.as_secs())));
     };
-    let end = Instant::now() + AFTER;
-    let (stdout, stderr) = (stdout.until(end), stderr.until(end));
-    if !success {
-        let said = scar_tool::bounded(if stderr.is_empty() { &stdout } else { &stderr });
-        // The protocol's own words for "none", on standard output.
+    let stdout = ended.stdout;
+    if !ended.status.success() {
+        // The protocol's own words for "none", on standard output; anything else there may be the answer with its secret.
         if scar_tool::bounded(&stdout).contains("credentials not found") {
             return Ok(None);
         }
-        return Err(refuse(format!("it failed: {said}")));
+        let said = scar_tool::bounded(&ended.stderr);
+        return Err(refuse(format!("it failed ({}){}", ended.status, if said.is_empty() { said } else { format!(": {said}") })));
     }
     let answer: Answer = serde_json::from_slice(&stdout).map_err(|_| refuse("its answer is not the expected JSON".to_owned()))?;
     if answer.secret.is_empty() {
@@ -76,50 +67,4 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
         "<token>" => Login::Identity(answer.secret.into()),
         _ => Login::Password { username: answer.username, password: answer.secret.into() },
     }))
-}
-
-/// What a stream has brought so far.
-struct Gathered {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
-}
-
-impl Gathered {
-    fn new(stream: Option<impl Read + Send + 'static>) -> Self {
-        let bytes = Arc::<Mutex<Vec<u8>>>::default();
-        let kept = Arc::clone(&bytes);
-        let reader = std::thread::spawn(move || {
-            let Some(stream) = stream else { return };
-            let mut stream = stream.take(LIMIT);
-            let mut piece = [0; 4096];
-            while let Ok(read @ 1..) = stream.read(&mut piece) {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..read]);
-            }
-        });
-        Self { bytes, reader }
-    }
-
-    /// All that came before the stream's end, or before this moment.
-    fn until(self, end: Instant) -> Vec<u8> {
-        while !self.reader.is_finished() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Whether it ended well; `None`, and it is ended, where its time is over.
-fn wait(child: &mut Child) -> std::io::Result<Option<bool>> {
-    let end = Instant::now() + TIME;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.success()));
-        }
-        if Instant::now() > end {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -1,0 +1,155 @@
+//! A program that is run for what it writes: bounded in time and in output, and never outliving the wish for it.
+//!
+//! It runs in a process group of its own, so that what it started ends with it. What it leaves behind with its streams open
+//! holds up nobody: once it has ended, what it wrote is in the pipe.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How often an end is looked for.
+pub const TICK: Duration = Duration::from_millis(5);
+/// How long its streams may stay open after its end.
+const AFTER: Duration = Duration::from_millis(200);
+
+/// The process groups that run now, for a signal that ends this process.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// A program that runs; killed with its process group when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: Gathered,
+    stderr: Gathered,
+}
+
+/// What a program came to.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote on standard output, one byte more than the limit at most.
+    pub stdout: Vec<u8>,
+    /// The same on standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Running {
+    /// Starts it; it reads `input`, or nothing at all, and at most `limit` bytes of each stream are kept.
+    ///
+    /// # Errors
+    /// The system's, if it cannot be started.
+    pub fn start(command: &mut Command, input: Option<&[u8]>, limit: u64) -> io::Result<Self> {
+        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(Pid::from_child(&child));
+        if let Some((mut stdin, input)) = child.stdin.take().zip(input.map(<[u8]>::to_vec)) {
+            // A program that does not read its input says why in another way.
+            std::thread::spawn(move || drop(stdin.write_all(&input)));
+        }
+        let (stdout, stderr) = (Gathered::new(child.stdout.take(), limit), Gathered::new(child.stderr.take(), limit));
+        Ok(Self { child, stdout, stderr })
+    }
+
+    /// What it came to, once it has ended.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn try_end(&mut self) -> io::Result<Option<Ended>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        let end = Instant::now() + AFTER;
+        Ok(Some(Ended { status, stdout: self.stdout.until(end), stderr: self.stderr.until(end) }))
+    }
+
+    /// Waits for its end; `None` if it did not come in time.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait(mut self, time: Duration) -> io::Result<Option<Ended>> {
+        let end = Instant::now() + time;
+        loop {
+            match self.try_end()? {
+                None if Instant::now() < end => std::thread::sleep(TICK),
+                ended => return Ok(ended),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.child);
+        // It, and what it left behind, may have ended by themselves.
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.child.wait();
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|running| *running != group);
+    }
+}
+
+/// Ends what runs, before this process ends.
+pub(crate) fn kill_all() {
+    for group in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// What a stream has brought so far.
+#[derive(Debug)]
+struct Gathered {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Gathered {
+    fn new(stream: Option<impl Read + Send + 'static>, limit: u64) -> Self {
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let Some(stream) = stream else { return };
+            let (mut stream, mut piece) = (stream.take(limit + 1), [0; 4096]);
+            while let Ok(read @ 1..) = stream.read(&mut piece) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..read]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// All that came before the stream's end, or before this moment.
+    fn until(&self, end: Instant) -> Vec<u8> {
+        while !self.reader.is_finished() && Instant::now() < end {
+            std::thread::sleep(TICK);
+        }
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, input: Option<&[u8]>) -> Running {
+        Running::start(Command::new("sh").args(["-c", script]), input, 64).unwrap()
+    }
+
+    #[test]
+    fn q32_a_child_left_with_the_streams_holds_nobody() {
+        let begun = Instant::now();
+        let ended =
+            shell("sleep 60 & read line; echo \"$line\"; echo no >&2; exit 3", Some(b"in\n")).wait(Duration::from_secs(20));
+        let ended = ended.unwrap().unwrap();
+        assert_eq!((ended.status.code(), &*ended.stdout, &*ended.stderr), (Some(3), &b"in\n"[..], &b"no\n"[..]));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_and_output_is_bounded() {
+        assert!(shell("sleep 60", None).wait(Duration::from_millis(50)).unwrap().is_none());
+        let ended = shell("read line && exit 9; head -c 100000 /dev/zero", None).wait(Duration::from_secs(20)).unwrap().unwrap();
+        assert_eq!(ended.stdout.len(), 65);
+    }
+}

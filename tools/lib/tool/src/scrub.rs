@@ -1,0 +1,272 @@
+//! No secret that this process sends is shown, in whatever encoding a peer echoes it.
+//!
+//! A text is read several times, with no, one or all kinds of its escapes undone; what then reads as a secret goes, with the
+//! escapes that it was written in. In base64 a secret is found at each of the three places where its first byte may be, so
+//! that `user:password` is found for any user. Each reading and each search takes linear time.
+
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "(not shown)";
+/// A shorter piece of base64 may be a word of anybody's.
+const PIECE: usize = 6;
+
+/// What is looked for.
+static NEEDLES: Mutex<Vec<Needle>> = Mutex::new(Vec::new());
+
+#[derive(PartialEq)]
+struct Needle {
+    text: String,
+    /// Whether it is a piece of base64, which goes with all that is around it.
+    is_base64: bool,
+}
+
+/// Has [`scrubbed`] leave `secret` out of what is shown. Call it with every password, token and key that is sent.
+pub fn never_show(secret: &str) {
+    if secret.is_empty() {
+        return;
+    }
+    let mut found = vec![Needle { text: latin(secret.as_bytes()), is_base64: false }];
+    if secret.contains(' ') {
+        // As a form has it (application/x-www-form-urlencoded).
+        found.push(Needle { text: latin(secret.replace(' ', "+").as_bytes()), is_base64: false });
+    }
+    for before in 0..3 {
+        let encoded = STANDARD.encode([&[0; 3][..before], secret.as_bytes()].concat());
+        // The first and the last letters hang on what is around the secret, too.
+        let whole = (before + secret.len()) * 8 / 6;
+        let piece = encoded.get((before * 8).div_ceil(6)..whole).unwrap_or_default();
+        if piece.len() >= PIECE {
+            found.push(Needle { text: piece.replace('+', "-").replace('/', "_"), is_base64: true });
+            found.push(Needle { text: piece.to_owned(), is_base64: true });
+        }
+    }
+    let mut needles = NEEDLES.lock().unwrap_or_else(PoisonError::into_inner);
+    for needle in found {
+        if !needles.contains(&needle) {
+            needles.push(needle);
+        }
+    }
+}
+
+/// The text without what [`never_show`] was called with; `cut` says that it may end within a secret.
+pub(crate) fn scrubbed(text: &str, cut: bool) -> String {
+    let needles = NEEDLES.lock().unwrap_or_else(PoisonError::into_inner);
+    if needles.is_empty() {
+        return text.to_owned();
+    }
+    let escaped = text.contains(['%', '\\', '&']);
+    let mut readings = vec![Reading::plain(text)];
+    if escaped {
+        let all = readings[0].undone(&[percent, json, html]);
+        readings.extend([percent, json, html].map(|kind| readings[0].undone(&[kind])));
+        readings.extend([all.undone(&[percent, json, html]), all]);
+    }
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    for (reading, needle) in readings.iter().flat_map(|reading| needles.iter().map(move |needle| (reading, needle))) {
+        for (at, _) in reading.text.match_indices(&needle.text) {
+            let (from, to) = (reading.from[at], reading.to[at + needle.text.len() - 1]);
+            spans.push(if needle.is_base64 { run_around(text, from, to) } else { (from, to) });
+        }
+        let end = if cut { untorn(&reading.text) } else { "" };
+        let begun = (4..needle.text.len())
+            .rev()
+            .find(|length| needle.text.is_char_boundary(*length) && end.ends_with(&needle.text[..*length]));
+        if let Some(length) = begun {
+            let from = reading.from[end.len() - length];
+            spans.push(if needle.is_base64 { run_around(text, from, text.len()) } else { (from, text.len()) });
+        }
+    }
+    drop(needles);
+    without(text, spans)
+}
+
+/// A text that was cut, without the escape that the cut went through.
+fn untorn(text: &str) -> &str {
+    let torn = text.rfind(['%', '\\', '&']).filter(|at| text.len() - at < 12);
+    torn.map_or(text, |at| &text[..at])
+}
+
+fn without(text: &str, mut spans: Vec<(usize, usize)>) -> String {
+    spans.sort_unstable();
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for (from, to) in spans {
+        if from >= at {
+            out.push_str(&text[at..from]);
+            out.push_str(HIDDEN);
+        }
+        at = at.max(to);
+    }
+    out + &text[at..]
+}
+
+/// The run of base64 letters around a piece.
+fn run_around(text: &str, from: usize, to: usize) -> (usize, usize) {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
+    let before = text.as_bytes()[..from].iter().rev().take_while(|byte| is_base64(byte)).count();
+    let after = text.as_bytes()[to..].iter().take_while(|byte| is_base64(byte)).count();
+    (from - before, to + after)
+}
+
+/// Bytes as letters of Latin-1, one each: an undone escape may be a part of a letter.
+fn latin(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// A text with some of its escapes undone.
+struct Reading {
+    /// Its bytes as letters of Latin-1.
+    text: String,
+    /// Where in the original the letter at each place begins, and ends.
+    from: Vec<usize>,
+    to: Vec<usize>,
+}
+
+/// Reads one escape at the beginning: how many bytes it has, and what it means.
+type Kind = fn(&[u8]) -> Option<(usize, char)>;
+
+impl Reading {
+    fn plain(text: &str) -> Self {
+        let mut reading = Self { text: String::new(), from: Vec::new(), to: Vec::new() };
+        for (at, letter) in text.char_indices() {
+            let mut buffer = [0; 4];
+            for byte in letter.encode_utf8(&mut buffer).bytes() {
+                reading.push(byte, at, at + letter.len_utf8());
+            }
+        }
+        reading
+    }
+
+    fn push(&mut self, byte: u8, from: usize, to: usize) {
+        self.text.push(char::from(byte));
+        self.from.resize(self.text.len(), from);
+        self.to.resize(self.text.len(), to);
+    }
+
+    fn undone(&self, kinds: &[Kind]) -> Self {
+        let letters: Vec<(usize, u8)> = self.text.char_indices().map(|(at, letter)| (at, letter as u8)).collect();
+        let bytes: Vec<u8> = letters.iter().map(|(_, byte)| *byte).collect();
+        let mut out = Self { text: String::new(), from: Vec::new(), to: Vec::new() };
+        let mut at = 0;
+        while at < bytes.len() {
+            let from = self.from[letters[at].0];
+            match kinds.iter().find_map(|kind| kind(&bytes[at..])) {
+                Some((length, meant)) => {
+                    let to = self.to[letters[at + length - 1].0];
+                    let mut buffer = [0; 4];
+                    // %XX is a byte, all else a letter.
+                    match bytes[at] {
+                        b'%' => out.push(meant as u8, from, to),
+                        _ => meant.encode_utf8(&mut buffer).bytes().for_each(|byte| out.push(byte, from, to)),
+                    }
+                    at += length;
+                }
+                None => {
+                    out.push(bytes[at], from, self.to[letters[at].0]);
+                    at += 1;
+                }
+            }
+        }
+        out
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
+}
+
+/// `%XX` (RFC 3986, 2.1).
+fn percent(bytes: &[u8]) -> Option<(usize, char)> {
+    let byte = number(bytes.strip_prefix(b"%")?.get(..2)?, 16)?;
+    Some((3, char::from(u8::try_from(byte).ok()?)))
+}
+
+/// `\"`, `\/`, `\uXXXX` and their like (RFC 8259, 7); letters beyond the first 65,536 are two of them.
+fn json(bytes: &[u8]) -> Option<(usize, char)> {
+    let unit = |bytes: &[u8]| number(bytes.strip_prefix(b"\\u")?.get(..4)?, 16);
+    let plain = match bytes.strip_prefix(b"\\")?.first()? {
+        b'u' => {
+            let first = unit(bytes)?;
+            let second = || unit(bytes.get(6..)?).filter(|second| (0xdc00..0xe000).contains(second));
+            return match first {
+                0xd800..0xdc00 => Some((12, char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second()? - 0xdc00))?)),
+                _ => Some((6, char::from_u32(first)?)),
+            };
+        }
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        byte @ (b'"' | b'\\' | b'/') => char::from(*byte),
+        _ => return None,
+    };
+    Some((2, plain))
+}
+
+/// `&amp;`, `&#38;`, `&#x26;` and their like (HTML, 13.5).
+fn html(bytes: &[u8]) -> Option<(usize, char)> {
+    let rest = bytes.strip_prefix(b"&")?;
+    let end = rest.iter().take(10).position(|byte| *byte == b';')?;
+    let meant = match &rest[..end] {
+        b"amp" => '&',
+        b"lt" => '<',
+        b"gt" => '>',
+        b"quot" => '"',
+        b"apos" => '\'',
+        [b'#', b'x' | b'X', digits @ ..] => char::from_u32(number(digits, 16)?)?,
+        [b'#', digits @ ..] => char::from_u32(number(digits, 10)?)?,
+        _ => return None,
+    };
+    Some((end + 2, meant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "cänary/p<w>&\"1%41\\+x";
+
+    #[test]
+    fn q22_a_secret_is_hidden_in_every_form_that_a_peer_may_echo() {
+        never_show(SECRET);
+        let bytes = SECRET.as_bytes();
+        let percent = |upper: bool| -> String {
+            bytes.iter().map(|b| if upper { format!("%{b:02X}") } else { format!("%{b:02x}") }).collect()
+        };
+        let units: String = SECRET.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        let decimal: String = SECRET.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+        let hex: String = SECRET.chars().map(|c| format!("&#x{:X};", u32::from(c))).collect();
+        let url = |text: String| text.replace('+', "-").replace('/', "_");
+        let mut forms = vec![
+            SECRET.to_owned(),
+            percent(true),
+            percent(false),
+            SECRET.replace('%', "%25").replace('/', "%2F").replace('ä', "%c3%a4"),
+            SECRET.replace('\\', "\\\\").replace('"', "\\\"").replace('/', "\\/"),
+            units,
+            decimal,
+            hex,
+            SECRET.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"),
+            percent(true).replace('%', "%25"),
+        ];
+        for user in ["", "a:", "ab:", "admin:", "robot$x:"] {
+            let encoded = STANDARD.encode([user.as_bytes(), bytes].concat());
+            forms.extend([
+                encoded.clone(),
+                encoded.trim_end_matches('=').to_owned(),
+                url(encoded.clone()),
+                encoded.replace('/', "\\/"),
+            ]);
+        }
+        for form in &forms {
+            assert_eq!(scrubbed(&format!("no user with '{form}' here"), false), "no user with '(not shown)' here", "{form}");
+            // A piece that is cut off stays hidden, too.
+            let cut = &form[..(0..form.len() * 2 / 3).rev().find(|at| form.is_char_boundary(*at)).unwrap()];
+            let shown = scrubbed(&format!("is {cut}"), true);
+            assert!(shown.starts_with("is (not shown)"), "{form}: {shown}");
+        }
+        assert_eq!(scrubbed("100% of a&b \\o/ is plain", true), "100% of a&b \\o/ is plain");
+    }
+}

@@ -1,0 +1,182 @@
+//! What ended a TLS handshake, in an administrator's words. Each verdict has its exit status and its way on; all but a
+//! server's own trouble would be the same again and are tried once.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use rustls::{AlertDescription as Alert, Error};
+use scar_tool::Exit;
+
+use crate::module;
+use crate::untrusted::{Reason, in_chain};
+
+/// Why a TLS handshake failed, a certificate's path aside (see [`crate::Untrusted`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handshake {
+    /// The server answered with something else than TLS.
+    NotTls,
+    /// The two have no version or cipher in common.
+    NothingInCommon,
+    /// The server knows no host of the name that was asked for.
+    UnknownName,
+    /// The server demands a client certificate.
+    CertificateRequired,
+    /// The server refused the client certificate, or that there is none; its alert.
+    CertificateRefused(String),
+    /// The server's certificate does not fit the handshake that it signed.
+    Certificate(Reason),
+    /// The server has a problem of its own; its alert.
+    ServerTrouble(String),
+    /// The server sent what TLS does not allow at that point, or says so of us.
+    Protocol,
+    /// This host cannot do its part.
+    Local,
+}
+
+impl Handshake {
+    /// The verdict in a client's error, where a handshake failed; `asked` says whether the server asked for a client
+    /// certificate.
+    pub fn of(error: &(dyn StdError + 'static), asked: bool) -> Option<Self> {
+        in_chain(error).map(|error| Self::of_tls(error, asked))
+    }
+
+    fn of_tls(error: &Error, asked: bool) -> Self {
+        match error {
+            Error::InvalidMessage(_) => Self::NotTls,
+            Error::PeerIncompatible(_) => Self::NothingInCommon,
+            Error::AlertReceived(alert) => Self::of_alert(*alert, asked),
+            Error::InvalidCertificate(error) => Self::Certificate(Reason::of(error, None)),
+            Error::NoCertificatesPresented => Self::Certificate(Reason::Missing),
+            Error::UnsupportedNameType
+            | Error::EncryptError
+            | Error::InvalidCertRevocationList(_)
+            | Error::General(_)
+            | Error::FailedToGetCurrentTime
+            | Error::FailedToGetRandomBytes
+            | Error::BadMaxFragmentSize
+            | Error::InconsistentKeys(_)
+            | Error::Other(_) => Self::Local,
+            // InappropriateMessage, PeerMisbehaved, DecryptError and their like.
+            _ => Self::Protocol,
+        }
+    }
+
+    /// The meaning of a server's alert (RFC 8446, 6.2; RFC 5246, 7.2.2).
+    fn of_alert(alert: Alert, asked: bool) -> Self {
+        match alert {
+            Alert::UnrecognisedName => Self::UnknownName,
+            Alert::ProtocolVersion | Alert::InsufficientSecurity | Alert::InappropriateFallback => Self::NothingInCommon,
+            // In TLS 1.2 it also says that a client certificate is missing, which OpenSSL's servers do: then it was asked for.
+            Alert::HandshakeFailure if asked => Self::CertificateRequired,
+            Alert::HandshakeFailure => Self::NothingInCommon,
+            Alert::CertificateRequired | Alert::NoCertificate => Self::CertificateRequired,
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::CertificateUnobtainable
+            | Alert::BadCertificateStatusResponse
+            | Alert::BadCertificateHashValue => Self::CertificateRefused(words(alert)),
+            Alert::CloseNotify | Alert::InternalError | Alert::UserCanceled | Alert::Unknown(_) => {
+                Self::ServerTrouble(words(alert))
+            }
+            _ => Self::Protocol,
+        }
+    }
+
+    /// Whether the same may succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::ServerTrouble(_))
+    }
+
+    /// The exit status of its class.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::CertificateRequired | Self::CertificateRefused(_) => Exit::Refused,
+            Self::ServerTrouble(_) => Exit::Unreachable,
+            Self::Local => Exit::Failed,
+            Self::NotTls | Self::NothingInCommon | Self::UnknownName | Self::Certificate(_) | Self::Protocol => Exit::Unsafe,
+        }
+    }
+
+    /// The way on.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotTls => "is this the server's port for https? see what answers there: openssl s_client -connect HOST:PORT",
+            Self::NothingInCommon => "the server, or the proxy before it, must be set up for TLS 1.2 or 1.3",
+            Self::UnknownName => {
+                "name the server as its certificate does, or have the name added where TLS ends (ingress, load balancer)"
+            }
+            Self::CertificateRequired | Self::CertificateRefused(_) => {
+                "show it a client certificate that it accepts: --cert-file and --key-file, where the tool has them, or a registry's certs.d"
+            }
+            Self::Certificate(reason) => reason.hint(),
+            Self::ServerTrouble(_) => "see the server's log; it is safe to run this step again",
+            Self::Protocol => {
+                "something between here and the server may change what is sent: try from another host, or --no-proxy"
+            }
+            Self::Local => "this host cannot speak TLS: compare its clock with the real time",
+        }
+    }
+}
+
+impl fmt::Display for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTls => f.write_str("it does not speak TLS there (plain HTTP, or another service?)"),
+            Self::NothingInCommon => {
+                f.write_str(module::OFFERED.unwrap_or("it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"))
+            }
+            Self::UnknownName => f.write_str("it knows no host of that name (TLS alert 'unrecognised name')"),
+            Self::CertificateRequired => f.write_str("it demands a client certificate"),
+            Self::CertificateRefused(alert) => {
+                write!(f, "it refused the client certificate, or that there is none (TLS alert '{alert}')")
+            }
+            Self::Certificate(reason) => write!(f, "its certificate is not trusted: {reason}"),
+            Self::ServerTrouble(alert) => write!(f, "it ended the TLS handshake with the alert '{alert}'"),
+            Self::Protocol => f.write_str("it does not keep to the protocol of TLS"),
+            Self::Local => f.write_str("TLS cannot be set up on this host"),
+        }
+    }
+}
+
+/// An alert's name in words: `CertificateExpired` is "certificate expired".
+fn words(alert: Alert) -> String {
+    let Some(name) = alert.as_str() else { return format!("number {}", u8::from(alert)) };
+    let mut words = String::new();
+    let mut before = 'A';
+    for c in name.chars() {
+        if c.is_uppercase() && before.is_lowercase() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+        before = c;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q53_every_alert_has_words_a_status_and_a_way_on() {
+        for number in 0..=u8::MAX {
+            for asked in [false, true] {
+                let verdict = Handshake::of_alert(Alert::from(number), asked);
+                assert!(matches!(verdict.exit(), Exit::Unsafe | Exit::Refused | Exit::Unreachable), "{number}");
+                assert!(!verdict.hint().is_empty());
+                let text = verdict.to_string();
+                assert!(!text.contains("Alert") && !text.contains("Unknown"), "{text}");
+            }
+        }
+        assert_eq!(words(Alert::CertificateExpired), "certificate expired");
+        assert_eq!(words(Alert::UnknownCA), "unknown ca");
+        assert_eq!(Handshake::of_alert(Alert::HandshakeFailure, false).exit(), Exit::Unsafe);
+        assert_eq!(Handshake::of_alert(Alert::HandshakeFailure, true), Handshake::CertificateRequired);
+    }
+}

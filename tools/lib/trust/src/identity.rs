@@ -1,0 +1,65 @@
+//! What a tool shows of itself to a server that asks for a client certificate.
+//!
+//! rustls's own way there has webpki parse the certificate, which refuses X.509 version 1: MicroK8s makes such ones, and so
+//! does `openssl x509 -req` without extensions. A server decides about it, not we; only that the two files belong together
+//! is checked here.
+
+use std::sync::Arc;
+
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use scar_tool::Failure;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::Seen;
+
+/// A client certificate with its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) certified: Arc<CertifiedKey>,
+    /// Where the two are from, for a message.
+    pub(crate) what: String,
+}
+
+impl Identity {
+    /// # Errors
+    /// Exit 2 if TLS cannot use the key, or it is another certificate's.
+    pub(crate) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        what: String,
+        provider: &CryptoProvider,
+    ) -> Result<Self, Failure> {
+        let key = provider.key_provider.load_private_key(key).map_err(|_| {
+            Failure::misuse(format!("use {what}: the key is of a kind that TLS does not use"))
+                .hint("an RSA key of 2048 bits at least, or an ECDSA or Ed25519 key")
+        })?;
+        let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+        let is_pair = key.public_key().zip(leaf).is_none_or(|(ours, (_, leaf))| ours.as_ref() == leaf.public_key().raw);
+        if !is_pair {
+            return Err(Failure::misuse(format!("use {what}: the key is not the certificate's")).hint("give the two of one pair"));
+        }
+        Ok(Self { certified: Arc::new(CertifiedKey::new(chain, key)), what })
+    }
+}
+
+/// Shows the identity, if there is one, and notes that it was asked for.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) seen: Seen,
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.seen.note_asked();
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.certified))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.identity.is_some()
+    }
+}
