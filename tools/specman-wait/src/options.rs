@@ -16,8 +16,8 @@ const TAG: &str = "0.0.0";
 const EXAMPLES: &str = "\
 Examples:
   vertex-login https://vertex.example <push.json |
-    pack-registry-set -u robot --password-file harbor.password \\
-      --drop-session | specman-wait >wait.json
+    pack-registry-set -u robot --password-file harbor.password --drop-session |
+    specman-wait >wait.json
   specman-wait --new-record --since 2024-12-06T12:43:00Z --timeout 30m
   specman-wait --new-record --since 10m --kubeconfig admin.kubeconfig";
 
