@@ -61,6 +61,16 @@ fn the_sample_tree_migrates_and_every_file_is_served() {
 }
 
 #[test]
+fn an_ecr_entry_whose_keys_are_hidden_migrates_with_the_keys_given_again() {
+    let folder = TempDir::new().unwrap();
+    let Some(run) = rehearse(folder.path()) else { return };
+    let outcome = run.arg("--ecr").run();
+    outcome.succeeds().says("spec.credentials.secretKey: as given");
+    assert!(outcome.stdout().contains("Specman       serves 0.0.0\n"), "{outcome}");
+    leaves_nothing(folder.path());
+}
+
+#[test]
 fn a_tree_of_ones_own_migrates_and_links_out_of_it_are_told_apart() {
     let (folder, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let at = |name: &str| tree.path().join(name);

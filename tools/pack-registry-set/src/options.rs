@@ -20,7 +20,7 @@ use crate::saved::Saved;
     name = "pack-registry-set",
     version,
     long_version = scar_trust::module(),
-    about = "set 'Contains Spectro Manifests' of a pack registry in VerteX or Palette",
+    about = "set 'Contains Spectro Manifests' of a pack registry",
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |
     pack-registry-set -u robot --password-file harbor.password \\
