@@ -151,10 +151,11 @@ impl Options {
 pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
     let set = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
     let registry = &artifact.registry;
-    match set("OCI_PACK_REGISTRY").or_else(|| set("ECR_PACK_REGISTRY")) {
-        Some(named) if !same_host(&named, registry) => Err(Failure::new(
+    let named: Vec<_> = ["OCI_PACK_REGISTRY", "ECR_PACK_REGISTRY"].into_iter().filter_map(set).collect();
+    match named.first() {
+        Some(first) if !named.iter().any(|named| same_host(named, registry)) => Err(Failure::new(
             Exit::Unsafe,
-            format!("find the entry of '{registry}': the record names this registry, and the environment '{named}'"),
+            format!("find the entry of '{registry}': the record names this registry, and the environment '{first}'"),
         )
         .hint("is the record of another site? --registry HOST says which entry is meant; nothing was sent")),
         _ => Ok(()),

@@ -66,7 +66,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) retries: usize,
 
-    /// Overall time limit; until then, wait for what is not served yet
+    /// Overall time limit, the wait included
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
@@ -106,7 +106,7 @@ pub(crate) struct Options {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Registry options, where the layer is read from it")]
 struct RegistryOptions {
-    /// The registry is HOST, and no other that a record names (else $OCI_PACK_REGISTRY, $ECR_PACK_REGISTRY, or one with a login here)
+    /// Read from HOST alone [default: $OCI_PACK_REGISTRY]
     #[arg(long, value_name = "HOST[:PORT]")]
     registry: Option<String>,
 

@@ -98,6 +98,8 @@ impl Rig {
     pub(crate) fn bash(&self, script: &str) -> Run {
         let setting = |name: &str| self.migration.setting(name);
         let script = format!("PATH=$PATH:{}\n{}", workspace().join("shell").display(), self.here(script));
+        // It names the site's registry for every tool, so it is set for the examples that mean ECR alone.
+        let ecr = if script.contains("$ECR_PACK_REGISTRY") || script.contains("ecr-password") { ECR } else { "" };
         program("bash")
             .args(["-e", "-o", "pipefail", "-c", &script])
             .home(self.migration.folder().join("home"))
@@ -111,7 +113,7 @@ impl Rig {
             .env("REGISTRY_AUTH_FILE", self.migration.folder().join("home/.docker/config.json"))
             .env("HARBOR_PASSWORD_FILE", setting("OCI_PASSWORD_FILE"))
             .env("OLD_SCAR_PASSWORD_FILE", setting("SCAR_PASSWORD_FILE"))
-            .env("ECR_PACK_REGISTRY", ECR)
+            .env("ECR_PACK_REGISTRY", ecr)
             .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLES")
             .env("AWS_SECRET_ACCESS_KEY", "examples/SecretAccessKey+0b1c")
             .env("AWS_REGION", "us-east-1")

@@ -460,7 +460,7 @@ fn a_credential_helper_is_asked_for_the_registry() {
     helper("echo 'credentials not found in native keychain'; exit 1");
     push(all).exits(4).says("no login for");
     helper("echo 'the keyring is locked' >&2; exit 1");
-    push(one.clone()).exits(2).says("it failed: the keyring is locked");
+    push(one.clone()).exits(2).says("it failed (exit status: 1): the keyring is locked");
     helper("echo nonsense");
     push(one.clone()).exits(2).says("its answer is not the expected JSON");
     // Whoever it leaves behind, with its streams, holds up nobody; nor is a flood read to its end.
