@@ -214,7 +214,7 @@ fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
     run(proxy.url()).args(["--retries", "1"]).run().exits(6).writes_nothing().says("proxy");
     proxy.behave(Manner::Silent);
     let silent = run(proxy.url()).args(["--retries", "0"]).run();
-    silent.exits(6).says(&format!("from the proxy '{}': no connection to the server in time", proxy.url())).writes_nothing();
+    silent.exits(8).says(&format!("from the proxy '{}': no connection to the server in time", proxy.url())).writes_nothing();
     assert_eq!(site.registry.log().connections(), 0);
 
     proxy.behave(login);

@@ -144,7 +144,7 @@ impl Registry {
             // Some servers without TLS answer its hello, others just close.
             match ping(&self.client, self.terms.patience).await {
                 Ok(door) => return Ok(door),
-                Err(Error::Connect { .. }) => self.try_in_clear().await?,
+                Err(error) if error.is_not_tls() || matches!(error, Error::Connect { .. }) => self.try_in_clear().await?,
                 Err(error) if !error.is_transient() => return Err(error.into()),
                 Err(_) => {}
             }
