@@ -115,14 +115,14 @@ fn f1_there_is_no_entry_for_the_registry() {
     let rig = Rig::new();
     let answer = Answer::json(200, &json!({"items": []}));
     rig.migration.site.vertex_server.faults().on(Match::get("/v1/registries/oci/summary"), Times::Always, Action::Answer(answer));
-    is_blocked(&rig, &rig.run(), "platform.pack-registry", &skipped(&["platform.flag"]), "VerteX has no OCI pack");
+    is_blocked(&rig, &rig.run(), "platform.pack-registry", &skipped(&["platform.flag"]), "add the pack registry for");
 }
 
 #[test]
 fn f1_the_entrys_base_path_is_another() {
     let rig = Rig::new();
     let outcome = rig.run_with(&[("--base-path", Some("other"))]);
-    is_blocked(&rig, &outcome, "platform.pack-registry", &[], "other/spectro-manifests/manifest");
+    is_blocked(&rig, &outcome, "platform.pack-registry", &skipped(&["platform.flag"]), "other/spectro-manifests/manifest");
 }
 
 #[test]
@@ -395,7 +395,14 @@ fn f1_the_registry_refuses_the_login() {
 #[test]
 fn f1_there_is_no_login_for_the_registry() {
     let rig = Rig::new();
-    let outcome = rig.run_with(&[("--registry-username", None), ("--registry-password-file", None)]);
+    let (user, file) = (rig.migration.setting("OCI_USERNAME"), rig.migration.setting("OCI_PASSWORD_FILE"));
+    // The entry's login is its own, so that its flag is no second line.
+    let outcome = rig.run_with(&[
+        ("--registry-username", None),
+        ("--registry-password-file", None),
+        ("--pack-registry-username", Some(&user)),
+        ("--pack-registry-password-file", Some(&file)),
+    ]);
     is_blocked(&rig, &outcome, "registry.login", &skipped(&AFTER_REGISTRY), "this host has none for it");
 }
 
