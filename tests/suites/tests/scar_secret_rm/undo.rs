@@ -21,7 +21,7 @@ fn a_secret_comes_back_from_its_backup() {
         let before = data(&site);
         let backup = site.folder().join("secret.json");
         let undo = || tool(&site).arg("--undo").arg(&backup);
-        let record = tool(&site).arg("--backup").arg(&backup).run().succeeds().json();
+        let record = scar_suites::written(tool(&site).arg("--backup").arg(&backup).run().succeeds());
         undo().arg("--dry-run").run().succeeds().says("would restore secret ").says(" from 'FOLDER/secret.json'\n");
         assert!(!is_there(&site));
         if lost {
