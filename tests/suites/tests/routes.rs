@@ -181,7 +181,7 @@ fn each_is_refused(old: &Curt) {
     let url = format!("https://127.0.0.1:{}", old.port);
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("a.tgz");
-    std::fs::write(&archive, [0x1f, 0x8b, 0]).unwrap();
+    std::fs::write(&archive, "not gzip: ocipush warns, and sends it").unwrap();
     let password = folder.path().join("pw");
     std::fs::write(&password, "canary-old-tls").unwrap();
     scar_kit::secret("canary-old-tls");

@@ -307,7 +307,8 @@ fn l6_vertexs_cookie_and_passwords_follow_no_redirect_of_any_call() {
     };
     let flag = || {
         let site = Site::with_registry();
-        let run = tool("pack-registry-set").record(&site.pushed());
+        let run = tool("pack-registry-set").args(["-u", "robot$packs", "--password-file"]).arg(site.registry_password.path());
+        let run = run.record(&site.pushed());
         (site, run)
     };
     let specman = || {
