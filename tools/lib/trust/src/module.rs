@@ -9,7 +9,8 @@ use rustls::NamedGroup;
 use rustls::crypto::CryptoProvider;
 use scar_tool::{Exit, Failure};
 
-/// Versions 3.x of the module, linked statically: https://csrc.nist.gov/projects/cryptographic-module-validation-program/certificate/5314
+/// Versions 3.x of the module, linked statically:
+/// <https://csrc.nist.gov/projects/cryptographic-module-validation-program/certificate/5314>
 const CERTIFICATE: &str = "CMVP #5314, FIPS 140-3";
 
 /// In the FIPS build: what is said of a server that takes nothing approved.
