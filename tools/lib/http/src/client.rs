@@ -318,9 +318,10 @@ impl Response {
         &self.url
     }
 
-    /// Where `Location` points, resolved against the request's URL.
+    /// Where `Location` points, resolved against the request's URL; `None` also for one with a backslash, which the parser
+    /// would take for a slash (URL standard, "special authority slashes state"), and no other client.
     pub fn location(&self) -> Option<Url> {
-        let location = self.header(LOCATION.as_str())?;
+        let location = self.header(LOCATION.as_str()).filter(|location| !location.contains('\\'))?;
         // Some servers write HOST:PORT/… of themselves, which would be a path, or a scheme.
         let origin = Origin::of(&self.url)?;
         let rest = |name: String| location.strip_prefix(&name).filter(|rest| rest.starts_with('/'));

@@ -40,8 +40,10 @@ pub fn never_show(secret: &str) {
         let whole = (before + secret.len()) * 8 / 6;
         let piece = encoded.get((before * 8).div_ceil(6)..whole).unwrap_or_default();
         if piece.len() >= PIECE {
-            found.push(Needle { text: piece.replace('+', "-").replace('/', "_"), is_base64: true });
-            found.push(Needle { text: piece.to_owned(), is_base64: true });
+            // In the name of a host its letters are lower-cased.
+            for text in [piece.to_owned(), piece.replace('+', "-").replace('/', "_"), piece.to_ascii_lowercase()] {
+                found.push(Needle { text, is_base64: true });
+            }
         }
     }
     let mut needles = NEEDLES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,9 +69,14 @@ pub(crate) fn scrubbed(text: &str, cut: bool) -> String {
     }
     let mut spans: Vec<(usize, usize)> = Vec::new();
     for (reading, needle) in readings.iter().flat_map(|reading| needles.iter().map(move |needle| (reading, needle))) {
+        let mut hidden = 0;
         for (at, _) in reading.text.match_indices(&needle.text) {
             let (from, to) = (reading.from[at], reading.to[at + needle.text.len() - 1]);
-            spans.push(if needle.is_base64 { run_around(text, from, to) } else { (from, to) });
+            // Many pieces may be in one run, which is then looked at once.
+            if to > hidden {
+                spans.push(if needle.is_base64 { run_around(text, from, to) } else { (from, to) });
+                hidden = spans.last().map_or(0, |(_, to)| *to);
+            }
         }
         let end = if cut { untorn(&reading.text) } else { "" };
         let begun = (4..needle.text.len())
@@ -255,6 +262,7 @@ mod tests {
             let encoded = STANDARD.encode([user.as_bytes(), bytes].concat());
             forms.extend([
                 encoded.clone(),
+                encoded.to_ascii_lowercase(),
                 encoded.trim_end_matches('=').to_owned(),
                 url(encoded.clone()),
                 encoded.replace('/', "\\/"),
