@@ -29,6 +29,8 @@ pub(crate) struct Found {
     pub(crate) server: Option<Server>,
     /// When the secret was made, where there is one.
     pub(crate) secret: Option<Timestamp>,
+    /// Specman's pods without a pod identity, if they could be looked at.
+    pub(crate) without_identity: Option<Vec<String>>,
     /// The least room that a claim of Specman has, in bytes.
     pub(crate) room: Option<u64>,
 }
@@ -85,14 +87,14 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, manner: &Manner<'_>) -
         Ok(Some(set)) => scar_cluster::specman::replicas(set),
         _ => vec![format!("{}-0", manner.statefulset)],
     };
-    let (access, specman, (claim, room)) = tokio::join!(
+    let (access, (specman, without_identity), (claim, room)) = tokio::join!(
         access::look(&cluster, manner.statefulset, &pods, manner),
         specman::look(&cluster, &set, &pods, manner),
         claim::look(&cluster, &set, &pods, manner)
     );
     found.checks.extend([identity, namespace]);
     found.checks.extend([access, specman, claim, vec![secret]].concat());
-    (found.secret, found.room) = (made, room);
+    (found.secret, found.room, found.without_identity) = (made, room, without_identity);
     found
 }
 

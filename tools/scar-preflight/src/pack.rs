@@ -17,6 +17,8 @@ pub(crate) const FLAG: &str = "platform.flag";
 /// The flag as it stands.
 pub(crate) struct Flag {
     pub(crate) is_set: bool,
+    /// Whether Specman's pods must have an identity of their own for the registry.
+    pub(crate) uses_pod_identity: bool,
     /// When the entry was changed last, as VerteX writes it.
     pub(crate) changed: Option<jiff::Timestamp>,
 }
@@ -35,6 +37,7 @@ pub(crate) async fn look(api: &Api, reference: Option<&Reference>, manner: &Mann
     };
     let flag = Flag {
         is_set: chosen.object.flag(entry::FLAG),
+        uses_pod_identity: chosen.uses_pod_identity(),
         changed: chosen.object.text(&["metadata", "lastModifiedTimestamp"]).and_then(|text| text.parse().ok()),
     };
     (vec![fits(&chosen, reference), flag_line(&flag, &chosen, manner)], Some(flag))
@@ -83,12 +86,6 @@ fn flag_line(flag: &Flag, chosen: &Chosen, manner: &Manner<'_>) -> Check {
     }
     let given = manner.options.entry.given(&manner.options.registry, manner.console);
     match given.and_then(|given| given.check(chosen)) {
-        // The identity is the service account's, which the cluster side cannot see from here: a person must look.
-        Ok(()) if chosen.uses_pod_identity() => warning(
-            FLAG,
-            "not set yet; the entry uses pod identity",
-            "the service account spectro-specman needs an association of its own, and Specman a restart after it",
-        ),
         Ok(()) => ok(FLAG, "not set yet"),
         Err(failure) => {
             let hint = failure.hint.unwrap_or_default();

@@ -21,25 +21,25 @@ pub(crate) const NAMES: [&str; 3] = [SET, PODS, SERVICE];
 const SERVICE_NAME: &str = "specman-service";
 const PORT: i32 = 8443;
 
-/// Checks them.
+/// Checks them; and the pods without a pod identity, if the pods can be seen.
 pub(crate) async fn look(
     cluster: &Cluster,
     set: &Result<Option<StatefulSet>, Error>,
     names: &[String],
     manner: &Manner<'_>,
-) -> Vec<Check> {
+) -> (Vec<Check>, Option<Vec<String>>) {
     let line = set_line(cluster, set, manner);
     let there = matches!(set, Ok(Some(_)));
-    let (pods, service) = tokio::join!(
+    let ((pods, without_identity), service) = tokio::join!(
         async {
             match there && !names.is_empty() {
                 true => pods_line(cluster, names, manner).await,
-                false => needs([PODS], SET).remove(0),
+                false => (needs([PODS], SET).remove(0), None),
             }
         },
         service_line(cluster, manner)
     );
-    vec![line, pods, service]
+    (vec![line, pods, service], without_identity)
 }
 
 fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner: &Manner<'_>) -> Check {
@@ -63,23 +63,25 @@ fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner:
     }
 }
 
-async fn pods_line(cluster: &Cluster, names: &[String], manner: &Manner<'_>) -> Check {
+async fn pods_line(cluster: &Cluster, names: &[String], manner: &Manner<'_>) -> (Check, Option<Vec<String>>) {
     let specman = Specman { cluster: cluster.clone(), statefulset: manner.statefulset.to_owned(), container: None };
     let look = match specman.look(manner.deadline()).await {
         Ok(look) => look,
-        Err(error) if error.status() == Some(403) => return denied(PODS, access::names()[1]),
-        Err(error) => return failed(PODS, cluster.failure("look at Specman's pods", &error), Side::Own),
+        Err(error) if error.status() == Some(403) => return (denied(PODS, access::names()[1]), None),
+        Err(error) => return (failed(PODS, cluster.failure("look at Specman's pods", &error), Side::Own), None),
     };
+    let without_identity = look.pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect();
     let views: Vec<_> = names.iter().map(|name| (name, view(look.pods.get(name)))).collect();
     let words = views.iter().map(|(name, (_, words))| format!("{name} {words}")).collect::<Vec<_>>().join(", ");
     let worst = views.iter().map(|(_, (result, _))| *result).max_by_key(|result| *result as u8).unwrap_or(CheckResult::Ok);
     let at_fault = views.iter().filter(|(_, (result, _))| *result == worst).map(|(name, _)| name.as_str());
     let see = format!("kubectl -n {} describe pod {}", cluster.namespace(), at_fault.collect::<Vec<_>>().join(" "));
-    match worst {
+    let check = match worst {
         CheckResult::Blocked => blocked(PODS, words, see),
         CheckResult::Warning => warning(PODS, words, see),
         _ => ok(PODS, words),
-    }
+    };
+    (check, Some(without_identity))
 }
 
 fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {

@@ -7,7 +7,7 @@ use scar_tool::{Console, Failure};
 use crate::check::{line, skipped, warning};
 use crate::goal::{Goals, LEFT_OUT, Side};
 use crate::options::Options;
-use crate::pack::Flag;
+use crate::pack::{FLAG, Flag};
 use crate::{cluster, content, network, platform, registry, room};
 
 /// How much earlier than the flag the platform may note the secret, since each goes by a clock of its own.
@@ -38,9 +38,10 @@ pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> R
         }
         Err(why) => checks.extend(left_out(&platform::names(), &why)),
     }
-    let mut room = None;
+    let (mut room, mut without_identity) = (None, None);
     match cluster {
         Ok(mut found) => {
+            without_identity = found.without_identity;
             servers.extend(found.server);
             if let Some(secret) = found.checks.iter_mut().find(|check| check.name == cluster::SECRET) {
                 beside_the_flag(secret, found.secret, flag.as_ref());
@@ -49,6 +50,11 @@ pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> R
             room = found.room;
         }
         Err(why) => checks.extend(left_out(&cluster::names(), &why)),
+    }
+    if flag.as_ref().is_some_and(|flag| flag.uses_pod_identity)
+        && let Some(check) = checks.iter_mut().find(|check| check.name == FLAG)
+    {
+        beside_the_pods(check, without_identity.as_deref());
     }
     match content {
         Ok(found) => {
@@ -116,6 +122,23 @@ fn beside_the_flag(check: &mut Check, made: Option<Timestamp>, flag: Option<&Fla
     };
 }
 
+/// An entry with pod identity holds no login: Specman's pods must have the identity.
+fn beside_the_pods(check: &mut Check, without: Option<&[String]>) {
+    if check.result != CheckResult::Ok {
+        return;
+    }
+    let found = match without {
+        Some([]) => {
+            check.found.push_str("; Specman's pods have the pod identity that the entry uses");
+            return;
+        }
+        Some(names) => format!("{}; the entry uses pod identity, which {} lacks", check.found, names.join(", ")),
+        None => format!("{}; the entry uses pod identity, and Specman's pods could not be looked at", check.found),
+    };
+    let hint = "associate a role with the service account spectro-specman in hubble-system, then restart Specman";
+    *check = warning(FLAG, found, hint);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +151,7 @@ mod tests {
             beside_the_flag(&mut check, Some(time(made)), flag.as_ref());
             (check.result, check.found)
         };
-        let flag = |is_set: bool, at: Option<&str>| Some(Flag { is_set, changed: at.map(time) });
+        let flag = |is_set: bool, at: Option<&str>| Some(Flag { is_set, uses_pod_identity: false, changed: at.map(time) });
         let (day, next) = ("2024-12-06T12:00:00Z", "2024-12-07T12:00:00Z");
         assert_eq!(result(next, flag(true, Some(day))).0, CheckResult::Warning);
         assert_eq!(result(day, flag(true, Some(day))).0, CheckResult::Warning);

@@ -17,6 +17,7 @@ use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::registry::{LabRegistry, RegistryOptions};
 use scar_lab::server::Listener;
 use scar_lab::site::SiteOptions;
+use scar_lab::vertex::{RegistryKind, ecr_registry};
 use scar_suites::{Migration, new_record};
 use serde_json::{Value, json};
 
@@ -466,4 +467,24 @@ fn quiet_names_what_blocks_and_nothing_else() {
         "scar-preflight: error: check the site: blocked: platform.version (1 of 35 checks)\n\
          scar-preflight: hint: each blocked line names its way out; then run this again\n"
     );
+}
+
+/// Amazon EKS writes the identity into a pod when the pod is made, so that a pod from before the association has none.
+#[test]
+fn an_entry_with_pod_identity_needs_pods_that_have_it() {
+    let rig = Rig::new();
+    let host = rig.migration.setting("OCI_PACK_REGISTRY");
+    let mut entry = ecr_registry("e1", "ecr", &host, "", "");
+    entry["spec"]["credentials"] = json!({"credentialType": "pod-identity", "podIdentity": {"roleArn": "arn:aws:iam::1:role/x"}});
+    rig.migration.site.vertex.add_registry(RegistryKind::Ecr, entry);
+    let run = || rig.run_with(&[("--pack-registry-uid", Some("e1"))]);
+    let outcome = run();
+    says(&outcome, "not set yet; the entry uses pod identity, which specman-0 lacks");
+    says(&outcome, "service account spectro-specman");
+    let associated = |pod: &mut Value| {
+        let uri = "http://169.254.170.23/v1/credentials";
+        pod["spec"]["containers"][0]["env"] = json!([{"name": "AWS_CONTAINER_CREDENTIALS_FULL_URI", "value": uri}]);
+    };
+    assert!(rig.migration.site.cluster.edit("pods", "hubble-system", "specman-0", associated));
+    says(&run(), "Specman's pods have the pod identity that the entry uses");
 }

@@ -15,6 +15,8 @@ use crate::{Cluster, Error};
 const CONTAINER: &str = "specman";
 /// The annotation by which a pod names its main container (kubectl pkg/cmd/util/podcmd/podcmd.go).
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// What Amazon EKS puts into the containers of a pod whose service account has a pod identity association, when the pod is made.
+const POD_IDENTITY: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 /// What a container waits for when nothing is wrong (kubernetes pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses).
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
@@ -51,6 +53,8 @@ pub struct SpecmanPod {
     pub is_ready: bool,
     /// Whether Specman's container runs.
     pub is_running: bool,
+    /// Whether Specman's container gets its AWS credentials through pod identity.
+    pub has_pod_identity: bool,
     /// Whether the pod is being deleted.
     pub is_leaving: bool,
     /// How many times Specman's container was restarted.
@@ -118,6 +122,7 @@ impl Specman {
             containers: names(pod.spec.as_ref()),
             is_ready: own.is_some_and(|own| own.ready),
             is_running: own.and_then(|own| own.state.as_ref()).is_some_and(|state| state.running.is_some()),
+            has_pod_identity: has_pod_identity(pod.spec.as_ref(), container.as_deref()),
             is_leaving: pod.metadata.deletion_timestamp.is_some(),
             restarts: own.map_or(0, |own| u32::try_from(own.restart_count).unwrap_or(0)),
             health: health(pod, status, own),
@@ -155,6 +160,11 @@ pub fn replicas(set: &StatefulSet) -> Vec<String> {
 
 fn names(spec: Option<&PodSpec>) -> Vec<String> {
     spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.clone()).collect()
+}
+
+fn has_pod_identity(spec: Option<&PodSpec>, own: Option<&str>) -> bool {
+    let mut containers = spec.iter().flat_map(|spec| &spec.containers).filter(|container| Some(container.name.as_str()) == own);
+    containers.any(|own| own.env.iter().flatten().any(|variable| variable.name == POD_IDENTITY))
 }
 
 fn health(pod: &Pod, status: &PodStatus, own: Option<&ContainerStatus>) -> Health {

@@ -26,6 +26,7 @@ fn pod(health: Health) -> SpecmanPod {
         containers: vec!["specman".into()],
         is_ready: true,
         is_running: true,
+        has_pod_identity: false,
         is_leaving: false,
         restarts: 0,
         health,
