@@ -130,7 +130,7 @@ pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) ->
     let pod_of = |name: &String| state.watch.replicas().get(name).and_then(|replica| replica.pod.as_ref());
     match reason {
         Reason::NoSet => Failure::new(Exit::Absent, format!("{act}: there is no StatefulSet '{set}' in namespace '{namespace}'"))
-            .hint("Specman comes with VerteX 4.5.15; upgrade first, or name the right cluster with --kubeconfig and --context"),
+            .hint("scar-preflight says whether this platform's version has Specman; --kubeconfig and --context name another cluster"),
         Reason::NoReplicas => Failure::new(Exit::Absent, format!("{act}: StatefulSet '{set}' is scaled to no replicas"))
             .hint(format!("kubectl scale statefulset {set} --namespace {namespace} --replicas=1")),
         Reason::Pod { pod, reason, message } => {

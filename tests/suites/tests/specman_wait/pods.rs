@@ -46,7 +46,7 @@ fn w1_no_statefulset_ends_the_wait_after_a_while() {
     outcome
         .exits(3)
         .says("there is no StatefulSet 'specman' in namespace 'hubble-system'\n")
-        .says("hint: Specman comes with VerteX 4.5.15");
+        .says("hint: scar-preflight says whether this platform");
     tool(&site).args(["-n", "hubble"]).run().exits(2).says("look for namespace 'hubble'").says("'hubble-system'");
     site.cluster.add_statefulset("specman", 0, &["specman"]);
     tool(&site).args(["--patience", "1s"]).run().exits(3).says("StatefulSet 'specman' is scaled to no replicas");
