@@ -10,7 +10,7 @@ use scar_vertex::scar::Setting;
     name = "scar-get",
     version,
     long_version = scar_trust::module(),
-    about = "read the SCAR setting of VerteX",
+    about = "read the SCAR setting of VerteX or Palette",
     after_help = "Examples:
   vertex-login https://vertex.example | scar-get
   vertex-login https://vertex.example |

@@ -19,7 +19,7 @@ use crate::{jobs, target};
     name = "scar-set",
     version,
     long_version = scar_trust::module(),
-    about = "point VerteX at Specman and start the syncs",
+    about = "point VerteX or Palette at Specman and start the syncs",
     after_help = "Examples:
   vertex-login https://vertex.example <push.json |
     pack-registry-set -u robot --password-file harbor.password |
