@@ -44,20 +44,34 @@ fn environment_and_standard_input_give_what_the_options_do_not() {
     site.vertex.behave(|b| b.username = "operator".into());
     let password = Private::new(PASSWORD);
     tool("vertex-login")
-        .env("VERTEX_ENDPOINT", site.url() + "/v1")
+        .env("VERTEX_ENDPOINT", site.url())
         .env("VERTEX_USERNAME", "operator")
         .env("VERTEX_PASSWORD_FILE", password.path())
-        .called(site.url(), "[VERTEX]")
         .run()
-        .succeeds()
-        .says("vertex-login: '/v1' is not a part of the address and was left out: using '[VERTEX]'\n");
+        .succeeds();
     tool("vertex-login")
-        .args([&(site.url() + "/system"), "-u", "operator", "--password-stdin"])
+        .args([&site.url(), "-u", "operator", "--password-stdin"])
         .env("VERTEX_PASSWORD_FILE", "/nonexistent")
         .stdin("Spectro-2024!\r\n")
         .run()
         .succeeds();
     assert_eq!(site.vertex.login_attempts(), 2);
+}
+
+#[test]
+fn bad_input_31_a_path_of_the_api_or_the_console_is_left_out_and_plain_http_is_refused() {
+    let site = Site::start();
+    let password = Private::new(PASSWORD);
+    let at = |endpoint: &str| tool("vertex-login").arg(endpoint).arg("--password-file").arg(password.path());
+    for path in ["/v1", "/v1/", "/system", "/system/"] {
+        let outcome = at(&(site.url() + path)).called(site.url(), "[VERTEX]").run();
+        let part = path.trim_end_matches('/');
+        let note = format!("vertex-login: '{part}' is not a part of the address and was left out: using '[VERTEX]'\n");
+        assert_eq!(outcome.succeeds().says(&note).json()["session"]["endpoint"], "[VERTEX]");
+    }
+    for address in ["http://vertex.invalid", "http://vertex.invalid/v1"] {
+        at(address).run().exits(5).writes_nothing().says("plain HTTP would show credentials to the network");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Certificates: whom a push trusts, and what it says of the others.
 
 use scar_lab::certs::{Certs, Pair};
+use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::registry::RegistryOptions;
 use scar_lab::server::Listener;
@@ -49,6 +50,38 @@ fn p3_the_configured_certificate_itself_is_trusted_also_where_it_is_a_ca() {
             .run()
             .succeeds()
             .says("is not checked (--insecure)");
+    }
+}
+
+/// A registry behind a proxy that ends TLS, which is not told so, and one whose store has no TLS.
+#[test]
+fn q52_a_registry_of_tls_that_leads_to_plain_http_is_told_which_side_to_correct() {
+    let certs = Certs::new(&[]);
+    for (host, hint) in [
+        ("[REGISTRY]".to_owned(), "set its external URL, or X-Forwarded-Proto in the proxy before it".to_owned()),
+        (
+            "store.invalid".to_owned(),
+            "'http://store.invalid' is where the registry keeps its blobs: give that store TLS".to_owned(),
+        ),
+    ] {
+        let site = secure(certs.server());
+        let ca = file(&site, "ca.pem", certs.ca_pem());
+        let host = host.replace("[REGISTRY]", &site.registry.authority());
+        let away = format!("http://{host}/v2/upload?state=canary-52");
+        let push = || {
+            let run = site.bare().arg(site.archive(1000)).arg("--new-record").arg("--ca-file").arg(&ca);
+            run.args(["--retries", "0"])
+        };
+        for method in [Match::post("/v2/**/blobs/uploads/"), Match::head("/v2/**/blobs/*")] {
+            let redirect = Action::Answer(Answer::status(307).header("location", &away));
+            let fault = site.registry.faults().on(method, Times::Always, redirect);
+            push().run().exits(5).writes_nothing().says("which is plain HTTP").says(&hint).never_says("canary-52");
+            assert!(fault.hits() > 0);
+            site.registry.faults().clear();
+        }
+        let begun = Action::Answer(Answer::status(202).header("location", &away));
+        site.registry.faults().on(Match::post("/v2/**/blobs/uploads/"), Times::Always, begun);
+        push().run().exits(5).writes_nothing().says("which is plain HTTP").says(&hint);
     }
 }
 

@@ -194,7 +194,7 @@ fn debians_registry_and_skopeo_agree() {
 }
 
 #[test]
-fn a_loopback_registry_without_tls_needs_no_option() {
+fn q64_a_loopback_registry_without_tls_needs_no_option() {
     let site = Site::plain();
     site.bare()
         .arg(site.archive(10))

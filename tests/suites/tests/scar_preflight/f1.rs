@@ -207,7 +207,7 @@ fn f1_there_is_no_specman() {
 }
 
 #[test]
-fn f1_q74_specman_is_scaled_to_nothing_and_its_claim_is_looked_at() {
+fn q74_specman_is_scaled_to_nothing_and_its_claim_is_looked_at() {
     let rig = Rig::new();
     rig.migration.site.cluster.edit("statefulsets", NAMESPACE, "specman", |set| set["spec"]["replicas"] = json!(0));
     let outcome = rig.run();
@@ -259,7 +259,15 @@ fn f1_nothing_makes_a_claim() {
         cluster.remove(plural, "", name);
         is_blocked(&rig, &rig.run(), "cluster.storage", &unmade, part);
     }
-    // Q74: some CSI driver is not the driver of this class.
+    // A claim that is bound needs neither.
+    let rig = Rig::new();
+    rig.migration.site.cluster.remove("storageclasses", "", "standard");
+    assert_eq!(lines(&rig.run().succeeds().stderr()), but(&[]));
+}
+
+/// Some CSI driver is not the driver of this class.
+#[test]
+fn q74_the_provisioner_of_the_class_is_compared_with_the_drivers() {
     for (provisioner, result) in [("kubernetes.io/no-provisioner", "blocked"), ("rancher.io/local-path", "warning")] {
         let rig = Rig::new();
         let cluster = &rig.migration.site.cluster;
@@ -270,10 +278,6 @@ fn f1_nothing_makes_a_claim() {
         assert_eq!(lines(&outcome.stderr()), but(&expected), "{outcome}");
         says(&outcome, provisioner);
     }
-    // A claim that is bound needs neither.
-    let rig = Rig::new();
-    rig.migration.site.cluster.remove("storageclasses", "", "standard");
-    assert_eq!(lines(&rig.run().succeeds().stderr()), but(&[]));
 }
 
 #[test]
