@@ -52,14 +52,14 @@ fn p23_a_registry_that_takes_nothing_or_a_byte_a_second_for_half_a_minute_is_wai
     let runs = [Action::Delay(Duration::from_secs(30)), byte].map(|action| {
         let site = Site::plain();
         let fault = site.registry.faults().on(puts(), Times::First(1), action);
-        let running = site.ocipush(site.archive(16 << 20)).start();
+        let running = site.ocipush(site.archive(16 << 20)).arg("-vv").start();
         (site, fault, running)
     });
     for (site, fault, running) in runs {
         let outcome = running.wait();
         outcome.succeeds();
         assert!(outcome.took() > Duration::from_secs(30), "the window was not closed: {:?}", outcome.took());
-        assert_eq!((fault.hits(), site.registry.log().count(&puts())), (1, 2));
+        assert_eq!((fault.hits(), site.registry.log().count(&puts())), (1, 2), "{outcome}");
         assert_pushed(&site, 16 << 20);
     }
 }
