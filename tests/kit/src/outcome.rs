@@ -1,8 +1,13 @@
 //! What a run came to, and what can be claimed of it; a claim that fails shows everything.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
+use assert_cmd::assert::{Assert, OutputAssertExt};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::{contains, diff};
 use serde_json::Value;
 
 use crate::canary::Secrets;
@@ -62,6 +67,12 @@ impl Outcome {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
     }
 
+    /// The claims of assert_cmd on this run; one that does not hold shows all of the run.
+    fn claim(&self) -> Assert {
+        let (stdout, stderr) = (self.stdout().into_bytes(), self.stderr().into_bytes());
+        Output { status: ExitStatus::from_raw(self.status << 8), stdout, stderr }.assert().append_context("run", self.clone())
+    }
+
     /// Claims status 0.
     #[track_caller]
     pub fn succeeds(&self) -> &Self {
@@ -71,35 +82,34 @@ impl Outcome {
     /// Claims a status.
     #[track_caller]
     pub fn exits(&self, status: i32) -> &Self {
-        assert_eq!(self.status, status, "the status is another\n{self}");
+        self.claim().code(status);
         self
     }
 
     /// Claims a status, an empty stdout and the whole of stderr.
     #[track_caller]
     pub fn fails(&self, status: i32, stderr: &str) -> &Self {
-        assert_eq!(self.stderr(), stderr, "stderr is another\n{self}");
-        self.exits(status).writes_nothing()
+        self.claim().stderr(diff(stderr.to_owned())).stdout("").code(status);
+        self
     }
 
     /// Claims the whole of stdout.
     #[track_caller]
     pub fn prints(&self, stdout: &str) -> &Self {
-        assert_eq!(self.stdout(), stdout, "stdout is another\n{self}");
+        self.claim().stdout(diff(stdout.to_owned()));
         self
     }
 
     /// Claims an empty stdout.
     #[track_caller]
     pub fn writes_nothing(&self) -> &Self {
-        assert!(self.stdout_bytes.is_empty(), "stdout is not empty\n{self}");
-        self
+        self.prints("")
     }
 
     /// Claims the whole of stderr.
     #[track_caller]
     pub fn tells(&self, stderr: &str) -> &Self {
-        assert_eq!(self.stderr(), stderr, "stderr is another\n{self}");
+        self.claim().stderr(diff(stderr.to_owned()));
         self
     }
 
@@ -112,14 +122,14 @@ impl Outcome {
     /// Claims a part of stderr.
     #[track_caller]
     pub fn says(&self, part: &str) -> &Self {
-        assert!(self.stderr().contains(part), "stderr does not say: {part}\n{self}");
+        self.claim().stderr(contains(part));
         self
     }
 
     /// Claims that stderr lacks a part.
     #[track_caller]
     pub fn never_says(&self, part: &str) -> &Self {
-        assert!(!self.stderr().contains(part), "stderr says: {part}\n{self}");
+        self.claim().stderr(contains(part).not());
         self
     }
 
