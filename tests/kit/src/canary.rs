@@ -20,6 +20,11 @@ pub fn secret(text: &str) -> String {
     text.to_owned()
 }
 
+/// Takes a secret back, once nothing that knew it is left: what a process looks for costs it time.
+pub fn forget_secret(text: &str) {
+    SECRETS.lock().unwrap_or_else(PoisonError::into_inner).remove(text);
+}
+
 /// Every registered secret that `bytes` hold, with the form in which it stands there.
 pub fn find_secrets(bytes: &[u8]) -> Vec<String> {
     Secrets::registered().found(bytes)
@@ -27,7 +32,7 @@ pub fn find_secrets(bytes: &[u8]) -> Vec<String> {
 
 /// Needles, with the form of each.
 #[derive(Clone)]
-pub(crate) struct Secrets(Vec<(String, Vec<u8>)>);
+pub(crate) struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
     /// All that are registered now.
@@ -41,17 +46,18 @@ impl Secrets {
     }
 
     pub(crate) fn found(&self, bytes: &[u8]) -> Vec<String> {
-        let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
-        self.0.iter().filter(|(_, needle)| holds(needle)).map(|(form, _)| form.clone()).collect()
+        // The search in a string is the standard library's own, which is fast in a debug build, too.
+        let text = String::from_utf8_lossy(bytes);
+        self.0.iter().filter(|(_, needle)| text.contains(needle.as_str())).map(|(form, _)| form.clone()).collect()
     }
 }
 
 /// A secret as it is, URL-encoded, JSON-encoded, and as any base64 text that holds it (`user:secret` too).
-fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
-    let mut forms = vec![(format!("'{secret}'"), secret.as_bytes().to_vec())];
+fn forms(secret: &str) -> Vec<(String, String)> {
+    let mut forms = vec![(format!("'{secret}'"), secret.to_owned())];
     let mut add = |form: &str, text: String| {
-        if forms.iter().all(|(_, known)| *known != text.as_bytes()) {
-            forms.push((format!("'{secret}' {form}"), text.into_bytes()));
+        if forms.iter().all(|(_, known)| *known != text) {
+            forms.push((format!("'{secret}' {form}"), text));
         }
     };
     add("URL-encoded", utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());

@@ -35,7 +35,7 @@ mod token_server;
 pub mod web;
 
 pub use binaries::{binaries, binary, workspace};
-pub use canary::{find_secrets, secret};
+pub use canary::{find_secrets, forget_secret, secret};
 pub use outcome::Outcome;
 pub use peer::peer;
 pub use registry::{DockerRegistry, docker_registry, docker_registry_with_tokens};

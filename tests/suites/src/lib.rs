@@ -6,8 +6,10 @@
 
 mod cluster;
 pub mod crates;
+mod random;
 
 pub use cluster::KubeSite;
+pub use random::{Random, number};
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,13 @@ pub struct Migration {
     /// The site.
     pub site: Site,
     folder: TempDir,
+    secrets: Vec<String>,
+}
+
+impl Drop for Migration {
+    fn drop(&mut self) {
+        self.secrets.iter().for_each(|secret| scar_kit::forget_secret(secret));
+    }
 }
 
 impl Migration {
@@ -43,13 +52,14 @@ impl Migration {
 
     /// On a site with these options.
     pub fn on(options: SiteOptions) -> Self {
-        let migration = Self { site: Site::start(options), folder: TempDir::new().unwrap() };
-        for (key, path) in migration.site.environment() {
+        let site = Site::start(options);
+        let mut secrets = vec![scar_kit::secret(&site.cluster.token())];
+        for (key, path) in site.environment() {
             if key.ends_with("_PASSWORD_FILE") {
-                scar_kit::secret(std::fs::read_to_string(path).unwrap().trim_end());
+                secrets.push(scar_kit::secret(std::fs::read_to_string(path).unwrap().trim_end()));
             }
         }
-        scar_kit::secret(&migration.site.cluster.token());
+        let migration = Self { site, folder: TempDir::new().unwrap(), secrets };
         let tree = migration.tree();
         std::fs::create_dir_all(tree.join("charts/deep")).unwrap();
         std::fs::write(tree.join("charts/deep/a file.yaml"), "kind: ConfigMap\n").unwrap();

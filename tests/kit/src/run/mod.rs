@@ -44,6 +44,7 @@ pub struct Run {
     terminal: Option<u16>,
     answers: Vec<(String, String)>,
     timeout: Duration,
+    watch: Duration,
     names: Vec<(String, String)>,
     is_tool: bool,
     any_record: bool,
@@ -74,6 +75,7 @@ pub fn program(path: impl Into<PathBuf>) -> Run {
         terminal: None,
         answers: Vec::new(),
         timeout: TIMEOUT,
+        watch: Duration::from_millis(3),
         names: Vec::new(),
         is_tool: false,
         any_record: false,
@@ -196,6 +198,12 @@ impl Run {
     /// How long it may take; then it is killed and the test fails with all that it said.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
+        self
+    }
+
+    /// How often arguments and environments are looked at; seldom where many runs look, since each look costs as much as work.
+    pub fn watched_every(mut self, pause: Duration) -> Self {
+        self.watch = pause;
         self
     }
 

@@ -59,7 +59,7 @@ impl Run {
         }
         let stdout = child.stdout.take().map(collect);
         let stderr = child.stderr.take().map(collect);
-        let watch = Watch::start(child.id(), &self.variables);
+        let watch = Watch::start(child.id(), &self.variables, self.watch);
         Running { run: self, child, begun, own, stdout, stderr, terminal, watch }
     }
 

@@ -15,7 +15,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(pid: u32, given: &[(OsString, OsString)]) -> Option<Self> {
+    pub(super) fn start(pid: u32, given: &[(OsString, OsString)], every: Duration) -> Option<Self> {
         let secrets = Secrets::registered();
         if secrets.is_empty() {
             return None;
@@ -27,7 +27,7 @@ impl Watch {
             let mut seen = Vec::new();
             while !*stopped.lock().unwrap() {
                 look(pid, true, &given, &secrets, &mut seen);
-                std::thread::sleep(Duration::from_millis(3));
+                std::thread::sleep(every);
             }
             seen.sort();
             seen.dedup();

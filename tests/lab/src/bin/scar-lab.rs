@@ -77,8 +77,8 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
         registry: access(options)?,
         replicas: options.replicas,
         ecr: options.ecr,
-        registry_user: None,
         poll: Some(Duration::from_secs(options.poll)),
+        ..SiteOptions::default()
     }));
     // A visitor with curl is no failed test; what nobody scripted is told at the end.
     site.servers().iter().for_each(|(_, server)| server.tolerate_unexpected());

@@ -21,9 +21,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::certs::Certs;
+use crate::certs::{Certs, Pair};
 use crate::kube::{self, Ca, Cluster, Kubeconfig, Login, SPECMAN_NAMESPACE};
-use crate::registry::{Auth, Credentials, LabRegistry, Profile, RegistryOptions, Storage, TokenService};
+use crate::registry::{Auth, Credentials, LabRegistry, Profile, RegistryOptions, Rule, Storage, TokenService};
 use crate::server::{Listener, Server};
 use crate::specman::{RegistryAccess, Specman, SpecmanOptions};
 use crate::vertex::{self, RegistryKind, SPECMAN, Vertex, basic_registry, ecr_registry};
@@ -67,6 +67,14 @@ pub struct SiteOptions {
     pub ecr: bool,
     /// How often Specman looks at the registry by itself; none for only when the flag is set.
     pub poll: Option<Duration>,
+    /// Which registry the lab's own one behaves as; none for Harbor.
+    pub profile: Option<Profile>,
+    /// What stands against a push to it.
+    pub rule: Option<Rule>,
+    /// It asks nobody for a login, and VerteX's entry for it has none.
+    pub open: bool,
+    /// Its certificate; none for a good one.
+    pub registry_certificate: Option<fn(&Certs) -> Pair>,
 }
 
 /// A running site. Dropping it ends it, and fails the test where a request came that nobody scripted.
@@ -94,9 +102,9 @@ pub struct Site {
 
 impl Site {
     /// Starts everything; when it returns all ports listen and all files are written.
-    pub fn start(options: SiteOptions) -> Self {
+    pub fn start(mut options: SiteOptions) -> Self {
         let mut temporary = None;
-        let directory = options.directory.unwrap_or_else(|| {
+        let directory = options.directory.take().unwrap_or_else(|| {
             let made = TempDir::with_prefix("lab-site-").expect("a temporary directory");
             temporary.insert(made).path().to_owned()
         });
@@ -104,9 +112,9 @@ impl Site {
         let directory = directory.canonicalize().expect("the directory of the site");
         let certs = Certs::new(&NAMES);
 
-        let (registry, access) = match options.registry {
+        let (registry, access) = match options.registry.take() {
             Some(access) => (None, access),
-            None => own_registry(&directory, &certs, options.registry_user.as_deref().unwrap_or("robot$packs")),
+            None => own_registry(&directory, &certs, &options),
         };
         let cluster = Cluster::start();
         let replicas = options.replicas.max(1);
@@ -193,18 +201,27 @@ impl Site {
     }
 }
 
-/// The lab's registry, with TLS and tokens as Harbor has them, and the way into it.
-fn own_registry(directory: &Path, certs: &Certs, user: &str) -> (Option<LabRegistry>, RegistryAccess) {
-    let credentials = Credentials::new(user, &password());
+/// The lab's registry, with TLS, and tokens if its profile has them; and the way into it.
+fn own_registry(directory: &Path, certs: &Certs, options: &SiteOptions) -> (Option<LabRegistry>, RegistryAccess) {
+    let credentials = Credentials::new(options.registry_user.as_deref().unwrap_or("robot$packs"), &password());
+    let profile = options.profile.unwrap_or(Profile::Harbor);
+    let auth = match profile.has_tokens() {
+        _ if options.open => Auth::None,
+        true => Auth::Bearer(Arc::new(TokenService::new(credentials.clone(), TOKEN_LIFETIME))),
+        false => Auth::Basic(credentials.clone()),
+    };
+    let certificate = options.registry_certificate.map_or_else(|| certs.server().clone(), |made| made(certs));
     let registry = LabRegistry::start(RegistryOptions {
-        listener: Listener::tls(certs.server_config()),
-        auth: Auth::Bearer(Arc::new(TokenService::new(credentials.clone(), TOKEN_LIFETIME))),
+        listener: Listener::tls(certificate.server_config()),
+        auth,
         storage: Storage::Directory(directory.join("registry")),
-        profile: Profile::Harbor,
+        profile,
+        rule: options.rule,
         ..RegistryOptions::default()
     });
     let (url, ca_pem) = (registry.url(), Some(certs.ca_pem().to_owned()));
-    (Some(registry), RegistryAccess { url, ca_pem, credentials: Some(credentials) })
+    let credentials = (!options.open).then_some(credentials);
+    (Some(registry), RegistryAccess { url, ca_pem, credentials })
 }
 
 /// Brings VerteX to where a site stands before the migration: an OVA install, with a second entry on the same registry.
@@ -216,6 +233,9 @@ fn seed(vertex: &Vertex, access: &RegistryAccess, scar_password: &str, ecr: bool
     let entry = |uid: &str, name: &str| {
         let mut object = basic_registry(uid, name, &access.url, user, password);
         object["spec"]["auth"]["tls"]["certificate"] = ca.clone();
+        if access.credentials.is_none() {
+            object["spec"]["auth"]["type"] = json!("noAuth");
+        }
         object
     };
     if ecr {
@@ -241,8 +261,9 @@ fn join(
     scar_password: String,
 ) -> Arc<AtomicBool> {
     let version = vertex.behaviour().version;
-    let served = specman.clone();
+    let (served, services) = (specman.clone(), cluster.clone());
     vertex.on_validate(move |scar| match scar["endpoint"].as_str() {
+        Some(SPECMAN) if !has_service(&services) => Err("no such host".to_owned()),
         Some(SPECMAN) if served.served(0).is_some() => Ok(version.clone()),
         Some(SPECMAN) => Err("404 Not Found".to_owned()),
         Some(OLD_SCAR) if scar["username"] == "scar" && scar["password"] == *scar_password => Ok(version.clone()),
@@ -260,6 +281,12 @@ fn join(
         }
     }));
     flag
+}
+
+/// Whether Specman's address leads to something in the cluster.
+fn has_service(cluster: &Cluster) -> bool {
+    let service = cluster.object("services", SPECMAN_NAMESPACE, "specman-service").unwrap_or_default();
+    service["spec"]["ports"].as_array().is_some_and(|ports| ports.iter().any(|port| port["port"] == SPECMAN_PORT))
 }
 
 /// What the platform writes into the secret: the way into the registry.

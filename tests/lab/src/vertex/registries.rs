@@ -159,10 +159,17 @@ impl Vertex {
         state.registries.get(uid).map_or((0, 0), |r| (r.writes, r.syncs))
     }
 
-    /// Changes a registry behind the back of whoever is about to write it.
+    /// Changes a registry behind the back of whoever is about to write it; the platform acts on its flag.
     pub fn edit_registry(&self, uid: &str, edit: impl FnOnce(&mut Value)) {
-        if let Some(registry) = self.lock().registries.get_mut(uid) {
-            edit(&mut registry.object);
+        let mut state = self.lock();
+        let on_flag = state.on_flag.clone();
+        let Some(registry) = state.registries.get_mut(uid) else { return };
+        let before = flag(&registry.object);
+        edit(&mut registry.object);
+        let after = flag(&registry.object);
+        drop(state);
+        if let Some(on_flag) = on_flag.filter(|_| before != after) {
+            on_flag(after);
         }
     }
 

@@ -5,29 +5,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use scar_kit::Signal;
-use scar_suites::Migration;
+use scar_suites::{Migration, Random, number};
 use serde_json::Value;
 
 use crate::{STAGES, done, migrate};
-
-/// Numbers from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
-/// SCAR_KILLS=100 is the long form; SCAR_KILL_SEED shows a failure again.
-#[allow(clippy::disallowed_methods)]
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
 
 /// The state of a site that nobody has stopped, but for what differs from site to site.
 fn comparable(migration: &Migration) -> Value {
@@ -90,13 +71,14 @@ fn f2_a_kill_at_every_boundary_leaves_a_rerun_that_ends_the_same() {
 }
 
 /// Each moment on a site of its own, which nothing before has prepared: the first run is the one that changes most.
+/// SCAR_KILLS=100 is the long form; SCAR_KILL_SEED shows a failure again.
 #[test]
 fn f2_random_kills_inside_of_the_stages() {
     let seed = number("SCAR_KILL_SEED", std::process::id().into());
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     for kill in 0..number("SCAR_KILLS", 4) {
         let migration = Migration::new();
-        let stage = STAGES[usize::try_from(random.below(STAGES.len() as u64)).unwrap()];
+        let stage = random.of(&STAGES);
         let first = Duration::from_millis(random.below(250));
         let in_set = kill_in(&migration, stage, first) + kill_in(&migration, stage, Duration::from_millis(random.below(60)));
         ends_well(&migration, in_set, &format!("SCAR_KILL_SEED={seed}, kill {kill}: {first:?} after '{stage}'"));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use scar_kit::Running;
 use scar_lab::PodLog as _;
 use scar_lab::kube::Cut;
-use scar_suites::KubeSite;
+use scar_suites::{KubeSite, Random};
 
 use crate::{SOON, error, following, info, say, tool};
 
@@ -18,18 +18,6 @@ const LATENCY: Duration = Duration::from_secs(2);
 /// For how long there must be no verdict: longer than a look at the cluster and the settling of a marker take.
 const NO_VERDICT: Duration = Duration::from_secs(3);
 const PODS: [&str; 2] = ["specman-0", "specman-1"];
-
-/// A generator whose whole state is its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// What a loud Specman says, and none of it counts for the tag.
 fn noise(random: &mut Random, tag: &str) -> String {
@@ -144,7 +132,7 @@ fn site() -> (KubeSite, Random) {
     println!("seed {seed}");
     let site = KubeSite::new(0);
     site.cluster.add_statefulset("specman", 2, &["mesh", "specman"]);
-    (site, Random(u64::from(seed) | 1 << 40))
+    (site, Random::new(seed.into()))
 }
 
 #[test]
