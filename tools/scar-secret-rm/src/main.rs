@@ -11,7 +11,7 @@ mod secret;
 use std::process::ExitCode;
 
 use scar_cluster::Opened;
-use scar_record::{Input, Record, Secret};
+use scar_record::{Input, Preflight, Record, Secret};
 use scar_tool::{Console, Deadline, Failure};
 
 use crate::backup::{Backup, Identity, Saved};
@@ -31,11 +31,13 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let backup = is_saved.then(|| Backup::find(options.backup.as_deref(), &secret, console)).transpose()?;
     let undo = options.undo.as_deref().map(|path| Saved::read(path, &secret, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
+    // With --no-backup the user has the last word.
+    let stays = is_saved && options.is_guides() && record.section::<Preflight>()?.is_some_and(|found| found.secret_stays());
     let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();
     let act = format!("{} the secret '{name}'", if undo.is_some() { "restore" } else { "delete" });
     let secret = scar_http::run(deadline, console, &act, async {
-        let removal = Removal::new(opened.client(), name, deadline, console);
+        let removal = Removal::new(opened.client(), name, stays, deadline, console);
         match (&undo, dry_run) {
             (Some(saved), _) => removal.restore(saved, dry_run).await.map(|()| None),
             (None, true) => removal.plan(backup.as_ref(), options.must_exist).await.map(|()| None),

@@ -71,9 +71,14 @@ impl AsRef<Common> for Options {
 }
 
 impl Options {
+    /// Whether the secret is the one that the guide deletes.
+    pub(crate) fn is_guides(&self) -> bool {
+        self.name == GUIDE
+    }
+
     /// The secret to delete: the guide's, or another by the user's explicit word.
     pub(crate) fn name(&self) -> Result<&str, Failure> {
-        if self.name != GUIDE && !self.yes {
+        if !self.is_guides() && !self.yes {
             return Err(Failure::misuse(format!("delete secret '{}': the migration deletes '{GUIDE}' and no other", self.name))
                 .hint("add --yes if this one is meant"));
         }

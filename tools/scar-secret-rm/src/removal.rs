@@ -24,6 +24,8 @@ pub(crate) struct Removal {
     pub(crate) cluster: Cluster,
     pub(crate) api: Api<DynamicObject>,
     name: String,
+    /// The record's preflight found that the platform made the secret for a flag that is set.
+    stays: bool,
     pub(crate) deadline: Deadline,
     pub(crate) console: Console,
 }
@@ -37,9 +39,9 @@ enum Now {
 
 impl Removal {
     /// A removal of `name` in the cluster's namespace, to be done by `deadline`.
-    pub(crate) fn new(cluster: Cluster, name: &str, deadline: Deadline, console: &Console) -> Self {
+    pub(crate) fn new(cluster: Cluster, name: &str, stays: bool, deadline: Deadline, console: &Console) -> Self {
         let api = Api::namespaced_with(cluster.client().clone(), cluster.namespace(), &resource());
-        Self { cluster, api, name: name.to_owned(), deadline, console: console.clone() }
+        Self { cluster, api, name: name.to_owned(), stays, deadline, console: console.clone() }
     }
 
     pub(crate) fn what(&self) -> String {
@@ -67,13 +69,12 @@ impl Removal {
             self.console.plan(format!("delete nothing: {} is absent", self.what()));
             return Ok(());
         };
-        match backup {
-            Some(backup) if backup.is_older(&held) => {
-                self.console.plan(format!("leave {}", self.newer(&held, backup)));
-                return Ok(());
-            }
-            Some(backup) => self.console.plan(format!("save {} in '{}'", self.what(), backup.path())),
-            None => {}
+        if let Some(why) = self.why_it_stays(&held, backup) {
+            self.console.plan(format!("leave {why}"));
+            return Ok(());
+        }
+        if let Some(backup) = backup {
+            self.console.plan(format!("save {} in '{}'", self.what(), backup.path()));
         }
         self.console.plan(format!("delete {} (uid {}, made {})", self.what(), held.uid(), held.created()));
         Ok(())
@@ -90,12 +91,12 @@ impl Removal {
             self.console.note(format!("{} is absent: nothing to delete", self.what()));
             return Ok(Secret { backup: backup.and_then(Backup::existing), ..self.result(false, false) });
         };
+        if let Some(why) = self.why_it_stays(&held, backup) {
+            self.console.note(why);
+            let (uid, backup) = (Some(held.uid().to_owned()), backup.and_then(Backup::existing));
+            return Ok(Secret { uid, backup, ..self.result(true, false) });
+        }
         if let Some(backup) = backup {
-            if backup.is_older(&held) {
-                self.console.note(self.newer(&held, backup));
-                let uid = Some(held.uid().to_owned());
-                return Ok(Secret { uid, backup: Some(backup.path()), ..self.result(true, false) });
-            }
             backup.save(&held, &self.console)?;
         }
         let backup = backup.map(Backup::path);
@@ -110,15 +111,21 @@ impl Removal {
         Ok(Secret { uid: Some(held.uid().to_owned()), backup, ..self.result(true, deleted) })
     }
 
-    fn newer(&self, held: &Held, backup: &Backup) -> String {
-        format!(
-            "{} stays: it was made after the backup '{path}' (uid {}, {}), by the platform; if it is to go as well, remove '{path}' \
-             and run this step again",
-            self.what(),
-            held.uid(),
-            held.created(),
-            path = backup.path()
-        )
+    /// Why the secret is the platform's new one, if it is.
+    fn why_it_stays(&self, held: &Held, backup: Option<&Backup>) -> Option<String> {
+        let (what, uid, created) = (self.what(), held.uid(), held.created());
+        if let Some(path) = backup.filter(|backup| backup.is_older(held)).map(Backup::path) {
+            return Some(format!(
+                "{what} stays: it was made after the backup '{path}' (uid {uid}, {created}), by the platform; if it is to go as \
+                 well, remove '{path}' and run this step again"
+            ));
+        }
+        self.stays.then(|| {
+            format!(
+                "{what} stays: the flag of the pack registry is set, and the platform made the secret for it (uid {uid}, {created}; \
+                 scar-preflight)"
+            )
+        })
     }
 
     pub(crate) async fn absent(&self, must_exist: bool) -> Result<(), Failure> {

@@ -100,6 +100,23 @@ fn s11_a_secret_that_is_newer_than_the_backup_stays() {
     }
 }
 
+/// A flag that was set before the first run: the platform has made the secret, and does not make it again.
+#[test]
+fn s11_a_secret_that_preflight_found_beside_a_set_flag_stays() {
+    let site = site();
+    let mut record = new_record();
+    let check = |result: &str| json!({"checks": [{"name": "cluster.secret", "result": result, "found": "x"}]});
+    record["preflight"] = check("warning");
+    let outcome = tool(&site).record(&record).run();
+    outcome.succeeds().says("stays: the flag of the pack registry is set, and the platform made the secret for it");
+    assert!(is_there(&site));
+    let secret = outcome.json()["secret"].clone();
+    assert_eq!((&secret["found"], &secret["deleted"], secret.get("backup")), (&json!(true), &json!(false), None));
+    tool(&site).arg("--dry-run").record(&record).run().succeeds().says("scar-secret-rm: would leave secret ");
+    record["preflight"] = check("ok");
+    tool(&site).record(&record).run().succeeds().says("deleted secret ");
+}
+
 #[test]
 fn s11_a_run_that_was_killed_between_backup_and_delete_is_run_again() {
     let site = site();

@@ -39,6 +39,16 @@ pub struct Preflight {
     pub checks: Vec<Check>,
 }
 
+impl Preflight {
+    /// The name of the check of the secret that the guide deletes.
+    pub const SECRET: &'static str = "cluster.secret";
+
+    /// Whether the platform made the secret for a flag that is set: VerteX does not make it again, so it must stay.
+    pub fn secret_stays(&self) -> bool {
+        self.checks.iter().any(|check| check.name == Self::SECRET && check.result == CheckResult::Warning)
+    }
+}
+
 /// One prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
