@@ -1,11 +1,10 @@
 //! The change of one field: find and read the whole entry, validate, save, write, read back; and the way back.
 
-use scar_http::Error;
 use scar_record::{Artifact, PackRegistry};
 use scar_tool::backup::Backup;
 use scar_tool::{Console, Exit, Failure};
 use scar_vertex::entry::{self, Chosen, FLAG, Wanted, path};
-use scar_vertex::{Api, Object, differences};
+use scar_vertex::{Api, differences};
 
 use crate::options::Plan;
 use crate::saved::{self, Saved};
@@ -53,7 +52,7 @@ impl Change<'_> {
             return Ok(None);
         }
         changes.iter().for_each(|change| self.console.note(format!("'{name}': {}", shown(change))));
-        self.validate(&before, &after).await?;
+        entry::validate(self.api, &before, &after).await?;
         if let Some(backup) = self.backup.take() {
             saved::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
         }
@@ -110,21 +109,6 @@ impl Change<'_> {
         Err(Failure::new(Exit::Mismatch, format!("set the flag of '{}': {found}", entry.name)).hint(format!(
             "push it there: ocipush {registry}/{expected}:0.0.0; or correct the entry's base content path, now '{base}'"
         )))
-    }
-
-    async fn validate(&self, before: &Chosen, after: &Object) -> Result<(), Failure> {
-        let spec = after.object(&["spec"]).unwrap_or_default().to_json();
-        let path = format!("/v1/registries/oci/{}/validate", before.kind.word());
-        self.api.check(&path, &spec).await.map_err(|error| {
-            let failure = self.api.failure(&format!("validate the pack registry '{}'", before.entry.name), &error);
-            match error {
-                Error::Status { status, .. } if matches!(status.as_u16(), 400 | 404 | 409 | 422) => {
-                    Failure { exit: Exit::Failed, ..failure }
-                        .hint("VerteX cannot use the registry with this login; nothing was changed")
-                }
-                _ => failure.detail("nothing was changed"),
-            }
-        })
     }
 
     fn section(&self, before: &Chosen, changed: bool) -> PackRegistry {

@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use scar_cluster::{Access, Cluster, Error};
 use scar_record::{Check, CheckResult};
 
-use crate::check::{blocked, failed, line, ok, warning};
+use crate::check::{blocked, failed, line, ok, skipped, warning};
 use crate::cluster::Manner;
 
 /// The old secret (guide step 1).
@@ -21,16 +21,23 @@ struct Needs {
     /// Who needs it.
     tool: &'static str,
     access: Vec<Access>,
-    /// The way round, where the tool is not a step of every migration.
-    without: Option<&'static str>,
+    /// Whether the migration ends without it.
+    blocks: bool,
+    /// The way round, if there is one.
+    otherwise: Option<&'static str>,
 }
 
-/// The lines, in the order of the guide; `pods` are Specman's.
-pub(crate) fn names() -> [&'static str; 4] {
-    ["cluster.secret-access", "cluster.wait-access", "cluster.restart-access", "cluster.verify-access"]
-}
+pub(crate) const SECRET_ACCESS: &str = "cluster.secret-access";
+pub(crate) const WAIT_ACCESS: &str = "cluster.wait-access";
+const UNDO_ACCESS: &str = "cluster.undo-access";
+const RESTART_ACCESS: &str = "cluster.restart-access";
+const VERIFY_ACCESS: &str = "cluster.verify-access";
 
-fn needs(namespace: &str, set: &str, pods: &[String]) -> [Needs; 4] {
+/// The lines, in the order of the guide.
+pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
+
+/// `pods` are Specman's; a secret that `is_absent` is not deleted.
+fn needs(namespace: &str, set: &str, pods: &[String], is_absent: bool) -> [Needs; 5] {
     let one = |verb: &str, group: &str, resource: &str, name: &str| Access {
         verb: verb.to_owned(),
         group: group.to_owned(),
@@ -40,40 +47,41 @@ fn needs(namespace: &str, set: &str, pods: &[String]) -> [Needs; 4] {
     };
     let of_pods = |verb: &str, resource: &str| pods.iter().map(|pod| one(verb, "", resource, pod)).collect::<Vec<_>>();
     let get_set = one("get", "apps", "statefulsets", set);
-    let [secret, wait, restart, verify] = names();
+    let verbs = if is_absent { &["get"][..] } else { &["get", "delete"] };
+    let needs = |name, tool, access| Needs { name, tool, access, blocks: true, otherwise: None };
     [
+        needs(SECRET_ACCESS, "scar-secret-rm", verbs.iter().map(|verb| one(verb, "", "secrets", SECRET)).collect()),
+        needs(WAIT_ACCESS, "specman-wait", [vec![get_set.clone()], of_pods("get", "pods"), of_pods("get", "pods/log")].concat()),
         Needs {
-            name: secret,
-            tool: "scar-secret-rm",
-            // The last is what --undo needs.
-            access: ["get", "delete", "create"].map(|verb| one(verb, "", "secrets", SECRET)).to_vec(),
-            without: None,
+            otherwise: Some("if Specman is reached another way, --specman-url URL"),
+            ..needs(
+                VERIFY_ACCESS,
+                "specman-verify",
+                [vec![get_set], of_pods("get", "pods/portforward"), of_pods("create", "pods/portforward")].concat(),
+            )
         },
         Needs {
-            name: wait,
-            tool: "specman-wait",
-            access: [vec![get_set.clone()], of_pods("get", "pods"), of_pods("get", "pods/log")].concat(),
-            without: None,
+            blocks: false,
+            otherwise: Some("only --restart needs it"),
+            ..needs(RESTART_ACCESS, "specman-wait --restart", vec![one("patch", "apps", "statefulsets", set)])
         },
         Needs {
-            name: restart,
-            tool: "specman-wait --restart",
-            access: vec![one("patch", "apps", "statefulsets", set)],
-            without: Some("only --restart needs it"),
-        },
-        Needs {
-            name: verify,
-            tool: "specman-verify",
-            access: [vec![get_set], of_pods("get", "pods/portforward"), of_pods("create", "pods/portforward")].concat(),
-            without: Some("specman-verify --url goes round the cluster"),
+            blocks: false,
+            otherwise: Some("only the way back needs it"),
+            ..needs(UNDO_ACCESS, "scar-secret-rm --undo", vec![one("create", "", "secrets", SECRET)])
         },
     ]
 }
 
 /// Asks for every verb that the tools use, and for no other.
-pub(crate) async fn look(cluster: &Cluster, set: &str, pods: &[String], manner: &Manner<'_>) -> Vec<Check> {
-    let lines = needs(cluster.namespace(), set, pods);
-    join_all(lines.iter().map(|needs| asked(cluster, needs, manner))).await
+pub(crate) async fn look(cluster: &Cluster, pods: &[String], is_absent: bool, manner: &Manner<'_>) -> Vec<Check> {
+    let lines = needs(cluster.namespace(), &manner.options.statefulset, pods, is_absent);
+    join_all(lines.iter().map(async |needs| match &manner.options.specman_url {
+        _ if needs.name == VERIFY_ACCESS && manner.options.unverified => skipped(VERIFY_ACCESS, "left out by --unverified"),
+        Some(url) if needs.name == VERIFY_ACCESS => skipped(VERIFY_ACCESS, format!("specman-verify goes to '{url}' instead")),
+        _ => asked(cluster, needs, manner).await,
+    }))
+    .await
 }
 
 async fn asked(cluster: &Cluster, needs: &Needs, manner: &Manner<'_>) -> Check {
@@ -91,10 +99,8 @@ async fn asked(cluster: &Cluster, needs: &Needs, manner: &Manner<'_>) -> Check {
     }
     let found = format!("{} may not {}", needs.tool, listed(&denied));
     let rules = Access::rules(denied);
-    match needs.without {
-        Some(without) => warning(needs.name, found, format!("{without}; else {rules}")),
-        None => blocked(needs.name, found, rules),
-    }
+    let hint = needs.otherwise.map_or_else(|| rules.clone(), |otherwise| format!("{otherwise}; else {rules}"));
+    if needs.blocks { blocked(needs.name, found, hint) } else { warning(needs.name, found, hint) }
 }
 
 /// That a review is refused, or unknown to the cluster, says nothing about what may be done.
@@ -113,7 +119,7 @@ fn unknown(cluster: &Cluster, needs: &Needs, error: &Error) -> Check {
         ),
         None => {
             let check = failed(needs.name, failure, crate::check::Side::Own);
-            if needs.without.is_some() { line(needs.name, CheckResult::Warning, check.found) } else { check }
+            if needs.blocks { check } else { line(needs.name, CheckResult::Warning, check.found) }
         }
     }
 }
@@ -161,9 +167,9 @@ mod tests {
 
     #[test]
     fn verbs_of_a_resource_are_told_together() {
-        let [secret, wait, _, verify] = needs("hubble-system", "specman", &["specman-0".into(), "specman-1".into()]);
+        let [secret, wait, verify, ..] = needs("hubble-system", "specman", &["specman-0".into(), "specman-1".into()], false);
         let told = |needs: &Needs| listed(&needs.access.iter().collect::<Vec<_>>());
-        assert_eq!(told(&secret), "get, delete, create secrets");
+        assert_eq!(told(&secret), "get, delete secrets");
         assert_eq!(told(&wait), "get statefulsets; get pods; get pods/log");
         assert_eq!(told(&verify), "get statefulsets; get, create pods/portforward");
     }

@@ -33,7 +33,10 @@ pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<Stri
 /// What stands in the way, in the words of the failure that a tool would end with. `side` spells the options.
 pub(crate) fn failed(name: &str, failure: Failure, side: Side) -> Check {
     let hint = failure.hint.map_or_else(|| way_out(failure.exit).to_owned(), |hint| side.spell(&hint));
-    blocked(name, [vec![failure.message], failure.details].concat().join("; "), hint)
+    let colon = if failure.message.ends_with(':') { " " } else { "; " };
+    let details = failure.details.join("; ");
+    let found = if details.is_empty() { failure.message } else { format!("{}{colon}{details}", failure.message) };
+    blocked(name, found, hint)
 }
 
 /// The way out of a failure that names none.

@@ -9,18 +9,19 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::PostParams;
 use scar_cluster::{Cluster, Error, Opened};
-use scar_record::{Check, CheckResult};
+use scar_record::{Check, CheckResult, Preflight};
 use scar_tool::{Deadline, Failure};
 
 use crate::check::{Side, blocked, failed, line, needs, ok, skipped};
 use crate::network::Server;
+use crate::options::Options;
 use crate::{access, claim, specman};
 
 const REACHED: &str = "cluster.reached";
 const IDENTITY: &str = "cluster.identity";
 const NAMESPACE: &str = "cluster.namespace";
 /// The line of the secret.
-pub(crate) const SECRET: &str = "cluster.secret";
+pub(crate) const SECRET: &str = Preflight::SECRET;
 
 /// What was found.
 #[derive(Default)]
@@ -38,7 +39,7 @@ pub(crate) struct Found {
 /// How the checks are made.
 pub(crate) struct Manner<'a> {
     pub(crate) time: Duration,
-    pub(crate) statefulset: &'a str,
+    pub(crate) options: &'a Options,
 }
 
 impl Manner<'_> {
@@ -55,7 +56,7 @@ pub(crate) fn names() -> Vec<&'static str> {
 
 /// All lines after the first.
 fn after() -> Vec<&'static str> {
-    [&[IDENTITY, NAMESPACE][..], &access::names(), &specman::NAMES, &claim::NAMES, &[SECRET]].concat()
+    [&[IDENTITY, NAMESPACE][..], &access::NAMES, &specman::NAMES, &claim::NAMES, &[SECRET]].concat()
 }
 
 /// Checks the side.
@@ -85,10 +86,11 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, manner: &Manner<'_>) -
     );
     let pods = match &set {
         Ok(Some(set)) => scar_cluster::specman::replicas(set),
-        _ => vec![format!("{}-0", manner.statefulset)],
+        _ => vec![format!("{}-0", manner.options.statefulset)],
     };
+    let is_absent = secret.result == CheckResult::Ok && made.is_none();
     let (access, (specman, without_identity), (claim, room)) = tokio::join!(
-        access::look(&cluster, manner.statefulset, &pods, manner),
+        access::look(&cluster, &pods, is_absent, manner),
         specman::look(&cluster, &set, &pods, manner),
         claim::look(&cluster, &set, &pods, manner)
     );
@@ -148,7 +150,7 @@ async fn namespace(cluster: &Cluster, manner: &Manner<'_>) -> Check {
 
 async fn statefulset(cluster: &Cluster, manner: &Manner<'_>) -> Result<Option<StatefulSet>, Error> {
     let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());
-    cluster.find(manner.deadline(), || sets.get(manner.statefulset)).await
+    cluster.find(manner.deadline(), || sets.get(&manner.options.statefulset)).await
 }
 
 /// Whether the secret is there, and since when. Its metadata alone are read: what it holds does not come here.
@@ -170,7 +172,7 @@ async fn secret(cluster: &Cluster, manner: &Manner<'_>) -> (Check, Option<Timest
             }
             (ok(SECRET, format!("'{name}'{since}: the first step deletes it")), made)
         }
-        Err(error) if error.status() == Some(403) => (denied(SECRET, access::names()[0]), None),
+        Err(error) if error.status() == Some(403) => (denied(SECRET, access::SECRET_ACCESS), None),
         Err(error) => (failed(SECRET, cluster.failure(&format!("read the secret '{name}'"), &error), Side::Own), None),
     }
 }

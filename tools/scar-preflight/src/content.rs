@@ -192,7 +192,7 @@ fn lines(folder: &Path, tree: &Tree, estimate: u64) -> Vec<Check> {
         size(tree.bytes),
         size(estimate)
     );
-    let tree_line = match tree.files {
+    let tree_line = match tree.files + tree.links {
         0 => blocked(TREE, format!("'{shown}' has no file"), "is it the folder that the file server serves?"),
         _ => ok(TREE, all),
     };

@@ -75,6 +75,18 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object, help_heading = "Cluster options")]
     pub(crate) statefulset: String,
 
+    /// Specman's container, if its name does not tell
+    #[arg(long, value_name = "NAME", value_parser = scar_cluster::name::object, help_heading = "Cluster options")]
+    pub(crate) container: Option<String>,
+
+    /// Where specman-verify goes, not through the cluster
+    #[arg(long, value_name = "URL", help_heading = "Cluster options")]
+    pub(crate) specman_url: Option<String>,
+
+    /// What Specman serves will not be compared
+    #[arg(long, help_heading = "Cluster options")]
+    pub(crate) unverified: bool,
+
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -183,7 +195,7 @@ pub(crate) struct VertexOptions {
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) endpoint: Option<String>,
 
-    /// It is Palette; accepted for scripts that say so, and changes nothing
+    /// It is Palette; accepted, and changes nothing
     #[arg(long = "palette")]
     _palette: bool,
 

@@ -1,6 +1,6 @@
 //! VerteX's entry for the registry that the artifact goes to, and its flag.
 
-use scar_record::{Check, CheckResult};
+use scar_record::Check;
 use scar_registry::{Reference, ecr};
 use scar_tool::{Exit, Failure};
 use scar_vertex::Api;
@@ -40,17 +40,16 @@ pub(crate) async fn look(api: &Api, reference: Option<&Reference>, manner: &Mann
         uses_pod_identity: chosen.uses_pod_identity(),
         changed: chosen.object.text(&["metadata", "lastModifiedTimestamp"]).and_then(|text| text.parse().ok()),
     };
-    (vec![fits(&chosen, reference), flag_line(&flag, &chosen, manner)], Some(flag))
+    (vec![fits(&chosen, reference), flag_line(&flag, &chosen, api, manner).await], Some(flag))
 }
 
 /// The lines where there is not exactly one entry.
 fn nothing(failure: Failure) -> Vec<Check> {
-    // Several are for a person to choose from; the tool that sets the flag has an option for that.
+    // Several are for a person to choose from.
     let several = failure.exit == Exit::Misuse;
     let mut check = failed(ENTRY, failure, Side::Platform);
     if several {
-        check.result = CheckResult::Warning;
-        check.hint = Some("choose one for pack-registry-set: --uid UID".to_owned());
+        check.hint = Some("choose one: --pack-registry-uid UID, as --uid for pack-registry-set".to_owned());
     }
     [vec![check], needs([FLAG], ENTRY)].concat()
 }
@@ -79,24 +78,30 @@ fn fits(chosen: &Chosen, reference: &Reference) -> Check {
     ok(ENTRY, format!("{is}, looks in '{expected}'"))
 }
 
-/// Blocks if the step that sets the flag would be refused for want of the entry's login.
-fn flag_line(flag: &Flag, chosen: &Chosen, manner: &Manner<'_>) -> Check {
+/// Blocks if the step that sets the flag would be refused: for want of the entry's login, or because VerteX cannot use it.
+async fn flag_line(flag: &Flag, chosen: &Chosen, api: &Api, manner: &Manner<'_>) -> Check {
     if flag.is_set {
         return ok(FLAG, "set already: Specman fetches from this registry");
     }
     let given = manner.options.entry.given(&manner.options.registry, manner.console);
-    match given.and_then(|given| given.check(chosen)) {
-        Ok(()) => ok(FLAG, "not set yet"),
+    let mut after = match given.and_then(|given| given.fill(chosen, false)) {
+        Ok(after) => after,
         Err(failure) => {
             let hint = failure.hint.unwrap_or_default();
-            blocked(FLAG, format!("not set yet, and {}", failure.message), format!("pack-registry-set needs it; {hint}"))
+            return blocked(FLAG, format!("not set yet, and {}", failure.message), format!("pack-registry-set needs it; {hint}"));
         }
+    };
+    after.set(entry::FLAG, &true);
+    match within(manner.time, "validate the pack registry", entry::validate(api, chosen, &after)).await {
+        Ok(()) => ok(FLAG, "not set yet"),
+        Err(failure) => failed(FLAG, failure, Side::Own),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scar_record::CheckResult;
     use scar_vertex::Object;
     use scar_vertex::entry::Entry;
 

@@ -10,6 +10,7 @@ use scar_record::{Check, CheckResult};
 use crate::access;
 use crate::check::{Side, blocked, failed, needs, ok, warning};
 use crate::cluster::{Manner, denied};
+use crate::options::Options;
 
 const SET: &str = "cluster.specman";
 const PODS: &str = "cluster.pods";
@@ -43,7 +44,8 @@ pub(crate) async fn look(
 }
 
 fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner: &Manner<'_>) -> Check {
-    let name = format!("StatefulSet '{}' in '{}'", manner.statefulset, cluster.namespace());
+    let statefulset = &manner.options.statefulset;
+    let name = format!("StatefulSet '{statefulset}' in '{}'", cluster.namespace());
     match set {
         Ok(Some(set)) => {
             let wanted = specman::replicas(set).len();
@@ -52,22 +54,23 @@ fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner:
                 0 => blocked(
                     SET,
                     format!("{name} is scaled to no replica"),
-                    format!("kubectl -n {} scale statefulset {} --replicas=1", cluster.namespace(), manner.statefulset),
+                    format!("kubectl -n {} scale statefulset {statefulset} --replicas=1", cluster.namespace()),
                 ),
                 _ => ok(SET, format!("{name}, {ready} of {wanted} replicas ready")),
             }
         }
         Ok(None) => blocked(SET, format!("no {name}"), "is Specman deployed? --namespace and --statefulset name another place"),
-        Err(error) if error.status() == Some(403) => denied(SET, access::names()[1]),
+        Err(error) if error.status() == Some(403) => denied(SET, access::WAIT_ACCESS),
         Err(error) => failed(SET, cluster.failure("look at Specman", error), Side::Own),
     }
 }
 
 async fn pods_line(cluster: &Cluster, names: &[String], manner: &Manner<'_>) -> (Check, Option<Vec<String>>) {
-    let specman = Specman { cluster: cluster.clone(), statefulset: manner.statefulset.to_owned(), container: None };
+    let Options { statefulset, container, .. } = manner.options;
+    let specman = Specman { cluster: cluster.clone(), statefulset: statefulset.clone(), container: container.clone() };
     let look = match specman.look(manner.deadline()).await {
         Ok(look) => look,
-        Err(error) if error.status() == Some(403) => return (denied(PODS, access::names()[1]), None),
+        Err(error) if error.status() == Some(403) => return (denied(PODS, access::WAIT_ACCESS), None),
         Err(error) => return (failed(PODS, cluster.failure("look at Specman's pods", &error), Side::Own), None),
     };
     let without_identity = look.pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect();
@@ -93,7 +96,10 @@ fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {
         }
         Health::Well(_) if pod.container.is_none() && !pod.containers.is_empty() => {
             let names = pod.containers.join(", ");
-            (CheckResult::Warning, format!("has the containers {names}: specman-wait needs --container to know which is Specman"))
+            (
+                CheckResult::Blocked,
+                format!("has the containers {names}: --container NAME says which is Specman, as for specman-wait"),
+            )
         }
         Health::Well(_) if pod.is_ready => (CheckResult::Ok, "is ready".to_owned()),
         Health::Well(words) => (CheckResult::Warning, format!("is not ready ({words})")),
@@ -110,9 +116,9 @@ async fn service_line(cluster: &Cluster, manner: &Manner<'_>) -> Check {
                 true => ok(SERVICE, format!("'{SERVICE_NAME}' on port {PORT}, where SCAR will lead to")),
                 false => {
                     let ports = ports.iter().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", ");
-                    warning(
+                    blocked(
                         SERVICE,
-                        format!("'{SERVICE_NAME}' has the ports {ports}, not {PORT}"),
+                        format!("'{SERVICE_NAME}' has the ports {ports}, not {PORT}: SCAR would lead nowhere"),
                         "scar-set --scar-endpoint names another address",
                     )
                 }

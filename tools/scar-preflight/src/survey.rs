@@ -20,7 +20,7 @@ const TOGETHER: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> Result<Vec<Check>, Failure> {
     let Goals { platform, cluster, content, registry, reference } = goals;
     let of_platform = platform::Manner { time: options.timeout, options, console };
-    let of_cluster = cluster::Manner { time: options.timeout, statefulset: &options.statefulset };
+    let of_cluster = cluster::Manner { time: options.timeout, options };
     let (platform, cluster, content, registry) = tokio::join!(
         side(platform, |goal| platform::look(goal, reference.as_ref(), &of_platform)),
         side(cluster, |goal| cluster::look(goal, &of_cluster)),
@@ -117,7 +117,7 @@ fn beside_the_flag(check: &mut Check, made: Option<Timestamp>, flag: Option<&Fla
         _ => warning(
             cluster::SECRET,
             format!("{told}, and the flag is set: the platform made it for Specman"),
-            "it must stay: leave scar-secret-rm out",
+            "it must stay: scar-secret-rm leaves it, given this record",
         ),
     };
 }

@@ -103,6 +103,11 @@ async fn put(vertex: Arc<Vertex>, kind: RegistryKind, uid: String, body: Bytes) 
     if behaviour.stamps_changes {
         object["metadata"]["lastModifiedTimestamp"] = json!(format!("{:.3}", Timestamp::now()));
     }
+    if !knows_the_flag(&behaviour.version)
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.remove("containsSpectroManifest");
+    }
     let stored = vertex.registry(&uid).unwrap_or_default();
     if let Some(what) = forbidden(&object["spec"], &stored["spec"]) {
         return violation(&vertex, &format!("PUT {uid}"), &what);
@@ -126,6 +131,12 @@ async fn put(vertex: Arc<Vertex>, kind: RegistryKind, uid: String, body: Bytes) 
         on_flag(now);
     }
     answer::empty(StatusCode::NO_CONTENT)
+}
+
+/// Whether a VerteX of this version has the flag; an older one does not know the field (the guide's prerequisites: 4.5.15).
+fn knows_the_flag(version: &str) -> bool {
+    let numbers: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    numbers.is_empty() || numbers >= vec![4, 5, 15]
 }
 
 /// `POST /v1/registries/oci/{kind}/validate`: the login of a spec, tried at its endpoint.

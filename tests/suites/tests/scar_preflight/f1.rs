@@ -6,6 +6,8 @@ use std::path::Path;
 use scar_kit::{Outcome, binary, peer, program};
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::kube::{Access, PodState, Rule};
+use scar_lab::site::PACK_REGISTRY;
+use scar_lab::vertex::RegistryKind;
 use serde_json::{Value, json};
 
 use crate::rig::{ALL, Rig, but, is_allowed, lines, says};
@@ -21,7 +23,7 @@ fn is_blocked(rig: &Rig, outcome: &Outcome, name: &str, others: &[(&str, &str)],
     expected.push((name, "blocked"));
     assert_eq!(lines(&outcome.stderr()), but(&expected), "{outcome}");
     let end = format!(
-        "scar-preflight: error: check the site: blocked: {name} (1 of 35 checks)\n\
+        "scar-preflight: error: check the site: blocked: {name} (1 of 36 checks)\n\
          scar-preflight: hint: each blocked line names its way out; then run this again\n"
     );
     assert!(outcome.stderr().ends_with(&end), "{outcome}");
@@ -125,6 +127,28 @@ fn f1_the_entrys_base_path_is_another() {
     is_blocked(&rig, &outcome, "platform.pack-registry", &skipped(&["platform.flag"]), "other/spectro-manifests/manifest");
 }
 
+/// What pack-registry-set would be refused for: the right password is asked for by VerteX, which tries it.
+#[test]
+fn f1_vertex_cannot_use_the_entrys_login() {
+    let rig = Rig::new();
+    let (user, file) = (rig.migration.setting("OCI_USERNAME"), rig.migration.folder().join("wrong"));
+    std::fs::write(&file, "another-password").unwrap();
+    let outcome = rig.run_with(&[("--pack-registry-username", Some(&user)), ("--pack-registry-password-file", file.to_str())]);
+    is_blocked(&rig, &outcome, "platform.flag", &[], "VerteX cannot use the registry with this login");
+}
+
+#[test]
+fn f1_two_entries_are_meant() {
+    let rig = Rig::new();
+    let vertex = &rig.migration.site.vertex;
+    let mut second = vertex.registry(PACK_REGISTRY).unwrap();
+    second["metadata"]["uid"] = json!("65f1a2b3c4d5e6f708192a3f");
+    vertex.add_registry(RegistryKind::Basic, second);
+    is_blocked(&rig, &rig.run(), "platform.pack-registry", &skipped(&["platform.flag"]), "choose one: --pack-registry-uid UID");
+    let outcome = rig.run_with(&[("--pack-registry-uid", Some(PACK_REGISTRY))]);
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+}
+
 #[test]
 fn f1_the_kubeconfig_is_broken() {
     let rig = Rig::new();
@@ -162,6 +186,32 @@ fn f1_the_secret_may_not_be_deleted() {
     is_blocked(&rig, &rig.run(), "cluster.secret-access", &[], "scar-secret-rm may not delete secrets");
 }
 
+/// Only the way back would make one; and what is not there need not be deleted.
+#[test]
+fn f1_a_right_that_the_run_does_not_use_blocks_nothing() {
+    let rig = Rig::new();
+    let cluster = &rig.migration.site.cluster;
+    cluster.set_access(Access::AllBut(vec![Rule::new("create", "secrets"), Rule::new("delete", "secrets")]));
+    cluster.remove("secrets", NAMESPACE, "spectro-manifest-registry-secrets");
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.undo-access", "warning")]), "{outcome}");
+    says(&outcome, "only the way back needs it");
+}
+
+/// specman-verify needs a port-forward, unless it goes another way or nowhere.
+#[test]
+fn f1_no_port_may_be_forwarded() {
+    for verb in ["get", "create"] {
+        let rig = Rig::new();
+        rig.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new(verb, "pods/portforward")]));
+        is_blocked(&rig, &rig.run(), "cluster.verify-access", &[], "--specman-url URL");
+        let outcome = rig.run_with(&[("--specman-url", Some("https://specman.example:8443"))]);
+        assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.verify-access", "skipped")]), "{outcome}");
+        let outcome = rig.call(&[]).arg("--unverified").run();
+        assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.verify-access", "skipped")]), "{outcome}");
+    }
+}
+
 #[test]
 fn f1_the_secret_may_not_be_read() {
     let rig = Rig::new();
@@ -181,8 +231,9 @@ fn f1_specmans_set_may_not_be_read() {
     let rig = Rig::new();
     rig.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new("get", "statefulsets")]));
     let others = skipped(&["cluster.specman", "cluster.pods", "cluster.claim", "cluster.storage", "content.claim"]);
-    let others = [others, vec![("cluster.verify-access", "warning")]].concat();
-    is_blocked(&rig, &rig.run(), "cluster.wait-access", &others, "may not get statefulsets");
+    let others = [others, skipped(&["cluster.verify-access"])].concat();
+    let outcome = rig.run_with(&[("--specman-url", Some("https://specman.example:8443"))]);
+    is_blocked(&rig, &outcome, "cluster.wait-access", &others, "may not get statefulsets");
 }
 
 #[test]
@@ -233,6 +284,24 @@ fn f1_there_is_no_service() {
     let rig = Rig::new();
     rig.migration.site.cluster.remove("services", NAMESPACE, "specman-service");
     is_blocked(&rig, &rig.run(), "cluster.service", &[], "SCAR would lead nowhere");
+}
+
+#[test]
+fn f1_the_service_has_another_port() {
+    let rig = Rig::new();
+    let other = |service: &mut Value| service["spec"]["ports"][0]["port"] = json!(443);
+    rig.migration.site.cluster.edit("services", NAMESPACE, "specman-service", other);
+    is_blocked(&rig, &rig.run(), "cluster.service", &[], "has the ports 443, not 8443: SCAR would lead nowhere");
+}
+
+/// Specman's own container is not known: specman-wait would not know either.
+#[test]
+fn f1_nothing_says_which_container_is_specmans() {
+    let rig = Rig::new();
+    rig.migration.site.cluster.add_statefulset("specman", 1, &["proxy", "serve"]);
+    is_blocked(&rig, &rig.run(), "cluster.pods", &[], "--container NAME says which is Specman");
+    let outcome = rig.run_with(&[("--container", Some("serve"))]);
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
 }
 
 #[test]
@@ -309,6 +378,17 @@ fn f1_the_folder_is_empty() {
     let empty = rig.migration.folder().join("empty");
     std::fs::create_dir(&empty).unwrap();
     is_blocked(&rig, &rig.run_with(&[("--content", empty.to_str())]), "content.tree", &[], "has no file");
+}
+
+/// mkmanifests packs it, too.
+#[test]
+fn f1_a_folder_with_a_link_alone_is_not_empty() {
+    let rig = Rig::new();
+    let folder = rig.migration.folder().join("link");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("nothing", folder.join("dangling")).unwrap();
+    let outcome = rig.run_with(&[("--content", folder.to_str())]);
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("content.links", "warning")]), "{outcome}");
 }
 
 #[test]
@@ -391,8 +471,14 @@ fn f1_the_registry_is_not_trusted() {
 fn f1_the_registry_refuses_the_login() {
     let rig = Rig::new();
     let file = rig.migration.folder().join("wrong");
-    std::fs::write(&file, "wrong").unwrap();
-    let outcome = rig.run_with(&[("--registry-password-file", file.to_str())]);
+    std::fs::write(&file, "another-password").unwrap();
+    let (user, right) = (rig.migration.setting("OCI_USERNAME"), rig.migration.setting("OCI_PASSWORD_FILE"));
+    // The entry's login is its own, so that its flag is no second line.
+    let outcome = rig.run_with(&[
+        ("--registry-password-file", file.to_str()),
+        ("--pack-registry-username", Some(&user)),
+        ("--pack-registry-password-file", Some(&right)),
+    ]);
     is_blocked(&rig, &outcome, "registry.login", &skipped(&AFTER_REGISTRY), "401");
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use scar_http::StatusCode;
+use scar_http::{Error, StatusCode};
 use scar_tool::{Exit, Failure};
 
 use crate::difference::without_userinfo;
@@ -117,6 +117,25 @@ impl Chosen {
             named => named == "pod-identity",
         }
     }
+}
+
+/// Has VerteX try what is to be written in the place of an entry, as the console's Validate does; nothing is stored.
+///
+/// # Errors
+/// Exit 1 if VerteX cannot use the registry so; else as [`Api::failure`].
+pub async fn validate(api: &Api, entry: &Chosen, after: &Object) -> Result<(), Failure> {
+    let spec = after.object(&["spec"]).unwrap_or_default().to_json();
+    let path = format!("/v1/registries/oci/{}/validate", entry.kind.word());
+    api.check(&path, &spec).await.map_err(|error| {
+        let failure = api.failure(&format!("validate the pack registry '{}'", entry.entry.name), &error);
+        match error {
+            Error::Status { status, .. } if matches!(status.as_u16(), 400 | 404 | 409 | 422) => {
+                Failure { exit: Exit::Failed, ..failure }
+                    .hint("VerteX cannot use the registry with this login; nothing was changed")
+            }
+            _ => failure.detail("nothing was changed"),
+        }
+    })
 }
 
 fn mismatch(act: &str, cause: &str) -> Failure {
