@@ -1,4 +1,4 @@
-//! What is to be done, and how it is run: with a deadline, a signal and the registry around it.
+//! What to do, and how to run it with a deadline and signals.
 
 use std::path::PathBuf;
 
@@ -8,32 +8,32 @@ use scar_tool::{Console, Failure};
 
 use crate::archive::Archive;
 use crate::layout;
-use crate::manifest::{Layer, Wanted};
+use crate::manifest::{Layer, LocalManifest};
+use crate::session::Pusher;
 use crate::supply::Supply;
 use crate::tag_backup::{BackupFile, TagBackup};
 use crate::unhashed::Unhashed;
-use crate::upload::Pusher;
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Send the archive and move the tag to it; what the tag held goes into the backup first.
+    /// Back up what the tag holds, send the archive, and move the tag to it.
     Push(Archive, Option<BackupFile>),
-    /// The same before the archive's digest is known.
+    /// The same, while the archive's digest is still computed.
     PushUnhashed(Unhashed, Option<BackupFile>),
-    /// Take what another tool pushed into the record, if its layer is this one.
+    /// Record what another tool pushed, if its layer has this digest.
     Adopt(Option<Digest>),
-    /// Bring the tag back to what it held; in a dry run, say so.
+    /// Move the tag back to what the backup holds; in a dry run, print the plan.
     Undo(TagBackup, bool),
-    /// Say what a push would do.
+    /// Print what a push would do.
     Plan(Option<Archive>),
-    /// Write an OCI layout to this directory; in a dry run, say so.
+    /// Write an OCI image layout to this directory; in a dry run, print the plan.
     Layout(PathBuf, Archive, bool),
 }
 
 impl Action {
-    /// The digest that the layer must have to be adopted: the archive's, else the record's, whose artifact counts only if it
-    /// is of this reference.
+    /// Plans to adopt a layer with the archive's digest, else the record's. The record's artifact counts only if it has the
+    /// same reference.
     ///
     /// # Errors
     /// Exit 2 for a malformed section.
@@ -51,46 +51,48 @@ impl Action {
         Ok(Self::Adopt(expected))
     }
 
-    /// Does it; the artifact, if there is one, is for the record. `pusher` logs in, and may ask for the password.
+    /// Runs it, and returns the artifact for the record. `pusher` logs in, and may ask for the password.
     ///
     /// # Errors
-    /// Every way in which it is not done afterwards.
+    /// Any reason why it was not done.
     pub(crate) fn run(
         self,
         pusher: impl FnOnce() -> Result<Pusher, Failure>,
         (reference, title, created): (&Reference, &str, Time),
         console: &Console,
     ) -> Result<Option<Artifact>, Failure> {
-        let wanted = |archive: &Archive| {
+        let local = |archive: &Archive| {
             let content = &archive.content;
-            Wanted::new(Layer { digest: content.digest.clone(), size: content.size, title: title.to_owned() }, created)
+            LocalManifest::new(Layer { digest: content.digest.clone(), size: content.size, title: title.to_owned() }, created)
         };
         match self {
             Self::Layout(directory, archive, dry_run) => {
-                let wanted = wanted(&archive)?;
-                layout::write(&directory, &archive, &wanted, reference, dry_run, console).map(|()| None)
+                let local = local(&archive)?;
+                layout::write(&directory, &archive, &local, reference, dry_run, console).map(|()| None)
             }
             Self::Push(archive, backup) => {
-                online(pusher()?, async |pusher| pusher.push(&archive, &wanted(&archive)?, None, backup.as_ref()).await.map(Some))
+                online(pusher()?, async |pusher| pusher.push(&archive, &local(&archive)?, None, backup.as_ref()).await.map(Some))
             }
             Self::PushUnhashed(unhashed, backup) => online(pusher()?, async |pusher| {
                 let (archive, session) = pusher.send_ahead(&unhashed).await?;
-                pusher.push(&archive, &wanted(&archive)?, session, backup.as_ref()).await.map(Some)
+                pusher.push(&archive, &local(&archive)?, session, backup.as_ref()).await.map(Some)
             }),
             Self::Adopt(expected) => online(pusher()?, async |pusher| pusher.adopt(title, expected.as_ref()).await.map(Some)),
-            Self::Undo(kept, dry_run) => online(pusher()?, async |pusher| pusher.restore(&kept, dry_run).await.map(|()| None)),
+            Self::Undo(backup, dry_run) => {
+                online(pusher()?, async |pusher| pusher.restore(&backup, dry_run).await.map(|()| None))
+            }
             Self::Plan(archive) => online(pusher()?, async |pusher| {
-                let wanted = archive.as_ref().map(|archive| Ok::<_, Failure>((archive, wanted(archive)?))).transpose()?;
-                pusher.plan(wanted.as_ref().map(|(archive, wanted)| (*archive, wanted))).await.map(|()| None)
+                let local = archive.as_ref().map(|archive| Ok::<_, Failure>((archive, local(archive)?))).transpose()?;
+                pusher.plan(local.as_ref().map(|(archive, local)| (*archive, local))).await.map(|()| None)
             }),
         }
     }
 }
 
-/// Runs `work` with the registry until the deadline or a signal; an upload that is then open is cancelled.
+/// Runs `work` until the deadline or a signal, which cancel an open upload.
 fn online<T>(pusher: Pusher, work: impl AsyncFnOnce(&Pusher) -> Result<T, Fault>) -> Result<T, Failure> {
     let act = format!("push to '{}'", pusher.registry.reference);
-    let (deadline, console) = (pusher.registry.terms.retry.deadline, pusher.registry.console.clone());
+    let (deadline, console) = (pusher.registry.config.retry.deadline, pusher.registry.console.clone());
     let work = async |pusher: &mut Pusher| {
         let done = match pusher.registry.connect().await {
             Ok(()) => work(pusher).await,

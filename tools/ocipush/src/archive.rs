@@ -1,6 +1,6 @@
-//! The archive that is sent: an open file, what it was like when it was opened, and its digest.
+//! The archive to send: an open file, its state when it was opened, and its digest.
 //!
-//! Invariant: an archive whose end is missing is never complete; one that changed is never sent on.
+//! Invariant: an archive whose end is missing is never complete, and one that changed is never pushed.
 
 use std::fs::File;
 use std::io;
@@ -15,32 +15,28 @@ use sha2::{Digest as _, Sha256};
 use crate::body::{Bits, Content};
 use crate::integrity::Integrity;
 
-/// Bytes read at a time.
 pub(crate) const BLOCK: usize = 1024 * 1024;
 
-/// The archive, its digest known: computed before it was sent or on the way, or taken from the record and then proven by the
-/// bytes as they are sent.
+/// An archive with its digest: computed before or while it is sent, or taken from the record and then checked as it is sent.
 #[derive(Debug)]
 pub(crate) struct Archive {
-    /// Its bytes.
     pub(crate) content: Content,
-    /// Where they are.
     pub(crate) file: ArchiveFile,
 }
 
-/// An open file, and what it was like when it was opened.
+/// An open file, and its state when it was opened.
 #[derive(Debug, Clone)]
 pub(crate) struct ArchiveFile {
-    /// How messages name it.
+    /// The name for messages.
     pub(crate) name: String,
-    /// Its size.
+    /// Bytes.
     pub(crate) size: u64,
     file: Arc<File>,
     path: Option<PathBuf>,
     stamp: Stamp,
 }
 
-/// What changes with a file.
+/// What differs after a file was changed or replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -60,25 +56,27 @@ impl Stamp {
 /// Opens a regular file.
 ///
 /// # Errors
-/// Exit 2 for what is none; exit 1 if it cannot be opened.
+/// Exit 2 if it is not a regular file; exit 1 if it cannot be opened.
 pub(crate) fn open(path: &Path) -> Result<File, Failure> {
     let act = format!("open the archive '{}'", path.display());
-    // Opening a pipe would block without a message: its kind is looked at first.
+    // Check the kind first: opening a named pipe would block without a message.
     let data = std::fs::metadata(path).map_err(|error| Failure::io(&act, &error))?;
     if data.is_dir() {
         return Err(Failure::misuse(format!("{act}: it is a directory")).hint("mkmanifests makes the archive of a directory"));
     }
     if !data.is_file() {
-        return Err(Failure::misuse(format!("{act}: it is no regular file")).hint("FILE - reads an archive from standard input"));
+        return Err(
+            Failure::misuse(format!("{act}: it is not a regular file")).hint("FILE - reads an archive from standard input")
+        );
     }
     File::open(path).map_err(|error| Failure::io(act, &error))
 }
 
 impl ArchiveFile {
-    /// An open file. It is refused if it is empty; one that is no gzip gets a warning.
+    /// Takes an open file; refuses an empty one, and warns if it is not gzip.
     ///
     /// # Errors
-    /// Exit 2 if it is empty; exit 1 if it cannot be looked at.
+    /// Exit 2 if it is empty; exit 1 if its metadata cannot be read.
     pub(crate) fn new(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
         let file = Self::looked_at(format!("'{}'", path.display()), Arc::new(file), Some(path))?;
         if file.size == 0 {
@@ -88,21 +86,20 @@ impl ArchiveFile {
         Ok(file)
     }
 
-    /// A file as it is now; one without a path has no name on the disk.
+    /// Takes a file as it is now; a file without a path has no name on the disk.
     ///
     /// # Errors
-    /// Exit 1 if it cannot be looked at.
+    /// Exit 1 if its metadata cannot be read.
     pub(crate) fn looked_at(name: String, file: Arc<File>, path: Option<PathBuf>) -> Result<Self, Failure> {
         let stamp = Stamp::of(&file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
         Ok(Self { name, size: stamp.size, file, path, stamp })
     }
 
-    /// The file itself.
     pub(crate) fn handle(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
 
-    /// Reads all of it; `progress` gets the number of bytes so far.
+    /// Hashes the whole file; `progress` gets the number of bytes read so far.
     ///
     /// # Errors
     /// Exit 1 if it cannot be read or is incomplete.
@@ -123,14 +120,14 @@ impl ArchiveFile {
         }
     }
 
-    /// The archive, if this is its digest.
+    /// The archive with this digest.
     pub(crate) fn with(self, digest: Digest) -> Archive {
         Archive { content: Content { bits: Bits::File(self.handle()), size: self.size, digest }, file: self }
     }
 }
 
 impl Archive {
-    /// Makes sure that the file is still the one that was hashed: its length, its times, and its name.
+    /// Checks that the file is still the one that was hashed: its size, times and name.
     ///
     /// # Errors
     /// Exit 1 if it changed.
@@ -149,13 +146,13 @@ impl Archive {
     }
 }
 
-/// An archive whose end is missing, or that is damaged: Specman could not unpack it.
+/// The failure for an archive that is damaged or has no end: Specman could not unpack it.
 pub(crate) fn incomplete(name: &str, fault: &str) -> Failure {
     Failure::new(Exit::Failed, format!("push {name}: {fault}"))
         .hint("the program that makes it has failed or was stopped: look at its message; the tag is as it was")
 }
 
-/// Warns of an archive that is not what Specman expects.
+/// Warns about an archive that is not what Specman expects.
 pub(crate) fn warn_unless_gzip(file: &File, name: &str, console: &Console) {
     let mut magic = [0; 2];
     if file.read_exact_at(&mut magic, 0).is_err() || magic != [0x1f, 0x8b] {

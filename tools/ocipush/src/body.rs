@@ -1,7 +1,7 @@
-//! The archive on its way: read by a thread of its own, handed over in pieces, never held whole.
+//! The request body: a thread reads the archive and passes it on in pieces, so that it is never in memory as a whole.
 //!
-//! Invariant: the last piece leaves only after the digest of all that was sent is known to be the one that was promised;
-//! a source that changed therefore never completes an upload.
+//! Invariant: the last piece is sent only after the digest of everything sent equals the promised one. So an upload of a
+//! source that changed never completes.
 
 use std::fs::File;
 use std::io;
@@ -17,13 +17,14 @@ use scar_record::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-/// Bytes of a piece: large enough for the reader to keep ahead, small enough to see a slow link move.
+/// The size of a piece: large enough to keep the reader ahead, small enough to see progress on a slow link.
 const PIECE: usize = 256 * 1024;
-/// Pieces read ahead.
+/// Number of pieces to read ahead.
 const AHEAD: usize = 4;
 
-/// What to do about a source that changed.
-pub(crate) const UNTOUCHED: &str = "let nothing write to the archive, and run this step again; an archive of mkmanifests that changed since has to be made again";
+/// The hint about a source that changed.
+pub(crate) const UNTOUCHED: &str =
+    "make sure that nothing writes to the archive, and run this step again; if mkmanifests made it, make it again first";
 
 /// What one upload session has sent so far.
 #[derive(Debug, Default)]
@@ -33,57 +34,54 @@ pub(crate) struct Sent {
     hashed: Mutex<Hashed>,
 }
 
-/// The parts of a session that were read to be sent, each to its end.
+/// The parts of a session that were read completely.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hashed {
-    /// Their bytes.
     pub(crate) bytes: u64,
     hash: Sha256,
 }
 
 impl Hashed {
-    /// Their digest.
     pub(crate) fn digest(&self) -> Digest {
         Digest::from_sha256(&self.hash.clone().finalize().into())
     }
 }
 
 impl Sent {
-    /// Nothing but what was sent before.
+    /// Continues after what was sent before.
     pub(crate) fn after(hashed: Hashed) -> Self {
         Self { bytes: AtomicU64::new(hashed.bytes), fault: OnceLock::new(), hashed: Mutex::new(hashed) }
     }
 
-    /// Bytes that the connection has taken.
+    /// Bytes that the connection has accepted.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// What was read to be sent, without a part that has not come to its end.
+    /// What was read to be sent, up to the last complete part.
     pub(crate) fn hashed(&self) -> Hashed {
         self.hashed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Why the source could not be sent.
+    /// Why the source could not be read.
     pub(crate) fn fault(&self) -> Option<&str> {
         self.fault.get().map(String::as_str)
     }
 }
 
-/// Where bytes are.
+/// A source of bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum Bits {
-    /// In a file.
     File(Arc<File>),
-    /// In memory: the configuration.
+    /// A constant, such as the configuration.
     Memory(&'static [u8]),
 }
 
 impl Bits {
-    /// Fills `piece` with what stands at `at`.
+    /// Fills `piece` with the bytes at offset `at`.
     ///
     /// # Errors
-    /// Fewer bytes than that, or a failed read.
+    /// Too few bytes, or a failed read.
     pub(crate) fn read_exact_at(&self, piece: &mut [u8], at: u64) -> io::Result<()> {
         match self {
             Self::File(file) => file.read_exact_at(piece, at),
@@ -96,10 +94,10 @@ impl Bits {
         }
     }
 
-    /// The part from `from` to `to`, read as the connection takes it.
+    /// The part from `from` to `to`, read as fast as the connection accepts it.
     ///
-    /// The parts of a session follow each other without a gap: together they are hashed. Where a digest is `promised` for
-    /// all bytes up to a size, the last of them are handed over only if it is theirs.
+    /// The parts of a session follow each other without a gap, and are hashed together. If `promised` gives the digest of
+    /// the blob up to a size, the last piece is only passed on if that digest matches.
     pub(crate) fn part(&self, from: u64, to: u64, promised: Option<(u64, Digest)>, sent: &Arc<Sent>) -> Pieces {
         let (sender, pieces) = mpsc::channel(AHEAD);
         let (bits, session) = (self.clone(), Arc::clone(sent));
@@ -127,7 +125,7 @@ impl Bits {
                 }
                 Err(error) => error.to_string(),
                 Ok(()) if broken() => "it has changed since its digest was taken".to_owned(),
-                // The other side is gone where this fails: then nobody wants more.
+                // The receiver is gone: nobody wants the rest.
                 Ok(()) => match pieces.blocking_send(Ok(piece.into())) {
                     Ok(()) => continue,
                     Err(_) => return,
@@ -140,18 +138,15 @@ impl Bits {
     }
 }
 
-/// What is to be sent.
+/// A blob to send, with its digest.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
-    /// Its bytes.
     pub(crate) bits: Bits,
-    /// How many there are.
     pub(crate) size: u64,
-    /// Their digest.
     pub(crate) digest: Digest,
 }
 
-/// A request body: a part of the content.
+/// A request body: one part of a blob.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
@@ -160,7 +155,7 @@ pub(crate) struct Pieces {
 }
 
 impl Content {
-    /// The part from `from` to `to` of what was promised; see [`Bits::part`].
+    /// The part from `from` to `to`; see [`Bits::part`].
     pub(crate) fn part(&self, from: u64, to: u64, sent: &Arc<Sent>) -> Pieces {
         self.bits.part(from, to, Some((self.size, self.digest.clone())), sent)
     }

@@ -1,18 +1,18 @@
-//! Whether an archive is complete. A program that fails ends its pipe, or leaves its file, as one that succeeds does; but its
-//! archive has no end, neither that of gzip (RFC 1952) nor that of tar (POSIX ustar: 1024 zero bytes).
+//! Checks that an archive is complete. A program that fails halfway leaves a file or closes its pipe just like one that
+//! succeeds, but its archive missing the end marks of gzip (RFC 1952) and tar (POSIX ustar: 1024 zero bytes).
 
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
 
-/// Where every tar of our day names its format.
+/// The position of the format's name in the header of every modern tar (POSIX ustar).
 const USTAR: std::ops::Range<usize> = 257..262;
-/// Zero bytes at the end of a tar.
+/// Zero bytes at the end of a tar archive.
 const END: usize = 1024;
-/// How a gzip begins.
+/// The first bytes of a gzip member (RFC 1952, 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Follows an archive block by block, and says at its end what is wrong with it.
+/// Follows an archive block by block, and says at the end what is wrong with it.
 pub(crate) struct Integrity {
     gzip: MultiGzDecoder<Tar>,
     begin: Vec<u8>,
@@ -21,20 +21,20 @@ pub(crate) struct Integrity {
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// So far it can be read.
+    /// Readable so far.
     Good,
-    /// It is no gzip; nothing can be said.
+    /// Not gzip, so nothing can be said.
     Unknown,
-    /// It cannot be read on.
+    /// Not readable from some point on.
     Damaged(String),
 }
 
-/// What must be known about the tar inside.
+/// What must be known about the tar archive inside.
 #[derive(Debug, Default)]
 struct Tar {
-    /// The first header, as far as its format's name.
+    /// The first header, up to its format's name.
     head: Vec<u8>,
-    /// Zero bytes since the last other one.
+    /// Zero bytes since the last other byte.
     zeros: usize,
 }
 
@@ -43,7 +43,6 @@ impl Integrity {
         Self { gzip: MultiGzDecoder::new(Tar::default()), begin: Vec::new(), state: State::Good }
     }
 
-    /// Takes the next bytes.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         if self.state != State::Good {
             return;
@@ -51,7 +50,7 @@ impl Integrity {
         let missing = MAGIC.len().saturating_sub(self.begin.len()).min(bytes.len());
         self.begin.extend_from_slice(&bytes[..missing]);
         if let Err(error) = self.gzip.write_all(bytes) {
-            // What does not even begin as a gzip is another thing.
+            // Data that does not even begin as gzip has another format.
             self.state = match self.gzip.get_ref().head.is_empty() {
                 true => State::Unknown,
                 false => State::Damaged(error.to_string()),
@@ -59,7 +58,7 @@ impl Integrity {
         }
     }
 
-    /// What is wrong, at the end.
+    /// What is wrong, now that the archive has ended.
     pub(crate) fn fault(mut self) -> Option<String> {
         match self.state {
             State::Unknown => return None,
@@ -70,8 +69,8 @@ impl Integrity {
         let tar = self.gzip.get_ref();
         match ended {
             Err(_) if self.begin != MAGIC => None,
-            Err(_) => Some("it ends in its middle, or is damaged".to_owned()),
-            Ok(()) if tar.is_one() && tar.zeros < END => Some("the tar in it ends in its middle".to_owned()),
+            Err(_) => Some("it is truncated or damaged".to_owned()),
+            Ok(()) if tar.is_one() && tar.zeros < END => Some("the tar archive in it is truncated".to_owned()),
             Ok(()) => None,
         }
     }
@@ -145,12 +144,12 @@ mod tests {
         for cut in 2..good.len() {
             assert!(fault(&good[..cut]).is_some(), "cut at {cut} of {}", good.len());
         }
-        assert_eq!(fault(&gzip(&tar(false))).unwrap(), "the tar in it ends in its middle");
+        assert_eq!(fault(&gzip(&tar(false))).unwrap(), "the tar archive in it is truncated");
         let mut bad = good.clone();
         let at = bad.len() - 6;
         bad[at] ^= 1;
-        assert_eq!(fault(&bad).unwrap(), "it ends in its middle, or is damaged");
-        // Several members are one archive, and so is one of another content.
+        assert_eq!(fault(&bad).unwrap(), "it is truncated or damaged");
+        // Concatenated gzip members are one archive; the content need not be tar.
         let tar = tar(true);
         let (first, second) = tar.split_at(700);
         assert_eq!(fault(&[gzip(first), gzip(second)].concat()), None);

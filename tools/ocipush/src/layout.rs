@@ -1,6 +1,7 @@
-//! The artifact as an OCI image layout in a directory, to be carried by hand (OCI image specification, "Image Layout").
+//! Writes the artifact as an OCI image layout into a directory, to be carried by hand (OCI image specification, "Image
+//! Layout").
 //!
-//! Invariant: `index.json`, without which a directory is no layout, is written last, after all else is on disk.
+//! Invariant: `index.json` makes a directory a layout, so it is written last, after everything else is on disk.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,13 +13,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::archive::{Archive, BLOCK};
 use crate::body::{self, Content};
-use crate::manifest::{self, Wanted};
+use crate::manifest::{self, LocalManifest};
 use scar_registry::Reference;
 
-/// Makes sure, before anything is read, that a layout can go to the directory.
+/// Checks, before anything is read, that the directory can take a layout.
 ///
 /// # Errors
-/// Exit 2 where it holds something already.
+/// Exit 2 if it is not empty.
 pub(crate) fn vacant(directory: &Path) -> Result<(), Failure> {
     let act = format!("write the layout '{}'", directory.display());
     match std::fs::read_dir(directory) {
@@ -33,31 +34,31 @@ pub(crate) fn vacant(directory: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the layout, or, in a dry run, says so.
+/// Writes the layout; in a dry run, prints the plan.
 ///
 /// # Errors
-/// Exit 1 if the directory cannot take it or the archive changed.
+/// Exit 1 if writing fails or the archive changed.
 pub(crate) fn write(
     directory: &Path,
     archive: &Archive,
-    wanted: &Wanted,
+    local: &LocalManifest,
     reference: &Reference,
     dry_run: bool,
     console: &Console,
 ) -> Result<(), Failure> {
     let shown = directory.display();
     if dry_run {
-        console.plan(format!("write the manifest '{}' and its layer to '{shown}'", wanted.digest));
+        console.plan(format!("write the manifest '{}' and its layer to '{shown}'", local.digest));
         return Ok(());
     }
-    write_all(directory, &archive.content, wanted, reference)?;
+    write_all(directory, &archive.content, local, reference)?;
     archive.unchanged()?;
     let tag = &reference.tag;
     console.note(format!("wrote '{shown}'; where the registry is: skopeo copy oci:{shown}:{tag} docker://{reference}"));
     Ok(())
 }
 
-fn write_all(directory: &Path, content: &Content, wanted: &Wanted, reference: &Reference) -> Result<(), Failure> {
+fn write_all(directory: &Path, content: &Content, local: &LocalManifest, reference: &Reference) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io(format!("write the layout '{}'", directory.display()), &error);
     let blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).map_err(failed)?;
@@ -90,13 +91,13 @@ fn write_all(directory: &Path, content: &Content, wanted: &Wanted, reference: &R
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [{
             "mediaType": manifest::MEDIA_TYPE,
-            "digest": wanted.digest.as_str(),
-            "size": wanted.manifest.len(),
+            "digest": local.digest.as_str(),
+            "size": local.manifest.len(),
             "annotations": {"org.opencontainers.image.ref.name": reference.tag},
         }],
     });
     write(&name(&manifest::digest(manifest::CONFIG)), manifest::CONFIG).map_err(failed)?;
-    write(&name(&wanted.digest), &wanted.manifest).map_err(failed)?;
+    write(&name(&local.digest), &local.manifest).map_err(failed)?;
     write(&directory.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
     File::open(&blobs).and_then(|blobs| blobs.sync_all()).map_err(failed)?;
     write(&directory.join("index.json"), index.to_string().as_bytes()).map_err(failed)?;

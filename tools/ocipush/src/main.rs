@@ -1,6 +1,7 @@
-//! Pushes the archive of the manifests to the OCI registry (guide step 5), as ORAS v1.0.0 would.
+//! Pushes the manifest archive to the OCI registry, as ORAS v1.0.0 would (guide, steps 4 and 5).
 
 mod action;
+mod ahead;
 mod archive;
 mod body;
 mod integrity;
@@ -9,6 +10,7 @@ mod manifest;
 mod options;
 mod push;
 mod remote;
+mod session;
 mod socket_backlog;
 mod supply;
 mod tag_backup;
@@ -22,9 +24,9 @@ use scar_tool::{Console, Deadline, Failure};
 
 use action::Action;
 use options::Options;
+use session::Pusher;
 use supply::{FileArgument, Supply};
 use tag_backup::BackupFile;
-use upload::Pusher;
 
 fn main() -> std::process::ExitCode {
     scar_tool::main(include_str!("../../../man/ocipush.1"), run)
@@ -36,11 +38,11 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let title = options.title()?.to_owned();
     let created = options::created()?;
     let input = options.input()?;
-    let places = options.places();
+    let login_files = options.login_files();
     let given = options.login.open(console)?;
     let file = FileArgument::open(options.file.as_deref())?;
     options.oci_layout.as_deref().map_or(Ok(()), layout::vacant)?;
-    let (origin, trust) = options.way_to(&reference, &places, console)?;
+    let (origin, trust) = options.connection(&reference, &login_files, console)?;
     let backup = options.backup.as_deref().map(|path| BackupFile::find(path, &reference, console)).transpose()?;
 
     let mut record = Record::read(&options.common, input)?;
@@ -51,7 +53,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     };
     let undoes = undo.is_some();
     let action = match (undo, supply, &options.oci_layout) {
-        (Some(kept), ..) => Action::Undo(kept, dry_run),
+        (Some(backup), ..) => Action::Undo(backup, dry_run),
         (None, supply, _) if options.adopt => Action::adopt(&supply, &record, &reference)?,
         (None, Supply::Archive(archive), Some(directory)) => Action::Layout(directory.clone(), archive, dry_run),
         (None, Supply::Archive(archive), None) if dry_run => Action::Plan(Some(archive)),
@@ -60,15 +62,15 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         (None, Supply::Nothing, _) => Action::Plan(None),
     };
     let pusher = || -> Result<Pusher, Failure> {
-        let login = login::find(options.login.username.as_deref(), &given, &reference, &origin, &places, console)?;
-        // The time begins once nobody has to be asked for a password any more.
+        let login = login::find(options.login.username.as_deref(), &given, &reference, &origin, &login_files, console)?;
+        // The deadline starts after the password prompt: people take their time.
         let deadline = options.timeout.map_or_else(Deadline::never, Deadline::after);
-        let terms = options.terms(&places, deadline);
-        let registry = Registry::new(origin.clone(), &reference, login, trust, terms, console)?;
+        let config = options.registry_config(&login_files, deadline);
+        let registry = Registry::new(origin.clone(), &reference, login, trust, config, console)?;
         Ok(Pusher::new(registry, options.stall_timeout, options.chunk_size))
     };
     let artifact = action.run(pusher, (&reference, &title, created), console)?;
-    // A dry run's record is the one that came in.
+    // A dry run passes its input record on.
     if undoes && !dry_run {
         record.remove::<Artifact>();
     }

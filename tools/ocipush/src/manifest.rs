@@ -1,4 +1,4 @@
-//! The manifest: its bytes as ORAS v1.0.0 writes them, what is meant to be in the registry, and what one that is there says.
+//! The manifest: its bytes as ORAS v1.0.0 writes them, and what the manifest that a tag holds says.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,27 @@ use scar_tool::{Exit, Failure};
 
 use crate::body::{Bits, Content};
 
-/// The type under which the manifest is sent.
+/// The manifest's media type.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
-/// The configuration of an artifact that has none.
+/// The configuration of an artifact that has none. ORAS v1.0.0 types it `application/vnd.unknown.config.v1+json`, and writes
+/// no `artifactType`, which ECR refused (https://github.com/oras-project/oras/issues/1133).
 pub(crate) const CONFIG: &[u8] = b"{}";
 
 const CONFIG_MEDIA_TYPE: &str = "application/vnd.unknown.config.v1+json";
 
-/// The one layer.
+/// The artifact's only layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layer {
-    /// Digest of the archive's bytes.
     pub(crate) digest: Digest,
-    /// Bytes of the archive.
     pub(crate) size: u64,
-    /// The file name that Specman finds.
+    /// The title annotation: the file name under which Specman unpacks the layer.
     pub(crate) title: String,
 }
 
-/// The manifest of an artifact with this layer, byte for byte that of ORAS v1.0.0.
+/// The manifest of an artifact with this layer, byte for byte as ORAS v1.0.0 writes it.
 ///
 /// # Errors
-/// The serialisation's own words; there is no input for which it fails.
+/// Serialization errors, which no input causes.
 pub(crate) fn bytes(layer: &Layer, created: Time) -> Result<Vec<u8>, serde_json::Error> {
     let annotation = |key: &str, value: String| Some(BTreeMap::from([(key.to_owned(), value)]));
     serde_json::to_vec(&OciImageManifest {
@@ -44,7 +43,7 @@ pub(crate) fn bytes(layer: &Layer, created: Time) -> Result<Vec<u8>, serde_json:
             ..OciDescriptor::default()
         },
         layers: vec![OciDescriptor {
-            // Its type for every file, compressed or not.
+            // ORAS v1.0.0 types every file so, compressed or not.
             media_type: IMAGE_LAYER_MEDIA_TYPE.to_owned(),
             digest: layer.digest.to_string(),
             size: layer.size as i64,
@@ -56,47 +55,45 @@ pub(crate) fn bytes(layer: &Layer, created: Time) -> Result<Vec<u8>, serde_json:
     })
 }
 
-/// A manifest that a tag holds.
+/// The manifest that a tag holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
-    /// Its digest.
+pub(crate) struct RemoteManifest {
     pub(crate) digest: Digest,
-    /// What it holds, where it is an artifact as Specman takes it; else why not.
+    /// The artifact, or why Specman would not accept the manifest.
     pub(crate) artifact: Result<Parts, String>,
 }
 
-impl Held {
-    /// Its parts, where it holds this layer under this title.
+impl RemoteManifest {
+    /// The artifact's parts, if it has this layer with this title.
     pub(crate) fn of(&self, layer: &Layer) -> Option<&Parts> {
         self.artifact.as_ref().ok().filter(|parts| parts.layer == *layer)
     }
 }
 
-/// What an artifact is made of.
+/// The parts of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// The one layer.
     pub(crate) layer: Layer,
     /// Digest and size of the configuration, which another tool may have chosen.
     pub(crate) config: (Digest, u64),
-    /// When it was made.
+    /// The creation time in the manifest.
     pub(crate) created: Time,
 }
 
-/// Reads a manifest's bytes.
-pub(crate) fn held(bytes: &[u8], digest: Digest) -> Held {
-    Held { digest, artifact: artifact(bytes) }
+/// Parses a manifest.
+pub(crate) fn parse(bytes: &[u8], digest: Digest) -> RemoteManifest {
+    RemoteManifest { digest, artifact: artifact(bytes) }
 }
 
 fn artifact(bytes: &[u8]) -> Result<Parts, String> {
     let manifest: OciImageManifest =
-        serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest of one image or artifact ({error})"))?;
+        serde_json::from_slice(bytes).map_err(|error| format!("it is not a manifest of one image or artifact ({error})"))?;
     let [layer] = manifest.layers.as_slice() else {
         return Err(format!("it has {} layers, not one", manifest.layers.len()));
     };
     let of = |annotations: &Option<BTreeMap<String, String>>, key: &str| annotations.as_ref()?.get(key).cloned();
     let title = of(&layer.annotations, ORG_OPENCONTAINERS_IMAGE_TITLE).ok_or("its layer has no title")?;
-    let created = of(&manifest.annotations, ORG_OPENCONTAINERS_IMAGE_CREATED).ok_or("it does not tell when it was created")?;
+    let created = of(&manifest.annotations, ORG_OPENCONTAINERS_IMAGE_CREATED).ok_or("it has no creation time")?;
     let size = u64::try_from(layer.size).map_err(|_| "its layer has a negative size")?;
     let config = &manifest.config;
     Ok(Parts {
@@ -109,22 +106,21 @@ fn artifact(bytes: &[u8]) -> Result<Parts, String> {
     })
 }
 
-/// The artifact as it is meant to be in the registry.
+/// The artifact to push.
 #[derive(Debug)]
-pub(crate) struct Wanted {
-    /// The layer.
+pub(crate) struct LocalManifest {
     pub(crate) layer: Layer,
-    /// The manifest.
+    /// The manifest's bytes.
     pub(crate) manifest: Bytes,
-    /// Its digest.
+    /// The manifest's digest.
     pub(crate) digest: Digest,
 }
 
-impl Wanted {
-    /// The artifact of this layer.
+impl LocalManifest {
+    /// Writes the manifest for this layer.
     ///
     /// # Errors
-    /// None that an input can cause.
+    /// Serialization errors, which no input causes.
     pub(crate) fn new(layer: Layer, created: Time) -> Result<Self, Failure> {
         let manifest =
             bytes(&layer, created).map_err(|error| Failure::new(Exit::Failed, format!("write the manifest: {error}")))?;
@@ -132,7 +128,7 @@ impl Wanted {
     }
 }
 
-/// The configuration blob.
+/// The configuration as a blob.
 pub(crate) fn config() -> Content {
     let size = CONFIG.len() as u64;
     Content { bits: Bits::Memory(CONFIG), size, digest: digest(CONFIG) }
@@ -148,7 +144,7 @@ mod tests {
         let created = Time::from_epoch(1_733_488_994).unwrap();
         let bytes = bytes(&layer, created).unwrap();
         let parts = Parts { layer, config: (digest(CONFIG), 2), created };
-        assert_eq!(held(&bytes, digest(&bytes)), Held { digest: digest(&bytes), artifact: Ok(parts) });
+        assert_eq!(parse(&bytes, digest(&bytes)), RemoteManifest { digest: digest(&bytes), artifact: Ok(parts) });
     }
 
     #[test]
@@ -161,12 +157,12 @@ mod tests {
         };
         let layer = format!(r#"{{"mediaType":"x","digest":"sha256:{:064}","size":2}}"#, 0);
         for (text, says) in [
-            ("[]".to_owned(), "no manifest"),
+            ("[]".to_owned(), "not a manifest"),
             (with(""), "0 layers"),
             (with(&format!("{layer},{layer}")), "2 layers"),
             (with(&layer), "no title"),
         ] {
-            assert!(held(text.as_bytes(), digest(b"")).artifact.unwrap_err().contains(says), "{text}");
+            assert!(parse(text.as_bytes(), digest(b"")).artifact.unwrap_err().contains(says), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The command line, and what it means.
+//! The command line.
 
-// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+// Clap prints these doc comments in `--help`, where `HOST[:PORT]` is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Deadline, Failure};
 use scar_trust::{RouteOptions, TlsOptions, Trust};
 
+use crate::ahead::CHUNK;
 use crate::tag_backup::TagBackup;
-use crate::upload::CHUNK;
-use scar_registry::login::{self, Places};
-use scar_registry::{Named, Reference, Scope, Terms};
+use scar_registry::login::{self, LoginFiles};
+use scar_registry::{Environment, Reference, RegistryConfig, Scope};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +29,7 @@ Examples:
   An archive that another tool makes:
     tar -czf - . | ocipush harbor.example -";
 
-/// The command line.
+/// The options and operands.
 #[derive(clap::Parser, Debug)]
 #[command(name = "ocipush", version, long_version = scar_trust::module(), about = "push the manifest archive to an OCI registry", after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// The archive; - for standard input [the record's]
     pub(crate) file: Option<PathBuf>,
 
-    /// Put the repository of a bare host below PATH (else $OCI_PACK_BASE, $ECR_PACK_BASE, spectro-packs)
+    /// Replace spectro-packs in the repository of a host alone (else $OCI_PACK_BASE, $ECR_PACK_BASE)
     #[arg(long, value_name = "PATH")]
     base_path: Option<String>,
 
@@ -47,27 +47,27 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
     pub(crate) title: String,
 
-    /// Take what is there into the record; send nothing
+    /// Send nothing, but record what another tool pushed
     #[arg(long, conflicts_with = "oci_layout")]
     pub(crate) adopt: bool,
 
-    /// Keep in FILE what the tag holds, before it moves
+    /// Save what the tag holds in FILE before it moves
     #[arg(long, value_name = "FILE", conflicts_with_all = ["adopt", "oci_layout"])]
     pub(crate) backup: Option<PathBuf>,
 
-    /// Bring the tag back to what --backup FILE kept
+    /// Move the tag back to what --backup saved in FILE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["reference", "adopt", "backup", "oci_layout", "base_path", "title", "chunk_size"])]
     undo: Option<PathBuf>,
 
-    /// Write an OCI layout to DIR in place of a push
+    /// Write an OCI image layout to DIR instead of pushing
     #[arg(long, value_name = "DIR")]
     pub(crate) oci_layout: Option<PathBuf>,
 
-    /// Send the archive in chunks of SIZE, such as 16MiB
+    /// Send chunks of SIZE, such as 16MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) chunk_size: Option<u64>,
 
-    /// How often a failed request is tried again
+    /// How often to retry a failed request
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u16,
 
@@ -75,27 +75,27 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
     retry_max_wait: Duration,
 
-    /// Give up a try when nothing moved for so long
+    /// Give up a try after this time without data
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
     pub(crate) stall_timeout: Duration,
 
-    /// Give up after so long in all [never]
+    /// Overall time limit [default: none]
     #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Speak plain HTTP
+    /// Use HTTP without TLS
     #[arg(long)]
     plain_http: bool,
 
-    /// Also log in at a token realm on HOST[:PORT]
+    /// Also send the login to a token server there
     #[arg(long, value_name = "HOST[:PORT]")]
     trust_realm: Vec<String>,
 
-    /// Also send the archive there, never the login
+    /// Also send the archive there, but never the login
     #[arg(long, value_name = "HOST[:PORT]")]
     trust_upload: Vec<String>,
 
-    /// Look for the login in FILE alone
+    /// Look for the login only in FILE
     #[arg(long, value_name = "FILE")]
     registry_config: Option<PathBuf>,
 
@@ -127,32 +127,32 @@ impl Options {
         self.undo.as_deref().map(|path| TagBackup::read(path, console)).transpose()
     }
 
-    /// Where it goes. The record never says so: a login that is given here must not go to a host that only a file names.
+    /// The reference to push to. It never comes from the record: the login given here must not go to a host that only a file
+    /// names.
     ///
     /// # Errors
-    /// Exit 2 for a reference that is none, or none at all.
-    pub(crate) fn reference(&self, kept: Option<&TagBackup>, console: &Console) -> Result<Reference, Failure> {
-        if let Some(kept) = kept {
-            return Ok(kept.reference.clone());
+    /// Exit 2 for a malformed reference, or none.
+    pub(crate) fn reference(&self, backup: Option<&TagBackup>, console: &Console) -> Result<Reference, Failure> {
+        if let Some(backup) = backup {
+            return Ok(backup.reference.clone());
         }
-        let reference = self.reference_in(&Named::from_environment())?;
+        let reference = self.reference_in(&Environment::from_environment())?;
         if self.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
-            console.warn(format!("'--base-path' goes with a bare HOST[:PORT]; it is not used for '{reference}'"));
+            console.warn(format!("'--base-path' needs HOST[:PORT] alone; it is ignored for '{reference}'"));
         }
         Ok(reference)
     }
 
-    fn reference_in(&self, environment: &Named) -> Result<Reference, Failure> {
+    fn reference_in(&self, environment: &Environment) -> Result<Reference, Failure> {
         environment.or_typed(self.reference.as_deref(), self.base_path.as_deref())?.ok_or_else(|| {
             Failure::misuse("no REFERENCE is given, and neither OCI_PACK_REGISTRY nor ECR_PACK_REGISTRY is set")
                 .hint("name the registry: ocipush HOST[:PORT]")
         })
     }
 
-    /// The layer's title.
     ///
     /// # Errors
-    /// Exit 2 for what is no plain file name.
+    /// Exit 2 if it is not a plain file name.
     pub(crate) fn title(&self) -> Result<&str, Failure> {
         let title = self.title.as_str();
         let bad = title.is_empty() || title == "." || title == ".." || title.contains('/') || title.chars().any(char::is_control);
@@ -162,10 +162,10 @@ impl Options {
         }
     }
 
-    /// What standard input is for, besides the record.
+    /// What standard input holds, besides the record.
     ///
     /// # Errors
-    /// Exit 2 where two things want it.
+    /// Exit 2 if it would hold two things.
     pub(crate) fn input(&self) -> Result<Input, Failure> {
         let archive = self.file.as_deref().is_some_and(|file| file.as_os_str() == "-");
         match (archive, self.login.password_stdin) {
@@ -179,60 +179,64 @@ impl Options {
     }
 
     /// What the user allows.
-    pub(crate) fn terms(&self, places: &Places, deadline: Deadline) -> Terms {
-        Terms {
+    pub(crate) fn registry_config(&self, login_files: &LoginFiles, deadline: Deadline) -> RegistryConfig {
+        RegistryConfig {
             scope: Scope::Push,
             trust_realm: self.trust_realm.clone(),
             trust_upload: self.trust_upload.clone(),
             plain_http: self.plain_http,
-            home: places.home.clone(),
+            home: login_files.home.clone(),
             retry: Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) },
             patience: self.stall_timeout,
         }
     }
 
-    /// How much of a stream is awaited before it is sent while it comes: one chunk. None where there is one try alone: it
-    /// must be the one that works everywhere.
+    /// How many bytes of a stream to wait for before sending starts: one chunk. `None` if there is only one try, which must
+    /// then use the way that works everywhere.
     pub(crate) fn ahead(&self, dry_run: bool) -> Option<u64> {
         let needs_digest = self.adopt || dry_run || self.oci_layout.is_some();
         (self.retries > 0 && !needs_digest).then(|| self.chunk_size.unwrap_or(CHUNK))
     }
 
-    /// The registry's origin, and whom it is trusted by.
+    /// The registry's origin, and the certificates that it is trusted by.
     ///
     /// # Errors
-    /// Exit 2 for certificates and keys that are none.
-    pub(crate) fn way_to(&self, reference: &Reference, places: &Places, console: &Console) -> Result<(Origin, Trust), Failure> {
+    /// Exit 2 for malformed certificates or keys.
+    pub(crate) fn connection(
+        &self,
+        reference: &Reference,
+        login_files: &LoginFiles,
+        console: &Console,
+    ) -> Result<(Origin, Trust), Failure> {
         let trust = Trust::load(&self.tls)?.by(self.route);
-        let trust = login::with_certs_d(trust, &reference.registry, places.home.as_deref(), true, console)?;
+        let trust = login::with_certs_d(trust, &reference.registry, login_files.home.as_deref(), true, console)?;
         Ok((Origin::at(self.scheme(), &reference.registry)?, trust))
     }
 
-    /// Where logins may be.
-    pub(crate) fn places(&self) -> Places {
-        Places::from_environment(self.registry_config.clone())
+    /// The files that may hold a login.
+    pub(crate) fn login_files(&self) -> LoginFiles {
+        LoginFiles::from_environment(self.registry_config.clone())
     }
 
-    /// `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.plain_http { "http" } else { "https" }
     }
 }
 
-/// The manifest's time: `SOURCE_DATE_EPOCH`, else the clock's.
+/// The manifest's creation time: `SOURCE_DATE_EPOCH`, else now.
 ///
 /// # Errors
-/// Exit 2 where the variable holds no number of seconds.
+/// Exit 2 if the variable is not a number of seconds.
 pub(crate) fn created() -> Result<Time, Failure> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(Time::now()) };
     let text = text.to_string_lossy();
     let refuse = |cause: &str| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': {cause}"));
     let seconds = text.parse::<u64>().ok().and_then(|seconds| i64::try_from(seconds).ok());
-    let seconds = seconds.ok_or_else(|| refuse("it is no number of seconds since 1970"))?;
+    let seconds = seconds.ok_or_else(|| refuse("it is not a number of seconds since 1970"))?;
     Time::from_epoch(seconds).map_err(|cause| refuse(&cause))
 }
 
-/// Reads `8MiB`; a clap value parser.
+/// Parses a size such as `8MiB`; a clap value parser.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -258,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_the_registry_where_no_operand_does() {
-        let environment = Named { registry: Some("env.example".into()), base: Some("base".into()) };
+    fn the_environment_names_the_registry_if_no_operand_does() {
+        let environment = Environment { registry: Some("env.example".into()), base: Some("base".into()) };
         for (arguments, whole) in [
             (&[][..], "env.example/base/spectro-manifests/manifest:0.0.0"),
             (&["arg.example"], "arg.example/base/spectro-manifests/manifest:0.0.0"),
@@ -268,7 +272,7 @@ mod tests {
         ] {
             assert_eq!(options(arguments).reference_in(&environment).unwrap().to_string(), whole);
         }
-        assert!(options(&[]).reference_in(&Named::default()).is_err());
+        assert!(options(&[]).reference_in(&Environment::default()).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The push as a whole: what the tag holds, the blobs, the manifest, and what the registry then has.
+//! The whole push: look at the tag, send the blobs and the manifest, read everything back.
 //!
-//! Invariants: the manifest is sent only after all that it names is there; success is told only after the registry was
-//! asked for manifest, blobs and tag and said what was meant.
+//! Invariants: the manifest is sent only after all blobs that it names are in the registry; success is reported only after
+//! manifest, blobs and tag were read back and are as intended.
 
 use bytes::Bytes;
 use scar_http::Method;
@@ -12,13 +12,13 @@ use scar_tool::{Exit, Failure};
 
 use crate::archive::Archive;
 use crate::body::Content;
-use crate::manifest::{self, Held, Layer, Parts, Wanted, config};
-use crate::remote::Lacks;
+use crate::manifest::{self, Layer, LocalManifest, Parts, RemoteManifest, config};
+use crate::remote::Missing;
+use crate::session::{Pusher, Session};
 use crate::tag_backup::BackupFile;
-use crate::upload::{Pusher, Session};
 
 impl Pusher {
-    /// The artifact's section of the record.
+    /// The record's section for an artifact.
     fn artifact(&self, digest: &Digest, parts: &Parts) -> Artifact {
         let Parts { layer, created, .. } = parts;
         Artifact {
@@ -36,30 +36,30 @@ impl Pusher {
         }
     }
 
-    /// Pushes the archive, unless the tag holds it already; `session` has got bytes of it already. Where the tag holds it and
-    /// only the configuration is lost, that alone is sent: the manifest is as good as it was.
+    /// Pushes the archive, unless the tag already holds it; `session` may already have bytes of it. If the tag holds it and
+    /// only the configuration is missing, sends only that.
     ///
     /// # Errors
-    /// Every way in which it is not there afterwards.
+    /// Any reason why the artifact is not in the registry afterwards.
     pub(crate) async fn push(
         &self,
         archive: &Archive,
-        wanted: &Wanted,
+        local: &LocalManifest,
         session: Option<Session>,
         backup: Option<&BackupFile>,
     ) -> Result<Artifact, Fault> {
-        let (bytes, before) = self.held(&self.registry.reference.tag).await?.unzip();
-        if let Some((held, parts)) = before.as_ref().and_then(|held| Some((held, held.of(&wanted.layer)?))) {
-            let lacks = self.lacks(parts).await?;
-            if lacks != Lacks::More {
-                return self.complete(held, parts, lacks, session.is_some()).await;
+        let (bytes, before) = self.remote_manifest(&self.registry.reference.tag).await?.unzip();
+        if let Some((held, parts)) = before.as_ref().and_then(|held| Some((held, held.of(&local.layer)?))) {
+            let missing = self.missing(parts).await?;
+            if missing != Missing::More {
+                return self.complete(held, parts, missing, session.is_some()).await;
             }
         }
         if let Some(backup) = backup {
-            backup.keep(&self.registry.reference, bytes, &wanted.layer.digest)?;
+            backup.keep(&self.registry.reference, bytes, &local.layer.digest)?;
         }
-        let pushed_at = self.blobs_and_manifest(archive, wanted, session).await?;
-        let (digest, parts) = self.verify(wanted).await.map_err(|fault| self.unread(fault))?;
+        let pushed_at = self.blobs_and_manifest(archive, local, session).await?;
+        let (digest, parts) = self.verify(local).await.map_err(|fault| self.unread(fault))?;
         let replaced = before.map(|held| held.digest).filter(|before| *before != digest);
         match &replaced {
             Some(replaced) => {
@@ -70,17 +70,17 @@ impl Pusher {
         Ok(Artifact { pushed_at: Some(pushed_at), uploaded: true, replaced, ..self.artifact(&digest, &parts) })
     }
 
-    /// A fault after the tag was moved: what is done is said, too.
+    /// Says that the tag was moved, when only reading it back failed.
     fn unread(&self, fault: Fault) -> Fault {
         let act = format!("push to '{}': the tag was moved; reading it back failed", self.registry.reference);
         Fault::Fatal(self.registry.failure(&act, fault))
     }
 
-    /// Leaves a tag that holds the archive as it is, but for a configuration that it lacks.
-    async fn complete(&self, held: &Held, parts: &Parts, lacks: Lacks, begun: bool) -> Result<Artifact, Fault> {
+    /// Leaves a tag that already holds the archive as it is, but sends a missing configuration.
+    async fn complete(&self, held: &RemoteManifest, parts: &Parts, missing: Missing, begun: bool) -> Result<Artifact, Fault> {
         self.abandon().await;
         let (console, reference) = (&self.registry.console, &self.registry.reference);
-        if let Lacks::Config(presence) = lacks {
+        if let Missing::Config(presence) = missing {
             self.send(&config(), || Ok(()), presence != Presence::Absent, None, None).await?;
             self.registry.confirm(&parts.config.0, parts.config.1).await?;
             console.note(format!("'{reference}' holds this archive already; its configuration was lost, and was sent again"));
@@ -88,11 +88,16 @@ impl Pusher {
             let end = if begun { "the upload was cancelled" } else { "nothing was sent" };
             console.note(format!("'{reference}' holds this archive already; {end}"));
         }
-        Ok(Artifact { uploaded: lacks != Lacks::Nothing, ..self.artifact(&held.digest, parts) })
+        Ok(Artifact { uploaded: missing != Missing::Nothing, ..self.artifact(&held.digest, parts) })
     }
 
-    /// Blobs, then the manifest; once more the blob that the registry says it misses, though it had taken it.
-    async fn blobs_and_manifest(&self, archive: &Archive, wanted: &Wanted, mut session: Option<Session>) -> Result<Time, Fault> {
+    /// Sends the blobs, then the manifest. Once, it sends a blob again that the registry accepted and then calls unknown.
+    async fn blobs_and_manifest(
+        &self,
+        archive: &Archive,
+        local: &LocalManifest,
+        mut session: Option<Session>,
+    ) -> Result<Time, Fault> {
         let config = config();
         let mut missed = false;
         let (mut layer_again, mut config_again) = (false, false);
@@ -102,11 +107,11 @@ impl Pusher {
             let sent = self.send(&archive.content, check, layer_again, session.take(), Some(&progress)).await?;
             drop(progress);
             if !sent && !missed {
-                self.registry.console.note(format!("the registry has the layer '{}' already", wanted.layer.digest));
+                self.registry.console.note(format!("the registry has the layer '{}' already", local.layer.digest));
             }
             self.send(&config, || Ok(()), config_again, None, None).await?;
             archive.unchanged()?;
-            match self.put_manifest(&wanted.manifest, &wanted.digest, manifest::MEDIA_TYPE).await {
+            match self.put_manifest(&local.manifest, &local.digest, manifest::MEDIA_TYPE).await {
                 Err(Fault::Refused(refusal)) if refusal.lacks_blob() => {
                     if missed {
                         let cause = format!("the registry took the blobs twice and does not know them: {refusal}");
@@ -120,8 +125,8 @@ impl Pusher {
         }
     }
 
-    /// Which of layer and configuration are to be sent again whatever the registry says: those that it names; both where it
-    /// names none and says that it has both. What it says it lacks is sent again anyway.
+    /// Which blobs to send again after the manifest was refused for a missing blob: those that the refusal names; both if it
+    /// names none and the registry claims to have both. A blob that it says it does not have is sent again anyway.
     async fn again(&self, blobs: [&Content; 2], refusal: &Refusal) -> Result<(bool, bool), Fault> {
         let [layer, config] = blobs.map(|blob| refusal.names(blob.digest.as_str()));
         if layer || config {
@@ -134,7 +139,8 @@ impl Pusher {
         Ok((both, both))
     }
 
-    /// Sends the manifest. The time is the registry's, by which Specman's log is searched; this host's if it gives none.
+    /// Puts the manifest and returns the time by the registry's clock, from which Specman's log is searched; this host's
+    /// time if the registry sends no `Date`.
     pub(crate) async fn put_manifest(&self, manifest: &Bytes, digest: &Digest, media_type: &str) -> Result<Time, Fault> {
         let url = self.registry.in_repository(&format!("manifests/{}", self.registry.reference.tag))?;
         self.registry
@@ -145,7 +151,7 @@ impl Pusher {
                 match self.registry.success(answer).await {
                     // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
                     Err(Fault::Refused(refusal)) if matches!(refusal.status.as_u16(), 400 | 409 | 412) => {
-                        match self.held(&self.registry.reference.tag).await? {
+                        match self.remote_manifest(&self.registry.reference.tag).await? {
                             Some((_, held)) if held.digest == *digest => Ok(time),
                             _ => Err(Fault::Refused(refusal)),
                         }
@@ -163,15 +169,15 @@ impl Pusher {
             .await
     }
 
-    /// What another tool pushed to the reference, as the record has it.
+    /// Returns the record's section for what another tool pushed to the reference.
     ///
     /// # Errors
-    /// Exit 3 where nothing is there; exit 7 where it is not what Specman takes, or not `expected`.
+    /// Exit 3 if nothing is there; exit 7 if Specman would not accept it, or it is not `expected`.
     pub(crate) async fn adopt(&self, title: &str, expected: Option<&Digest>) -> Result<Artifact, Fault> {
         let refuse = |exit: Exit, cause: String| Failure::new(exit, format!("adopt '{}': {cause}", self.registry.reference));
-        let Some((_, held)) = self.held(&self.registry.reference.tag).await? else {
+        let Some((_, held)) = self.remote_manifest(&self.registry.reference.tag).await? else {
             return Err(refuse(Exit::Absent, "the registry has no such tag".to_owned())
-                .hint("push it: leave out --adopt")
+                .hint("push it: run this again without --adopt")
                 .into());
         };
         let parts = held.artifact.map_err(|cause| refuse(Exit::Mismatch, cause))?;
@@ -179,23 +185,23 @@ impl Pusher {
         if layer.title != title {
             let cause = format!("its layer's title is '{}'", scar_tool::escape(&layer.title));
             return Err(refuse(Exit::Mismatch, cause)
-                .hint(format!("Specman expects '{title}': push it anew, without --adopt"))
+                .hint(format!("Specman expects '{title}': push it again without --adopt"))
                 .into());
         }
         if let Some(expected) = expected.filter(|expected| **expected != layer.digest) {
             let cause = format!("its layer is '{}', the archive is '{expected}'", layer.digest);
             return Err(refuse(Exit::Mismatch, cause)
-                .hint("push the archive, without --adopt; or adopt with --new-record")
+                .hint("push the archive without --adopt, or adopt with --new-record")
                 .into());
         }
         for (digest, size) in [(&layer.digest, layer.size), (config, *size)] {
-            match self.registry.found(digest, size).await? {
+            match self.registry.find_blob(digest, size).await? {
                 Presence::Here => {}
                 Presence::Wrong(length) => return Err(self.registry.wrong_size(digest, size, length).into()),
                 Presence::Absent | Presence::Unknown => {
                     let cause = format!("the registry does not have its blob '{digest}'");
                     return Err(refuse(Exit::Mismatch, cause)
-                        .hint("push the archive, without --adopt: what is missing is sent")
+                        .hint("push the archive without --adopt: only what is missing is sent")
                         .into());
                 }
             }
@@ -204,42 +210,42 @@ impl Pusher {
         Ok(self.artifact(&held.digest, &parts))
     }
 
-    /// Says what a push would do; nothing but questions is sent.
+    /// Prints what a push would do; makes only reading requests.
     ///
     /// # Errors
-    /// As a push would have before it sends anything.
-    pub(crate) async fn plan(&self, wanted: Option<(&Archive, &Wanted)>) -> Result<(), Fault> {
-        let before = self.held(&self.registry.reference.tag).await?.map(|(_, held)| held);
-        let Some((archive, wanted)) = wanted else {
+    /// Those of a push before it sends anything.
+    pub(crate) async fn plan(&self, local: Option<(&Archive, &LocalManifest)>) -> Result<(), Fault> {
+        let before = self.remote_manifest(&self.registry.reference.tag).await?.map(|(_, held)| held);
+        let Some((archive, local)) = local else {
             self.registry.console.plan(format!("push the archive that mkmanifests would write to '{}'", self.registry.reference));
             return Ok(());
         };
         let (console, reference) = (&self.registry.console, &self.registry.reference);
-        let Layer { digest, size, title } = &wanted.layer;
+        let Layer { digest, size, title } = &local.layer;
         let name = &archive.file.name;
-        if let Some(parts) = before.as_ref().and_then(|held| held.of(&wanted.layer)) {
-            match self.lacks(parts).await? {
-                Lacks::Nothing => {
+        if let Some(parts) = before.as_ref().and_then(|held| held.of(&local.layer)) {
+            match self.missing(parts).await? {
+                Missing::Nothing => {
                     console.plan(format!("send nothing: '{reference}' holds {name} already"));
                     return Ok(());
                 }
-                Lacks::Config(_) => {
+                Missing::Config(_) => {
                     let (config, size) = &parts.config;
                     console.plan(format!("send the configuration '{config}' again, {size} bytes, and nothing else: '{reference}' holds {name} already"));
                     return Ok(());
                 }
-                Lacks::More => {}
+                Missing::More => {}
             }
         }
-        match self.registry.found(digest, *size).await? {
+        match self.registry.find_blob(digest, *size).await? {
             Presence::Here => console.plan(format!("not send the layer '{digest}': the registry has it")),
             Presence::Wrong(length) => return Err(self.registry.wrong_size(digest, *size, length).into()),
             Presence::Absent | Presence::Unknown => {
                 console.plan(format!("send {name} as the layer '{digest}', {size} bytes, titled '{title}'"));
             }
         }
-        console.plan(format!("push the manifest '{}': {}", wanted.digest, String::from_utf8_lossy(&wanted.manifest)));
-        if let Some(held) = before.filter(|held| held.digest != wanted.digest) {
+        console.plan(format!("push the manifest '{}': {}", local.digest, String::from_utf8_lossy(&local.manifest)));
+        if let Some(held) = before.filter(|held| held.digest != local.digest) {
             console.plan(format!("move the tag '{reference}' from '{}'", held.digest));
         }
         Ok(())

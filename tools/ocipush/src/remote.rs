@@ -1,73 +1,72 @@
-//! What the registry has of a push, as it says itself: manifest, blobs and tag.
+//! What the registry has of an artifact: manifest, blobs and tag.
 
 use scar_record::Digest;
 use scar_registry::{Fault, Presence};
 
-use crate::manifest::{self, Held, Parts, Wanted};
-use crate::upload::Pusher;
+use crate::manifest::{self, LocalManifest, Parts, RemoteManifest};
+use crate::session::Pusher;
 
-/// What an artifact lacks in the registry that holds its manifest.
+/// What an artifact is missing in a registry that holds its manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lacks {
-    /// Nothing.
+pub(crate) enum Missing {
     Nothing,
-    /// The configuration, which is always the same: it is lost, or not as it should be.
+    /// The configuration that every push sends: it is lost or damaged.
     Config(Presence),
-    /// Its layer, or a configuration that another tool made.
+    /// The layer, or another tool's configuration.
     More,
 }
 
 impl Pusher {
-    /// The manifest of a tag or digest, its bytes and what they say; `None` if the registry knows none.
+    /// The manifest of a tag or digest: its bytes and what they say. `None` if the registry has none.
     ///
     /// # Errors
     /// As [`Registry::manifest`](scar_registry::Registry::manifest).
-    pub(crate) async fn held(&self, reference: &str) -> Result<Option<(Vec<u8>, Held)>, Fault> {
+    pub(crate) async fn remote_manifest(&self, reference: &str) -> Result<Option<(Vec<u8>, RemoteManifest)>, Fault> {
         let found = self.registry.manifest(reference).await?;
         Ok(found.map(|(bytes, digest)| {
-            let held = manifest::held(&bytes, digest);
+            let held = manifest::parse(&bytes, digest);
             (bytes, held)
         }))
     }
 
-    /// Which blobs are missing, given that the manifest is there.
+    /// Which blobs are missing, given that the manifest exists.
     ///
     /// # Errors
-    /// As [`Registry::found`](scar_registry::Registry::found).
-    pub(crate) async fn lacks(&self, parts: &Parts) -> Result<Lacks, Fault> {
-        if self.registry.found(&parts.layer.digest, parts.layer.size).await? != Presence::Here {
-            return Ok(Lacks::More);
+    /// As [`Registry::find_blob`](scar_registry::Registry::find_blob).
+    pub(crate) async fn missing(&self, parts: &Parts) -> Result<Missing, Fault> {
+        if self.registry.find_blob(&parts.layer.digest, parts.layer.size).await? != Presence::Here {
+            return Ok(Missing::More);
         }
         let (config, size) = &parts.config;
-        Ok(match self.registry.found(config, *size).await? {
-            Presence::Here => Lacks::Nothing,
-            presence if *config == manifest::config().digest => Lacks::Config(presence),
-            _ => Lacks::More,
+        Ok(match self.registry.find_blob(config, *size).await? {
+            Presence::Here => Missing::Nothing,
+            presence if *config == manifest::config().digest => Missing::Config(presence),
+            _ => Missing::More,
         })
     }
 
-    /// Asks the registry for all that was pushed, and gives what the tag holds: that, or what another push of the same
-    /// archive made of it at the same time.
+    /// Reads back everything that was pushed, and returns what the tag holds: the pushed manifest, or that of another push
+    /// of the same archive at the same time.
     ///
     /// # Errors
-    /// Exit 7 where anything is not as it was sent.
-    pub(crate) async fn verify(&self, wanted: &Wanted) -> Result<(Digest, Parts), Fault> {
-        match self.held(wanted.digest.as_str()).await? {
-            Some((bytes, _)) if bytes == wanted.manifest => {}
+    /// Exit 7 if anything differs from what was sent.
+    pub(crate) async fn verify(&self, local: &LocalManifest) -> Result<(Digest, Parts), Fault> {
+        match self.remote_manifest(local.digest.as_str()).await? {
+            Some((bytes, _)) if bytes == local.manifest => {}
             Some(_) => return Err(self.registry.mismatch("the registry holds another manifest than it was sent").into()),
             None => return Err(self.registry.mismatch("the registry took the manifest and does not have it").into()),
         }
         let config = manifest::config();
-        for (digest, size) in [(&wanted.layer.digest, wanted.layer.size), (&config.digest, config.size)] {
+        for (digest, size) in [(&local.layer.digest, local.layer.size), (&config.digest, config.size)] {
             self.registry.confirm(digest, size).await?;
         }
-        let Some((_, held)) = self.held(&self.registry.reference.tag).await? else {
+        let Some((_, held)) = self.remote_manifest(&self.registry.reference.tag).await? else {
             return Err(self.registry.mismatch("the registry took the manifest and does not have its tag").into());
         };
-        let Some(parts) = held.of(&wanted.layer) else {
+        let Some(parts) = held.of(&local.layer) else {
             return Err(self
                 .registry
-                .mismatch(&format!("the tag holds '{}' afterwards, not '{}'", held.digest, wanted.digest))
+                .mismatch(&format!("the tag holds '{}' afterwards, not '{}'", held.digest, local.digest))
                 .hint("did something else push to this tag at the same time?")
                 .into());
         };

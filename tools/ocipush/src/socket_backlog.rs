@@ -1,11 +1,11 @@
-//! Bytes written to this process's sockets and not acknowledged yet.
+//! Bytes written but not yet acknowledged.
 //!
-//! A connection takes megabytes at once, and a slow link needs minutes for them: only this shows whether such a link moves.
-//! The HTTP client keeps its sockets to itself, so the kernel's own table is read.
+//! A socket accepts megabytes at once, and a slow link needs minutes to send them. So only the send queue shows whether the
+//! link moves. The HTTP client does not give access to its sockets, so the kernel's table is read (proc_net(5)).
 
 use std::collections::HashSet;
 
-/// Bytes written to this process's TCP connections and not yet acknowledged; 0 if the system does not say.
+/// Bytes in the send queues of this process's TCP sockets; 0 if the system does not say.
 pub(crate) fn unacknowledged() -> u64 {
     let own = sockets();
     ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
@@ -15,7 +15,6 @@ pub(crate) fn unacknowledged() -> u64 {
         .sum()
 }
 
-/// The inodes of this process's sockets.
 fn sockets() -> HashSet<String> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return HashSet::new() };
     let inode = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -25,7 +24,8 @@ fn sockets() -> HashSet<String> {
     entries.filter_map(inode).collect()
 }
 
-/// The send queues of some sockets in a table as proc_net(5) has it: `tx_queue:rx_queue` in hex, later the inode.
+/// The sum of these sockets' send queues in a table of proc_net(5): field 5 is `tx_queue:rx_queue` in hex, field 10 the
+/// inode.
 fn queued(table: &str, own: &HashSet<String>) -> u64 {
     let of = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Which archive is meant: a file, the record's archive, or what comes on standard input.
+//! Which archive to push: a file, the record's archive, or standard input.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,33 +9,32 @@ use scar_tool::{Console, Exit, Failure};
 use crate::archive::{Archive, ArchiveFile, open};
 use crate::unhashed::{self, Unhashed};
 
-/// A file of so many bytes takes a while to be hashed: it may be sent before its digest is known.
+/// Hashing a file of this size takes a while, so it may be sent before its digest is known.
 const LARGE: u64 = 64 << 20;
 
-/// What FILE names.
+/// The operand FILE.
 #[derive(Debug)]
 pub(crate) enum FileArgument {
-    /// A file, open.
+    /// An open file.
     File(PathBuf, File),
-    /// `-`.
+    /// A dash.
     Stdin,
-    /// Nothing: the record's archive is meant.
+    /// No operand: the record's archive.
     Record,
 }
 
-/// What there is to push.
+/// The archive to push.
 #[derive(Debug)]
 pub(crate) enum Supply {
-    /// Nothing yet: in a dry run.
+    /// None: in a dry run mkmanifests has not written it.
     Nothing,
-    /// An archive.
     Archive(Archive),
-    /// An archive whose digest is not known yet.
+    /// An archive whose digest is still computed.
     Unhashed(Unhashed),
 }
 
 impl Supply {
-    /// The archive, if there is one whose digest is known.
+    /// The archive, if its digest is known.
     pub(crate) fn archive(&self) -> Option<&Archive> {
         match self {
             Self::Archive(archive) => Some(archive),
@@ -48,8 +47,7 @@ impl FileArgument {
     /// Opens FILE, before the record is read.
     ///
     /// # Errors
-    /// Exit 2 for a file that is not there, a directory, a terminal, or what is no regular file; exit 1 if it cannot be
-    /// opened.
+    /// Exit 2 for a missing file, a directory, a terminal, or another kind of file; exit 1 if it cannot be opened.
     pub(crate) fn open(file: Option<&Path>) -> Result<Self, Failure> {
         match file {
             None => Ok(Self::Record),
@@ -59,18 +57,18 @@ impl FileArgument {
             }
             Some(path) => match open(path) {
                 Ok(file) => Ok(Self::File(path.to_owned(), file)),
-                // A name that does not exist was mistyped; whatever else stands in the way is the host's.
+                // A name that does not exist was mistyped; other errors are the host's.
                 Err(failure) if !path.exists() => Err(Failure { exit: Exit::Misuse, ..failure }),
                 Err(failure) => Err(failure),
             },
         }
     }
 
-    /// The archive, and no other than the record's; nothing if the record has none and is a dry run's.
+    /// The archive to push, which must be the record's if the record has one.
     ///
-    /// The record's own file is not read twice: its size is compared here, its digest while it is sent. If a push may send
-    /// `ahead` of the digest, a stream longer than so many bytes is given while it still comes, and a large file before it is
-    /// hashed.
+    /// The record's file is not read twice: its size is compared here, its digest while it is sent. If a push may send
+    /// `ahead` bytes before the digest is known, a longer stream is returned while it still arrives, and a large file before
+    /// it is hashed.
     ///
     /// # Errors
     /// Exit 2 without an archive, exit 7 if it is not the record's, exit 1 if it cannot be read.
@@ -116,7 +114,7 @@ impl FileArgument {
     }
 }
 
-/// The record's archive, as the record describes it.
+/// Opens the record's archive.
 fn of_record(recorded: record::Archive, console: &Console) -> Result<Archive, Failure> {
     let path = PathBuf::from(recorded.path);
     let file = ArchiveFile::new(path.clone(), open(&path)?, console)?;
@@ -127,7 +125,7 @@ fn of_record(recorded: record::Archive, console: &Console) -> Result<Archive, Fa
     Ok(file.with(recorded.digest))
 }
 
-/// A file that is not the archive of the record.
+/// The failure for a file that is not the record's archive.
 fn other(message: String) -> Failure {
     Failure::new(Exit::Mismatch, message)
         .hint("the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)")

@@ -1,6 +1,6 @@
-//! What the tag held before the push: on the disk and synced before the tag moves, so that the way back is there.
+//! The backup of a tag: synced to disk before the tag moves.
 //!
-//! Invariant: what the tag held first is kept through all later pushes; only what was put in its place is added to it.
+//! Invariant: what the tag held first is kept through all later pushes, which only add what they put in its place.
 
 use std::path::Path;
 
@@ -11,23 +11,21 @@ use serde_json::{Value, json};
 
 use crate::manifest;
 
-/// Name and version of the file's format.
 const FORMAT: &str = "scar-tools/1 tag";
-/// The type of a manifest that lists others.
+/// The media type of a manifest that lists others.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// A tag as it was.
+/// What a tag held.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TagBackup {
-    /// Which tag.
     pub(crate) reference: Reference,
-    /// The manifest that it held, byte for byte; none where there was no such tag.
+    /// The manifest, byte for byte; `None` if the tag did not exist.
     pub(crate) manifest: Option<String>,
-    /// The layers that were pushed in its place.
+    /// The layers that were pushed since.
     pub(crate) replaced_by: Vec<Digest>,
 }
 
-/// The file of `--backup`.
+/// The file that `--backup` names.
 #[derive(Debug)]
 pub(crate) struct BackupFile {
     file: backup::Backup,
@@ -35,10 +33,10 @@ pub(crate) struct BackupFile {
 }
 
 impl BackupFile {
-    /// Looks at the file, and writes nothing.
+    /// Reads the file, if it exists.
     ///
     /// # Errors
-    /// Exit 2 where it cannot be a backup of this tag.
+    /// Exit 2 if it exists and is not a backup of this tag.
     pub(crate) fn find(path: &Path, reference: &Reference, console: &Console) -> Result<Self, Failure> {
         let file = backup::Backup::find(path, console)?;
         let kept = file.kept().map(|text| TagBackup::parse(text, path)).transpose()?;
@@ -53,10 +51,10 @@ impl BackupFile {
         }
     }
 
-    /// Keeps what the tag holds now, unless an earlier run kept what it held before that, and what is to replace it.
+    /// Saves what the tag holds now, unless an earlier run saved it already, and the layer that will replace it.
     ///
     /// # Errors
-    /// Exit 1 where the file cannot be written and synced; exit 7 for a manifest that is no text.
+    /// Exit 1 if the file cannot be written and synced; exit 7 if the manifest is not text.
     pub(crate) fn keep(&self, reference: &Reference, held: Option<Vec<u8>>, layer: &Digest) -> Result<(), Failure> {
         let mut kept = match &self.kept {
             Some(kept) => kept.clone(),
@@ -83,7 +81,7 @@ impl TagBackup {
     /// Reads a backup.
     ///
     /// # Errors
-    /// Exit 2 where the file is none.
+    /// Exit 2 if the file is not a backup.
     pub(crate) fn read(path: &Path, console: &Console) -> Result<Self, Failure> {
         Self::parse(&backup::read(path, console)?, path)
     }
@@ -106,7 +104,7 @@ impl TagBackup {
             return Err("the manifest in it is not the one of its digest".to_owned());
         }
         let reference = object["reference"].as_str().ok_or("it names no reference")?;
-        let layers = object["replaced_by"].as_array().ok_or("it does not tell what replaced it")?;
+        let layers = object["replaced_by"].as_array().ok_or("it does not say what replaced it")?;
         Ok(Self {
             reference: Reference::parse(reference, None).map_err(|failure| failure.message)?,
             manifest,
@@ -130,7 +128,7 @@ impl TagBackup {
     }
 }
 
-/// The type that a manifest is sent back as: its own word, else what it looks like.
+/// The media type to restore a manifest with: its own, else a guess by its fields.
 pub(crate) fn media_type(manifest: &str) -> String {
     let object: Value = serde_json::from_str(manifest).unwrap_or_default();
     match object["mediaType"].as_str() {

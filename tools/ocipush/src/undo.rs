@@ -1,70 +1,71 @@
-//! The way back: the manifest that the tag held before the push, on the tag again.
+//! Undo: put the manifest that the tag held before the push on the tag again.
 
 use bytes::Bytes;
 use scar_record::Digest;
 use scar_registry::Fault;
 use scar_tool::{Exit, Failure};
 
-use crate::manifest::{self, Held};
+use crate::manifest::{self, RemoteManifest};
+use crate::session::Pusher;
 use crate::tag_backup::{TagBackup, media_type};
-use crate::upload::Pusher;
 
 /// What an undo has to do.
 #[derive(Debug, PartialEq)]
-enum Need {
-    /// There was no such tag, and there is none.
+enum TagChange {
+    /// The tag did not exist before, and does not exist now.
     Nothing,
-    /// There was no such tag; the one that is there stays.
-    Stays,
-    /// The tag holds it again already.
-    There,
-    /// The manifest goes back.
-    Back,
+    /// The tag did not exist before; the present one stays.
+    Keep,
+    /// The tag already holds the old manifest again.
+    Done,
+    /// The tag must move back.
+    Restore,
 }
 
-/// Compares what was with what is.
+/// Compares the backup with what the tag holds now.
 ///
 /// # Errors
-/// What the tag holds now, where that is not what was pushed in the place of the old.
-fn need(kept: &TagBackup, now: Option<&Held>) -> Result<Need, Digest> {
-    let ours = |held: &Held| matches!(&held.artifact, Ok(parts) if kept.replaced_by.contains(&parts.layer.digest));
-    let old = kept.manifest.as_ref().map(|manifest| manifest::digest(manifest.as_bytes()));
+/// The digest that the tag holds, if that was not pushed by us.
+fn change(backup: &TagBackup, now: Option<&RemoteManifest>) -> Result<TagChange, Digest> {
+    let ours = |held: &RemoteManifest| matches!(&held.artifact, Ok(parts) if backup.replaced_by.contains(&parts.layer.digest));
+    let old = backup.manifest.as_ref().map(|manifest| manifest::digest(manifest.as_bytes()));
     match (old, now) {
-        (None, None) => Ok(Need::Nothing),
-        (Some(old), Some(now)) if now.digest == old => Ok(Need::There),
+        (None, None) => Ok(TagChange::Nothing),
+        (Some(old), Some(now)) if now.digest == old => Ok(TagChange::Done),
         (_, Some(now)) if !ours(now) => Err(now.digest.clone()),
-        (None, Some(_)) => Ok(Need::Stays),
-        (Some(_), _) => Ok(Need::Back),
+        (None, Some(_)) => Ok(TagChange::Keep),
+        (Some(_), _) => Ok(TagChange::Restore),
     }
 }
 
 impl Pusher {
-    /// Brings the tag back to what it held.
+    /// Moves the tag back.
     ///
     /// # Errors
-    /// Exit 7 where someone else has moved it since; else why the registry does not take the manifest.
-    pub(crate) async fn restore(&self, kept: &TagBackup, dry_run: bool) -> Result<(), Fault> {
-        let (console, reference) = (&self.registry.console, &kept.reference);
-        let now = self.held(&reference.tag).await?.map(|(_, held)| held);
-        let need = need(kept, now.as_ref()).map_err(|now| {
+    /// Exit 7 if someone else has moved it since; else the reason why the registry refuses the manifest.
+    pub(crate) async fn restore(&self, backup: &TagBackup, dry_run: bool) -> Result<(), Fault> {
+        let (console, reference) = (&self.registry.console, &backup.reference);
+        let now = self.remote_manifest(&reference.tag).await?.map(|(_, held)| held);
+        let change = change(backup, now.as_ref()).map_err(|now| {
             Failure::new(
                 Exit::Mismatch,
                 format!("restore '{reference}': the tag holds '{now}', which is not what was pushed; it was left alone"),
             )
-            .hint("something else was pushed since; look at the repository, and move the tag by hand if that is wanted")
+            .hint("something else was pushed since: check the repository, and move the tag by hand if you want that")
         })?;
-        let manifest = kept.manifest.clone().unwrap_or_default();
+        let manifest = backup.manifest.clone().unwrap_or_default();
         let digest = manifest::digest(manifest.as_bytes());
-        match need {
-            Need::Nothing => console.note(format!("'{reference}' was not there before, and is not there now")),
-            Need::Stays => {
-                console.warn(format!("'{reference}' was not there before; it stays, delete it in the registry if it must go"));
+        match change {
+            TagChange::Nothing => console.note(format!("'{reference}' did not exist before, and does not exist now")),
+            TagChange::Keep => {
+                console
+                    .warn(format!("'{reference}' did not exist before; it stays: delete it in the registry if you want it gone"));
             }
-            Need::There => console.note(format!("'{reference}' holds '{digest}' already, as before")),
-            Need::Back if dry_run => console.plan(format!("move the tag '{reference}' back to '{digest}'")),
-            Need::Back => {
+            TagChange::Done => console.note(format!("'{reference}' holds '{digest}' already, as before")),
+            TagChange::Restore if dry_run => console.plan(format!("move the tag '{reference}' back to '{digest}'")),
+            TagChange::Restore => {
                 self.put_manifest(&Bytes::from(manifest.clone()), &digest, &media_type(&manifest)).await?;
-                match self.held(&reference.tag).await? {
+                match self.remote_manifest(&reference.tag).await? {
                     Some((_, held)) if held.digest == digest => console.note(format!("'{reference}' holds '{digest}' again")),
                     _ => {
                         let cause = "the registry took the old manifest, and the tag holds another";
@@ -84,30 +85,31 @@ mod tests {
     use scar_registry::Reference;
 
     #[test]
-    fn only_what_was_pushed_gives_way_to_what_was() {
+    fn only_what_was_pushed_is_replaced_by_the_backup() {
         let layer = manifest::Layer { digest: manifest::digest(b"l"), size: 1, title: "manifests.tgz".into() };
         let created = Time::from_epoch(1).unwrap();
         let config = (manifest::digest(manifest::CONFIG), 2);
         let parts = |layer| manifest::Parts { layer, config: config.clone(), created };
-        let held = |digest: &Digest, layer: manifest::Layer| Held { digest: digest.clone(), artifact: Ok(parts(layer)) };
+        let held =
+            |digest: &Digest, layer: manifest::Layer| RemoteManifest { digest: digest.clone(), artifact: Ok(parts(layer)) };
         let ours = held(&manifest::digest(b"ours"), layer.clone());
         let foreign = held(&manifest::digest(b"other"), manifest::Layer { digest: manifest::digest(b"o"), ..layer.clone() });
         let old = held(&manifest::digest(b"old"), layer.clone());
-        let kept = |manifest: Option<&str>| TagBackup {
+        let backup = |manifest: Option<&str>| TagBackup {
             reference: Reference::parse("r.example/a:1", None).unwrap(),
             manifest: manifest.map(str::to_owned),
             replaced_by: vec![layer.digest.clone()],
         };
         for (before, now, expected) in [
-            (None, None, Ok(Need::Nothing)),
-            (None, Some(&ours), Ok(Need::Stays)),
+            (None, None, Ok(TagChange::Nothing)),
+            (None, Some(&ours), Ok(TagChange::Keep)),
             (None, Some(&foreign), Err(foreign.digest.clone())),
-            (Some("old"), Some(&old), Ok(Need::There)),
-            (Some("old"), Some(&ours), Ok(Need::Back)),
-            (Some("old"), None, Ok(Need::Back)),
+            (Some("old"), Some(&old), Ok(TagChange::Done)),
+            (Some("old"), Some(&ours), Ok(TagChange::Restore)),
+            (Some("old"), None, Ok(TagChange::Restore)),
             (Some("old"), Some(&foreign), Err(foreign.digest.clone())),
         ] {
-            assert_eq!(need(&kept(before), now), expected, "{before:?} {now:?}");
+            assert_eq!(change(&backup(before), now), expected, "{before:?} {now:?}");
         }
     }
 }

@@ -1,8 +1,7 @@
-//! An archive whose digest is not known yet: a large file, or what comes on standard input. A thread reads it to its end,
-//! hashes it and sees whether it is complete, while what is there is sent.
+//! An archive whose digest is still computed: a large file, or standard input. A thread reads it to its end, hashes it and
+//! checks that it is complete, while the part read so far is sent.
 //!
-//! Standard input is kept in a file without a name as it comes, so that it can be sent, and sent again; the file is gone with
-//! the process, however it ends.
+//! Standard input is copied to a file without a name, so that it can be sent again. That file vanishes with the process.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -17,50 +16,50 @@ use crate::archive::{Archive, ArchiveFile, BLOCK, incomplete, warn_unless_gzip};
 use crate::body::Bits;
 use crate::integrity::Integrity;
 
-/// How messages name what comes on standard input.
+/// The name of standard input in messages.
 const STDIN: &str = "the archive from standard input";
 
-/// An archive that a thread reads to its end.
+/// An archive that a thread is reading.
 #[derive(Debug)]
 pub(crate) struct Unhashed {
     file: Arc<File>,
-    /// The file, if it is one that was there before.
+    /// The file that was named, unless it is standard input.
     named: Option<ArchiveFile>,
     state: watch::Receiver<State>,
 }
 
-/// How far the thread has come.
+/// The thread's progress.
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes that are there.
+    /// Bytes that are available.
     size: u64,
-    /// What the end brought.
+    /// The result, at the end.
     end: Option<Result<Digest, Failure>>,
 }
 
 impl Unhashed {
-    /// Begins to read a file.
+    /// Starts to read a file.
     pub(crate) fn file(named: ArchiveFile) -> Self {
-        let (told, state) = watch::channel(State { size: named.size, end: None });
+        let (sender, state) = watch::channel(State { size: named.size, end: None });
         let reading = named.clone();
         std::thread::spawn(move || {
             let end = reading.hash(|_| ());
-            told.send_modify(|state| state.end = Some(end));
+            sender.send_modify(|state| state.end = Some(end));
         });
         Self { file: named.handle(), named: Some(named), state }
     }
 
-    /// Begins to read standard input. Gives it back once `bytes` are there or it has ended.
+    /// Starts to read standard input; returns when `bytes` are available or it has ended.
     ///
     /// # Errors
-    /// Exit 2 if it is empty; exit 1 if it cannot be read or kept.
+    /// Exit 2 if it is empty; exit 1 if it cannot be read or stored.
     pub(crate) fn stdin(bytes: u64, console: &Console) -> Result<Self, Failure> {
-        let file = Arc::new(tempfile::tempfile().map_err(|error| unkept(&error))?);
-        let (told, state) = watch::channel(State::default());
+        let file = Arc::new(tempfile::tempfile().map_err(|error| not_stored(&error))?);
+        let (sender, state) = watch::channel(State::default());
         let archive = Self { file: Arc::clone(&file), named: None, state };
         std::thread::spawn(move || {
-            let end = keep(&file, &told);
-            told.send_modify(|state| state.end = Some(end));
+            let end = copy_stdin(&file, &sender);
+            sender.send_modify(|state| state.end = Some(end));
         });
         let progress = console.progress_bytes("reading", None);
         let begun = archive.until(bytes, Some(&progress));
@@ -74,10 +73,10 @@ impl Unhashed {
         Ok(archive)
     }
 
-    /// Waits until so many bytes are there, or all; says how many there are, and whether these are all and complete.
+    /// Waits until `bytes` are available, or all; returns how many are, and whether the archive is complete.
     ///
     /// # Errors
-    /// Exit 1 if it cannot be read or kept, or is incomplete.
+    /// Exit 1 if it cannot be read or stored, or is incomplete.
     pub(crate) async fn until(&self, bytes: u64, progress: Option<&Progress>) -> Result<(u64, bool), Failure> {
         let mut state = self.state.clone();
         loop {
@@ -97,25 +96,24 @@ impl Unhashed {
         }
     }
 
-    /// Whether all of it is there.
+    /// Whether it was read to its end.
     pub(crate) fn has_ended(&self) -> bool {
         self.state.borrow().end.is_some()
     }
 
-    /// Its size, if it was known from the start.
+    /// Its size, if known from the start.
     pub(crate) fn size(&self) -> Option<u64> {
         self.named.as_ref().map(|named| named.size)
     }
 
-    /// Its bytes, as far as they are there.
     pub(crate) fn bits(&self) -> Bits {
         Bits::File(Arc::clone(&self.file))
     }
 
-    /// The archive, once all of it was read.
+    /// The archive, after it was read to its end.
     ///
     /// # Errors
-    /// As [`Self::until`]; exit 1 if it was changed meanwhile.
+    /// As [`Self::until`]; exit 1 if the file changed meanwhile.
     pub(crate) async fn archive(&self, console: &Console) -> Result<Archive, Failure> {
         let progress = console.progress_bytes(if self.named.is_some() { "hashing" } else { "reading" }, self.size());
         self.until(u64::MAX, Some(&progress)).await?;
@@ -130,8 +128,8 @@ impl Unhashed {
     }
 }
 
-/// Reads standard input to its end, into the file.
-fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure> {
+/// Copies standard input to the file.
+fn copy_stdin(mut file: &File, sender: &watch::Sender<State>) -> Result<Digest, Failure> {
     let (mut integrity, mut hash) = (Integrity::new(), Sha256::new());
     let mut block = vec![0; BLOCK];
     let mut stdin = io::stdin().lock();
@@ -147,8 +145,8 @@ fn keep(mut file: &File, told: &watch::Sender<State>) -> Result<Digest, Failure>
         }
         integrity.take(&block[..read]);
         hash.update(&block[..read]);
-        file.write_all(&block[..read]).map_err(|error| unkept(&error))?;
-        told.send_modify(|state| state.size += read as u64);
+        file.write_all(&block[..read]).map_err(|error| not_stored(&error))?;
+        sender.send_modify(|state| state.size += read as u64);
     }
 }
 
@@ -156,12 +154,12 @@ fn no_reader() -> Failure {
     Failure::new(Exit::Failed, "read the archive: the thread for it has ended")
 }
 
-fn unkept(error: &io::Error) -> Failure {
-    Failure::io(format!("keep {STDIN}"), error)
+fn not_stored(error: &io::Error) -> Failure {
+    Failure::io(format!("store {STDIN}"), error)
         .hint("$TMPDIR names the directory for temporary files; it must have room for the archive")
 }
 
-/// Refuses a terminal, at which nobody would type an archive.
+/// Refuses a terminal, because nobody types an archive.
 ///
 /// # Errors
 /// Exit 2.

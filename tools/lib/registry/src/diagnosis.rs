@@ -1,4 +1,4 @@
-//! What the operator is shown of a fault: the registry's words, and the way on where the cause is known.
+//! What the operator sees of a fault: the registry's message, and a hint if the cause is known.
 
 use scar_record::Time;
 use scar_tool::{Exit, Failure};
@@ -9,9 +9,9 @@ use crate::refusal::{Meaning, Refusal};
 use crate::registry::Registry;
 use crate::{Reference, ecr, login};
 
-/// How AWS says that a user is known and may not do something; the action's name follows.
+/// AWS's phrase for a known user without permission; the name of the action follows.
 const UNAUTHORIZED: &str = "is not authorized to perform:";
-/// What ECR must allow for a push that looks at what it did.
+/// The actions that ECR must allow for a push that is verified.
 const PUSH: [&str; 7] = [
     "ecr:BatchCheckLayerAvailability",
     "ecr:InitiateLayerUpload",
@@ -22,8 +22,8 @@ const PUSH: [&str; 7] = [
     "ecr:GetDownloadUrlForLayer",
 ];
 
-/// Who logged in, and until when the password of ECR holds.
-struct Who<'l> {
+/// LoginState logged in, and until when the password of ECR holds.
+struct LoginState<'l> {
     logged_in: bool,
     username: Option<&'l str>,
     expires: Option<Time>,
@@ -42,17 +42,17 @@ impl Registry {
             Some(Login::Password { password, .. }) => ecr::expiration(password),
             _ => None,
         };
-        let who = Who {
+        let who = LoginState {
             logged_in: self.login.is_some(),
             username: self.login.as_ref().and_then(Login::username),
             expires: expires.and_then(|seconds| Time::from_epoch(seconds).ok()),
             now: Time::now(),
         };
-        explained(&refusal, act, &self.reference, &who, self.terms.retry.longest_wait.as_secs())
+        explained(&refusal, act, &self.reference, &who, self.config.retry.longest_wait.as_secs())
     }
 }
 
-fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &Who<'_>, cap: u64) -> Failure {
+fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginState<'_>, cap: u64) -> Failure {
     let plain = refusal.failure(act);
     let project = reference.repository.split('/').next().unwrap_or_default();
     let (exit, hint) = match refusal.meaning() {
@@ -69,32 +69,32 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &Who<'_>,
         Meaning::Policy => (
             Exit::Failed,
             format!(
-                "a policy of the project '{project}' keeps this artifact from being pulled, by Specman as well: lift it there"
+                "a policy of the project '{project}' forbids to pull this artifact, also for Specman: change the policy in the registry"
             ),
         ),
-        Meaning::ReadOnly => {
-            (Exit::Failed, "the registry takes no pushes, it is read-only: end that, then run this step again".to_owned())
-        }
+        Meaning::ReadOnly => (Exit::Failed, "the registry is read-only: make it writable, then run this step again".to_owned()),
         Meaning::ProxyProject => (
             Exit::Failed,
-            format!("the project '{project}' is a proxy cache of another registry: name a project that is none (--base-path)"),
+            format!("the project '{project}' is a proxy cache of another registry: choose another project with --base-path"),
         ),
         Meaning::TooLarge => (
             Exit::Failed,
-            "a proxy before the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
+            "a proxy in front of the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
                 .to_owned(),
         ),
         Meaning::Store(origin) => {
-            // Whatever it says of us, it knows no user of the registry.
+            // It says nothing about the user, whom it does not know.
             let exit = if plain.exit == Exit::Refused { Exit::Failed } else { plain.exit };
             let hint = format!(
                 "the registry keeps its blobs at '{origin}', which refuses: look at that store's log, and compare its clock"
             );
             return Failure { exit, hint: None, ..plain }.hint(hint);
         }
-        Meaning::Page => {
-            (plain.exit, "this page is not the registry's own answer: a proxy or firewall before it stops the request".to_owned())
-        }
+        Meaning::Page => (
+            plain.exit,
+            "a proxy or firewall in front of the registry blocks the request: this page is not the registry's own answer"
+                .to_owned(),
+        ),
         meaning @ (Meaning::Login | Meaning::LoginOrRight | Meaning::Right) => return refused(plain, &meaning, reference, who),
         Meaning::Missing => return missing(plain, reference),
         Meaning::Full => {
@@ -103,8 +103,7 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &Who<'_>,
         Meaning::Unopened => (
             Exit::Refused,
             format!(
-                "there is no project '{project}', or the user may not push to '{}' (Harbor says the same to both), or the \
-                 registry is out of order: its log says more",
+                "there is no project '{project}', or the user may not push to '{}' (Harbor gives the same answer for both), or the registry has a problem: see its log",
                 reference.repository
             ),
         ),
@@ -119,7 +118,7 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &Who<'_>,
     Failure { exit, ..plain }.hint(hint)
 }
 
-fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Who<'_>) -> Failure {
+fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &LoginState<'_>) -> Failure {
     let failure = Failure { exit: Exit::Refused, ..plain };
     let Reference { registry, repository, .. } = reference;
     let project = repository.split('/').next().unwrap_or_default();
@@ -136,11 +135,11 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Who<'
         ));
     }
     if *meaning != Meaning::Right && who.username.is_none() {
-        return failure.hint(format!("the token that was stored for '{registry}' does not hold: log in to the registry again"));
+        return failure.hint(format!("the stored token for '{registry}' is no longer valid: log in to the registry again"));
     }
     let expanded = match who.username {
         Some(name) if login::lost_its_dollar(name) => {
-            "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; else "
+            "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; otherwise "
         }
         _ => "",
     };
@@ -148,29 +147,31 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Who<'
     failure.hint(match meaning {
         Meaning::Login => format!("{expanded}user or password is wrong, or the account is disabled or has expired"),
         Meaning::LoginOrRight => {
-            format!("{expanded}user or password is wrong, or {right} (Harbor says the same to all three)")
+            format!("{expanded}user or password is wrong, or {right} (Harbor gives the same answer for all three)")
         }
-        _ => format!("{expanded}{right} (Harbor says the same to both)"),
+        _ => format!("{expanded}{right} (Harbor gives the same answer for both)"),
     })
 }
 
-/// The refusal of a password of ECR, which holds for twelve hours in one account and region.
-fn of_ecr(failure: Failure, ecr::Host { account, region }: &ecr::Host<'_>, registry: &str, who: &Who<'_>) -> Failure {
-    // The registry's word counts before this host's clock.
+/// Explains a refused ECR password, which is valid for 12 hours in one account and region.
+fn of_ecr(failure: Failure, ecr::Host { account, region }: &ecr::Host<'_>, registry: &str, who: &LoginState<'_>) -> Failure {
+    // The registry knows better than this host's clock.
     let says_expired = failure.message.contains("authorization token has expired");
     let renew =
         format!("aws ecr get-login-password --region {region} | ocipush -u AWS --password-stdin … (or ecr-password {registry})");
     failure.hint(match who.expires {
-        Some(expires) if expires <= who.now || says_expired => format!("the password expired at {expires}; a new one: {renew}"),
+        Some(expires) if expires <= who.now || says_expired => {
+            format!("the password expired at {expires}; get a new one: {renew}")
+        }
         Some(expires) => format!(
-            "the password holds until {expires}: it is of another account than {account} or another region than {region}, \
-             or its user may not push; one of this registry: {renew}"
+            "the password is valid until {expires}: it is for another account than {account} or another region than {region}, \
+             or its user may not push; get one for this registry: {renew}"
         ),
         None => format!("the password must be of account {account} and region {region}, and not older than 12 hours: {renew}"),
     })
 }
 
-/// A repository that is not there, where a push does not make it.
+/// Explains a missing repository that a push does not create.
 fn missing(plain: Failure, reference: &Reference) -> Failure {
     let failure = Failure { exit: Exit::Absent, ..plain };
     let repository = &reference.repository;
@@ -195,7 +196,7 @@ mod tests {
 
     fn shown(registry: &str, status: u16, errors: &str, username: Option<&str>) -> Failure {
         let reference = Reference::parse(&format!("{registry}/proj/r:1"), None).unwrap();
-        let who = Who { logged_in: username.is_some(), username, expires: None, now: Time::now() };
+        let who = LoginState { logged_in: username.is_some(), username, expires: None, now: Time::now() };
         explained(&refusal("PUT https://h.example/v2/proj/r/manifests/1", status, errors), "push", &reference, &who, 120)
     }
 
@@ -205,15 +206,15 @@ mod tests {
         for (now, says) in [
             (
                 1_733_489_000,
-                "the password expired at 2024-12-06T12:43:14Z; a new one: aws ecr get-login-password --region us-gov-west-1",
+                "the password expired at 2024-12-06T12:43:14Z; get a new one: aws ecr get-login-password --region us-gov-west-1",
             ),
             (
                 1_733_480_000,
-                "the password holds until 2024-12-06T12:43:14Z: it is of another account than 123456789012 or another region than us-gov-west-1",
+                "the password is valid until 2024-12-06T12:43:14Z: it is for another account than 123456789012 or another region than us-gov-west-1",
             ),
         ] {
             let expires = Some(Time::from_epoch(1_733_488_994).unwrap());
-            let who = Who { logged_in: true, username: Some("AWS"), expires, now: Time::from_epoch(now).unwrap() };
+            let who = LoginState { logged_in: true, username: Some("AWS"), expires, now: Time::from_epoch(now).unwrap() };
             let failure = refused(Failure::new(Exit::Failed, "push"), &Meaning::Login, &reference, &who);
             assert_eq!(failure.exit, Exit::Refused);
             let hint = failure.hint.unwrap();
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_has_its_status_and_its_way_on() {
+    fn each_refusal_has_its_status_and_hint() {
         for (registry, status, errors, username, exit, says) in [
             ("h.example", 401, r#"[{"code":"UNAUTHORIZED","message":"no"}]"#, Some("u"), Exit::Refused, "no project 'proj'"),
             ("h.example", 401, "", None, Exit::Refused, "no login for 'h.example'"),

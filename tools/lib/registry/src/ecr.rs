@@ -1,4 +1,4 @@
-//! AWS ECR: account and region stand in the host's name, and a password tells when it ends.
+//! Amazon ECR: the host's name contains account and region, and a password contains its expiry.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,9 +6,9 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// When a password of ECR ends, in seconds since 1970; `None` where it does not tell. Account and region are encrypted in it.
+/// The expiry of an ECR password, in seconds since 1970; `None` if it has none. Account and region are encrypted in it.
 pub fn expiration(password: &SecretString) -> Option<i64> {
-    /// What is read of it: base64 of a JSON object, as `GetAuthorizationToken` hands it out.
+    /// The part that is read: base64 of a JSON object, as `GetAuthorizationToken` returns it.
     #[derive(Deserialize)]
     struct Token {
         expiration: i64,
@@ -17,17 +17,17 @@ pub fn expiration(password: &SecretString) -> Option<i64> {
     serde_json::from_slice::<Token>(&text).ok().map(|token| token.expiration)
 }
 
-/// The parts of `ACCOUNT.dkr.ecr[-fips].REGION.DOMAIN` (also `dkr-ecr…` as dual-stack names have it).
+/// The parts of `ACCOUNT.dkr.ecr[-fips].REGION.DOMAIN`; dual-stack names begin with `ACCOUNT.dkr-ecr`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host<'h> {
-    /// The account, twelve digits.
+    /// The account: twelve digits.
     pub account: &'h str,
-    /// The region.
+    /// Such as `us-east-1`.
     pub region: &'h str,
 }
 
 impl<'h> Host<'h> {
-    /// Reads the name of a registry (`HOST[:PORT]`); `None` where it is none of ECR's.
+    /// Parses `HOST[:PORT]`; `None` if it is not an ECR registry.
     pub fn of(registry: &'h str) -> Option<Self> {
         let host = registry.split(':').next()?;
         let (account, rest) = host.split_once('.')?;
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_tells_when_it_ends() {
+    fn a_password_says_when_it_ends() {
         let told = |text: &str| expiration(&STANDARD.encode(text).into());
         assert_eq!(
             told(r#"{"payload":"x","datakey":"y","version":"2","type":"DATA_KEY","expiration":1733488994}"#),

@@ -1,4 +1,4 @@
-//! What a try ended with when it did not bring what it was for.
+//! Why a try failed, and whether another one may succeed.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use scar_tool::{Exit, Failure};
 
 use crate::refusal::Refusal;
 
-/// Why a try failed.
+/// The reason why a try failed.
 #[derive(Debug)]
 pub enum Fault {
-    /// There was no answer.
+    /// No answer.
     Http(Error),
-    /// The answer was no.
+    /// The answer is a refusal.
     Refused(Box<Refusal>),
-    /// A fault after all the tries that the user allows.
+    /// The last fault, after all retries.
     Spent(Box<Self>),
-    /// The upload session is lost, for this reason; another one may do.
+    /// The upload session is lost for this reason; a new one may work.
     Lost(String),
-    /// It would be the same again.
+    /// Another try would fail in the same way.
     Fatal(Failure),
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Fault {
 impl Attempt for Fault {
     fn is_transient(&self) -> bool {
         match self {
-            // Nothing makes a server learn TLS, or forget it, between two tries.
+            // A server does not start or stop to speak TLS between two tries.
             Self::Http(error) => error.is_transient() && !error.is_not_tls() && !error.is_not_http(),
             Self::Refused(refusal) => refusal.is_transient(),
             Self::Lost(_) => true,
@@ -56,8 +56,8 @@ impl Attempt for Fault {
 }
 
 impl Fault {
-    /// The failure to show for it, without what only the registry's own answer explains; `act` is what was being done, in
-    /// lower case with its operand.
+    /// The failure to show, without hints that need the registry's own answer; `act` is what was being done, in lower case
+    /// with its operand.
     pub fn failure(self, act: &str) -> Failure {
         match self {
             Self::Http(error) => error.failure(act),

@@ -1,8 +1,8 @@
-//! An OCI registry as our tools speak to it: which one a reference means, who logs in to it, whom it is trusted by, and
-//! requests that answer its challenge, what it has, and what its refusals mean.
+//! An OCI registry: which one a reference means, who logs in, whom to trust, what the registry has, and what its refusals
+//! mean.
 //!
-//! Invariants: a password is tried once; credentials go to the registry's own origin, and to a token realm elsewhere only
-//! by the user's word; what is sent or fetched at another origin goes without them.
+//! Invariants: a password is tried once; credentials go only to the registry's own origin, and to another token realm only
+//! if the user allows it; requests to other origins carry no credentials.
 
 mod diagnosis;
 pub mod ecr;
@@ -15,7 +15,7 @@ mod registry;
 mod token;
 
 pub use fault::Fault;
-pub use questions::{Opened, Presence, digest};
-pub use reference::{BASE_PATH, Named, Reference};
+pub use questions::{Presence, UploadSession, digest};
+pub use reference::{BASE_PATH, Environment, Reference};
 pub use refusal::Refusal;
-pub use registry::{EXCHANGE, Registry, Scope, Terms};
+pub use registry::{EXCHANGE, Registry, RegistryConfig, Scope};

@@ -1,7 +1,7 @@
-//! What the registry has, as it says itself now: manifests, blobs, and whether it would take a push.
+//! What the registry has: manifests, blobs, and whether it would accept a push.
 //!
-//! Invariant: no cache decides. What a tag holds is asked for past every cache, and a blob is believed by its length from the
-//! registry itself, or by its content.
+//! Invariant: no cache decides. Requests about a tag bypass every cache, and the size of a blob counts only if the registry
+//! itself says it, or the content shows it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,9 +15,9 @@ use sha2::{Digest as _, Sha256};
 use crate::fault::Fault;
 use crate::registry::Registry;
 
-/// The most bytes of a manifest, Distribution's own limit.
+/// The largest manifest, which is Distribution's own limit.
 const MANIFEST: usize = 4 << 20;
-/// The types that are asked for: what another tool pushed may be any of them.
+/// The media types to accept: another tool may have pushed any of them.
 const TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.artifact.manifest.v1+json";
@@ -25,11 +25,11 @@ const TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd
 /// Whether the registry has a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// With the right size.
+    /// It has it, with the right size.
     Here,
-    /// With another size.
+    /// It has it with this other size.
     Wrong(u64),
-    /// No.
+    /// It does not have it.
     Absent,
     /// It gave no usable answer.
     Unknown,
@@ -45,34 +45,34 @@ impl Presence {
     }
 }
 
-/// The digest of some bytes.
+/// The SHA-256 digest of `bytes`.
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest::from_sha256(&Sha256::digest(bytes).into())
 }
 
-/// An upload session that was opened.
+/// An upload session that the registry has opened.
 #[derive(Debug)]
-pub struct Opened {
-    /// Where it goes on.
+pub struct UploadSession {
+    /// The URL of its first request.
     pub url: Url,
-    /// The least bytes of a chunk, but for the last; 0 if the registry names none that can be believed.
+    /// The minimum size of every chunk but the last; 0 if the registry names none that is plausible.
     pub least_chunk: u64,
 }
 
-/// The largest `OCI-Chunk-Min-Length` that is believed.
+/// The largest plausible `OCI-Chunk-Min-Length`.
 const LARGEST_LEAST: u64 = 1 << 30;
 
 impl Registry {
-    /// The manifest of a tag or digest, byte for byte; `None` if the registry knows none.
+    /// The manifest of a tag or digest, byte for byte; `None` if the registry has none.
     ///
     /// # Errors
-    /// Why there was no answer; exit 7 where the registry contradicts itself, or a cache answers in its place.
+    /// No answer; exit 7 if the registry contradicts itself, or a cache answers instead.
     pub async fn manifest(&self, reference: &str) -> Result<Option<(Vec<u8>, Digest)>, Fault> {
         let mut url = self.in_repository(&format!("manifests/{reference}"))?;
         let is_tag = !reference.contains(':');
         self.retry(|| {
             if is_tag {
-                // squid heeds no-cache; nginx's proxy_cache does not, and sends no Age: a new address is in no cache.
+                // squid obeys no-cache. nginx's proxy_cache does not, and sends no Age, but a new URL is in no cache.
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
                 url.set_query(Some(&format!("now={now}")));
             }
@@ -83,7 +83,9 @@ impl Registry {
                 if let Some(age) = age(&answer).filter(|_| is_tag) {
                     let cause = format!("what the tag holds is {age} s old, by a cache before the registry (Age)");
                     let failure = Failure::new(Exit::Mismatch, format!("read '{}': {cause}", self.reference));
-                    return Err(failure.hint("let nothing before the registry cache /v2/, or name its own address").into());
+                    return Err(failure
+                        .hint("exclude /v2/ from the cache in front of the registry, or use the registry's own address")
+                        .into());
                 }
                 if answer.status() == StatusCode::NOT_FOUND {
                     return Ok(None);
@@ -104,10 +106,10 @@ impl Registry {
         .await
     }
 
-    /// Asks for a blob, once.
+    /// Asks for a blob with one HEAD.
     ///
     /// # Errors
-    /// What would stop every other request too; a server that merely fails to answer this one is [`Presence::Unknown`].
+    /// Faults that would stop any request; a server that only fails to answer this one is [`Presence::Unknown`].
     pub async fn presence(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = match self.exchange(Method::HEAD, &url, &[(CACHE_CONTROL, "no-cache")], None).await {
@@ -122,15 +124,15 @@ impl Registry {
         })
     }
 
-    /// Whether the registry has a blob, asked until it says so: by HEAD, else by the first byte, else by all of them.
+    /// Asks for a blob until the answer is clear: by HEAD, else by its first byte, else by reading all of it.
     ///
     /// # Errors
-    /// What stops every question; exit 7 if it never says.
-    pub async fn found(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
+    /// Faults that would stop any request; exit 7 if the answer never gets clear.
+    pub async fn find_blob(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let found = self
             .retry(|| async {
                 match self.presence(digest, size).await? {
-                    Presence::Unknown => self.fetched(digest, size).await,
+                    Presence::Unknown => self.presence_by_get(digest, size).await,
                     known => Ok(known),
                 }
             })
@@ -141,9 +143,9 @@ impl Registry {
         })
     }
 
-    /// What a GET shows of a blob: its length, or, if no header has it, its content. A proxy that rewrites answers, such as
-    /// nginx with `sub_filter`, takes the length from every answer and ignores `Range`.
-    async fn fetched(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
+    /// Asks for a blob by GET: its length counts, or its content if no header has the length. A proxy that rewrites answers,
+    /// such as nginx with `sub_filter`, removes the length and ignores `Range`.
+    async fn presence_by_get(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = self.download_with(&url, &[(RANGE, "bytes=0-0"), (CACHE_CONTROL, "no-cache")]).await?;
         if answer.status() == StatusCode::NOT_FOUND {
@@ -161,7 +163,7 @@ impl Registry {
             return Ok(Presence::by(Some(length), size));
         }
         let (mut hash, mut length, mut stream) = (Sha256::new(), 0, answer.stream());
-        while let Some(piece) = tokio::time::timeout(self.terms.patience, stream.next()).await.map_err(|_| stalled(&url))? {
+        while let Some(piece) = tokio::time::timeout(self.config.patience, stream.next()).await.map_err(|_| stalled(&url))? {
             let piece = piece?;
             hash.update(&piece);
             length += piece.len() as u64;
@@ -176,12 +178,12 @@ impl Registry {
         }
     }
 
-    /// Makes sure that the registry has a blob.
+    /// Checks that the registry has a blob.
     ///
     /// # Errors
-    /// As [`Self::found`]; exit 7 if it does not have it, or another.
+    /// As [`Self::find_blob`]; exit 7 if the registry does not have it, or has another.
     pub async fn confirm(&self, digest: &Digest, size: u64) -> Result<(), Fault> {
-        match self.found(digest, size).await? {
+        match self.find_blob(digest, size).await? {
             Presence::Here => Ok(()),
             Presence::Wrong(length) => Err(self.wrong_size(digest, size, length).into()),
             Presence::Absent | Presence::Unknown => {
@@ -190,32 +192,32 @@ impl Registry {
         }
     }
 
-    /// Opens an upload session; what a push would be refused for, it is refused for here.
+    /// Opens an upload session. A registry that would refuse the push refuses this.
     ///
     /// # Errors
-    /// What the registry answered instead; exit 5 if the session is where the archive may not go.
-    pub async fn open_upload(&self) -> Result<Opened, Fault> {
+    /// The registry's refusal; exit 5 if the session is at a URL that must not get the archive.
+    pub async fn open_upload(&self) -> Result<UploadSession, Fault> {
         let url = self.in_repository("blobs/uploads/")?;
         let answer = self.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?;
         let answer = self.success(answer).await?;
         let Some(url) = answer.location() else {
-            let cause = format!("{}: it opened an upload without saying where (no Location)", self.act());
+            let cause = format!("{}: it opened an upload session without a Location", self.act());
             return Err(Failure::new(Exit::Failed, cause)
-                .hint("is this the registry itself? a proxy before it may take the header away")
+                .hint("is this the registry itself? a proxy in front of it may remove the header")
                 .into());
         };
-        self.may_go(&url, true)?;
+        self.check_location(&url, true)?;
         let least_chunk = number(&answer, "oci-chunk-min-length").filter(|least| *least <= LARGEST_LEAST).unwrap_or(0);
-        Ok(Opened { url, least_chunk })
+        Ok(UploadSession { url, least_chunk })
     }
 
-    /// A registry that has something else than it was sent.
+    /// The failure for a registry that has something else than it was sent.
     pub fn mismatch(&self, cause: &str) -> Failure {
         Failure::new(Exit::Mismatch, format!("push to '{}': {cause}", self.reference))
-            .hint("look at the registry's log and storage, and at what stands before it; then run this step again")
+            .hint("check the registry's log and storage, and any proxy in front of it; then run this step again")
     }
 
-    /// A registry that holds something else under a digest.
+    /// The failure for a blob of another size.
     pub fn wrong_size(&self, digest: &Digest, size: u64, length: u64) -> Failure {
         Failure::new(
             Exit::Mismatch,
@@ -225,7 +227,7 @@ impl Registry {
     }
 }
 
-/// For how long a cache has had the answer, in seconds (RFC 9111, 5.1); `None` for one from the server itself.
+/// The age of a cached answer in seconds (RFC 9111, 5.1); `None` for an answer of the server itself.
 fn age(answer: &Response) -> Option<u64> {
     number(answer, "age").filter(|age| *age > 0)
 }

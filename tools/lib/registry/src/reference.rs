@@ -1,14 +1,14 @@
-//! Where the artifact goes: registry, repository and tag, from what a person types.
+//! A reference, `REGISTRY/REPOSITORY:TAG`, as typed by the user or set in the environment.
 //!
-//! Invariants: a `Reference` is one that every registry accepts (oci-client's grammar, ASCII alone); nothing of a
-//! reference that holds credentials is ever quoted.
+//! Invariants: every registry accepts a `Reference` (oci-client's grammar, ASCII only); no message quotes a reference that
+//! contains credentials.
 
 use scar_http::Origin;
 use scar_tool::Failure;
 
-/// The repository below the base path, and the tag, that Specman is set up for (guide step 5).
+/// The repository below the base path and the tag that Specman reads (guide, step 5).
 const REPOSITORY: &str = "spectro-manifests/manifest";
-/// The base path of the guide.
+/// The guide's base path.
 pub const BASE_PATH: &str = "spectro-packs";
 const TAG: &str = "0.0.0";
 
@@ -17,23 +17,23 @@ const TAG: &str = "0.0.0";
 pub struct Reference {
     /// `HOST[:PORT]`.
     pub registry: String,
-    /// The repository's name.
+    /// The path between registry and tag, in lower case.
     pub repository: String,
-    /// The tag.
+    /// At most 128 characters.
     pub tag: String,
 }
 
-/// What of the environment names the registry, under the airgap set-up's own names.
+/// The registry and base path in the environment, under the names that the airgap set-up uses.
 #[derive(Debug, Default)]
-pub struct Named {
+pub struct Environment {
     /// `OCI_PACK_REGISTRY`, else `ECR_PACK_REGISTRY`.
     pub registry: Option<String>,
-    /// The base path that goes with it.
+    /// Its base path.
     pub base: Option<String>,
 }
 
-impl Named {
-    /// This process's.
+impl Environment {
+    /// Reads this process's environment.
     pub fn from_environment() -> Self {
         let set =
             |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
@@ -45,7 +45,7 @@ impl Named {
         Self { registry, base }
     }
 
-    /// The reference that was typed, else that of the environment; `None` where neither names one.
+    /// The typed reference, else the environment's; `None` if there is neither.
     ///
     /// # Errors
     /// As [`Reference::parse`].
@@ -54,7 +54,7 @@ impl Named {
         let registry = self.registry.as_deref().map(|registry| registry.trim_end_matches('/'));
         let place = registry.filter(|registry| !registry.contains("://")).and_then(|registry| registry.split_once('/'));
         match (text.or(registry), place) {
-            // The airgap set-up's HOST/PATH is a host and a prefix; what has a tag is a reference.
+            // The airgap set-up writes HOST/PATH for host and prefix; a text with a tag is a full reference.
             (_, Some((host, prefix))) if text.is_none() && !prefix.contains([':', '@']) => {
                 Reference::parse(host, Some(&format!("{prefix}/{}", base.unwrap_or(BASE_PATH)))).map(Some)
             }
@@ -70,10 +70,10 @@ impl std::fmt::Display for Reference {
 }
 
 impl Reference {
-    /// Reads a reference, or a bare `HOST[:PORT]` for the guide's repository below `base_path`.
+    /// Parses a reference, or `HOST[:PORT]` for the guide's repository below `base_path`.
     ///
     /// # Errors
-    /// Exit 2, saying which part is wrong and what it must look like.
+    /// Exit 2, naming the bad part and its rule.
     pub fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
         let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
         if let Some((scheme, rest)) = text.split_once("://") {
@@ -88,7 +88,7 @@ impl Reference {
             None => (text, None),
         };
         if let Some((name, digest)) = digest(text) {
-            // What stands before the sign may be a user and half of a password, and then nothing of it is shown.
+            // The text before the `@` may be a user and part of a password; then none of it is shown.
             let shown = if may_hold_userinfo(name) { "…" } else { name };
             let host = authority.split('@').next().filter(|host| registry(host).is_ok()).unwrap_or("HOST");
             return Err(Failure::misuse(format!("read the reference '{shown}@{digest}': {}", no_digest(name, digest)))
@@ -119,7 +119,8 @@ impl Reference {
         if let Some(cause) = bad_tag(tag) {
             return Err(cause);
         }
-        // The library decides; the host is a stand-in, since its grammar knows no IPv6 address and its default is a hub.
+        // oci-client decides. The host is a placeholder, because the grammar has no IPv6 address, and defaults to Docker
+        // Hub.
         let valid = oci_client::Reference::try_from(format!("registry.example/{repository}:{tag}"));
         if valid.is_err() || !repository.is_ascii() {
             return Err(bad_repository(repository));
@@ -128,7 +129,7 @@ impl Reference {
     }
 }
 
-/// Whether the text is the address of a registry; a plain word is taken for a forgotten host, not for one.
+/// Checks that the text is a registry's address; a plain word is more likely a repository without its host.
 fn registry(authority: &str) -> Result<(), String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -156,17 +157,17 @@ fn registry(authority: &str) -> Result<(), String> {
         }
     }
     if host.is_empty() {
-        return Err("it begins with no registry host: write HOST[:PORT]/REPOSITORY:TAG".to_owned());
+        return Err("it does not begin with a registry host: write HOST[:PORT]/REPOSITORY:TAG".to_owned());
     }
     if port.is_none() && !authority.starts_with('[') && !host.contains('.') && host != "localhost" {
         return Err(format!(
-            "\"{host}\" is no registry host: it has no dot, no port and is not localhost (there is no default registry); \
-             write HOST[:PORT]/REPOSITORY:TAG, or a bare HOST[:PORT]"
+            "\"{host}\" is not a registry host: it has no dot, no port and is not localhost (there is no default registry); \
+             write HOST[:PORT]/REPOSITORY:TAG, or HOST[:PORT] alone"
         ));
     }
     match Origin::at("https", authority) {
         Ok(_) if authority.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c)) => Ok(()),
-        _ => Err(format!("\"{authority}\" is no registry host")),
+        _ => Err(format!("\"{authority}\" is not a registry host")),
     }
 }
 
@@ -206,13 +207,13 @@ fn bad_repository(repository: &str) -> String {
     )
 }
 
-/// The text in front of the last sign, and the digest behind it, where it is one, or meant to be.
+/// Splits off a digest, well-formed or not, after the last `@`.
 fn digest(text: &str) -> Option<(&str, &str)> {
     text.rsplit_once('@').filter(|(_, rest)| ["sha256:", "sha512:"].iter().any(|algorithm| rest.starts_with(algorithm)))
 }
 
-/// Whether a name with a digest may begin with a user and a password: a host or a repository has no '@', and a ':' that
-/// is none of a port or a tag.
+/// Whether a name with a digest may begin with user and password: hosts and repositories have no `@`, and no `:` except
+/// before a port or a tag.
 fn may_hold_userinfo(name: &str) -> bool {
     let (authority, rest) = name.split_once('/').unwrap_or((name, ""));
     let repository = rest.rsplit_once(':').map_or(rest, |(repository, tag)| if tag.contains('/') { rest } else { repository });
@@ -252,12 +253,12 @@ mod tests {
             ("h.example/a/b:1", None, "h.example/a/b:1"),
             ("h.example", Some("base"), "h.example/base/spectro-manifests/manifest:0.0.0"),
         ] {
-            let named = Named { registry: Some(registry.to_owned()), base: base.map(str::to_owned) };
-            assert_eq!(named.or_typed(None, None).unwrap().unwrap().to_string(), whole);
-            assert_eq!(named.or_typed(Some("other.example/x:1"), None).unwrap().unwrap().to_string(), "other.example/x:1");
+            let environment = Environment { registry: Some(registry.to_owned()), base: base.map(str::to_owned) };
+            assert_eq!(environment.or_typed(None, None).unwrap().unwrap().to_string(), whole);
+            assert_eq!(environment.or_typed(Some("other.example/x:1"), None).unwrap().unwrap().to_string(), "other.example/x:1");
         }
-        let named = Named { registry: Some("https://h.example/a".into()), base: None };
-        assert!(named.or_typed(None, None).unwrap_err().message.contains("it has a scheme"));
+        let environment = Environment { registry: Some("https://h.example/a".into()), base: None };
+        assert!(environment.or_typed(None, None).unwrap_err().message.contains("it has a scheme"));
     }
 
     #[test]
@@ -271,8 +272,8 @@ mod tests {
             ("harbor.local:99999/p/r", "port 99999 is out of range"),
             ("harbor.local:0/p/r", "port 0 is out of range"),
             ("harbor.local:9x/p/r", "'9x' is no port number"),
-            ("proj/r:1", "\"proj\" is no registry host: it has no dot, no port and is not localhost"),
-            ("harbor", "\"harbor\" is no registry host"),
+            ("proj/r:1", "\"proj\" is not a registry host: it has no dot, no port and is not localhost"),
+            ("harbor", "\"harbor\" is not a registry host"),
             (&long, "the tag has 129 characters"),
             ("h.example/r:a b", "bad character ' ' at 2 in the tag"),
             ("h.example/r:-x", "bad character '-' at 1 in the tag"),
@@ -285,9 +286,9 @@ mod tests {
             ("[fe80::1%eth0]/r", "zone"),
             ("[::1/r", "not closed"),
             ("h.example/a//b:1", "is no repository"),
-            ("h.ex ample/a:1", "is no registry host"),
-            ("", "begins with no registry host"),
-            ("/a:1", "begins with no registry host"),
+            ("h.ex ample/a:1", "is not a registry host"),
+            ("", "does not begin with a registry host"),
+            ("/a:1", "does not begin with a registry host"),
         ] {
             let failure = Reference::parse(text, None).unwrap_err();
             assert!(failure.message.contains(says), "{text}: {}", failure.message);

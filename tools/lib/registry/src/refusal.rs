@@ -1,7 +1,7 @@
-//! A refusal: who answered, in what form, with which codes, and what it means.
+//! A registry's refusal: who answered, in what form, with which codes, and what it means.
 //!
-//! Invariant: what it means follows from the error's code and from whole sentences that a registry's source has, never from
-//! a word somewhere in the answer; an HTML page, or an answer from another origin, is never the registry's verdict on a user.
+//! Invariant: the meaning follows from the error's code, or from whole sentences in a registry's source, never from a single
+//! word in the answer. An HTML page, or an answer of another origin, is never the registry's verdict on a user.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use scar_http::{Attempt, Error, Response, StatusCode};
 use scar_tool::{Exit, Failure};
 use serde::Deserialize;
 
-/// An answer that is none of success.
+/// An answer with a status other than success.
 #[derive(Debug)]
 pub struct Refusal {
     error: Error,
-    /// The status.
+    /// The HTTP status of the answer.
     pub status: StatusCode,
-    /// Who gave it.
-    pub from: From,
-    /// Whether it is a page for people.
+    /// The server that answered.
+    pub from: Sender,
+    /// Whether it is an HTML page.
     is_page: bool,
     /// Whether a login that was just made was refused.
     login: bool,
-    said: Vec<Said>,
+    said: Vec<OciError>,
 }
 
 /// Who answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
-    /// What stands at the registry's own address.
+pub enum Sender {
+    /// The server at the registry's own origin.
     Registry,
     /// The token realm.
     Realm,
-    /// Another origin, to which the registry sent us.
+    /// Another origin, to which the registry redirected.
     Elsewhere(String),
 }
 
-/// One error in the specification's form ("Error Codes"). Its code is text: each registry has some that the specification
-/// does not have.
+/// One error of the answer (OCI distribution specification, "Error Codes"). The code is text because registries use codes of
+/// their own.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Said {
+struct OciError {
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -51,35 +51,34 @@ struct Said {
 /// What a refusal means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// The storage that the project may take is used up.
+    /// The project's storage quota is used up.
     Quota,
-    /// The tag may not move.
+    /// The tag is immutable.
     Immutable,
-    /// A policy keeps the artifact from being pulled.
+    /// A policy forbids to pull the artifact.
     Policy,
-    /// Nothing may be written.
+    /// The registry or repository is read-only.
     ReadOnly,
-    /// The project is a cache of another registry.
+    /// The project is a proxy cache of another registry.
     ProxyProject,
-    /// The request's body is too large.
     TooLarge,
-    /// The store to which the registry sent us refuses.
+    /// The blob store at this origin, to which the registry redirected, refuses.
     Store(String),
-    /// Something before the registry answered with a page.
+    /// A proxy or firewall before the registry answered with a page.
     Page,
-    /// The user, or the password, is wrong.
+    /// The user or the password is wrong.
     Login,
-    /// That, or what the user may do, or a project that is not there.
+    /// The login is wrong, or the permission is missing, or the project.
     LoginOrRight,
-    /// One of the latter two.
+    /// The permission is missing, or the project.
     Right,
-    /// The repository is not there.
+    /// The repository does not exist.
     Missing,
-    /// There is no room left.
+    /// The registry's storage is full.
     Full,
-    /// No upload could be opened: Harbor answers so for a project that is not there.
+    /// No upload session could be opened: Harbor's answer for a project that does not exist.
     Unopened,
-    /// Nothing beyond its class.
+    /// Nothing more than its status says.
     Plain,
 }
 
@@ -94,11 +93,11 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// Reads the answer, at most 64 KiB of it; `login` says whether it is about a login just made.
-    pub(crate) async fn of(answer: Response, from: From, login: bool) -> Self {
+    /// Reads the answer, up to 64 KiB; `login` if it refuses a login that was just made.
+    pub(crate) async fn of(answer: Response, from: Sender, login: bool) -> Self {
         #[derive(Deserialize)]
         struct Errors {
-            errors: Vec<Said>,
+            errors: Vec<OciError>,
         }
         let status = answer.status();
         let (error, body) = answer.into_error_and_body().await;
@@ -107,12 +106,12 @@ impl Refusal {
         Self { error, status, from, is_page, login, said }
     }
 
-    /// The registry's codes.
+    /// Whether the registry gave this error code.
     pub fn has(&self, code: &str) -> bool {
         self.said.iter().any(|said| said.code == code)
     }
 
-    /// The registry's own words.
+    /// The messages of the answer's errors.
     pub fn words(&self) -> &str {
         match &self.error {
             Error::Status { words, .. } => words,
@@ -124,25 +123,25 @@ impl Refusal {
         !self.login && self.error.is_transient()
     }
 
-    /// How long it asks to wait.
+    /// How long the registry asks to wait (`Retry-After`).
     pub fn asked(&self) -> Option<Duration> {
         self.error.asked()
     }
 
-    /// Whether it is a manifest's, for want of a blob. Distribution and Harbor have a code for that, Trow, Pulp and
-    /// Cloudflare's registry the one of a blob, Quay none: it names the blob in the detail.
+    /// Whether it refuses a manifest because a blob is missing. Distribution and Harbor have a code for that; Trow, Pulp and
+    /// Cloudflare's registry use the code of a blob; Quay has none, but names the blob in the detail.
     pub fn lacks_blob(&self) -> bool {
         let quay = self.has("MANIFEST_INVALID") && !self.blobs().is_empty();
         matches!(self.status.as_u16(), 400 | 404) && (self.has("MANIFEST_BLOB_UNKNOWN") || self.has("BLOB_UNKNOWN") || quay)
     }
 
-    /// Whether it names this blob.
+    /// Whether it names this digest.
     pub fn names(&self, digest: &str) -> bool {
         self.said.iter().any(|said| said.message.contains(digest) || said.detail.to_string().contains(digest))
     }
 
-    /// The digests that stand in the errors' details and not in their messages, each once. The rest of a detail is no text
-    /// for people.
+    /// The digests in the errors' details that are not in their messages, each once. The rest of a detail is not meant for
+    /// people.
     fn blobs(&self) -> Vec<String> {
         const LENGTH: usize = "sha256:".len() + 64;
         let mut found = Vec::new();
@@ -158,14 +157,14 @@ impl Refusal {
         found
     }
 
-    /// The failure of its class, without a hint that would need more than that.
+    /// The failure with the status's exit code, without a hint.
     pub fn failure(&self, act: &str) -> Failure {
         let failure = self.error.failure(act);
         let exit = if self.login { Exit::Refused } else { failure.exit };
         Failure { exit, message: format!("{act}: {self}"), ..failure }
     }
 
-    /// What it means for a push.
+    /// What the refusal means.
     pub(crate) fn meaning(&self) -> Meaning {
         let request = match &self.error {
             Error::Status { request, .. } => request.as_str(),
@@ -173,33 +172,33 @@ impl Refusal {
         };
         let opens = request.starts_with("POST ") && request.ends_with("/blobs/uploads/");
         let puts_manifest = request.starts_with("PUT ") && request.contains("/manifests/");
-        if let From::Elsewhere(origin) = &self.from {
+        if let Sender::Elsewhere(origin) = &self.from {
             return Meaning::Store(origin.clone());
         }
-        if let Some(meaning) = self.said.iter().find_map(Said::meaning) {
+        if let Some(meaning) = self.said.iter().find_map(OciError::meaning) {
             return meaning;
         }
         match self.status.as_u16() {
-            // Harbor's status for a tag that may not move, even if a proxy has put words of its own.
+            // Harbor's status for an immutable tag, even if a proxy has replaced the message.
             412 if puts_manifest => Meaning::Immutable,
             413 => Meaning::TooLarge,
-            401 if self.login && (self.is_page || self.from == From::Realm) => Meaning::Login,
+            401 if self.login && (self.is_page || self.from == Sender::Realm) => Meaning::Login,
             400..=499 if self.is_page => Meaning::Page,
-            400 | 403 if self.from == From::Realm => Meaning::LoginOrRight,
+            400 | 403 if self.from == Sender::Realm => Meaning::LoginOrRight,
             401 | 403 if self.login => Meaning::LoginOrRight,
             401 | 403 => Meaning::Right,
             404 => Meaning::Missing,
             405 if opens => Meaning::ReadOnly,
             507 => Meaning::Full,
-            500..=599 if self.said.iter().any(Said::is_no_space) => Meaning::Full,
+            500..=599 if self.said.iter().any(OciError::is_no_space) => Meaning::Full,
             500 if opens => Meaning::Unopened,
             _ => Meaning::Plain,
         }
     }
 }
 
-impl Said {
-    /// What the codes and sentences of the registries' own sources mean.
+impl OciError {
+    /// The meaning of codes and sentences that are in the registries' sources.
     fn meaning(&self) -> Option<Meaning> {
         let Self { code, message, .. } = self;
         let denied = code == "DENIED";
@@ -236,7 +235,7 @@ impl Said {
         })
     }
 
-    /// Whether a disk is full: Go's words for it, or the system's number in Distribution's detail.
+    /// Whether a disk is full: Go's message for ENOSPC, or its number in Distribution's detail.
     fn is_no_space(&self) -> bool {
         self.message.ends_with("no space left on device") || self.detail["Err"] == 28
     }
@@ -256,7 +255,7 @@ pub(crate) mod tests {
             location: None,
         };
         let said = serde_json::from_str(errors).unwrap_or_default();
-        Refusal { error, status, from: From::Registry, is_page: errors.starts_with('<'), login: false, said }
+        Refusal { error, status, from: Sender::Registry, is_page: errors.starts_with('<'), login: false, said }
     }
 
     const MANIFEST: &str = "PUT https://h.example/v2/proj/r/manifests/1";
@@ -296,7 +295,7 @@ pub(crate) mod tests {
         ] {
             assert_eq!(refusal(request, status, &errors).meaning(), meaning, "{request} {status} {errors}");
         }
-        let elsewhere = Refusal { from: From::Elsewhere("http://minio".into()), ..refusal(MANIFEST, 403, "") };
+        let elsewhere = Refusal { from: Sender::Elsewhere("http://minio".into()), ..refusal(MANIFEST, 403, "") };
         assert_eq!(elsewhere.meaning(), Meaning::Store("http://minio".into()));
         let login = Refusal { login: true, ..refusal(MANIFEST, 401, "<html>") };
         assert_eq!((login.meaning(), login.is_transient()), (Meaning::Login, false));

@@ -1,6 +1,7 @@
-//! The answer to a registry's 401: user and password, or a token of its realm (Distribution "Token Authentication").
+//! Answering a registry's 401: with user and password, or with a token of its realm (Distribution "Token Authentication").
 //!
-//! Invariants: what was refused once is not sent again; a token realm elsewhere gets nothing without the user's word.
+//! Invariants: a refused credential is not sent again; a token realm on another origin gets nothing unless the user allows
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +10,24 @@ use scar_http::{Client, Credential, Error, Method, Origin, Response, StatusCode,
 use scar_tool::{Exit, Failure};
 
 use crate::fault::Fault;
-use crate::login::{self, Asked, Login, Realm, challenge};
-use crate::refusal::{From, Refusal};
+use crate::login::{self, Challenge, Login, Realm, challenge};
+use crate::refusal::{Refusal, Sender};
 use crate::registry::{Registry, names};
 
-/// Where what answers does not speak as a registry does.
-const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a sign-on page before it?";
+/// The hint for an answer that no registry gives.
+const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a login page in front of it?";
 
-/// A token that is not older was refused for what it is.
+/// A token that is refused at this age has not expired.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long the cancelling of an upload may take.
+/// The time limit for cancelling an upload session.
 const CANCEL: Duration = Duration::from_secs(2);
 
 impl Registry {
-    /// Gives an answer back, unless it asks for a login: then gets one, for the request to be sent again.
+    /// Returns the answer, or `None` if it asked for a login and the request is to be sent again with it.
     ///
     /// # Errors
-    /// A login that cannot be had, or that was not taken.
-    pub async fn unchallenged(&self, answer: Response) -> Result<Option<Response>, Fault> {
+    /// A login that fails, or is refused.
+    pub async fn answer_challenge(&self, answer: Response) -> Result<Option<Response>, Fault> {
         let at_home = Origin::of(answer.url()).as_ref() == Some(self.client.origin());
         if !at_home {
             return Ok(Some(answer));
@@ -36,25 +37,26 @@ impl Registry {
             return Ok(Some(answer));
         }
         let asked = challenge(&answer);
-        if let Ok(Asked::Bearer { realm, .. }) = &asked {
+        if let Ok(Challenge::Bearer { realm, .. }) = &asked {
             *self.realm.borrow_mut() = Some(realm.clone());
         }
         let held = self.credential.borrow().clone();
         let unproven = held.is_some() && !self.proven.get();
-        // A token may end while a try waits for its turn.
+        // A token may expire while a retry waits.
         let ended = unproven && self.since.get().is_some_and(|since| since.elapsed() >= FRESH);
         if unproven && !ended {
-            return self.not_taken(asked, answer).await;
+            return self.login_refused(asked, answer).await;
         }
         let has_token = matches!(held, Some(Credential::Bearer(_)));
-        let realm = self.realm.borrow().clone().filter(|_| has_token || matches!(asked, Ok(Asked::Bearer { .. })));
+        let realm = self.realm.borrow().clone().filter(|_| has_token || matches!(asked, Ok(Challenge::Bearer { .. })));
         let credential = match (&self.login, asked, realm) {
             (Some(Login::Registry(token)), Ok(_), _) if held.is_none() => Credential::Bearer(token.clone()),
             (Some(Login::Registry(_)), ..) => return Err(self.refusal(answer, true).await),
-            // Whatever this challenge says: Harbor answers every request that carries a token with `Basic realm="harbor"`,
-            // also one whose token has expired (goharbor/harbor src/server/middleware/v2auth/auth.go, `getChallenge`).
-            (.., Some(realm)) => self.token(&realm, self.terms.scope.actions()).await?,
-            (Some(Login::Password { username, password }), Ok(Asked::Basic), _) if held.is_none() => {
+            // The realm is remembered, because Harbor answers any request that carries a token with `Basic realm="harbor"`,
+            // even if the token has only expired (goharbor/harbor src/server/middleware/v2auth/auth.go, `getChallenge`). Its
+            // tokens live for 30 minutes.
+            (.., Some(realm)) => self.token(&realm, self.config.scope.actions()).await?,
+            (Some(Login::Password { username, password }), Ok(Challenge::Basic), _) if held.is_none() => {
                 Credential::Basic { username: username.clone(), password: password.clone() }
             }
             (_, Err(cause), _) if held.is_none() => {
@@ -70,19 +72,19 @@ impl Registry {
         Ok(None)
     }
 
-    /// What it means that a login just made is asked for again: who we are is refused, or what we may do. A Bearer challenge
-    /// vouches for the first; Harbor's Basic one does not, since its realm gives a token for a wrong password, too
-    /// (goharbor/harbor src/core/service/token/creator.go, `Create`).
-    async fn not_taken(&self, asked: Result<Asked, String>, answer: Response) -> Result<Option<Response>, Fault> {
+    /// Interprets a challenge to a login that was just made: either the user is refused, or the permission. A Bearer
+    /// challenge means the latter. Harbor's Basic challenge may mean both, because its realm gives a token even for a wrong
+    /// password (goharbor/harbor src/core/service/token/creator.go, `Create`).
+    async fn login_refused(&self, asked: Result<Challenge, String>, answer: Response) -> Result<Option<Response>, Fault> {
         let is_token = matches!(*self.credential.borrow(), Some(Credential::Bearer(_)));
         match asked {
-            Ok(Asked::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
+            Ok(Challenge::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
                 if !invalid {
                     return Ok(Some(answer));
                 }
                 let error = answer.into_error().await;
                 let act = format!("log in to '{}'", self.reference.registry);
-                Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token that its own realm gave: {error}"))
+                Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token of its own token realm: {error}"))
                     .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log says more")
                     .into())
             }
@@ -90,18 +92,18 @@ impl Registry {
         }
     }
 
-    /// Ends an upload session, as well as it can be done in a moment.
+    /// Cancels an upload session, within a short time limit.
     ///
-    /// Distribution wants the right to delete for that. It is asked for here alone, and only where the challenge names it:
-    /// Quay refuses (400) a token scope with `delete`.
+    /// Distribution requires the action `delete` for that. It is only requested here, and only if the challenge names it,
+    /// because Quay refuses (400) a scope with `delete` (https://github.com/quay/quay/pull/6576).
     ///
     /// # Errors
-    /// Why the registry does not end it.
+    /// The registry's refusal.
     pub async fn cancel(&self, session: &Url) -> Result<(), Fault> {
         let ended = async {
             let answer = self.request(Method::DELETE, session)?.send().await?;
             let answer = match challenge(&answer) {
-                Ok(Asked::Bearer { realm, deletes: true, .. }) if answer.status() == StatusCode::UNAUTHORIZED => {
+                Ok(Challenge::Bearer { realm, deletes: true, .. }) if answer.status() == StatusCode::UNAUTHORIZED => {
                     let token = self.token(&realm, "pull,push,delete").await?;
                     self.client.request(Method::DELETE, session.clone()).credential(&token)?.send().await?
                 }
@@ -115,19 +117,19 @@ impl Registry {
         })
     }
 
-    /// A token for these actions on this repository (Distribution "Token Authentication"). Whether it still holds is asked of
-    /// the registry, not of a clock.
+    /// Fetches a token for these actions on the repository (Distribution "Token Authentication"). Its expiry is not read:
+    /// the registry's 401 says when it has expired, whatever the clocks say.
     async fn token(&self, realm: &Realm, actions: &str) -> Result<Credential, Fault> {
         let Realm { url: realm, service } = realm;
         let registry = &self.reference.registry;
         let act = format!("get a token for '{registry}'");
         let refuse = |cause: &str| Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(NOT_A_REGISTRY);
-        let no_url = |_| refuse(&format!("its token realm '{realm}' is no URL"));
+        let no_url = |_| refuse(&format!("its token realm '{realm}' is not a URL"));
         let mut url = Url::parse(realm).map_err(no_url)?;
         let Some(origin) = Origin::of(&url) else {
             return Err(Failure::new(
                 Exit::Unsafe,
-                format!("{act}: its token realm '{}' is not of HTTP", scar_http::redacted(&url)),
+                format!("{act}: its token realm '{}' is not an HTTP URL", scar_http::redacted(&url)),
             )
             .into());
         };
@@ -150,18 +152,18 @@ impl Registry {
                     .body(refresh(&form, token)),
                 _ => client.request(Method::GET, url.clone()),
             };
-            let answer = request.timeout(self.terms.patience).send().await?;
+            let answer = request.timeout(self.config.patience).send().await?;
             if answer.status().is_success() {
                 return Ok(answer.json::<Token>().await?);
             }
-            // A realm that knows the user has not looked at the project yet.
+            // Other statuses do not refuse the login.
             let login = matches!(answer.status().as_u16(), 400 | 401 | 403);
-            Err(Fault::Refused(Box::new(Refusal::of(answer, From::Realm, login).await)))
+            Err(Fault::Refused(Box::new(Refusal::of(answer, Sender::Realm, login).await)))
         };
         let token = match self.retry(ask).await {
             Ok(token) => token,
             Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),
-            // Whoever asked the registry would ask the realm as often again.
+            // The caller would retry the realm's own retries.
             Err(fault) => return Err(Fault::Spent(Box::new(fault))),
         };
         let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
@@ -173,7 +175,8 @@ impl Registry {
         Ok(Credential::Bearer(text.into()))
     }
 
-    /// A client for a token realm elsewhere, where the user trusts it; none where the realm is the registry's own.
+    /// A client for a token realm on another origin that the user trusts; `None` if the realm is on the registry's own
+    /// origin.
     fn realm_client(&self, act: &str, origin: &Origin) -> Result<Option<Client>, Failure> {
         if origin == self.client.origin() {
             return Ok(None);
@@ -182,7 +185,7 @@ impl Registry {
             return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' would take the login in clear"))
                 .hint("the registry must name a realm of https"));
         }
-        if !names(&self.terms.trust_realm, origin) {
+        if !names(&self.config.trust_realm, origin) {
             return Err(Failure::new(
                 Exit::Unsafe,
                 format!("{act}: its token realm '{origin}' is another server; the login was not sent to it"),
@@ -190,19 +193,19 @@ impl Registry {
             .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
         }
         let trust = self.trust.for_another();
-        let trust = login::with_certs_d(trust, &origin.authority(), self.terms.home.as_deref(), false, &self.console)?;
-        Client::new(origin.clone(), &trust, self.terms.plain_http, &self.console).map(Some)
+        let trust = login::with_certs_d(trust, &origin.authority(), self.config.home.as_deref(), false, &self.console)?;
+        Client::new(origin.clone(), &trust, self.config.plain_http, &self.console).map(Some)
     }
 }
 
-/// A token service's answer; how long it holds is not trusted and not read.
+/// A token service's answer, without its expiry.
 #[derive(serde::Deserialize)]
 struct Token {
     token: Option<String>,
     access_token: Option<String>,
 }
 
-/// The form with which a refresh token is exchanged (RFC 6749, 6).
+/// The form that exchanges a refresh token (RFC 6749, 6).
 fn refresh(form: &[(&str, &str)], token: &secrecy::SecretString) -> String {
     use secrecy::ExposeSecret;
     let fields = form.iter().copied().chain([

@@ -12,12 +12,12 @@ use serde::Deserialize;
 use super::{Login, helper};
 use crate::reference::Reference;
 
-/// The most bytes that a login file may have.
+/// The largest login file to read, in bytes.
 const LIMIT: usize = 4 * 1024 * 1024;
 
-/// Where login files may be; the environment, read at the edge.
+/// The places that may hold a login, from the environment.
 #[derive(Debug, Clone, Default)]
-pub struct Places {
+pub struct LoginFiles {
     /// `--registry-config`.
     pub registry_config: Option<PathBuf>,
     /// `$REGISTRY_AUTH_FILE`.
@@ -42,7 +42,7 @@ struct File {
     creds_store: Option<String>,
 }
 
-/// An entry's fields as they stand; it lives only until its secret has its type.
+/// An entry's fields before its secret gets a type that cannot be printed.
 #[derive(Deserialize, Default)]
 struct Entry {
     auth: Option<String>,
@@ -52,8 +52,8 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-impl Places {
-    /// The places as the process's environment names them.
+impl LoginFiles {
+    /// Reads the process's environment.
     pub fn from_environment(registry_config: Option<PathBuf>) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
@@ -66,21 +66,21 @@ impl Places {
         }
     }
 
-    /// The first login for `reference`, and where it is from.
+    /// The first login for `reference`, and its source for messages.
     ///
     /// # Errors
-    /// Exit 2 for a file that cannot be read or understood, naming it and the key.
+    /// Exit 2 for a file that cannot be read or parsed, naming file and key.
     pub fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
         for place in self.list() {
             let (name, text) = match place {
-                Place::Text(name, text) => (name.to_owned(), text),
-                Place::File(path, must_exist) => match read(&path, must_exist, console)? {
+                Source::Text(name, text) => (name.to_owned(), text),
+                Source::File(path, must_exist) => match read(&path, must_exist, console)? {
                     Some(text) => (format!("'{}'", path.display()), text),
                     None => continue,
                 },
             };
             let file: File = serde_json::from_str(&text).map_err(|error| {
-                // serde_json quotes a wrong value, which may be a secret: the place alone is told.
+                // serde_json quotes the wrong value, which may be a secret, so only its position is shown.
                 let (line, column) = (error.line(), error.column());
                 Failure::misuse(format!("read the logins in {name}: not the expected JSON at line {line}, column {column}"))
             })?;
@@ -91,15 +91,15 @@ impl Places {
         Ok(None)
     }
 
-    /// All places in their order; a file that the user named must be there.
-    fn list(&self) -> Vec<Place> {
+    /// All sources in order; a file that the user named must exist.
+    fn list(&self) -> Vec<Source> {
         if let Some(path) = &self.registry_config {
-            return vec![Place::File(path.clone(), true)];
+            return vec![Source::File(path.clone(), true)];
         }
-        let below = |directory: &Option<PathBuf>, name: &str| Some(Place::File(directory.as_ref()?.join(name), false));
+        let below = |directory: &Option<PathBuf>, name: &str| Some(Source::File(directory.as_ref()?.join(name), false));
         [
-            self.registry_auth_file.clone().map(|path| Place::File(path, false)),
-            self.docker_auth_config.clone().map(|text| Place::Text("$DOCKER_AUTH_CONFIG", text)),
+            self.registry_auth_file.clone().map(|path| Source::File(path, false)),
+            self.docker_auth_config.clone().map(|text| Source::Text("$DOCKER_AUTH_CONFIG", text)),
             below(&self.docker_config, "config.json"),
             below(&self.home, ".docker/config.json"),
             below(&self.xdg_runtime_dir, "containers/auth.json"),
@@ -111,19 +111,19 @@ impl Places {
     }
 }
 
-enum Place {
+enum Source {
     File(PathBuf, bool),
     Text(&'static str, String),
 }
 
-/// A login file's text; `None` where it is not there, not ours, or empty.
+/// A login file's text; `None` if it is missing, empty, or of another user.
 fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<String>, Failure> {
     let act = format!("read the logins in '{}'", path.display());
     match std::fs::read_to_string(path) {
         Ok(text) if text.len() > LIMIT => Err(Failure::misuse(format!("{act}: the file is too large"))),
         Ok(text) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
         Err(error) if !must_exist && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        // Another user's file in a place that convention alone names is not ours to stumble over.
+        // A file of another user at a default path must not stop us.
         Err(error) if !must_exist && error.kind() == ErrorKind::PermissionDenied => {
             console.warn(format!("{act}: permission denied; going on without"));
             Ok(None)
@@ -132,7 +132,7 @@ fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<Strin
     }
 }
 
-/// What one file says of the registry: its own helper, an entry (the longest scope first), the helper for all.
+/// The login in one file: the registry's own helper, the entry with the longest path, or the default helper.
 fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
     let registry = reference.registry.as_str();
     if let Some(program) = file.cred_helpers.iter().find(|(key, _)| plain(key) == registry).map(|(_, program)| program)
@@ -145,7 +145,7 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
     for scope in scopes {
         for (key, entry) in file.auths.iter().filter(|(key, _)| plain(key) == scope) {
             if let Some(login) = login(entry).map_err(|cause| {
-                Failure::misuse(format!("read the logins in {name}: auths '{key}': {cause}")).hint("log in to the registry anew")
+                Failure::misuse(format!("read the logins in {name}: auths '{key}': {cause}")).hint("log in to the registry again")
             })? {
                 return Ok(Some((login, format!("{name}, '{key}'"))));
             }
@@ -159,14 +159,14 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
     Ok(None)
 }
 
-/// A key as host and path alone: older tools wrote `https://HOST/v1/`.
+/// A key without scheme and version: older tools wrote `https://HOST/v1/`.
 fn plain(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
-/// The login of an entry; `None` for one without any, as Docker leaves them beside a credential store.
+/// The login of an entry; `None` for an empty one, which Docker writes when it uses a credential store.
 fn login(entry: &Entry) -> Result<Option<Login>, &'static str> {
     let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if let Some(token) = set(&entry.registrytoken) {
@@ -194,8 +194,8 @@ mod tests {
 
     fn found(text: &str) -> Result<Option<String>, Failure> {
         let reference = Reference::parse("h.example:5000/a/b/c:1", None).unwrap();
-        let places = Places { docker_auth_config: Some(text.to_owned()), ..Places::default() };
-        let found = places.find(&reference, &Console::new("test"))?;
+        let login_files = LoginFiles { docker_auth_config: Some(text.to_owned()), ..LoginFiles::default() };
+        let found = login_files.find(&reference, &Console::new("test"))?;
         Ok(found.map(|(login, _)| match login {
             Login::Password { username, password } => format!("{username}:{}", password.expose_secret()),
             Login::Identity(token) => format!("identity {}", token.expose_secret()),

@@ -1,7 +1,7 @@
-//! Docker's credential helpers: `docker-credential-NAME get`, the registry on its standard input.
+//! Docker's credential helpers: runs `docker-credential-NAME get` with the registry on standard input.
 //!
-//! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and a bounded time, and
-//! so has whatever it leaves behind with its streams; its answer is bounded; what it says on standard error is shown, its answer never.
+//! Invariants: the name is a plain name, so that no other program runs; the helper has no terminal and limited time, and so
+//! has any child that keeps its streams open; its answer is bounded. Its standard error is shown, its answer never.
 
 use std::io::ErrorKind;
 use std::process::Command;
@@ -13,9 +13,9 @@ use serde::Deserialize;
 
 use super::Login;
 
-/// How long a helper may take.
+/// The time limit for a helper.
 const TIME: Duration = Duration::from_secs(30);
-/// The most bytes that it may answer.
+/// The longest answer, in bytes.
 const LIMIT: u64 = 64 * 1024;
 
 #[derive(Deserialize)]
@@ -25,22 +25,22 @@ struct Answer {
     secret: String,
 }
 
-/// Asks a helper; `None` if it has no login for the registry, or is not installed.
+/// Runs a helper; `None` if it has no login for the registry, or is not installed.
 ///
 /// # Errors
-/// Exit 2 for a name that is none, a helper that fails, hangs, or answers with something else.
+/// Exit 2 for a malformed name, and for a helper that fails, hangs, or gives a malformed answer.
 pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> Result<Option<Login>, Failure> {
     let act = format!("ask the credential helper '{name}' of {from}");
     let refuse = |cause: String| Failure::misuse(format!("{act}: {cause}"));
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
-        return Err(refuse("it is no plain name, and was not run".to_owned()));
+        return Err(refuse("it is not a plain name, so it was not run".to_owned()));
     }
     let program = format!("docker-credential-{name}");
     console.verbose(|| format!("asking '{program}' for the login to '{registry}'"));
     let mut command = Command::new(&program);
     let running = match Running::start(command.arg("get"), Some(registry.as_bytes()), LIMIT) {
         Ok(running) => running,
-        // The file may come from another host, such as "credsStore": "desktop.exe", and the registry may ask for no login.
+        // The file may come from another host (such as "credsStore": "desktop.exe"), and the registry may need no login.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             console.warn(format!("{act}: '{program}' is not installed; going on without"));
             return Ok(None);
@@ -52,7 +52,7 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     };
     let stdout = ended.stdout;
     if !ended.status.success() {
-        // The protocol's own words for "none", on standard output; anything else there may be the answer with its secret.
+        // The protocol's message for "not found", on standard output; any other output may contain the secret.
         if scar_tool::bounded(&stdout).contains("credentials not found") {
             return Ok(None);
         }

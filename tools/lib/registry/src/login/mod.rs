@@ -1,4 +1,4 @@
-//! Who pushes: the login from the options, else the one that Docker or Podman left on this host.
+//! The login: from the options, else what Docker or Podman left on this host.
 
 mod challenge;
 mod files;
@@ -6,8 +6,8 @@ mod helper;
 mod recorded;
 mod trust;
 
-pub(crate) use challenge::{Asked, Realm, challenge};
-pub use files::Places;
+pub(crate) use challenge::{Challenge, Realm, challenge};
+pub use files::LoginFiles;
 pub use recorded::{is_named, unnamed};
 pub use trust::with_certs_d;
 
@@ -22,9 +22,9 @@ use crate::reference::Reference;
 pub enum Login {
     /// User and password.
     Password {
-        /// The user.
+        /// As the registry knows the user.
         username: String,
-        /// The password.
+        /// Sent only to the registry's own origin or a trusted realm.
         password: SecretString,
     },
     /// A refresh token, exchanged at the token realm (Docker's `identitytoken`).
@@ -34,7 +34,7 @@ pub enum Login {
 }
 
 impl Login {
-    /// The user, where it is one.
+    /// The user, if there is one.
     pub fn username(&self) -> Option<&str> {
         match self {
             Self::Password { username, .. } => Some(username),
@@ -43,24 +43,24 @@ impl Login {
     }
 }
 
-/// Whether it may be what a shell made of a robot's name (Harbor: `robot$NAME`, `robot$PROJECT+NAME`): the dollar sign went,
-/// and the word behind it.
+/// Whether it may be a Harbor robot's name (`robot$NAME`, `robot$PROJECT+NAME`) after the shell expanded `$` and the word
+/// after it.
 pub fn lost_its_dollar(username: &str) -> bool {
     let rest = username.strip_prefix("robot");
     rest.is_some_and(|rest| !rest.contains('$') && !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
-/// The login for `reference`: `--username` with its password, else what the host's login files hold; `None` for a
-/// registry that may ask for none. Prompts where a user is given without a password, so standard input must be read.
+/// The login for `reference`: `--username` with its password, else from the login files; `None` if there is none, which a
+/// registry may accept. Prompts for a missing password, so standard input must have been read before.
 ///
 /// # Errors
-/// Exit 2 for a password without a user, a user whom the registry cannot know, and malformed login files.
+/// Exit 2 for a password without a user, a user that the registry cannot have, and malformed login files.
 pub fn find(
     username: Option<&str>,
     given: &Given,
     reference: &Reference,
     origin: &Origin,
-    places: &Places,
+    login_files: &LoginFiles,
     console: &Console,
 ) -> Result<Option<Login>, Failure> {
     let ecr = crate::ecr::Host::of(&reference.registry);
@@ -79,7 +79,7 @@ pub fn find(
     if given.is_given() {
         return Err(Failure::misuse("log in: a password is given without --username").hint("add -u USER"));
     }
-    match places.find(reference, console)? {
+    match login_files.find(reference, console)? {
         Some((login, from)) => {
             console.verbose(|| match login.username() {
                 Some(username) => format!("login to '{origin}': user '{username}' from {from}"),

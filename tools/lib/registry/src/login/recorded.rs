@@ -1,20 +1,20 @@
-//! A registry that the record names. The record is a file that travels between hosts: what it says does not decide where a
-//! login goes, nor who is asked.
+//! The registry that the record names. A record travels between hosts, so it does not decide where a login goes, or which
+//! server is contacted.
 
 use scar_http::Origin;
 use scar_tool::{Exit, Failure};
 
 use crate::reference::Reference;
 
-/// Whether the operator named the registry of `reference`, which is the record's: as `named`, a host or a reference.
+/// Whether the operator named the record's registry: `named` is a host or a reference.
 ///
 /// # Errors
-/// Exit 5 if another one was named; exit 2 if a login was `given` and no registry.
+/// Exit 5 if the operator named another; exit 2 if a login was `given`, but no registry.
 pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Result<bool, Failure> {
     let registry = &reference.registry;
     let Some(named) = named else {
         return match given {
-            true => Err(unnamed(reference, "a login was given for no registry")),
+            true => Err(unnamed(reference, "a login was given without a registry")),
             false => Ok(false),
         };
     };
@@ -29,7 +29,7 @@ pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Resu
     .hint("is the record of another site? nothing was sent to it"))
 }
 
-/// The failure for a registry that the operator did not name, and for which this host has no login either.
+/// The failure for a registry that the operator did not name, and that this host has no login for.
 pub fn unnamed(reference: &Reference, cause: &str) -> Failure {
     let registry = &reference.registry;
     Failure::misuse(format!("read from '{registry}': only the record names this registry, and {cause}"))

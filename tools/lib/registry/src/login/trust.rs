@@ -1,4 +1,5 @@
-//! Whom to trust for one registry: the options, and what `certs.d/HOST[:PORT]/` holds (Docker, containers-certs.d(5)).
+//! The certificates to trust for one registry: those of the options, and of `certs.d/HOST[:PORT]/` (Docker,
+//! containers-certs.d(5)).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,11 @@ fn directories(home: Option<&Path>) -> Vec<PathBuf> {
     found
 }
 
-/// Adds to the options' trust what is there for `registry`: every `*.crt` counts as a CA; the first `*.cert` with its
-/// `*.key` is the client's, where the options name none and `with_identity` allows one.
+/// Adds the files for `registry` to the options' certificates: every `*.crt` is a CA; the first `*.cert` with its `*.key` is
+/// the client certificate, if the options name none and `with_identity` allows one.
 ///
 /// # Errors
-/// Exit 2 for a file that does not hold what its name says.
+/// Exit 2 for a file whose content does not fit its name.
 pub fn with_certs_d(
     mut trust: Trust,
     registry: &str,
@@ -53,7 +54,7 @@ pub fn with_certs_d(
     Ok(trust)
 }
 
-/// The directory's files in a fixed order; none where it is not there or not readable.
+/// The directory's files in a fixed order; empty if it is missing or unreadable.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -61,7 +62,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A file's bytes; `None`, with a warning, if it cannot be read: the folders belong to the host, not to this user.
+/// A file's bytes; `None`, with a warning, if it cannot be read: the folder belongs to the host, not to this user.
 fn read(path: &Path, console: &Console) -> Option<Vec<u8>> {
     let failed = |error: &std::io::Error| {
         console.warn(format!("{}; going on without", Failure::io(format!("read '{}'", path.display()), error).message));

@@ -1,0 +1,147 @@
+//! Sending an archive while its digest is still computed: a large file, or standard input.
+//!
+//! A file is sent this way only to a repository that shows no trace of an earlier push, so that an archive that the registry
+//! already has is never sent again.
+
+use std::cell::Cell;
+
+use scar_http::Attempt;
+use scar_registry::{Fault, Presence};
+use scar_tool::Progress;
+
+use crate::archive::Archive;
+use crate::manifest;
+use crate::session::{Pusher, Session};
+use crate::unhashed::Unhashed;
+use crate::upload::{LARGEST_CHUNK, changed};
+
+/// The smallest chunk of a stream that still arrives; larger than any minimum that registries ask for.
+pub(crate) const CHUNK: u64 = 16 << 20;
+
+impl Pusher {
+    /// Sends an archive while its digest is computed. Returns the archive, and the session that holds all of it and waits
+    /// for the digest. There is no session if the registry may already have the archive, or did not accept it this way; then
+    /// send it as any other blob.
+    ///
+    /// # Errors
+    /// Faults that would also stop sending it as any other blob, and an archive that cannot be read.
+    pub(crate) async fn send_ahead(&self, archive: &Unhashed) -> Result<(Archive, Option<Session>), Fault> {
+        let console = &self.registry.console;
+        if archive.size().is_some() {
+            if !self.is_untouched().await? {
+                return Ok((archive.archive(console).await?, None));
+            }
+            // This blob stays even if the push fails, so that the next push asks for the layer before it sends it.
+            self.send(&manifest::config(), || Ok(()), false, None, None).await?;
+        }
+        let session = self.follow(archive).await?;
+        if session.is_none() {
+            console.verbose(|| "sending the archive from its beginning once all of it is there".to_owned());
+            self.abandon().await;
+        }
+        let whole = archive.archive(console).await?;
+        let sent = session.as_ref().map(|session| session.got.digest());
+        match sent.filter(|sent| *sent != whole.content.digest) {
+            Some(_) => Err(changed("it has changed while it was sent").into()),
+            None => Ok((whole, session)),
+        }
+    }
+
+    /// Whether the repository shows no trace of a push: neither the tag nor the configuration, which is the same in every
+    /// push.
+    async fn is_untouched(&self) -> Result<bool, Fault> {
+        let config = manifest::config();
+        Ok(self.remote_manifest(&self.registry.reference.tag).await?.is_none()
+            && self.registry.presence(&config.digest, config.size).await? == Presence::Absent)
+    }
+
+    /// Sends the whole archive in one session. A lost answer does not end the session if the registry says what it has.
+    async fn follow(&self, archive: &Unhashed) -> Result<Option<Session>, Fault> {
+        let progress = self.registry.console.progress_bytes("pushing", archive.size());
+        let (first, session, reached) = (Cell::new(true), Cell::new(None), Cell::new(0));
+        self.registry
+            .retry(|| async {
+                let now = match first.replace(false) {
+                    true => Some(self.begin().await.map_err(|fault| self.unopened(fault))?),
+                    false => self.still_open(session.take()).await,
+                };
+                let Some(mut now) = now else { return Ok(None) };
+                match self.send_parts(&mut now, archive, &progress).await {
+                    Ok(()) => Ok(Some(now)),
+                    Err(fault) if fault.is_transient() || is_final(&fault) => {
+                        // If chunks make no progress, one PUT may.
+                        let further = |now: &Session| now.got.bytes > reached.replace(now.got.bytes);
+                        session.set(now.going_on(&fault).filter(further));
+                        Err(fault)
+                    }
+                    Err(fault) => {
+                        self.registry.console.verbose(|| fault.to_string());
+                        Ok(None)
+                    }
+                }
+            })
+            .await
+    }
+
+    /// Makes the refusal to open a session final: another one would be refused as well.
+    fn unopened(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Refused(_) if !fault.is_transient() => {
+                Fault::Fatal(self.registry.failure(&format!("push to '{}'", self.registry.reference), fault))
+            }
+            fault => fault,
+        }
+    }
+
+    async fn send_parts(&self, session: &mut Session, archive: &Unhashed, progress: &Progress) -> Result<(), Fault> {
+        let (least, most) = match (self.chunk.get(), archive.size()) {
+            (Some(chunk), _) => (chunk, chunk),
+            (None, Some(size)) => (size, size),
+            (None, None) => (CHUNK, LARGEST_CHUNK),
+        };
+        let (least, most) = (least.max(session.least_chunk), most.max(session.least_chunk));
+        loop {
+            let at = session.got.bytes;
+            let (there, ended) = archive.until(at + least, None).await?;
+            let to = there.min(at + most);
+            if to == at {
+                return Ok(());
+            }
+            if at > 0 {
+                // Renew an expired login with a harmless request: a refused chunk may cost the session.
+                self.registry.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
+            }
+            let taken = self.part(session, to, |now| archive.bits().part(at, to, None, &now.sent), Some(progress)).await;
+            if let Some(cause) = session.sent.fault() {
+                return Err(changed(cause).into());
+            }
+            taken.inspect_err(|fault| self.in_smaller_parts(fault, to - at))?;
+            if ended && to == there {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Chooses a chunk size for the next try after a part of `size` bytes failed.
+    fn in_smaller_parts(&self, fault: &Fault, size: u64) {
+        match fault {
+            Fault::Refused(refusal) if refusal.status.as_u16() == 413 => self.chunk.set(self.smaller(size)),
+            // The login was renewed just before this part, and did not last for it.
+            Fault::Lost(_) => self.chunk.set(self.chunk.get().or(Self::lasting(size))),
+            _ => {}
+        }
+    }
+}
+
+/// Whether sending the whole blob in another way would fail as well.
+fn is_final(fault: &Fault) -> bool {
+    match fault {
+        Fault::Fatal(_) | Fault::Spent(_) => true,
+        Fault::Lost(_) => false,
+        // Registries, and proxies before them, answer this if they do not accept chunks, or not these chunks.
+        Fault::Refused(refusal) => {
+            !fault.is_transient() && !matches!(refusal.status.as_u16(), 400 | 404 | 405 | 411 | 413 | 416 | 501)
+        }
+        Fault::Http(_) => !fault.is_transient(),
+    }
+}
