@@ -1,7 +1,7 @@
-//! An archive read once, from its first byte to its last: names, and the SHA-256 of every file. Nothing is ever written.
+//! Reads an archive once, from its first byte to its last: all names, and the SHA-256 of every file. Nothing is written.
 //!
-//! Invariants: memory grows with the number of names alone; what is no whole gzip archive, unpacks to more than a
-//! thousand times its size, or holds an entry that leads out of it, is refused with that entry's name.
+//! Invariants: memory grows only with the number of names; an archive is refused, naming the entry, if it is not complete
+//! gzip, unpacks to more than a thousand times its size, or has an entry whose path leaves it.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
@@ -15,16 +15,16 @@ use tar::EntryType;
 
 use crate::tree::{Content, File, Node, Tree, plain, text};
 
-/// How a gzip member begins (RFC 1952).
+/// The first bytes of a gzip member (RFC 1952, 2.3.1).
 const GZIP: &[u8] = &[0x1f, 0x8b];
-/// To how many times its size an archive may unpack.
+/// The highest ratio of unpacked to packed size.
 const RATIO: u64 = 1000;
-/// Bytes that may come out before that is looked at: small archives of empty files are no bombs.
+/// Unpacked bytes up to which the ratio is not checked: small archives of empty files are harmless.
 const GRACE: u64 = 64 << 20;
-/// The most of a link's target or an entry's name, in bytes; Linux has 4096.
+/// The longest name or link target, in bytes (Linux: PATH_MAX).
 const NAME: usize = 64 * 1024;
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counted<R> {
     inner: R,
     count: Rc<Cell<u64>>,
@@ -38,7 +38,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The unpacked side; ends what unpacks beyond all measure.
+/// The unpacked side; fails if the ratio is exceeded.
 struct Unpacked<R> {
     inner: R,
     packed: Rc<Cell<u64>>,
@@ -56,18 +56,18 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// Reads the archive; `what` names it in messages.
+/// Reads the archive; `what` is its name in messages.
 ///
 /// # Errors
-/// Exit 7 naming the entry; exit 1 where reading itself fails.
+/// Exit 7 naming the entry; exit 1 if reading itself fails.
 pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
     let act = format!("read the archive {what}");
     let mut magic = Vec::new();
     reader.by_ref().take(2).read_to_end(&mut magic).map_err(|error| Failure::io(&act, &error))?;
     match magic[..] {
-        [] => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is empty")).hint(ANEW)),
+        [] => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is empty")).hint(OTHER_ARCHIVE)),
         [0x1f, 0x8b] => {}
-        _ => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is not a gzip archive")).hint(ANEW)),
+        _ => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is not a gzip archive")).hint(OTHER_ARCHIVE)),
     }
     let packed = Rc::new(Cell::new(0));
     let reader = Counted { inner: GZIP.chain(reader), count: packed.clone() };
@@ -87,7 +87,7 @@ pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
         }
         last = format!("after entry '{shown}': ");
     }
-    // What follows the archive's end is read too, for the checksum stands there.
+    // Read on after the archive's end, because the checksum follows.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(&act, &last, &error))?;
     Ok(tree)
 }
@@ -97,7 +97,7 @@ enum Cause {
     Refused(&'static str),
 }
 
-/// What an entry is; none for what only describes others.
+/// The kind of an entry; `None` for entries that only describe others.
 fn node(entry: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Node>, Cause> {
     let target = |entry: &tar::Entry<'_, _>| {
         let target = entry.link_name_bytes().map(|target| target.into_owned()).filter(|target| target.len() <= NAME);
@@ -120,7 +120,7 @@ fn node(entry: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Nod
     })
 }
 
-/// Length and SHA-256 of all that is to be read.
+/// Length and SHA-256 of all remaining bytes.
 pub(crate) fn sum(reader: &mut impl Read) -> io::Result<(u64, [u8; 32])> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -140,23 +140,23 @@ pub(crate) fn sum(reader: &mut impl Read) -> io::Result<(u64, [u8; 32])> {
 
 fn refused(act: &str, entry: &str, why: &str) -> Failure {
     Failure::new(Exit::Mismatch, format!("{act}: entry '{entry}' is refused: {why}"))
-        .hint("no tree of files packs into such an archive; find out who made it")
+        .hint("no packing tool writes such an entry: find out who made the archive")
 }
 
-/// Where an archive cannot be read.
-const ANEW: &str = "name another archive, or the folder that it was made of; if it was pushed, make it and push it anew";
+/// Why an archive cannot be read.
+const OTHER_ARCHIVE: &str = "name another archive, or the folder that it was made of; if it was pushed, pack and push it again";
 
-/// The failure of a read: whether the bytes are at fault, or the reading of them.
+/// The failure of a read: either the bytes are wrong, or reading them failed.
 fn broken(act: &str, place: &str, error: &io::Error) -> Failure {
     let cause = match error.kind() {
         ErrorKind::QuotaExceeded => error.to_string(),
-        ErrorKind::UnexpectedEof => "it ends in its middle".to_owned(),
+        ErrorKind::UnexpectedEof => "it is truncated".to_owned(),
         ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::Other if error.raw_os_error().is_none() => {
             format!("it is damaged: {error}")
         }
         _ => return Failure::io(act, error),
     };
-    Failure::new(Exit::Mismatch, format!("{act}: {place}{cause}")).hint(ANEW)
+    Failure::new(Exit::Mismatch, format!("{act}: {place}{cause}")).hint(OTHER_ARCHIVE)
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Writes the name as it is, whatever it holds.
+    /// Writes the name unchecked.
     fn add(builder: &mut tar::Builder<Vec<u8>>, kind: EntryType, name: &str, target: &str, content: &[u8]) {
         let mut header = tar::Header::new_gnu();
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -202,7 +202,7 @@ mod tests {
         add(&mut builder, EntryType::Link, "./hard", "./a", b"");
         add(&mut builder, EntryType::Symlink, "./soft", "a", b"");
         let bytes = builder.into_inner().unwrap();
-        // Two members, as programs make them that compress in parallel.
+        // Two members, as programs that compress in parallel write them.
         let archive = [zipped(&bytes[..1000]), zipped(&bytes[1000..])].concat();
         let (expected, outside) = read(&archive[..], "'x'").unwrap().expected().unwrap();
         assert!(outside.is_empty());
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_input_35_every_damage_is_told_with_its_entry() {
+    fn bad_input_35_every_damage_is_reported_with_its_entry() {
         let good = packed(|builder| {
             add(builder, EntryType::Regular, "a", "", &(0..=255).collect::<Vec<u8>>().repeat(400));
             add(builder, EntryType::Regular, "b", "", b"b");
@@ -222,14 +222,14 @@ mod tests {
         assert_eq!(message(b"x"), "read the archive 'x': it is not a gzip archive");
         assert_eq!(message(b"PK\x03\x04 no gzip at all"), "read the archive 'x': it is not a gzip archive");
         let cut = good.len() - 9;
-        assert!(message(&good[..cut]).ends_with("it ends in its middle"), "{}", message(&good[..cut]));
+        assert!(message(&good[..cut]).ends_with("it is truncated"), "{}", message(&good[..cut]));
         let mut flipped = good.clone();
         let crc = flipped.len() - 6;
         flipped[crc] ^= 1;
         assert!(message(&flipped).starts_with("read the archive 'x': after entry 'b': it is damaged: "), "{}", message(&flipped));
         assert!(message(&zipped(b"no tar".repeat(200).as_slice())).contains("it is damaged: "));
         for (kind, name, target, says) in [
-            (EntryType::Regular, "../x", "", "entry '../x' is refused: it leads out of the archive"),
+            (EntryType::Regular, "../x", "", "entry '../x' is refused: its path leaves the archive"),
             (EntryType::Regular, "/x", "", "entry '/x' is refused: its name is absolute"),
             (EntryType::Fifo, "pipe", "", "entry 'pipe' is refused: it is neither file, folder nor link"),
             (EntryType::Link, "hard", "../a", "entry 'hard' is refused: its hard link leads out of the archive"),
@@ -244,7 +244,7 @@ mod tests {
             add(builder, EntryType::Symlink, "l", "/tmp", b"");
             add(builder, EntryType::Regular, "l/x", "", b"x");
         });
-        let says = "read the archive 'x': entry 'l/x' is refused: it lies behind a link of the archive itself";
+        let says = "read the archive 'x': entry 'l/x' is refused: its path goes through a link in the archive";
         assert_eq!(message(&archive), says);
     }
 

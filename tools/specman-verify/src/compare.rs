@@ -1,4 +1,4 @@
-//! One file at one replica: what it serves, compared with what it should serve.
+//! Compares one file that one replica serves with the expected one.
 
 use futures::StreamExt;
 use http::StatusCode;
@@ -12,38 +12,38 @@ use crate::outcome::{TryError, Verdict};
 use crate::route::{Answer, Connection, SILENCE};
 use crate::tree::{Content, Expected};
 
-/// What is not escaped in a path: RFC 3986's unreserved characters, and the slash.
+/// Characters that need no escape in a path: RFC 3986's unreserved ones and the slash.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-/// How many redirects of the replica to itself are followed.
+/// The most redirects to follow, within the replica.
 const HOPS: usize = 3;
-/// How many times a server may answer that it has a problem before the file counts as unreadable.
+/// How many server errors (5xx) a file may get before it counts as unreadable.
 const PROBLEMS: u32 = 3;
-/// The most of a refusal's body that is read, in bytes.
+/// How many bytes of a refusal's body are read.
 const WORDS: usize = 4096;
 
-/// What the tries of one file have in common.
+/// State that the tries of one file share.
 #[derive(Default)]
 pub(crate) struct Tries {
-    /// Answers that the server has a problem.
+    /// Number of server errors so far.
     problems: u32,
-    /// Bytes that progress has counted.
+    /// Bytes already counted in the progress.
     counted: u64,
 }
 
 /// The URL of a name below `base`, which ends with a slash.
 ///
 /// # Errors
-/// Exit 2 where they make no URL.
+/// Exit 2 if the result is not a URL.
 pub(crate) fn url(base: &Url, name: &[u8]) -> Result<Url, Failure> {
     let name = percent_encode(name, PATH).to_string();
     let text = format!("{base}{name}");
     Url::parse(&text).map_err(|error| Failure::misuse(format!("make the URL '{text}': {error}")))
 }
 
-/// One try.
+/// Tries once.
 ///
 /// # Errors
-/// What kept the try from a verdict.
+/// Why the try brought no verdict.
 pub(crate) async fn compare(
     connection: &mut Connection<'_>,
     base: &Url,
@@ -54,7 +54,7 @@ pub(crate) async fn compare(
     let mut url = url(base, &expected.name)?;
     let mut hops = 0;
     let mut answer = connection.get(&url).await?;
-    // A Go file server sends .../index.html to its folder.
+    // Go's file server redirects .../index.html to its folder (net/http fs.go, serveFile).
     while let Some(next) = answer.location(&url).filter(|next| next.origin() == url.origin() && hops < HOPS) {
         connection.finish(answer).await;
         url = next;
@@ -85,7 +85,7 @@ pub(crate) async fn compare(
     Ok(verdict)
 }
 
-/// Reads the body to the end that it should have, and no further.
+/// Reads as much of the body as the file should have.
 async fn body(
     connection: &mut Connection<'_>,
     mut answer: Answer,
@@ -135,7 +135,7 @@ async fn body(
     })
 }
 
-/// The SHA-256 of the file on this side.
+/// The SHA-256 of the local file.
 enum Local {
     Known([u8; 32]),
     Read(tokio::task::JoinHandle<std::io::Result<(u64, [u8; 32])>>),
@@ -150,14 +150,14 @@ impl Local {
     }
 }
 
-/// Moves progress to `read` bytes of the file, and never back.
+/// Advances the progress to `read` bytes of the file, never back.
 fn count(tries: &mut Tries, read: u64, progress: &Progress) {
     let news = read.saturating_sub(tries.counted);
     tries.counted += news;
     progress.add(news);
 }
 
-/// A status and the server's own words.
+/// A status and the server's own message.
 async fn words(status: StatusCode, answer: &mut Answer) -> String {
     let mut text = Vec::new();
     while text.len() < WORDS

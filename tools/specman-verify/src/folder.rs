@@ -1,5 +1,5 @@
-//! A folder as the file server has it: names and sizes now, bytes when they are compared. Links are never followed out
-//! of it, since they are followed among its own names alone.
+//! The file server's folder: names and sizes are read now, bytes when they are compared. Links are followed only among the
+//! folder's own names, so never out of it.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -10,10 +10,10 @@ use walkdir::WalkDir;
 
 use crate::tree::{Content, File, Node, Tree};
 
-/// Lists the folder. `left_out` is the archive that was made of it, where it stands in it.
+/// Lists the folder, except the archive `left_out` that was made of it and may lie in it.
 ///
 /// # Errors
-/// Exit 1 where a folder or link cannot be read: what cannot be listed cannot be compared.
+/// Exit 1 if a folder or link cannot be read: what cannot be listed cannot be compared.
 pub(crate) fn list(root: &Path, left_out: Option<&Path>, console: &Console) -> Result<Tree, Failure> {
     let act = |path: &Path| format!("list '{}'", path.display());
     let mut tree = Tree::default();
@@ -38,7 +38,7 @@ pub(crate) fn list(root: &Path, left_out: Option<&Path>, console: &Console) -> R
             Node::File(Arc::new(File { size: data.len(), content: Content::Path(path.to_owned()) }))
         };
         let name = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes().to_vec();
-        // A walk gives each name once, its folder before it.
+        // Names are unique, and a folder comes before its content.
         tree.insert(name, node).map_err(|why| Failure::new(scar_tool::Exit::Failed, format!("{}: {why}", act(path))))?;
     }
     Ok(tree)

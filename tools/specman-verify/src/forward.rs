@@ -1,4 +1,4 @@
-//! Connections to one pod through tunnels, with TLS and HTTP inside. Nothing listens on this host.
+//! Connections to one pod through port-forwards, with TLS and HTTP inside. No port of this host is opened.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,45 +19,45 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::outcome::TryError;
 use crate::tunnel::{self, MOST, Stream};
 
-/// How long TLS and what is below it may take to come about.
+/// The time limit for a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(30);
 
 /// What all connections to one pod share.
 pub(crate) struct Forward {
     pub(crate) cluster: Cluster,
     pub(crate) pod: String,
-    /// The port on which the pod listens.
+    /// The pod's port.
     pub(crate) port: u16,
-    /// TLS towards Specman; absent if it speaks plain HTTP.
+    /// The TLS client; `None` if Specman speaks plain HTTP.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
-/// One worker's connections that are opened ahead. A server that keeps its connections needs none of them; the more often
-/// one closes after a single answer, the more a tunnel brings (see [`tunnel`]).
+/// Connections that a worker opens in advance. A server that keeps connections alive needs none. The sooner a server closes
+/// them, the more connections a tunnel opens at once (see [`tunnel`]).
 #[derive(Default)]
 pub(crate) struct Spares {
     streams: Vec<Stream>,
-    /// How many the next tunnel brings.
+    /// How many connections the next tunnel opens.
     size: usize,
-    /// Answers on the present connection.
+    /// Number of answers on the current connection.
     answers: u32,
-    /// Whether the end of the last answer is known without the end of its connection, which a tunnel of several hides.
+    /// Whether the last answer's end is known from its length; a tunnel with several connections hides the end of one.
     has_end: bool,
 }
 
 impl Spares {
-    /// Notes an answer.
+    /// Counts an answer.
     pub(crate) fn answered(&mut self, has_end: bool) {
         self.answers += 1;
         self.has_end = has_end;
     }
 
-    /// Whether the present connection serves one answer alone.
+    /// Whether the server seems to close connections after each answer.
     pub(crate) fn is_single_use(&self) -> bool {
         self.size > 1
     }
 
-    /// A connection that is open already, now that the last one is over.
+    /// A spare connection, to replace the last one.
     fn next(&mut self) -> Option<Stream> {
         let closes_each = self.answers == 1 && self.has_end;
         self.answers = 0;
@@ -70,15 +70,15 @@ impl Spares {
 }
 
 impl Forward {
-    /// A connection to the pod, ready for requests.
+    /// Connects to the pod, ready for requests.
     ///
     /// # Errors
-    /// What stood in the way: what may pass apart from what will not.
+    /// The error, and whether a retry may help.
     pub(crate) async fn connect(&self, origin: &Origin, spares: &mut Spares) -> Result<SendRequest<Empty<Bytes>>, TryError> {
         let work = async {
             if let Some(stream) = spares.next() {
                 match self.begin(stream, origin).await {
-                    // It may have waited too long for the server.
+                    // The server may have closed it while it was idle.
                     Err(TryError::Passing { .. }) => *spares = Spares { size: 1, ..Spares::default() },
                     result => return result,
                 }
@@ -92,7 +92,7 @@ impl Forward {
         limit.unwrap_or_else(|_| Err(TryError::passing(format!("no connection within {} s", CONNECT.as_secs()))))
     }
 
-    /// TLS and HTTP over a stream.
+    /// Starts TLS and HTTP on a stream.
     async fn begin(&self, stream: Stream, origin: &Origin) -> Result<SendRequest<Empty<Bytes>>, TryError> {
         let Stream { data, error } = stream;
         let opened = async {
@@ -104,7 +104,7 @@ impl Forward {
         };
         tokio::select! {
             biased;
-            // Its end without words says no more than that the tunnel has ended, which the stream says as well.
+            // The stream reports the end of the tunnel as well, with the kubelet's message.
             Ok(words) = error => Err(TryError::passing(scar_tool::bounded(words.as_bytes()))),
             opened = opened => opened,
         }
@@ -112,7 +112,7 @@ impl Forward {
 
     fn refused(&self, error: &Error) -> TryError {
         let act = format!("forward port {} of pod '{}'", self.port, self.pod);
-        // 404: the pod does not exist now; its StatefulSet does, and makes it again. 400: it is on no node yet.
+        // 404: the StatefulSet will recreate the pod. 400: it is not scheduled yet.
         if error.is_transient() || matches!(error.status(), Some(400 | 404)) {
             return TryError::passing(error.to_string());
         }
@@ -122,7 +122,7 @@ impl Forward {
                 let rule = "{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: [\"get\", \"create\"]}";
                 let namespace = self.cluster.namespace();
                 failure.hint(format!(
-                    "ask for a Role in '{namespace}' with the rule {rule}, or leave the cluster out with --url from where Specman's service is reachable"
+                    "ask for a Role in '{namespace}' with the rule {rule}, or use --url on a host that reaches Specman's service"
                 ))
             }
             _ => failure,
@@ -163,7 +163,7 @@ where
 {
     let spoken = handshake(TokioIo::new(stream)).await;
     let (sender, connection) = spoken.map_err(|error| TryError::passing(error.to_string()))?;
-    // The requests on it see how it ends.
+    // Errors show up in its requests.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }

@@ -1,4 +1,4 @@
-//! The archive as the registry has it: the layer of the record's artifact, read as it streams in.
+//! Reads the archive from the registry: the layer of the record's artifact, while it streams in.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use scar_http::{Login, Origin, Retry};
 use scar_record::{Artifact, Digest};
-use scar_registry::login::{self, Places};
-use scar_registry::{EXCHANGE, Fault, Reference, Registry, Scope, Terms};
+use scar_registry::login::{self, LoginFiles};
+use scar_registry::{EXCHANGE, Fault, Reference, Registry, RegistryConfig, Scope};
 use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
@@ -18,56 +18,53 @@ use crate::route::SILENCE;
 use crate::source::Hashed;
 use crate::tree::Tree;
 
-/// Where the registry's login and trust come from.
+/// Login and certificates for the registry.
 pub(crate) struct Access {
     /// The registry that the operator named.
     pub(crate) registry: Option<String>,
-    /// `--username`.
     pub(crate) username: Option<String>,
-    /// The password, where one was given.
+    /// The password, if one was given.
     pub(crate) given: Login,
-    /// Where logins may be.
-    pub(crate) places: Places,
-    /// The host's trust, and `--registry-ca-file`.
+    /// The files that may hold a login.
+    pub(crate) login_files: LoginFiles,
+    /// The host's certificates and `--registry-ca-file`.
     pub(crate) trust: Trust,
-    /// `--trust-realm`.
     pub(crate) trust_realm: Vec<String>,
-    /// `--registry-plain-http`.
     pub(crate) plain_http: bool,
 }
 
 impl Access {
-    /// The tree of the artifact's layer.
+    /// Reads the tree in the artifact's layer.
     ///
     /// # Errors
-    /// Exit 3 where the registry has it no more; exit 7 where it is not what was pushed; what kept it from being read.
+    /// Exit 3 if the registry no longer has it; exit 7 if it is not what was pushed; errors of reading it.
     pub(crate) async fn read(self, artifact: &Artifact, deadline: Deadline, console: &Console) -> Result<Tree, Failure> {
         let act = format!("read the layer of '{}'", artifact.reference);
         let reference = Reference::parse(&artifact.reference, None)?;
         let scheme = if self.plain_http { "http" } else { "https" };
         let origin = Origin::at(scheme, &reference.registry)?;
         let named = login::is_named(&reference, self.registry.as_deref(), self.username.is_some() || self.given.is_given())?;
-        let login = login::find(self.username.as_deref(), &self.given, &reference, &origin, &self.places, console)?;
+        let login = login::find(self.username.as_deref(), &self.given, &reference, &origin, &self.login_files, console)?;
         if login.is_none() && !named {
             return Err(login::unnamed(&reference, "this host has no login for it"));
         }
-        let terms = Terms {
+        let config = RegistryConfig {
             scope: Scope::Pull,
             trust_realm: self.trust_realm,
             trust_upload: Vec::new(),
             plain_http: self.plain_http,
-            home: self.places.home.clone(),
+            home: self.login_files.home.clone(),
             retry: Retry { longest_wait: Duration::from_secs(30), ..Retry::until(deadline) },
             patience: EXCHANGE,
         };
-        let trust = login::with_certs_d(self.trust, &reference.registry, self.places.home.as_deref(), true, console)?;
-        let mut registry = Registry::new(origin, &reference, login, trust, terms, console)?;
+        let trust = login::with_certs_d(self.trust, &reference.registry, self.login_files.home.as_deref(), true, console)?;
+        let mut registry = Registry::new(origin, &reference, login, trust, config, console)?;
         registry.connect().await.map_err(|fault| fault.failure(&act))?;
         registry.retry(|| once(&registry, artifact)).await.map_err(|fault| fault.failure(&act))
     }
 }
 
-/// One try, from the first byte to the last.
+/// Tries once, from the first byte to the last.
 async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
     let url = registry.in_repository(&format!("blobs/{}", artifact.layer))?;
     let answer = registry.success(registry.download(&url).await?).await?;
@@ -78,7 +75,7 @@ async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut hashed = Hashed::new(Pieces { taken, rest: Bytes::new() }, progress);
         let tree = archive::read(&mut hashed, &what)?;
-        // Behind the archive's own end there may be more that counts for the digest.
+        // The digest includes bytes after the archive's end.
         io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read the archive {what}"), &error))?;
         Ok::<_, Failure>((tree, hashed.digest()))
     });
@@ -97,7 +94,7 @@ async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
                 break;
             }
         };
-        // The reader ends early where the archive is none.
+        // The reader stops early if the archive is malformed.
         if pieces.send(piece).await.is_err() {
             break;
         }
@@ -120,10 +117,10 @@ fn other(artifact: &Artifact, digest: &Digest) -> Failure {
         Exit::Mismatch,
         format!("read the layer of '{reference}': what the registry sent is '{digest}', not '{}'", artifact.layer),
     )
-    .hint("the registry's storage is damaged, or something before it changes what passes: push the archive again")
+    .hint("the registry's storage is damaged, or something in front of it alters the data: push the archive again")
 }
 
-/// What arrives, for a reader on another thread.
+/// The received bytes, for the reader on another thread.
 struct Pieces {
     taken: mpsc::Receiver<Bytes>,
     rest: Bytes,

@@ -1,6 +1,6 @@
-//! specman-verify: compares what Specman serves with what was pushed, file by file, and waits until it serves that.
+//! Compares every file that Specman serves with what was pushed, and waits until it serves that (guide, step 9).
 //!
-//! It changes nothing anywhere: it sends GET requests alone and writes no file.
+//! It changes nothing: it only sends GET requests, and writes no file.
 
 mod archive;
 mod compare;

@@ -1,4 +1,4 @@
-//! What was typed, and what it means.
+//! The command line.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use scar_cluster::ClusterOptions;
 use scar_http::{LoginOptions, Origin, Url};
-use scar_registry::login::Places;
+use scar_registry::login::LoginFiles;
 use scar_tool::{Common, Console, Failure};
 use scar_trust::{RouteOptions, TlsOptions, Trust};
 
@@ -24,7 +24,7 @@ Examples:
   specman-verify --new-record manifests.tgz \\
     --url https://specman.example:8443 --ca-file specman.pem";
 
-/// What was typed.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "specman-verify",
@@ -38,35 +38,35 @@ pub(crate) struct Options {
     #[arg(value_name = "FILE|DIR")]
     pub(crate) source: Option<PathBuf>,
 
-    /// Reach Specman here, without the cluster
+    /// Connect to Specman at this URL, without the cluster
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
-    /// The files are below PATH at Specman
+    /// Look for the files below PATH at Specman
     #[arg(long, value_name = "PATH", default_value = "/", hide_default_value = true)]
     path_prefix: String,
 
-    /// Compare N files taken at random
+    /// Compare only N files, chosen at random
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) sample: Option<NonZeroUsize>,
 
-    /// Take the same files as the sample with this seed did
+    /// Choose the same files as an earlier sample did
     #[arg(long, value_name = "SEED", requires = "sample")]
     pub(crate) seed: Option<u64>,
 
-    /// Only report what differs, and succeed
+    /// Report differences, but succeed
     #[arg(long)]
     pub(crate) report: bool,
 
-    /// Files at a time from each replica
+    /// Files to compare at a time at each replica
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
 
-    /// How often to try a failed request again
+    /// How often to retry a failed request
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) retries: usize,
 
-    /// Overall time limit, the wait included
+    /// Overall time limit, including the wait
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
@@ -74,7 +74,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object)]
     pub(crate) statefulset: String,
 
-    /// The port on which Specman's pods listen
+    /// The port of Specman's pods
     #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
 
@@ -82,7 +82,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     server_name: Option<String>,
 
-    /// Specman speaks HTTP without TLS
+    /// Use HTTP without TLS for Specman
     #[arg(long)]
     pub(crate) plain_http: bool,
 
@@ -102,11 +102,11 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-/// How the registry is reached, where the layer is read from it.
+/// How to reach the registry, if the layer is read from there.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Registry options, where the layer is read from it")]
 struct RegistryOptions {
-    /// Read from HOST alone [default: $OCI_PACK_REGISTRY]
+    /// Read only from HOST
     #[arg(long, value_name = "HOST[:PORT]")]
     registry: Option<String>,
 
@@ -118,19 +118,19 @@ struct RegistryOptions {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
-    /// Take the registry's login from FILE alone
+    /// Look for the registry's login only in FILE
     #[arg(long, value_name = "FILE")]
     registry_config: Option<PathBuf>,
 
-    /// Trust FILE (PEM) for the registry
+    /// Trust this certificate (PEM) for the registry
     #[arg(long, value_name = "FILE")]
     registry_ca_file: Option<PathBuf>,
 
-    /// Also send the login to a token realm there
+    /// Also send the login to a token server there
     #[arg(long, value_name = "HOST[:PORT]")]
     trust_realm: Vec<String>,
 
-    /// The registry speaks HTTP without TLS
+    /// Use HTTP without TLS for the registry
     #[arg(long)]
     registry_plain_http: bool,
 }
@@ -141,27 +141,27 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// Reads a number of files; a clap value parser.
+/// Parses a number of files; a clap value parser.
 fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("'{text}' is no number of files, which is 1 or more"))
 }
 
-/// Where Specman is.
+/// How to reach Specman.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// Its origin: that of `--url`, or the service that its certificate is for.
+    /// The origin of `--url`, or of the service that its certificate is for.
     pub(crate) origin: Origin,
-    /// The folder of the files there, with a slash at its end.
+    /// The path of the files' folder, ending in a slash.
     pub(crate) base: Url,
-    /// Whether a port-forward leads there.
+    /// Whether to use port-forwards.
     pub(crate) forwarded: bool,
 }
 
 impl Options {
-    /// The files to compare: all, or the sample. Links that lead out of the tree are shown.
+    /// The files to compare: all, or a sample. Warns about links that leave the tree.
     ///
     /// # Errors
-    /// Exit 2 where there is none: success would say nothing.
+    /// Exit 2 if there is none: success would mean nothing.
     pub(crate) fn choose(&self, source: &Source, console: &Console) -> Result<Vec<Expected>, Failure> {
         let (files, outside) = source.tree.expected()?;
         if !outside.is_empty() {
@@ -180,10 +180,10 @@ impl Options {
         Ok(sample::choose(files.len(), count, seed).into_iter().map(|place| files[place].clone()).collect())
     }
 
-    /// How the registry would be reached.
+    /// How to reach the registry.
     ///
     /// # Errors
-    /// Exit 2 for a file that does not hold what its option needs.
+    /// Exit 2 for a file that does not contain what its option needs.
     pub(crate) fn access(&self, console: &Console) -> Result<Access, Failure> {
         let RegistryOptions {
             registry,
@@ -197,20 +197,20 @@ impl Options {
         let login = LoginOptions { username: username.clone(), password_file: password_file.clone(), password_stdin: false };
         let tls = TlsOptions { ca_file: registry_ca_file.clone(), ..TlsOptions::default() };
         Ok(Access {
-            registry: registry.clone().or_else(|| scar_registry::Named::from_environment().registry),
+            registry: registry.clone().or_else(|| scar_registry::Environment::from_environment().registry),
             username: username.clone(),
             given: login.open(console)?,
-            places: Places::from_environment(registry_config.clone()),
+            login_files: LoginFiles::from_environment(registry_config.clone()),
             trust: Trust::load(&tls)?.by(self.route),
             trust_realm: trust_realm.clone(),
             plain_http: *registry_plain_http,
         })
     }
 
-    /// Where Specman is, and the files there.
+    /// How to reach Specman, and the path of the files there.
     ///
     /// # Errors
-    /// Exit 2 for what is no address, name or path.
+    /// Exit 2 for a malformed address, name or path.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
         let (origin, below) = match &self.url {
             Some(url) => Origin::parse(url)?,
@@ -232,13 +232,13 @@ impl Options {
 }
 
 impl Endpoint {
-    /// Where it is, for a plan.
+    /// Its description in a plan.
     pub(crate) fn words(&self) -> String {
         if self.forwarded { "each replica, through port-forwards".to_owned() } else { format!("'{}'", self.base) }
     }
 }
 
-/// The folder that a URL's path and `--path-prefix` name together, with a slash at both ends.
+/// The folder made of the URL's path and `--path-prefix`, with a slash at both ends.
 fn prefix(below: &str, typed: &str) -> Result<String, Failure> {
     let mut prefix = String::from("/");
     for part in below.split('/').chain(typed.split('/')).filter(|part| !part.is_empty() && *part != ".") {

@@ -1,43 +1,43 @@
-//! What asking a replica for a file can end with.
+//! The possible results of asking a replica for a file.
 
 use std::time::Duration;
 
 use scar_http::Attempt;
 use scar_tool::Failure;
 
-/// What one replica does with one file.
+/// What one replica serves for one file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
-    /// It serves it as it should.
+    /// It serves the expected content.
     Same,
     /// It does not serve it.
     Missing,
-    /// It serves something else, in these words.
+    /// It serves something else, which the text describes.
     Different(String),
-    /// It could not be compared, in these words.
+    /// It could not be compared; the text says why.
     Unreadable(String),
 }
 
-/// A file that a replica does not serve as it should.
+/// A file that a replica does not serve as expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Its place in the list of files.
+    /// Its index in the list of files.
     pub(crate) file: usize,
-    /// The replica's place among the replicas.
+    /// The replica's index.
     pub(crate) replica: usize,
     pub(crate) verdict: Verdict,
 }
 
-/// A try that brought no verdict.
+/// A try without a result.
 #[derive(Debug)]
 pub(crate) enum TryError {
-    /// Another try may bring one.
+    /// Another try may succeed.
     Passing {
         words: String,
-        /// How long the server asked to wait.
+        /// How long the server asked to wait (`Retry-After`).
         asked: Option<Duration>,
     },
-    /// None will: the run ends.
+    /// No try will succeed: the run ends.
     Final(Box<Failure>),
 }
 

@@ -1,4 +1,4 @@
-//! What a comparison came to: counts, the list, and which replica is to blame.
+//! The result of a comparison: counts, differences, and the replicas that have them.
 
 use scar_record::{Digest, Verified};
 use scar_tool::{Console, Exit, Failure};
@@ -6,25 +6,23 @@ use scar_tool::{Console, Exit, Failure};
 use crate::outcome::{Finding, Verdict};
 use crate::tree::{Expected, text};
 
-/// The most files that are listed.
+/// The most files to list.
 pub(crate) const LISTED: usize = 20;
 
-/// All that was compared.
+/// Everything that was compared.
 pub(crate) struct Report<'r> {
-    /// The files.
     pub(crate) files: &'r [Expected],
-    /// The replicas' names.
     pub(crate) replicas: &'r [String],
-    /// What was found, in any order.
+    /// The differences, in any order.
     pub(crate) findings: Vec<Finding>,
-    /// What was compared with.
+    /// The name of what was compared with.
     pub(crate) source: &'r str,
-    /// Digest of the layer that was compared with, if it was one.
+    /// The digest of the layer that was compared with, if it was one.
     pub(crate) layer: Option<&'r Digest>,
 }
 
 impl Report<'_> {
-    /// The section of the record. A file counts once, under the worst that a replica does with it.
+    /// The record's section. A file counts once, with its worst result among the replicas.
     pub(crate) fn section(&self) -> Verified {
         let mut worst = vec![0u8; self.files.len()];
         for finding in &self.findings {
@@ -48,7 +46,8 @@ impl Report<'_> {
         }
     }
 
-    /// A line for each of at most [`LISTED`] findings, replicas that do the same in one, then how many more there are.
+    /// One line for each of at most [`LISTED`] differences, the same ones of several replicas in one line, then how many
+    /// more there are.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut findings: Vec<&Finding> = self.findings.iter().collect();
         findings.sort_by(|a, b| (a.file, &a.verdict, a.replica).cmp(&(b.file, &b.verdict, b.replica)));
@@ -99,26 +98,26 @@ impl Report<'_> {
         }
     }
 
-    /// What was found at one replica.
+    /// The differences at one replica.
     pub(crate) fn of(&self, replica: usize) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.replica == replica)
     }
 
-    /// The names of the replicas at which something was found.
+    /// The names of the replicas with differences.
     fn behind(&self) -> Vec<&str> {
         let behind = (0..self.replicas.len()).filter(|replica| self.of(*replica).next().is_some());
         behind.map(|replica| self.replicas[replica].as_str()).collect()
     }
 
-    /// What is waited for, in one line.
+    /// One line about what the wait is for.
     pub(crate) fn waiting(&self) -> String {
         format!("{}; waiting for {}", self.sum(), self.behind().join(", "))
     }
 
-    /// Says it: as a failure, or as a warning if the user wants only a report.
+    /// Reports the result: as a failure, or as a warning if the user only wants a report.
     ///
     /// # Errors
-    /// Exit 7 where something was found and `report_only` is not set.
+    /// Exit 7 if there are differences and `report_only` is not set.
     pub(crate) fn say(&self, report_only: bool, console: &Console) -> Result<(), Failure> {
         if self.findings.is_empty() {
             console.note(format!(

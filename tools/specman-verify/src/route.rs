@@ -1,5 +1,4 @@
-//! How a replica is reached: at its address, or through a tunnel of ours. Either takes GET requests alone, without a
-//! credential.
+//! The route to a replica: directly, or through a port-forward. Either way only GET requests are sent, without credentials.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,30 +17,30 @@ use scar_trust::Pin;
 use crate::forward::{Forward, Spares};
 use crate::outcome::TryError;
 
-/// How long an answer, or the next piece of one, may take.
+/// The time limit for an answer, or for its next piece.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
-/// The longest rest of an answer that is read to keep its connection.
+/// How many remaining bytes of an answer to read in order to keep its connection.
 const REST: u64 = 64 * 1024;
 
-/// One Specman.
+/// One Specman replica.
 pub(crate) struct Replica {
-    /// The pod's name, or the address.
+    /// The pod's name, or its address.
     pub(crate) name: String,
     pub(crate) route: Route,
-    /// The certificate that it showed, if it is not checked.
+    /// The certificate that it showed first, if certificates are not verified.
     pub(crate) pin: Option<Pin>,
-    /// Whether the user has seen that certificate's fingerprint.
+    /// Whether that certificate's fingerprint was already shown.
     pub(crate) is_pin_shown: AtomicBool,
     pub(crate) origin: Origin,
 }
 
-/// How a replica is reached.
+/// The route to a replica.
 pub(crate) enum Route {
     Address(Client),
     Forward(Forward),
 }
 
-/// One worker's connection to a replica; made when it is needed, and again when it broke or was closed.
+/// A worker's connection to a replica: opened when needed, and reopened when it broke or was closed.
 pub(crate) struct Connection<'r> {
     pub(crate) replica: &'r Replica,
     sender: Option<SendRequest<Empty<Bytes>>>,
@@ -49,7 +48,7 @@ pub(crate) struct Connection<'r> {
     console: Console,
 }
 
-/// An answer whose body is still to be read.
+/// An answer whose body was not read yet.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -61,22 +60,22 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How long the body will be, if the server says so.
+    /// The body's length, if the server says so.
     pub(crate) fn length(&self) -> Option<u64> {
         self.text(CONTENT_LENGTH)?.parse().ok()
     }
 
-    /// Where a redirect points.
+    /// The target of a redirect.
     pub(crate) fn location(&self, from: &Url) -> Option<Url> {
         from.join(self.text(LOCATION)?).ok().filter(|_| self.status.is_redirection())
     }
 
-    /// The coding of the body, although none was asked for.
+    /// The `Content-Encoding`, although none was requested.
     pub(crate) fn coding(&self) -> Option<&str> {
         self.text(CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
     }
 
-    /// How long the server asks to wait, if it says so in seconds.
+    /// `Retry-After`, if it is in seconds.
     pub(crate) fn asked(&self) -> Option<Duration> {
         self.text(http::header::RETRY_AFTER)?.parse().map(Duration::from_secs).ok()
     }
@@ -87,7 +86,7 @@ impl<'r> Connection<'r> {
         Self { replica, sender: None, spares: Spares::default(), console: console.clone() }
     }
 
-    /// Asks for a URL of the replica.
+    /// Requests a URL of the replica.
     pub(crate) async fn get(&mut self, url: &Url) -> Result<Answer, TryError> {
         let answer = match &self.replica.route {
             Route::Address(client) => {
@@ -104,8 +103,8 @@ impl<'r> Connection<'r> {
         Ok(answer)
     }
 
-    /// Is done with an answer that was not read to its end: reads a short rest, so that the connection can be used again,
-    /// else leaves it.
+    /// Finishes an answer that was not read to its end: reads a short rest, so that the connection can be reused, else
+    /// closes it.
     pub(crate) async fn finish(&mut self, mut answer: Answer) {
         let mut left = answer.length().filter(|length| *length <= REST);
         while let Some(rest) = left {
@@ -118,13 +117,13 @@ impl<'r> Connection<'r> {
         self.hang_up();
     }
 
-    /// Leaves the connection, and the tunnel that it is in.
+    /// Closes the connection and its tunnel.
     pub(crate) fn hang_up(&mut self) {
         self.sender = None;
         self.spares = Spares::default();
     }
 
-    /// The connection, if it is open and through with its last answer.
+    /// The connection, if it is open and its last answer complete.
     async fn idle(&mut self) -> Option<SendRequest<Empty<Bytes>>> {
         let mut sender = self.sender.take()?;
         sender.ready().await.ok().map(|()| sender)
@@ -134,7 +133,7 @@ impl<'r> Connection<'r> {
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         let target = format!("{}{query}", url.path());
         if let Some(sender) = self.idle().await {
-            // A server may close an idle connection at any time. What is sent into that moment can be sent again: it is a GET.
+            // A server may close an idle connection at any time. A GET can then be sent again.
             if let Ok(answer) = self.send(sender, &target, url).await {
                 return Ok(answer);
             }
@@ -160,7 +159,7 @@ impl<'r> Connection<'r> {
         let sent = tokio::time::timeout(SILENCE, sender.send_request(request)).await;
         let answer = sent.map_err(|_| silent(url))?.map_err(broken)?;
         self.console.trace(|| format!("< {} for GET {target} of {name}", answer.status()));
-        // A tunnel of several connections does not say when one of them is closed.
+        // A tunnel with several connections does not show that one of them was closed.
         self.sender = (!self.spares.is_single_use()).then_some(sender);
         let (head, body) = answer.into_parts();
         let body = body.into_data_stream().map_err(broken).boxed();
@@ -176,7 +175,7 @@ impl<'r> Connection<'r> {
         }
     }
 
-    /// Shows the certificate that the rest of the run holds the replica to.
+    /// Shows the certificate that the replica must keep for the rest of the run.
     fn show_pin(&self) {
         if let Some(fingerprint) = self.replica.pin.as_ref().and_then(Pin::fingerprint)
             && !self.replica.is_pin_shown.swap(true, Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! The comparison as a whole: every file at every replica, a few at a time, until all is right or the time is over.
+//! The whole comparison: every file at every replica, a few at a time, until everything is right or the time is over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,28 +20,28 @@ use crate::report::Report;
 use crate::route::{Connection, Replica, Route};
 use crate::tree::Expected;
 
-/// The pauses between two looks at what is not right yet.
+/// The pauses between two checks of the files that differ.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How many files of each replica such a look asks for.
+/// How many files of each replica such a check requests.
 const FEW: usize = 8;
 
-/// What every part of a run needs.
+/// Everything that a run needs.
 pub(crate) struct Run<'r> {
     pub(crate) options: &'r Options,
-    /// Where Specman is.
+    /// How to reach Specman.
     pub(crate) endpoint: &'r Endpoint,
-    /// Decides which certificate of Specman's is trusted.
+    /// Decides whether Specman's certificate is trusted.
     pub(crate) trust: &'r Trust,
     pub(crate) deadline: Deadline,
     pub(crate) console: &'r Console,
 }
 
 impl Run<'_> {
-    /// The replicas: one at an address, or all that the StatefulSet has.
+    /// The replicas: the one at `--url`, or all pods of the StatefulSet.
     ///
     /// # Errors
-    /// Exit 3 where there is none; what the cluster refused.
+    /// Exit 3 if there is none; refusals of the cluster.
     pub(crate) async fn replicas(&self, opened: Option<Opened>) -> Result<Vec<Replica>, Failure> {
         let Some(opened) = opened else {
             let (trust, pin) = self.trust();
@@ -66,7 +66,7 @@ impl Run<'_> {
         Replica { name, route, pin, is_pin_shown: AtomicBool::new(false), origin: self.endpoint.origin.clone() }
     }
 
-    /// The trust for one replica, each of which may have a certificate of its own.
+    /// The certificates to trust for one replica; each may have its own.
     fn trust(&self) -> (Trust, Option<Pin>) {
         let pin = Pin::default();
         let checked = !self.trust.is_insecure() || self.endpoint.origin.is_plain();
@@ -89,13 +89,14 @@ impl Run<'_> {
         }
     }
 
-    /// Compares every file at every replica, and waits while something else is served; what is left is in the report.
+    /// Compares every file at every replica, and waits while other content is served. The report contains what still differs
+    /// at the end.
     ///
-    /// Specman may move to our layer in the middle of a comparison. So once all that differed has come right, everything is
-    /// compared again: success rests on one pass that finds nothing.
+    /// Specman may switch to our layer in the middle of a comparison. So when nothing differs any more, everything is
+    /// compared again: success needs one pass without any difference.
     ///
     /// # Errors
-    /// Exit 6 if a replica cannot be reached; exit 8 if the time is over in the middle of a comparison.
+    /// Exit 6 if a replica cannot be reached; exit 8 if the time ends during a comparison.
     pub(crate) async fn verify(&self, replicas: &[Replica], report: &mut Report<'_>) -> Result<(), Failure> {
         let all: Vec<Vec<usize>> = vec![(0..report.files.len()).collect(); replicas.len()];
         let total: u64 = report.files.iter().map(|expected| expected.file.size).sum();
@@ -120,10 +121,10 @@ impl Run<'_> {
             Exit::TimedOut,
             format!("compare with what Specman serves at {}: time is over after {done} of {all} files", self.endpoint.words()),
         )
-        .hint("give it more --timeout, or compare a --sample")
+        .hint("use a longer --timeout, or compare a --sample")
     }
 
-    /// Waits until nothing of what was found is left; false if the time is over first.
+    /// Waits until nothing differs any more; returns false if the time ends first.
     async fn wait(&self, replicas: &[Replica], report: &mut Report<'_>, is_first: bool) -> Result<bool, Failure> {
         if is_first {
             self.console.note(report.waiting());
@@ -134,9 +135,9 @@ impl Run<'_> {
             progress.message(report.waiting());
             tokio::time::sleep(pause.min(self.deadline.remaining())).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-            // As long as the first few are as they were, the others need not be asked for.
+            // While the first few still differ, the others need not be requested.
             let few = match self.again(replicas, report, FEW, &progress).await {
-                // A replica may be away for a while: what was found before still holds.
+                // A replica may be unreachable for a while; keep what was found before.
                 Err(failure) if failure.exit == Exit::Unreachable && !self.deadline.is_over() => continue,
                 Err(failure) if failure.exit == Exit::Unreachable => None,
                 few => few?,
@@ -152,7 +153,7 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Compares the first `most` files again that were not right at each replica; `None` if the time is over first.
+    /// Compares the first `most` differing files of each replica again; `None` if the time ends first.
     async fn again(
         &self,
         replicas: &[Replica],
@@ -165,7 +166,7 @@ impl Run<'_> {
         self.compare(replicas, report.files, &which, progress, &AtomicUsize::new(0)).await
     }
 
-    /// Compares at each replica the files of which the places are given; `None` if the time is over first.
+    /// Compares the files with these indices at each replica; `None` if the time ends first.
     async fn compare(
         &self,
         replicas: &[Replica],
@@ -182,7 +183,7 @@ impl Run<'_> {
         }
     }
 
-    /// One replica, by a few workers that take the next file each.
+    /// Compares files at one replica, by a few workers that take the next file each.
     async fn at(
         &self,
         number: usize,
@@ -209,7 +210,7 @@ impl Run<'_> {
         Ok(try_join_all(workers).await?.concat())
     }
 
-    /// One file, tried until there is a verdict.
+    /// Compares one file, with retries.
     async fn file(
         &self,
         connection: &Mutex<Connection<'_>>,
@@ -238,7 +239,7 @@ impl Run<'_> {
                 let name = crate::tree::text(&expected.name);
                 let replica = connection.try_lock().map_or_else(|_| "Specman".to_owned(), |known| known.replica.name.clone());
                 Failure::new(Exit::Unreachable, format!("compare '{name}' at {replica}: {words}"))
-                    .hint("does it run, and is it reached there? this step changes nothing, and can be run again at any time")
+                    .hint("is it running, and reachable there? this step changes nothing and can be run again at any time")
             }
         })
     }

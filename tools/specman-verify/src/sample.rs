@@ -1,14 +1,14 @@
-//! A random part of a list, the same for the same seed.
+//! A random selection from a list, reproducible by its seed.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A seed that nobody chose.
+/// A random seed.
 pub(crate) fn seed() -> u64 {
-    // The standard library seeds its maps from the system's random numbers.
+    // The standard library seeds its maps with the system's random numbers.
     RandomState::new().build_hasher().finish()
 }
 
-/// `count` of the places below `total`, in order; all of them where there are no more.
+/// `count` indices below `total` in order, or all if there are fewer.
 pub(crate) fn choose(total: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut places: Vec<usize> = (0..total).collect();
     let mut state = seed;

@@ -1,5 +1,4 @@
-//! What is compared with: the file or folder that was named, else the archive of the record, else the artifact in the
-//! registry.
+//! What to compare with: the named file or folder, else the record's archive, else its artifact in the registry.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -13,29 +12,29 @@ use crate::layer::Access;
 use crate::tree::Tree;
 use crate::{archive, folder};
 
-/// What FILE|DIR names.
+/// The operand FILE|DIR.
 pub(crate) enum Named {
-    /// An archive, open.
+    /// An open archive.
     Archive(PathBuf, File),
     /// A folder.
     Folder(PathBuf),
 }
 
-/// A tree, and what it was read from.
+/// A tree, and where it was read from.
 pub(crate) struct Source {
-    /// What ought to be served.
+    /// The expected files.
     pub(crate) tree: Tree,
-    /// Absolute path or reference.
+    /// An absolute path, or a reference.
     pub(crate) name: String,
-    /// Digest of the layer; none for a folder.
+    /// The layer's digest; `None` for a folder.
     pub(crate) layer: Option<Digest>,
 }
 
 impl Named {
-    /// Opens what was named.
+    /// Opens the operand.
     ///
     /// # Errors
-    /// Exit 2 where it is not there, or is neither file nor folder.
+    /// Exit 2 if it does not exist, or is neither file nor folder.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let act = format!("open '{}'", path.display());
         let misuse = |error: io::Error| Failure { exit: Exit::Misuse, ..Failure::io(&act, &error) };
@@ -48,7 +47,6 @@ impl Named {
         }
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Archive(path, _) | Self::Folder(path) => path,
@@ -56,14 +54,14 @@ impl Named {
     }
 }
 
-/// What the record offers where nothing was named: the archive, and after it the artifact.
+/// What the record names: its archive, and the artifact.
 pub(crate) struct Recorded {
     archive: Option<Archive>,
     artifact: Option<Artifact>,
 }
 
 impl Recorded {
-    /// What the record holds.
+    /// Reads the record's sections.
     ///
     /// # Errors
     /// Exit 2 for a malformed section.
@@ -71,12 +69,12 @@ impl Recorded {
         Ok(Self { archive: record.section()?, artifact: record.section()? })
     }
 
-    /// The digest that the pushed archive has.
+    /// The digest of the pushed archive.
     fn digest(&self) -> Option<&Digest> {
         self.artifact.as_ref().map(|artifact| &artifact.layer).or_else(|| self.archive.as_ref().map(|archive| &archive.digest))
     }
 
-    /// A few words on what would be compared with.
+    /// Describes what would be compared with, for a plan.
     pub(crate) fn words(&self, named: Option<&Named>) -> String {
         match (named, &self.archive, &self.artifact) {
             (Some(named), ..) => format!("'{}'", named.path().display()),
@@ -86,10 +84,10 @@ impl Recorded {
         }
     }
 
-    /// What is compared with, read.
+    /// Reads what to compare with.
     ///
     /// # Errors
-    /// Exit 2 where there is nothing; what is wrong with it.
+    /// Exit 2 if there is nothing; defects of what was read.
     pub(crate) async fn source(
         &self,
         named: Option<Named>,
@@ -110,10 +108,10 @@ impl Recorded {
         }
     }
 
-    /// The tree of the record's archive, where that file is still what was packed; `None` where it is not.
+    /// Reads the record's archive; `None` if the file is no longer what was packed.
     ///
     /// # Errors
-    /// What is wrong with the archive itself.
+    /// Defects of the archive itself.
     fn read(&self, console: &Console) -> Result<Option<Source>, Failure> {
         let Some(archive) = &self.archive else { return Ok(None) };
         let path = Path::new(&archive.path);
@@ -135,10 +133,10 @@ impl Recorded {
         Ok(None)
     }
 
-    /// The tree of what was named.
+    /// Reads the operand.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Its defects.
     fn read_named(&self, named: Named, console: &Console) -> Result<Source, Failure> {
         let name = named.path().display().to_string();
         let (tree, layer) = match named {
@@ -166,19 +164,19 @@ fn nothing() -> Failure {
         .hint("name the archive or the folder: specman-verify FILE|DIR")
 }
 
-/// Reads an archive: its tree, or what is wrong with it, and the digest of all its bytes.
+/// Reads an archive: its tree or its defect, and the digest of all its bytes.
 fn read(path: &Path, file: File, console: &Console) -> Result<(Result<Tree, Failure>, Digest), Failure> {
     let what = format!("'{}'", path.display());
     let length = file.metadata().map_err(|error| Failure::io(format!("read {what}"), &error))?.len();
     let progress = console.progress_bytes("reading the archive", Some(length));
     let mut hashed = Hashed::new(BufReader::with_capacity(256 * 1024, file), progress);
     let tree = archive::read(&mut hashed, &what);
-    // Whatever stopped the reading: the digest is of the whole file.
+    // The digest is of the whole file, even if its content is malformed.
     io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read {what}"), &error))?;
     Ok((tree, hashed.digest()))
 }
 
-/// Hashes and counts what is read.
+/// Hashes and counts the bytes that are read.
 pub(crate) struct Hashed<R> {
     inner: R,
     hash: Sha256,
@@ -186,12 +184,12 @@ pub(crate) struct Hashed<R> {
 }
 
 impl<R> Hashed<R> {
-    /// Nothing is read yet.
+    /// Starts with nothing read.
     pub(crate) fn new(inner: R, progress: Progress) -> Self {
         Self { inner, hash: Sha256::new(), progress }
     }
 
-    /// The digest of all that was read.
+    /// The digest of everything read so far.
     pub(crate) fn digest(self) -> Digest {
         Digest::from_sha256(&self.hash.finalize().into())
     }

@@ -1,32 +1,32 @@
-//! What Specman ought to serve: the names of a tree, each with its bytes, links as what they lead to.
+//! The files that Specman should serve: names with their content, links resolved.
 //!
-//! Invariants: every name is relative, without `.` and `..`; nothing lies below a file or a link; whatever a link says,
-//! it is followed among these names alone.
+//! Invariants: every name is relative, without `.` and `..`; nothing is below a file or a link; links are followed only
+//! among these names.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// How many links may be followed on one way, as Linux has it.
+/// How many links one name may go through (Linux: MAXSYMLINKS).
 const HOPS: usize = 40;
-/// The most names that a tree may come to once links to folders count as what is below these.
+/// The most names of a tree, with the files behind links to folders counted.
 const NAMES: usize = 4_000_000;
 
 /// A regular file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct File {
-    /// Its bytes.
+    /// The number of bytes.
     pub(crate) size: u64,
-    /// What they are.
+    /// The content.
     pub(crate) content: Content,
 }
 
-/// The bytes of a file.
+/// The content of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Their SHA-256.
+    /// The SHA-256.
     Sum([u8; 32]),
-    /// Where they are to be read.
+    /// The path to read it from.
     Path(PathBuf),
 }
 
@@ -37,36 +37,34 @@ pub(crate) enum Node {
     Folder,
     /// A regular file; hard links share it.
     File(Arc<File>),
-    /// A symbolic link and where it points.
+    /// A symbolic link with its target.
     Link(Vec<u8>),
 }
 
-/// Entries by their name.
+/// Entries by name.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
 }
 
-/// A name under which Specman ought to give a file.
+/// A name under which Specman should serve a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
-    /// The name.
     pub(crate) name: Vec<u8>,
-    /// The file.
     pub(crate) file: Arc<File>,
 }
 
-/// What a link leads to.
+/// What a link resolves to.
 enum Reached<'t> {
     File(&'t Arc<File>),
     Folder(Vec<u8>),
     Nothing(&'static str),
 }
 
-/// A name as the tree keeps it; empty for the tree's own folder.
+/// Normalizes a name; empty for the tree's root.
 ///
 /// # Errors
-/// What is wrong with a name that leads out of the tree.
+/// Describes a name that leaves the tree.
 pub(crate) fn plain(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     if name.first() == Some(&b'/') {
         return Err("its name is absolute");
@@ -75,7 +73,7 @@ pub(crate) fn plain(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     for part in name.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err("it leads out of the archive"),
+            b".." => return Err("its path leaves the archive"),
             part => push(&mut plain, part),
         }
     }
@@ -90,10 +88,10 @@ fn push(name: &mut Vec<u8>, part: &[u8]) {
 }
 
 impl Tree {
-    /// Adds an entry under a plain name; a later file or link takes the place of an earlier one, as with tar.
+    /// Adds an entry; a later file or link replaces an earlier one, as in tar.
     ///
     /// # Errors
-    /// Why the entry cannot stand there: who unpacks it would write where it does not belong.
+    /// Describes an entry whose unpacking would write outside the tree.
     pub(crate) fn insert(&mut self, name: Vec<u8>, node: Node) -> Result<(), &'static str> {
         if name.is_empty() {
             return if matches!(node, Node::Folder) { Ok(()) } else { Err("it takes the place of the tree's own folder") };
@@ -101,7 +99,7 @@ impl Tree {
         for at in name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
             match self.nodes.get(&name[..at]) {
                 Some(Node::Folder) => {}
-                Some(Node::Link(_)) => return Err("it lies behind a link of the archive itself"),
+                Some(Node::Link(_)) => return Err("its path goes through a link in the archive"),
                 Some(Node::File(_)) => return Err("it lies below a file"),
                 None => drop(self.nodes.insert(name[..at].to_vec(), Node::Folder)),
             }
@@ -117,7 +115,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The file of that plain name, for a hard link to it.
+    /// The file with this name, for a hard link to it.
     pub(crate) fn file(&self, name: &[u8]) -> Option<Arc<File>> {
         match self.nodes.get(name) {
             Some(Node::File(file)) => Some(file.clone()),
@@ -125,13 +123,12 @@ impl Tree {
         }
     }
 
-    /// Every name that ought to be served, in order, and the links that lead to nothing in the tree, each with where it
-    /// points and why that is nothing.
+    /// Every name that should be served, in order, and the dead links, each with its target and the reason.
     ///
-    /// A link to a folder stands for every file below it; links to folders that are met there are not followed again.
+    /// A link to a folder stands for all files below it; links to folders found there are not followed again.
     ///
     /// # Errors
-    /// Exit 7 where links to folders multiply the names beyond all measure.
+    /// Exit 7 if links to folders multiply the names too much.
     pub(crate) fn expected(&self) -> Result<(Vec<Expected>, Vec<String>), scar_tool::Failure> {
         let mut expected = Vec::new();
         let mut outside = Vec::new();
@@ -156,7 +153,7 @@ impl Tree {
         Ok((expected, outside))
     }
 
-    /// The files below `folder`, under the name `alias` of a link to it.
+    /// The files below `folder`, named as below its link `alias`.
     fn below<'t>(&'t self, folder: &[u8], alias: &'t [u8]) -> impl Iterator<Item = Expected> + use<'t> {
         let mut first = folder.to_vec();
         if !first.is_empty() {
@@ -184,7 +181,7 @@ impl Tree {
             })
     }
 
-    /// Where a name leads, every link on the way followed among the names of this tree.
+    /// Resolves a name, following every link among the names of this tree.
     fn reach(&self, name: &[u8]) -> Reached<'_> {
         let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
         let mut ahead: VecDeque<Vec<u8>> = parts(name).into();
@@ -222,7 +219,7 @@ impl Tree {
     }
 }
 
-/// A name as a message shows it.
+/// A name, escaped for messages.
 pub(crate) fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
@@ -245,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_counts_as_what_it_leads_to_inside_and_is_listed_where_it_leads_out() {
+    fn a_link_counts_as_what_it_leads_to_inside_and_is_listed_if_it_leads_out() {
         let mut tree = Tree::default();
         let mut add = |name: &str, node| tree.insert(plain(name.as_bytes()).unwrap(), node).unwrap();
         add("./", Node::Folder);
@@ -287,12 +284,12 @@ mod tests {
 
     #[test]
     fn bad_input_35_what_would_be_written_elsewhere_is_refused() {
-        for (name, why) in [("../x", "leads out"), ("a/../../x", "leads out"), ("/etc/x", "absolute")] {
+        for (name, why) in [("../x", "leaves the archive"), ("a/../../x", "leaves the archive"), ("/etc/x", "absolute")] {
             assert!(plain(name.as_bytes()).unwrap_err().contains(why), "{name}");
         }
         assert_eq!(plain(b"./a//b/.").unwrap(), b"a/b");
         for (first, second, why) in [
-            (("l", link("/tmp")), ("l/x", file(1)), "behind a link"),
+            (("l", link("/tmp")), ("l/x", file(1)), "through a link"),
             (("l", link("/tmp/x")), ("l", file(1)), "a link of that name"),
             (("f", file(1)), ("f/x", file(1)), "below a file"),
             (("d/x", file(1)), ("d", link("/tmp")), "a folder of that name"),

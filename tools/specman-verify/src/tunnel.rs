@@ -1,11 +1,11 @@
-//! The API server's port-forward over one WebSocket, with one or more connections to the same port of a pod inside.
+//! The API server's port-forward over one WebSocket, with one or more connections to the same port of a pod.
 //!
-//! Each port of the request gets two channels, data and error, and each of their first frames is the port again
-//! (kubernetes staging/src/k8s.io/cri-streaming/pkg/streaming/portforward/websocket.go, handleWebSocketStreams). The kubelet
-//! does not mind a port that is named more than once, and connects to it each time. So many connections cost one upgrade,
-//! with its two TLS handshakes, which is what a server that closes after each answer needs.
+//! Each port of the request gets a data and an error channel, whose first frames repeat the port (kubernetes
+//! staging/src/k8s.io/cri-streaming/pkg/streaming/portforward/websocket.go, handleWebSocketStreams). The kubelet accepts a
+//! port that is named several times and connects to it each time. So many connections need only one upgrade with its two TLS
+//! handshakes; a server that closes after each answer needs that.
 //!
-//! The protocol has no end of a single channel: that of the last one is the end of the WebSocket.
+//! The protocol cannot close a single channel: only closing the WebSocket does.
 
 use futures::stream::{SelectAll, SplitSink};
 use futures::{SinkExt, StreamExt};
@@ -22,26 +22,26 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-/// The most connections in one tunnel: their channels are numbered in a byte.
+/// The most connections in one tunnel: a channel's number is one byte.
 pub(crate) const MOST: usize = 16;
-/// How much one connection buffers on each way.
+/// The buffer of one connection, in bytes, for each direction.
 const BUFFER: usize = 256 * 1024;
-/// How much of an answer that nobody reads any more is passed over before the whole tunnel is given up.
+/// How many unwanted bytes of an answer are skipped before the whole tunnel is closed.
 const LEFTOVER: usize = 64 * 1024;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// One connection to the pod's port.
+/// A connection to the pod's port.
 pub(crate) struct Stream {
     pub(crate) data: DuplexStream,
-    /// The kubelet's words, if the connection did not come about or broke.
+    /// The kubelet's message, if the connection failed or broke.
     pub(crate) error: oneshot::Receiver<String>,
 }
 
 /// Opens `count` connections to `port` of `pod`.
 ///
 /// # Errors
-/// What the API server or the kubelet refused.
+/// Refusals of the API server or the kubelet.
 pub(crate) async fn open(cluster: &Cluster, pod: &str, port: u16, count: usize) -> Result<Vec<Stream>, Error> {
     let count = count.clamp(1, MOST);
     let ports = vec![port.to_string(); count].join(",");
@@ -53,7 +53,7 @@ pub(crate) async fn open(cluster: &Cluster, pod: &str, port: u16, count: usize) 
     Ok(streams)
 }
 
-/// The tunnel's end of a connection.
+/// The tunnel's side of a connection.
 struct End {
     stream: DuplexStream,
     failed: oneshot::Sender<String>,
@@ -65,17 +65,17 @@ fn pair() -> (Stream, End) {
     (Stream { data, error }, End { stream, failed })
 }
 
-/// What the tunnel keeps of a connection.
+/// The tunnel's state of a connection.
 struct Channel {
-    /// Absent once nobody reads any more.
+    /// `None` after the reader is gone.
     writer: Option<WriteHalf<DuplexStream>>,
     failed: Option<oneshot::Sender<String>>,
-    /// Whether the first frame of data and of error has come: the port.
+    /// Whether the first frame of data and error, the port, has arrived.
     begun: [bool; 2],
     leftover: usize,
 }
 
-/// Carries bytes both ways until either side is through. The streams then end with it.
+/// Copies bytes both ways until either side is finished; then all streams end.
 async fn carry(socket: Socket, ends: Vec<End>) {
     let (mut sink, mut source) = socket.split();
     let mut from_us = SelectAll::new();
@@ -103,12 +103,12 @@ async fn carry(socket: Socket, ends: Vec<End>) {
                     }
                 }
                 Some((_, Err(_))) => {}
-                // All streams are dropped.
+                // All streams are closed.
                 None => break,
             },
         }
     }
-    // The peer may be gone already.
+    // The peer may already be gone.
     let _ = sink.close().await;
 }
 
@@ -119,7 +119,7 @@ async fn send(sink: &mut SplitSink<Socket, Message>, number: u8, bytes: &[u8]) -
     sink.send(Message::Binary(frame.freeze())).await.ok()
 }
 
-/// Takes a frame from the pod; `None` if the tunnel is of no more use.
+/// Handles a frame from the pod; `None` if the tunnel must be closed.
 async fn take(channels: &mut [Channel], mut frame: Bytes) -> Option<()> {
     if frame.is_empty() {
         return Some(());
@@ -130,7 +130,7 @@ async fn take(channels: &mut [Channel], mut frame: Bytes) -> Option<()> {
         return Some(());
     }
     if number % 2 == 1 {
-        // One error ends a connection; who does not wait for it any more needs no words.
+        // An error ends the connection; nobody may be waiting for it any more.
         channel.failed.take().map(|failed| failed.send(String::from_utf8_lossy(&frame).into_owned()));
         channel.writer = None;
         return Some(());

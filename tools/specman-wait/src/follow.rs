@@ -1,5 +1,5 @@
-//! Following the log of one pod's container: reopened when it ends, breaks or falls silent, from a little before the last
-//! line, so that no line is lost; what is heard twice is for the verdict to ignore.
+//! Follows the log of one container. A stream that ends, breaks or falls silent is reopened a little before its last line,
+//! so that no line is lost. The verdict ignores lines that come twice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,33 +13,34 @@ use kube::api::LogParams;
 use scar_cluster::{Cluster, Error, pause};
 use tokio::sync::mpsc::Sender;
 
-use crate::line::{self, Says, Wording};
-use crate::split::Splitter;
+use crate::message::{self, Statement, Wording};
+use crate::splitter::Splitter;
 use crate::verdict::LogLine;
 
-/// How much silence makes us reopen a stream. A kubelet looks every 10 s whether a log is to be rotated (kubernetes
-/// pkg/kubelet/logs/container_log_manager.go, Start); a stream may then stay on the old file and never end, and only the
-/// current file is served. So a stream is reopened well before the next rotation, and out of step with that beat.
+/// The silence after which a stream is reopened. Every 10 s a kubelet checks whether to rotate a log (kubernetes
+/// pkg/kubelet/logs/container_log_manager.go, Start). After a rotation a stream may stay on the old file and never end
+/// (https://github.com/kubernetes/kubernetes/issues/115701), and only the current file is served. So the interval is short,
+/// and not a divisor of 10 s.
 const QUIET: Duration = Duration::from_millis(3700);
-/// How long a stream may take to open: a kubelet begins its answer with the first line. If none came in the shorter time,
-/// nothing was written, and the longer one is no risk.
+/// The time limits to open a stream. A kubelet begins its answer with the first line: if none comes within the shorter
+/// limit, there is none, and the longer limit costs nothing.
 const OPEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
-/// How far before the last line a reopened stream begins: `sinceTime` is cut to seconds, and the lines of a container's two
-/// streams may be out of order.
+/// How far before the last line a reopened stream begins: `sinceTime` has whole seconds, and stdout and stderr may be out of
+/// order.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
-/// The longest pause before a stream is opened again that did not open, or ended.
+/// The longest pause before reopening a stream that failed or ended.
 const LONGEST: Duration = Duration::from_secs(2);
-/// The pause after a stream that was only quiet.
+/// The pause before reopening a stream that was only quiet.
 const SHORT: Duration = Duration::from_millis(50);
-/// How much of a line a message shows, in bytes.
+/// How many bytes of a line a message shows.
 const SHOWN: usize = 400;
 
-/// What comes out of following a log.
+/// What following a log yields.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum LogEvent {
     /// A line that matters.
     Line(LogLine),
-    /// The log may not be read, and asking again will not help.
+    /// Reading the log is forbidden, and asking again will not help.
     Refused(Error),
 }
 
@@ -51,9 +52,9 @@ pub(crate) struct Follower {
     pub(crate) uid: String,
     pub(crate) container: String,
     pub(crate) wording: Arc<Wording>,
-    /// Takes the pod's name and what was heard.
-    pub(crate) out: Sender<(String, Heard)>,
-    /// For messages.
+    /// The channel for events, with the pod's name.
+    pub(crate) out: Sender<(String, LogEvent)>,
+    /// The last line, for messages.
     pub(crate) last: Arc<Mutex<LastLine>>,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct Follower {
 pub(crate) struct LastLine {
     at: Option<Timestamp>,
     text: Vec<u8>,
-    /// Why the log cannot be read at present.
+    /// Why the log cannot be read at the moment.
     pub(crate) trouble: Option<Unreadable>,
 }
 
@@ -73,30 +74,30 @@ pub(crate) struct Unreadable {
     pub(crate) hint: Option<String>,
 }
 
-/// How a stream came to its end.
+/// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It brought lines that were not known, whatever ended it.
-    Heard,
-    /// It was open, and nothing new was said.
+    /// It brought new lines, whatever ended it.
+    NewLines,
+    /// It was open, but brought nothing new.
     Quiet,
-    /// Not even its head came.
+    /// The answer's header did not come.
     Unopened,
     /// It ended at once, broke, or was refused.
     Failed,
 }
 
-/// The pause before the next try, and how many in a row have failed.
+/// The pause before the next try, and the number of failures in a row.
 fn again(end: End, failed: u32) -> (Duration, u32) {
     match end {
-        End::Heard => (pause(1, None), 1),
+        End::NewLines => (pause(1, None), 1),
         End::Quiet | End::Unopened => (SHORT, 0),
         End::Failed => (pause(failed + 1, None).min(LONGEST), failed + 1),
     }
 }
 
 impl LastLine {
-    /// `TIME: text`, empty before any line.
+    /// `TIME: text`, or empty before the first line.
     pub(crate) fn words(&self) -> String {
         let text = String::from_utf8_lossy(&self.text);
         match self.at {
@@ -105,9 +106,9 @@ impl LastLine {
         }
     }
 
-    /// The message alone, for a narrow place.
+    /// The message without its time, for progress.
     pub(crate) fn message(&self) -> String {
-        line::read(&String::from_utf8_lossy(&self.text)).message.into_owned()
+        message::read(&String::from_utf8_lossy(&self.text)).message.into_owned()
     }
 }
 
@@ -117,30 +118,30 @@ impl Follower {
             container: Some(self.container.clone()),
             follow: true,
             timestamps: true,
-            // kube rounds to the nearest second, which may be the one after.
+            // kube rounds to the nearest second, which may be too late.
             since_time: since.and_then(|since| Timestamp::from_second(since.as_second()).ok()),
             ..LogParams::default()
         }
     }
 
-    /// Follows until nobody listens any more, or the log may not be read.
+    /// Follows until the receiver is gone, or reading is forbidden.
     pub(crate) async fn follow(self) {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
-        let (mut newest, mut failed, mut end) = (None, 0, End::Heard);
+        let (mut newest, mut failed, mut end) = (None, 0, End::NewLines);
         while !self.out.is_closed() {
             let parameters = self.parameters(self.from(newest));
             let limit = OPEN[usize::from(end == End::Unopened)];
             end = match tokio::time::timeout(limit, api.log_stream(&self.pod, &parameters)).await {
                 Ok(Ok(stream)) => {
-                    // A link that is slower than that makes no headway if it is cut each time.
+                    // Give a slow link more time; cutting it again would bring it no further.
                     let quiet = if end == End::Quiet { QUIET * 2 } else { QUIET };
                     self.drain(stream, &mut newest, quiet, false).await
                 }
                 Ok(Err(error)) => {
                     let error = Error::of(error);
-                    // 400: the container has not started. 404: the pod is gone, or not there yet.
+                    // 400: the container has not started. 404: the pod does not exist yet, or no longer.
                     if !error.is_transient() && !matches!(error.status(), Some(400 | 404 | 409)) {
-                        let _ = self.out.send((self.pod.clone(), Heard::Refused(error))).await;
+                        let _ = self.out.send((self.pod.clone(), LogEvent::Refused(error))).await;
                         return;
                     }
                     let words = scar_tool::bounded(error.to_string().as_bytes());
@@ -155,8 +156,8 @@ impl Follower {
         }
     }
 
-    /// Where a stream begins: a little before the newest line. The cluster's time is the limit, since a line of a node whose
-    /// clock is ahead would hide all that follow.
+    /// Where a stream begins: a little before the newest line, but not after the cluster's present time. A node whose clock
+    /// is ahead would hide the lines that follow.
     fn from(&self, newest: Option<Timestamp>) -> Option<Timestamp> {
         let now = Timestamp::now().checked_add(self.cluster.skew().unwrap_or_default()).ok();
         let newest = newest.map(|newest| now.map_or(newest, |now| newest.min(now)))?;
@@ -167,7 +168,7 @@ impl Follower {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what the container's previous instance wrote: after a restart it is out of sight of a stream.
+    /// Reads the log of the container's previous instance, which a stream does not show after a restart.
     pub(crate) async fn previous(self) {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         let parameters = LogParams { previous: true, follow: false, ..self.parameters(None) };
@@ -191,8 +192,8 @@ impl Follower {
 
     /// Reads a stream until it ends, breaks or falls silent.
     ///
-    /// Text after the last line ending counts only if the log is `closed`: if it is still written to, that may be the first
-    /// part of a line, which comes again as a whole.
+    /// Text after the last line ending only counts if the log is `closed`; else it may be the beginning of a line that will
+    /// come as a whole.
     async fn drain(&self, stream: impl AsyncBufRead, newest: &mut Option<Timestamp>, quiet: Duration, closed: bool) -> End {
         let mut stream = std::pin::pin!(stream);
         let mut splitter = Splitter::default();
@@ -203,7 +204,7 @@ impl Follower {
             let chunk = match tokio::time::timeout(quiet, stream.fill_buf()).await {
                 Ok(Ok(chunk)) if !chunk.is_empty() => chunk,
                 Ok(Ok(_)) => {
-                    // The kubelet ends its own words without a line ending.
+                    // The kubelet ends its own messages without a line ending.
                     if let Some(rest) = splitter.rest().filter(|rest| closed || stamped(rest).is_none() && rest.contains(&b' ')) {
                         self.line(rest, newest, &mut found);
                     }
@@ -220,13 +221,13 @@ impl Follower {
                 break End::Failed;
             }
         };
-        if *newest > before { End::Heard } else { ended }
+        if *newest > before { End::NewLines } else { ended }
     }
 
-    /// False if nobody listens any more.
+    /// Returns false if the receiver is gone.
     async fn send(&self, found: &mut Vec<LogLine>) -> bool {
         for line in found.drain(..) {
-            if self.out.send((self.pod.clone(), Heard::Line(line))).await.is_err() {
+            if self.out.send((self.pod.clone(), LogEvent::Line(line))).await.is_err() {
                 return false;
             }
         }
@@ -235,8 +236,9 @@ impl Follower {
 
     fn line(&self, line: &[u8], newest: &mut Option<Timestamp>, found: &mut Vec<LogLine>) {
         let Some((at, text)) = stamped(line) else {
-            // We ask for timestamps, so that a line without one is the kubelet's own, such as "unable to retrieve container
-            // logs for containerd://…" (kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go, GetContainerLogs).
+            // All lines of the container carry a timestamp, so a line without one is the kubelet's, such as "unable to
+            // retrieve container logs for containerd://…" (kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go,
+            // GetContainerLogs).
             let words = format!("the kubelet says: {}", scar_tool::bounded(&line[..line.len().min(SHOWN)]));
             self.last().trouble = Some(Unreadable { words, hint: None });
             return;
@@ -251,23 +253,23 @@ impl Follower {
             }
         }
         let text = String::from_utf8_lossy(text);
-        let line = line::read(&text);
+        let line = message::read(&text);
         let says = self.wording.says(&line);
-        if says != Says::Nothing {
+        if says != Statement::Nothing {
             let text = line.message.chars().take(SHOWN).collect();
             found.push(LogLine { uid: self.uid.clone(), at, written: line.time, says, text });
         }
     }
 }
 
-/// The runtime's time and the rest of a line; `None` for a line that is not the container's.
+/// The runtime's timestamp and the rest of a line; `None` if the line is not the container's.
 pub(crate) fn stamped(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     let space = line.iter().take(40).position(|byte| *byte == b' ')?;
     let stamp = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
     Some((stamp, &line[space + 1..]))
 }
 
-/// The last lines that a container wrote, for a message; empty if they cannot be had within two seconds.
+/// The container's last lines, for a message; empty if they do not come within two seconds.
 pub(crate) async fn tail(cluster: &Cluster, pod: &str, container: &str) -> Vec<String> {
     const MOST: i32 = 64 * 1024;
     let api = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
@@ -283,7 +285,7 @@ pub(crate) async fn tail(cluster: &Cluster, pod: &str, container: &str) -> Vec<S
         let stream = api.log_stream(pod, &parameters).await.ok()?;
         std::pin::pin!(stream).take(u64::try_from(MOST).ok()?).read_to_end(&mut text).await.ok()
     };
-    // What was read until then is what there is to show.
+    // Show what was read until then.
     let _ = tokio::time::timeout(Duration::from_secs(2), work).await;
     let lines = text.split(|byte| *byte == b'\n').filter_map(|line| Some(stamped(line)?.1));
     lines.map(|line| String::from_utf8_lossy(line).chars().take(SHOWN).collect()).collect()
@@ -296,7 +298,7 @@ mod tests {
     #[test]
     fn a_quiet_stream_is_opened_again_at_once_and_one_that_fails_ever_later() {
         assert_eq!(again(End::Quiet, 7), (SHORT, 0));
-        assert_eq!(again(End::Heard, 7), (Duration::from_millis(250), 1));
+        assert_eq!(again(End::NewLines, 7), (Duration::from_millis(250), 1));
         assert_eq!(again(End::Failed, 0), (Duration::from_millis(250), 1));
         assert_eq!(again(End::Failed, 2), (Duration::from_secs(1), 3));
         assert_eq!(again(End::Failed, 40), (LONGEST, 41));

@@ -1,13 +1,13 @@
-//! specman-wait: waits until Specman has persisted what was pushed (guide step 9).
+//! Waits until Specman has persisted what was pushed (guide, step 9).
 //!
-//! It succeeds only on the line that the guide says to look for, said by every replica, after the push.
+//! It succeeds only if every replica has logged the marker after the push.
 
 mod follow;
-mod line;
+mod message;
 mod options;
 mod report;
 mod restart;
-mod split;
+mod splitter;
 mod verdict;
 mod wait;
 
@@ -28,14 +28,14 @@ fn main() -> ExitCode {
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let opened = Opened::open(&options.cluster, options.route, console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
-    let goal = options.goal(&record, console)?;
+    let plan = options.plan(&record, console)?;
     let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();
-    let act = format!("wait for Specman to persist '{}'", goal.tag);
+    let act = format!("wait for Specman to persist '{}'", plan.tag);
     let specman = scar_http::run(deadline, console, &act, async {
         let (statefulset, container) = (options.statefulset.clone(), options.container.clone());
         let specman = Specman { cluster: opened.client(), statefulset, container };
-        let wait = Wait { options: &options, goal, specman, console: console.clone(), deadline };
+        let wait = Wait { options: &options, plan, specman, console: console.clone(), deadline };
         match dry_run {
             true => wait.plan().await.map(|()| None),
             false => wait.run().await.map(Some),

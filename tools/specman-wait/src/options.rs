@@ -1,4 +1,4 @@
-//! What was typed, and what it means together with the record.
+//! The command line, and the plan made of it and the record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use scar_cluster::{ClusterOptions, RouteOptions};
 use scar_record::{Artifact, Record, Time};
 use scar_tool::{Common, Console, Failure};
 
-use crate::line::{Marker, Wording};
+use crate::message::{Marker, Wording};
 
-/// The tag of the guide.
+/// The guide's tag.
 const TAG: &str = "0.0.0";
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,7 @@ Examples:
   specman-wait --new-record --since 2024-12-06T12:43:00Z --timeout 30m
   specman-wait --new-record --since 10m --kubeconfig admin.kubeconfig";
 
-/// What was typed.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "specman-wait",
@@ -55,15 +55,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
-    /// Wait only for the replicas that are ready, but for at least one
+    /// Wait only for the replicas that are ready, and at least for one
     #[arg(long)]
     pub(crate) ready_only: bool,
 
-    /// Wait on when a pod cannot run or Specman reports an error
+    /// Keep waiting when a pod cannot run or Specman reports an error
     #[arg(long)]
     pub(crate) keep_waiting: bool,
 
-    /// How long to wait out an error that may pass by itself
+    /// How long to wait for an error to pass by itself
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = scar_tool::duration)]
     pub(crate) patience: Duration,
 
@@ -91,7 +91,7 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// From when on lines count.
+/// The time from which lines count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Since {
     At(Timestamp),
@@ -99,7 +99,7 @@ pub(crate) enum Since {
 }
 
 impl Since {
-    /// The time itself; `now` is the cluster's.
+    /// The absolute time; `now` is the cluster's clock.
     pub(crate) fn time(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::At(at) => Some(at),
@@ -120,7 +120,7 @@ fn since(text: &str) -> Result<Since, String> {
     Ok(Since::At(at.timestamp()))
 }
 
-/// Reads a tag (OCI distribution specification, "Pulling manifests").
+/// Parses a tag (OCI distribution specification, "Pulling manifests").
 fn tag(text: &str) -> Result<String, String> {
     const RULE: &str = "a tag is at most 128 of letters, digits, '_', '.' and '-', and begins with neither '.' nor '-'";
     if let Some((place, c)) = text.chars().enumerate().find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')))
@@ -133,23 +133,23 @@ fn tag(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Debug, Clone)]
-pub(crate) struct Goal {
+pub(crate) struct Plan {
     pub(crate) tag: String,
     pub(crate) wording: Arc<Wording>,
-    /// From when on markers count; any do if it is absent.
+    /// The time from which markers count; `None` if all count.
     pub(crate) since: Option<Since>,
 }
 
 impl Options {
-    /// Puts options and record together. A record of other steps without a push is a mistake; a new one is a person's
-    /// choice. `pushed_at` is the registry's time, the lines carry the node's: the skew allows for their difference. A line
-    /// that counts too easily costs nothing, since specman-verify then waits for the content.
+    /// Combines options and record. A record of other steps without a push is a mistake; a new record is the user's choice.
+    /// `pushed_at` is by the registry's clock and the lines are by the node's, so `--skew` allows for a difference. Counting
+    /// an old marker is harmless, because specman-verify then waits for the content.
     ///
     /// # Errors
     /// Exit 2 for a malformed section, and for a record without the push.
-    pub(crate) fn goal(&self, record: &Record, console: &Console) -> Result<Goal, Failure> {
+    pub(crate) fn plan(&self, record: &Record, console: &Console) -> Result<Plan, Failure> {
         let artifact = match self.since.is_some() || record.is_new() || record.is_dry_run() {
             true => record.section::<Artifact>()?,
             false => Some(record.need::<Artifact>()?),
@@ -163,7 +163,7 @@ impl Options {
         }
         let tag = self.tag.clone().or_else(|| artifact.map(|artifact| artifact.tag)).unwrap_or_else(|| TAG.to_owned());
         let wording = Arc::new(Wording::new(&self.marker.clone().unwrap_or_default(), &tag));
-        Ok(Goal { tag, wording, since })
+        Ok(Plan { tag, wording, since })
     }
 }
 

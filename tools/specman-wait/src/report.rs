@@ -1,4 +1,4 @@
-//! The state in words: for progress, and for the end of a wait that did not succeed.
+//! Describes the state: for progress, and for the end of a failed wait.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use scar_cluster::specman::SpecmanPod;
 use scar_tool::{Exit, Failure};
 
 use crate::follow;
-use crate::line::Cause;
+use crate::message::Cause;
 use crate::verdict::{Reason, Replica};
 use crate::wait::{State, Wait};
 
-/// If the cluster has been silent this long at the deadline, it is unreachable, not slow.
+/// If the cluster was silent for this long before the deadline, it is unreachable, not slow.
 const SILENT: Duration = Duration::from_secs(15);
 
-/// A pod and the container in it that counts.
+/// A pod, and Specman's container in it.
 pub(crate) fn label(name: &str, pod: Option<&SpecmanPod>) -> String {
     match pod.and_then(|pod| pod.container.as_ref()) {
         Some(container) => format!("{name} (container {container})"),
@@ -21,7 +21,7 @@ pub(crate) fn label(name: &str, pod: Option<&SpecmanPod>) -> String {
     }
 }
 
-/// One line for progress: how many are done, and what the first that is not said last.
+/// The progress line: how many replicas are done, and the last message of the first one that is not.
 pub(crate) fn progress(state: &State, tag: &str) -> String {
     if let Some(error) = &state.silent {
         return format!("the cluster does not answer: {error}");
@@ -43,7 +43,7 @@ fn health(replica: &Replica) -> String {
     replica.pod.as_ref().map_or_else(|| "there is no such pod".to_owned(), |pod| pod.health.words().to_owned())
 }
 
-/// Time is over.
+/// The failure when the time is over.
 pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     let act = wait.act();
     if let Some(error) = state.silent.as_ref().filter(|_| state.answered.elapsed() >= SILENT) {
@@ -59,22 +59,21 @@ pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     let replicas = state.watch.replicas();
     let missing: Vec<_> = replicas.iter().filter(|(_, replica)| replica.persisted().is_none()).collect();
     let names = missing.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let what = if names.is_empty() { "no replica is ready".to_owned() } else { format!("not said by {names}") };
+    let what = if names.is_empty() { "no replica is ready".to_owned() } else { format!("not logged by {names}") };
     let failure = Failure::new(Exit::TimedOut, format!("{act}: {what} within {limit}")).hint(hint(wait, state, &missing));
     replicas.iter().fold(failure, |failure, (name, replica)| failure.detail(detail(state, name, replica)))
 }
 
 fn describe(wait: &Wait<'_>, kind: &str, names: &str) -> String {
-    format!("see what keeps it: kubectl describe {kind} --namespace {} {names}", wait.cluster().namespace())
+    format!("see why: kubectl describe {kind} --namespace {} {names}", wait.cluster().namespace())
 }
 
-/// The next thing to do about the replicas that have not said it.
+/// The hint about the replicas without a marker.
 fn hint(wait: &Wait<'_>, state: &State, missing: &[(&String, &Replica)]) -> String {
-    let (tag, namespace) = (&wait.goal.tag, wait.cluster().namespace());
+    let (tag, namespace) = (&wait.plan.tag, wait.cluster().namespace());
     if let Some((name, stale)) = missing.iter().find_map(|(name, replica)| Some((name, replica.stale?))) {
         return format!(
-            "{name} persisted '{tag}' at {stale:.0}, which is too long before the push; if it was this archive, --since {stale:.0} \
-             lets it count"
+            "{name} persisted '{tag}' at {stale:.0}, which is too early; if it was this archive, accept it with --since {stale:.0}"
         );
     }
     if missing.iter().any(|(_, replica)| replica.has_tag == Some(false)) {
@@ -93,14 +92,14 @@ fn hint(wait: &Wait<'_>, state: &State, missing: &[(&String, &Replica)]) -> Stri
     if !pods_that(&|pod| pod.is_none()).is_empty() {
         return describe(wait, "statefulset", &wait.options.statefulset);
     }
-    // The events of a pod tell what its log cannot: a volume that cannot be mounted, an image that cannot be pulled.
+    // A pod's events show what its log cannot: a volume that cannot be mounted, an image that cannot be pulled.
     let idle = pods_that(&|pod| pod.is_some_and(|pod| !pod.is_running));
     if !idle.is_empty() {
         return describe(wait, "pod", &idle);
     }
     let logs = missing.iter().filter_map(|(name, replica)| Some((name, replica.pod.as_ref()?.container.as_ref()?)));
     let logs = logs.map(|(name, container)| format!("kubectl logs --namespace {namespace} {name} --container {container}"));
-    format!("see the log: {}; wait on with a longer --timeout", logs.collect::<Vec<_>>().join("; "))
+    format!("see the log: {}; or wait longer with --timeout", logs.collect::<Vec<_>>().join("; "))
 }
 
 fn detail(state: &State, name: &str, replica: &Replica) -> String {
@@ -123,7 +122,7 @@ fn detail(state: &State, name: &str, replica: &Replica) -> String {
     out
 }
 
-/// Waiting will not help.
+/// The failure when waiting will not help.
 pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) -> Failure {
     let act = wait.act();
     let (set, namespace) = (&wait.options.statefulset, wait.cluster().namespace());
@@ -145,13 +144,13 @@ pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) ->
                 true => format!(
                     "Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace {namespace}"
                 ),
-                false => format!("{}; --keep-waiting waits on nevertheless", describe(wait, "pod", pod)),
+                false => format!("{}; --keep-waiting waits anyway", describe(wait, "pod", pod)),
             })
         }
         Reason::Specman { pod, cause, text } => {
             let (exit, hint) = remedy(*cause);
             Failure::new(exit, format!("{act}: pod {} says: {text}", label(pod, pod_of(pod))))
-                .hint(format!("{hint}; --keep-waiting waits on nevertheless"))
+                .hint(format!("{hint}; --keep-waiting waits anyway"))
         }
     }
 }

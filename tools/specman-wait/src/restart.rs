@@ -1,7 +1,7 @@
-//! A rollout restart, for a Specman that will not sync by itself.
+//! A rollout restart, for a Specman that does not sync by itself.
 //!
-//! It is kubectl's: an annotation of the pod template, which the controller answers with new pods. The old ones say nothing
-//! that counts any more, neither a marker nor that they do not run.
+//! It works as kubectl's: a new annotation in the pod template makes the controller replace the pods. Nothing that the old
+//! pods log counts any more, and neither does their health.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +15,19 @@ use serde_json::{Value, json};
 
 use crate::wait::Wait;
 
-/// Where kubectl notes the time of a restart (kubectl pkg/polymorphichelpers/objectrestarter.go).
+/// The annotation in which kubectl notes the time of a restart (kubectl pkg/polymorphichelpers/objectrestarter.go).
 const ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// The uids of the pods that were there before the restart.
+/// The uids of the pods that the restart replaces.
 #[derive(Debug, Default)]
-pub(crate) struct Old(BTreeSet<String>);
+pub(crate) struct ReplacedPods(BTreeSet<String>);
 
-impl Old {
-    /// Whether this pod is one of them.
+impl ReplacedPods {
     pub(crate) fn has(&self, pod: &SpecmanPod) -> bool {
         self.0.contains(&pod.uid)
     }
 
-    /// Takes from the pods that are to be replaced what would speak for or against them.
+    /// Hides everything about these pods that would count for or against them.
     pub(crate) fn hide(&self, look: &mut Look) {
         for pod in look.pods.values_mut().filter(|pod| self.has(pod)) {
             pod.is_ready = false;
@@ -42,8 +41,8 @@ fn patch(now: Timestamp) -> Value {
     json!({"spec": {"template": {"metadata": {"annotations": {(ANNOTATION): format!("{now:.0}")}}}}})
 }
 
-/// The pods that a changed template does not replace, and the strategy's words for it
-/// (kubernetes pkg/controller/statefulset/stateful_set_control.go, updateStatefulSet).
+/// The pods that a changed template does not replace, and the strategy that keeps them (kubernetes
+/// pkg/controller/statefulset/stateful_set_control.go, updateStatefulSet).
 fn kept(set: &StatefulSet) -> Option<(String, Vec<String>)> {
     let pods = replicas(set);
     let strategy = set.spec.update_strategy.as_ref()?;
@@ -51,20 +50,20 @@ fn kept(set: &StatefulSet) -> Option<(String, Vec<String>)> {
         return Some(("its update strategy is OnDelete".to_owned(), pods));
     }
     let partition = strategy.rolling_update.as_ref()?.partition?;
-    // The partition is an ordinal; the pods from it on are replaced.
+    // Pods with an ordinal below the partition are not replaced.
     let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
     let below = usize::try_from(partition.saturating_sub(first)).unwrap_or(0);
     let kept: Vec<_> = pods.into_iter().take(below).collect();
     (!kept.is_empty()).then(|| (format!("its update strategy has the partition {partition}"), kept))
 }
 
-/// Restarts Specman, and gives the pods that were there before. If there is no StatefulSet, the wait says so.
+/// Restarts Specman and returns the pods from before. If there is no StatefulSet, the wait will report it.
 ///
 /// # Errors
-/// Exit 2 if its controller would not replace every pod; no permission to patch; what kept the cluster from answering.
-pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<Old, Failure> {
+/// Exit 2 if the controller would not replace every pod; no permission to patch; an unreachable cluster.
+pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<ReplacedPods, Failure> {
     let (set, cluster) = (&wait.options.statefulset, wait.cluster());
-    let Some(found) = &look.set else { return Ok(Old::default()) };
+    let Some(found) = &look.set else { return Ok(ReplacedPods::default()) };
     let act = format!("restart StatefulSet '{set}'");
     if let Some((why, pods)) = kept(found) {
         let pods = pods.join(" ");
@@ -73,12 +72,12 @@ pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<Old, Failure
             cluster.namespace()
         )));
     }
-    // The same patch twice is one restart, so that it may be tried again.
+    // Sending the same patch twice is one restart, so a retry is safe.
     let (patch, parameters) = (Patch::Strategic(patch(Timestamp::now())), PatchParams::default());
     let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());
     cluster.read(wait.deadline, || sets.patch(set, &parameters, &patch)).await.map_err(|error| cluster.failure(&act, &error))?;
     wait.console.note(format!("restarted StatefulSet '{set}' in namespace '{}'", cluster.namespace()));
-    Ok(Old(look.pods.values().map(|pod| pod.uid.clone()).collect()))
+    Ok(ReplacedPods(look.pods.values().map(|pod| pod.uid.clone()).collect()))
 }
 
 #[cfg(test)]

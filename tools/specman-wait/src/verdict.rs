@@ -1,8 +1,8 @@
-//! The decision: from the looks at the cluster and the lines of the logs to "wait", "done" or "give up".
+//! The decision: from the state of the cluster and the log lines to "wait", "done" or "give up".
 //!
 //! Everything here is pure. The clock is a parameter: log times are the cluster's, `now` is the time since the wait began.
-//! Lines may come twice and in any order, since streams overlap where they are reopened: only the newest marker and the
-//! newest error about the tag count.
+//! Reopened streams overlap, so lines may come twice and in any order: only the newest marker and the newest error about the
+//! tag count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,50 +10,50 @@ use std::time::Duration;
 use jiff::Timestamp;
 use scar_cluster::specman::{Health, Look, SpecmanPod};
 
-use crate::line::{Cause, Says};
+use crate::message::{Cause, Statement};
 
-/// How long after the last marker an error line may still take it back: Specman says "Persisting" before it writes.
+/// How long after the last marker an error may still revoke it: Specman logs "Persisting" before it writes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
-/// How many errors of the kind that does not pass are enough, however short the wait was.
+/// How many permanent errors end the wait, however short it was.
 const ENOUGH: u32 = 3;
 
-/// What counts, and what ends the wait.
+/// The rules of the decision.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    /// No marker before this counts.
+    /// Markers before this do not count.
     pub(crate) since: Option<Timestamp>,
-    /// Errors before this do not end the wait: they may be why the migration is done.
+    /// Errors before this do not end the wait; they may be the reason for the migration.
     pub(crate) began: Timestamp,
-    /// Only pods that are ready, and at least one, instead of every replica.
+    /// Wait only for ready pods, and at least for one.
     pub(crate) ready_only: bool,
-    /// Nothing but the deadline ends the wait.
+    /// Only the deadline ends the wait.
     pub(crate) keep_waiting: bool,
-    /// How long something that may pass by itself is waited out.
+    /// How long to wait for an error to pass by itself.
     pub(crate) patience: Duration,
 }
 
-/// A log line that matters.
+/// A log line about the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogLine {
-    /// The pod that wrote it.
+    /// The uid of the pod that wrote it.
     pub(crate) uid: String,
-    /// When the container runtime took it.
+    /// The container runtime's timestamp.
     pub(crate) at: Timestamp,
-    /// The time that Specman wrote into it.
+    /// Specman's own timestamp.
     pub(crate) written: Option<Timestamp>,
-    pub(crate) says: Says,
-    /// Its message, bounded.
+    pub(crate) says: Statement,
+    /// Its message, of bounded length.
     pub(crate) text: String,
 }
 
 impl LogLine {
-    /// The older of its two times: a marker counts only if neither is before the push.
+    /// The older of its two timestamps: a marker counts only if neither is before the push.
     fn older(&self) -> Timestamp {
         self.written.map_or(self.at, |written| written.min(self.at))
     }
 }
 
-/// A fault that keeps a replica from having the tag, as Specman says itself.
+/// A permanent error that Specman itself has logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) cause: Cause,
@@ -63,34 +63,33 @@ pub(crate) struct Trouble {
     count: u32,
 }
 
-/// One replica, and what its present pod has said.
+/// One replica, and what its current pod has logged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replica {
     /// Its pod, if it exists.
     pub(crate) pod: Option<SpecmanPod>,
-    /// The newest marker that counts.
     marker: Option<Timestamp>,
     /// The newest error about the tag.
     failed: Option<Timestamp>,
-    /// When the marker was first heard.
+    /// When the first marker was received.
     heard: Duration,
     trouble: Option<Trouble>,
     /// The newest marker that is too old to count.
     pub(crate) stale: Option<Timestamp>,
-    /// Whether its last list of tags had ours.
+    /// Whether its last list of tags contained ours.
     pub(crate) has_tag: Option<bool>,
     stuck_since: Option<Duration>,
 }
 
-/// What is to be done.
+/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Wait,
-    /// Every replica has said it; whether it still exists is to be looked at.
-    Look,
-    /// Every replica that counts has the tag.
+    /// Every replica has logged the marker; check whether all pods still exist.
+    Recheck,
+    /// Every replica has the tag.
     Done {
-        /// When the last of them said so.
+        /// When the last of them logged it.
         persisted_at: Timestamp,
         pods: Vec<String>,
     },
@@ -101,22 +100,22 @@ pub(crate) enum Verdict {
 /// Why waiting will not help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// There is no such StatefulSet.
+    /// The StatefulSet does not exist.
     NoSet,
-    /// It has no replicas.
+    /// It is scaled to no replicas.
     NoReplicas,
     /// This pod does not run.
     Pod { pod: String, reason: String, message: String },
-    /// Specman says so itself.
+    /// Specman has logged a permanent error.
     Specman { pod: String, cause: Cause, text: String },
 }
 
-/// All that is known.
+/// Everything that is known.
 #[derive(Debug)]
 pub(crate) struct Watch {
     rules: Rules,
     look: Option<Look>,
-    /// When the last look began.
+    /// When the last look at the cluster began.
     looked: Duration,
     replicas: BTreeMap<String, Replica>,
     empty_since: Option<Duration>,
@@ -124,14 +123,13 @@ pub(crate) struct Watch {
 }
 
 impl Replica {
-    /// When it persisted the tag. A pod that is leaving does not count any more, and an error about the tag takes the
-    /// marker before it back.
+    /// When it persisted the tag. A terminating pod does not count, and a later error about the tag revokes the marker.
     pub(crate) fn persisted(&self) -> Option<Timestamp> {
         self.pod.as_ref().filter(|pod| !pod.is_leaving)?;
         self.marker.filter(|marker| self.failed.is_none_or(|failed| failed < *marker))
     }
 
-    /// Takes the pod as it is now. A successor has to say everything for itself.
+    /// Takes the pod as it is now. A new pod starts without a marker.
     fn looked(&mut self, pod: Option<&SpecmanPod>, now: Duration) {
         if pod.map(|pod| &pod.uid) != self.pod.as_ref().map(|pod| &pod.uid) {
             *self = Self::default();
@@ -141,20 +139,20 @@ impl Replica {
         self.pod = pod.cloned();
     }
 
-    /// Takes a marker that counts. True if it is news.
+    /// Takes a marker that counts; returns true if it is new.
     fn persist(&mut self, at: Timestamp, now: Duration) -> bool {
         let had = self.persisted().is_some();
         let is_newer = self.marker.is_none_or(|known| known < at);
         self.marker = self.marker.max(Some(at));
         let has = self.persisted().is_some();
-        // The first marker is what the replica is waited for; a later one does not prolong the wait.
+        // Only the first marker counts for the waiting time; repeating it must not prolong the wait.
         if has && !had {
             self.heard = now;
         }
         is_newer && has
     }
 
-    /// Takes an error line that may end the wait. True if it is news.
+    /// Takes an error that may end the wait; returns true if it is new.
     fn fail(&mut self, cause: Cause, line: &LogLine, now: Duration) -> bool {
         if self.trouble.as_ref().is_some_and(|known| line.at <= known.at) {
             return false;
@@ -165,7 +163,7 @@ impl Replica {
         true
     }
 
-    /// What keeps it from ever having the tag.
+    /// Why the replica will never have the tag.
     fn reason(&self, name: &str, now: Duration, patience: Duration) -> Option<Reason> {
         let is_over = |since: Duration| now >= since + patience;
         if let Some(Health::Stuck { reason, message }) = self.pod.as_ref().map(|pod| &pod.health)
@@ -183,7 +181,7 @@ impl Watch {
         Self { rules, look: None, looked: Duration::ZERO, replicas: BTreeMap::new(), empty_since: None, ever_a_pod: false }
     }
 
-    /// Takes what the cluster showed in a look that began at `now`.
+    /// Takes the state of the cluster in a look that began at `now`.
     pub(crate) fn looked(&mut self, look: Look, now: Duration) {
         self.looked = now;
         let names = look.replicas();
@@ -201,22 +199,22 @@ impl Watch {
         self.look = Some(look);
     }
 
-    /// Takes a line of a replica's log. True if it says something new.
+    /// Takes a line of a replica's log; returns true if it says something new.
     pub(crate) fn heard(&mut self, name: &str, line: &LogLine, now: Duration) -> bool {
         let Some(replica) = self.replicas.get_mut(name) else { return false };
-        // The stream of a pod that is gone may still bring something.
+        // The stream of a deleted pod may still deliver lines.
         if replica.pod.as_ref().is_none_or(|pod| pod.uid != line.uid) {
             return false;
         }
         let is_stale = self.rules.since.is_some_and(|since| line.older() < since);
         match line.says {
-            Says::Persisted if is_stale => {
+            Statement::Persisted if is_stale => {
                 let is_newer = replica.stale.is_none_or(|known| known < line.older());
                 replica.stale = replica.stale.max(Some(line.older()));
                 is_newer
             }
-            Says::Persisted => replica.persist(line.at, now),
-            Says::Failed { cause, names_tag } => {
+            Statement::Persisted => replica.persist(line.at, now),
+            Statement::Failed { cause, names_tag } => {
                 let had = replica.persisted().is_some();
                 if names_tag {
                     replica.failed = replica.failed.max(Some(line.at));
@@ -225,21 +223,21 @@ impl Watch {
                 let cause = cause.filter(|_| line.at >= self.rules.began && replica.persisted().is_none());
                 cause.is_some_and(|cause| replica.fail(cause, line, now)) || took_back
             }
-            Says::Downloading => {
+            Statement::Downloading => {
                 if let Some(trouble) = replica.trouble.as_mut().filter(|trouble| trouble.at <= line.at) {
                     trouble.since = now;
                 }
                 !is_stale
             }
-            Says::Tags(has) => {
+            Statement::Tags(has) => {
                 replica.has_tag = Some(has);
                 !is_stale
             }
-            Says::Nothing => false,
+            Statement::Nothing => false,
         }
     }
 
-    /// Decides. Whether all is done comes before what is wrong: what has been said has been said.
+    /// Decides. Success is checked before failure.
     pub(crate) fn verdict(&self, now: Duration) -> Verdict {
         if self.look.is_none() {
             return Verdict::Wait;
@@ -253,8 +251,8 @@ impl Watch {
         if let Some(persisted_at) = persisted.filter(|_| is_answerable).and_then(|times| times.into_iter().max()) {
             let heard = awaited().map(|(_, replica)| replica.heard).max().unwrap_or_default();
             return match () {
-                // A pod that has been replaced since would have to say it again.
-                () if self.looked < heard => Verdict::Look,
+                // A pod that was replaced since must log it again.
+                () if self.looked < heard => Verdict::Recheck,
                 () if now < heard + SETTLE => Verdict::Wait,
                 () => Verdict::Done { persisted_at, pods: awaited().map(|(name, _)| name.clone()).collect() },
             };
@@ -271,12 +269,11 @@ impl Watch {
         reason.map_or(Verdict::Wait, Verdict::GiveUp)
     }
 
-    /// Whether any pod was ever seen.
     pub(crate) fn ever_a_pod(&self) -> bool {
         self.ever_a_pod
     }
 
-    /// The replicas in order; those that were seen last if the StatefulSet is gone.
+    /// The replicas in order; the last known ones if the StatefulSet is gone.
     pub(crate) fn replicas(&self) -> &BTreeMap<String, Replica> {
         &self.replicas
     }

@@ -1,4 +1,4 @@
-//! The wait: looks at the cluster, follows every replica, asks the verdict, and shows progress.
+//! The waiting loop: watches the cluster, follows every replica's log, asks for the verdict, and shows progress.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,52 +13,51 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::follow::{Follower, Heard, LastLine};
-use crate::line::Says;
-use crate::options::{Goal, Options};
+use crate::follow::{Follower, LastLine, LogEvent};
+use crate::message::Statement;
+use crate::options::{Options, Plan};
 use crate::report::{self, label};
-use crate::restart::{self, Old};
+use crate::restart::{self, ReplacedPods};
 use crate::verdict::{LogLine, Rules, Verdict, Watch};
 
-/// How often the cluster is looked at.
+/// The interval between looks at the cluster.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long such a look may take, tries included.
+/// The time limit of one look, with retries.
 const PATIENT: Duration = Duration::from_secs(10);
-/// How often the verdict is asked if nothing happens.
+/// The interval between verdicts if nothing happens.
 const TICK: Duration = Duration::from_millis(250);
 /// The `Date` header has whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
 
-/// What a wait is made of.
+/// Everything that a wait needs.
 pub(crate) struct Wait<'o> {
     pub(crate) options: &'o Options,
-    pub(crate) goal: Goal,
+    pub(crate) plan: Plan,
     pub(crate) specman: Specman,
     pub(crate) console: Console,
     pub(crate) deadline: Deadline,
 }
 
-/// A pod that is followed.
+/// A pod whose log is followed.
 struct Followed {
     uid: String,
     restarts: u32,
     task: AbortHandle,
 }
 
-/// A wait under way.
+/// The state of a running wait.
 pub(crate) struct State {
     pub(crate) watch: Watch,
     /// When the cluster last answered.
     pub(crate) answered: Instant,
-    /// What has kept it from answering since.
+    /// The last error since then.
     pub(crate) silent: Option<Error>,
     begun: Instant,
     lines: BTreeMap<String, Arc<Mutex<LastLine>>>,
     followed: BTreeMap<String, Followed>,
-    /// The pods that a restart replaces.
-    old: Old,
-    out: Sender<(String, Heard)>,
-    /// All that reads logs; it ends with the wait.
+    old: ReplacedPods,
+    out: Sender<(String, LogEvent)>,
+    /// The tasks that read logs; they end with the wait.
     tasks: JoinSet<()>,
 }
 
@@ -75,12 +74,12 @@ impl Wait<'_> {
         &self.specman.cluster
     }
 
-    /// What failed, for a message.
+    /// The action, for messages.
     pub(crate) fn act(&self) -> String {
-        format!("wait for Specman to persist '{}'", self.goal.tag)
+        format!("wait for Specman to persist '{}'", self.plan.tag)
     }
 
-    /// Says what [`Self::run`] would do.
+    /// Statement what [`Self::run`] would do.
     ///
     /// # Errors
     /// Those of reading the cluster.
@@ -90,10 +89,10 @@ impl Wait<'_> {
         if self.options.restart {
             self.console.plan(format!("restart StatefulSet '{set}', as kubectl rollout restart does"));
         }
-        let since = self.goal.since.and_then(|since| since.time(self.now()));
+        let since = self.plan.since.and_then(|since| since.time(self.now()));
         let since = since.map(|since| format!(", at {since:.0} or later")).unwrap_or_default();
         let which = if self.options.ready_only { "every ready replica" } else { "every replica" };
-        let tag = &self.goal.tag;
+        let tag = &self.plan.tag;
         self.console
             .plan(format!("wait until {which} of StatefulSet '{set}' has logged that the tag '{tag}' is persisted{since}"));
         if look.set.is_none() {
@@ -108,8 +107,8 @@ impl Wait<'_> {
     /// Waits.
     ///
     /// # Errors
-    /// By class: 3 no pod, or one that cannot run; 4 no permission; 6 unreachable; 8 time is over; Specman's own error by its
-    /// cause.
+    /// By exit status: 3 no pod, or one that cannot run; 4 no permission; 6 unreachable; 8 timed out; for an error that
+    /// Specman logged, the one of its cause.
     pub(crate) async fn run(&self) -> Result<scar_record::Specman, Failure> {
         let first = self.first_look().await?;
         if first.set.is_none() {
@@ -117,12 +116,12 @@ impl Wait<'_> {
         }
         let old = match self.options.restart {
             true => restart::restart(self, &first).await?,
-            false => Old::default(),
+            false => ReplacedPods::default(),
         };
         let rules = self.rules();
         self.console.verbose(|| match rules.since {
-            Some(since) => format!("waiting for '{}', counting lines from {since:.0} on", self.goal.tag),
-            None => format!("waiting for '{}'", self.goal.tag),
+            Some(since) => format!("waiting for '{}', counting lines from {since:.0} on", self.plan.tag),
+            None => format!("waiting for '{}'", self.plan.tag),
         });
         let (out, mut lines) = channel(64);
         let (looked, mut looks) = channel(1);
@@ -144,11 +143,11 @@ impl Wait<'_> {
         loop {
             match state.watch.verdict(state.begun.elapsed()) {
                 Verdict::Wait => {}
-                Verdict::Look => soon.notify_one(),
+                Verdict::Recheck => soon.notify_one(),
                 Verdict::Done { persisted_at, pods } => {
                     return Ok(scar_record::Specman {
                         namespace: self.cluster().namespace().to_owned(),
-                        tag: self.goal.tag.clone(),
+                        tag: self.plan.tag.clone(),
                         persisted_at: Time::from(persisted_at),
                         pods,
                     });
@@ -162,23 +161,23 @@ impl Wait<'_> {
                 drop(progress);
                 return Err(report::timed_out(self, &state));
             }
-            progress.message(report::progress(&state, &self.goal.tag));
+            progress.message(report::progress(&state, &self.plan.tag));
             self.next(&mut state, &mut lines, &mut looks).await?;
         }
     }
 
-    /// Takes the next thing that happens.
+    /// Handles the next event.
     async fn next(
         &self,
         state: &mut State,
-        lines: &mut Receiver<(String, Heard)>,
+        lines: &mut Receiver<(String, LogEvent)>,
         looks: &mut Receiver<(Instant, Result<Look, Error>)>,
     ) -> Result<(), Failure> {
         let tick = TICK.min(self.deadline.remaining());
         tokio::select! {
             Some((pod, heard)) = lines.recv() => match heard {
-                Heard::Line(line) => self.heard(state, &pod, &line),
-                Heard::Refused(error) => return Err(self.cluster().failure(&format!("read the log of pod '{pod}'"), &error)),
+                LogEvent::Line(line) => self.heard(state, &pod, &line),
+                LogEvent::Refused(error) => return Err(self.cluster().failure(&format!("read the log of pod '{pod}'"), &error)),
             },
             Some((begun, look)) = looks.recv() => match look {
                 Ok(look) => self.take(state, begun, look)?,
@@ -200,18 +199,18 @@ impl Wait<'_> {
         let replica = state.watch.replicas().get(name);
         let label = label(name, replica.and_then(|replica| replica.pod.as_ref()));
         match line.says {
-            Says::Persisted if replica.is_some_and(|replica| replica.persisted().is_some()) => {
-                self.console.note(format!("{label} persisted '{}'", self.goal.tag));
+            Statement::Persisted if replica.is_some_and(|replica| replica.persisted().is_some()) => {
+                self.console.note(format!("{label} persisted '{}'", self.plan.tag));
             }
-            Says::Persisted => {
+            Statement::Persisted => {
                 self.console.verbose(|| format!("{label}: '{}' is from before the push and does not count", line.text));
             }
-            Says::Failed { .. } => self.console.warn(format!("{label} says: {}", line.text)),
+            Statement::Failed { .. } => self.console.warn(format!("{label} says: {}", line.text)),
             _ => self.console.verbose(|| format!("{label}: {}", line.text)),
         }
     }
 
-    /// Takes what a look at the cluster showed, and follows what is not followed yet.
+    /// Handles a look at the cluster, and starts to follow new pods.
     fn take(&self, state: &mut State, begun: Instant, mut look: Look) -> Result<(), Failure> {
         (state.silent, state.answered) = (None, Instant::now());
         state.old.hide(&mut look);
@@ -228,7 +227,7 @@ impl Wait<'_> {
                 pod: name.clone(),
                 uid: pod.uid.clone(),
                 container: self.container(name, pod)?,
-                wording: self.goal.wording.clone(),
+                wording: self.plan.wording.clone(),
                 out: state.out.clone(),
                 last: state.lines.entry(name.clone()).or_default().clone(),
             };
@@ -275,7 +274,7 @@ impl Wait<'_> {
     fn rules(&self) -> Rules {
         let now = self.now();
         Rules {
-            since: self.goal.since.and_then(|since| since.time(now)),
+            since: self.plan.since.and_then(|since| since.time(now)),
             began: now.checked_sub(ROUNDING).unwrap_or(now),
             ready_only: self.options.ready_only,
             keep_waiting: self.options.keep_waiting,
@@ -284,10 +283,10 @@ impl Wait<'_> {
     }
 }
 
-/// Looks at the cluster again and again, and at once if it is to be soon.
+/// Looks at the cluster at regular intervals, or at once when asked to.
 async fn poll(specman: Specman, soon: Arc<Notify>, out: Sender<(Instant, Result<Look, Error>)>) {
     loop {
-        // Either way it is time.
+        // Whether notified or timed out, look now.
         let _ = tokio::time::timeout(LOOK, soon.notified()).await;
         let begun = Instant::now();
         if out.send((begun, specman.look(Deadline::after(PATIENT)).await)).await.is_err() {

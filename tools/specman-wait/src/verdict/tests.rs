@@ -1,7 +1,7 @@
-//! The verdict by tables, and by lines in any order.
+//! Tests of the verdict: by tables, and with lines in random order.
 
 use super::*;
-use crate::line::{Marker, Wording, read};
+use crate::message::{Marker, Wording, read};
 
 const PUSH: &str = "2024-12-06T12:43:00Z";
 
@@ -51,26 +51,26 @@ fn look(pods: &[(&str, SpecmanPod)], replicas: u32) -> Look {
     }
 }
 
-/// A watch of one replica that is well.
+/// A watch of one healthy replica.
 fn one() -> Watch {
     let mut watch = watch();
     watch.looked(look(&[("specman-0", well())], 1), s(0));
     watch
 }
 
-fn said(says: Says, at: &str) -> LogLine {
+fn said(says: Statement, at: &str) -> LogLine {
     LogLine { uid: "u".into(), at: time(at), written: Some(time(at)), says, text: format!("{says:?}") }
 }
 
 fn error(cause: Option<Cause>, at: &str) -> LogLine {
-    said(Says::Failed { cause, names_tag: true }, at)
+    said(Statement::Failed { cause, names_tag: true }, at)
 }
 
 fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether it is done once the cluster has been looked at again and shows the same.
+/// Whether it is done after another look at an unchanged cluster.
 fn done(watch: &mut Watch, now: u64) -> bool {
     if let Some(look) = watch.look.clone() {
         watch.looked(look, s(now));
@@ -83,10 +83,10 @@ fn every_replica_must_have_said_it_and_the_last_one_counts() {
     let mut watch = watch();
     assert_eq!(watch.verdict(s(0)), Verdict::Wait);
     watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(0));
-    watch.heard("specman-1", &said(Says::Persisted, "12:44:01"), s(1));
+    watch.heard("specman-1", &said(Statement::Persisted, "12:44:01"), s(1));
     assert_eq!(watch.verdict(s(9)), Verdict::Wait);
-    watch.heard("specman-0", &said(Says::Persisted, "12:44:09"), s(9));
-    assert_eq!(watch.verdict(s(9)), Verdict::Look);
+    watch.heard("specman-0", &said(Statement::Persisted, "12:44:09"), s(9));
+    assert_eq!(watch.verdict(s(9)), Verdict::Recheck);
     watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(9));
     assert_eq!(watch.verdict(s(9)), Verdict::Wait);
     let pods = vec!["specman-0".to_owned(), "specman-1".to_owned()];
@@ -98,12 +98,12 @@ fn w10_a_marker_from_before_the_push_is_remembered_and_does_not_count() {
     for (at, written, counts) in [
         ("12:42:59", "12:42:59", false),
         ("12:43:00", "12:43:00", true),
-        // A log collector wrote an old line again, or a clock is wrong: both times must be after the push.
+        // A log collector may repeat an old line, or a clock may be wrong: both times must be after the push.
         ("12:44:00", "12:42:59", false),
         ("12:42:59", "12:44:00", false),
     ] {
         let mut watch = one();
-        let line = LogLine { written: Some(time(written)), ..said(Says::Persisted, at) };
+        let line = LogLine { written: Some(time(written)), ..said(Statement::Persisted, at) };
         watch.heard("specman-0", &line, s(1));
         assert_eq!(done(&mut watch, 5), counts, "{at} {written}");
         assert_eq!(watch.replicas()["specman-0"].stale.is_some(), !counts);
@@ -114,7 +114,7 @@ fn w10_a_marker_from_before_the_push_is_remembered_and_does_not_count() {
 fn without_a_bound_every_marker_counts() {
     let mut watch = Watch::new(Rules { since: None, ..watch().rules });
     watch.looked(look(&[("specman-0", well())], 1), s(0));
-    watch.heard("specman-0", &said(Says::Persisted, "01:00:00"), s(0));
+    watch.heard("specman-0", &said(Statement::Persisted, "01:00:00"), s(0));
     assert!(done(&mut watch, 1));
 }
 
@@ -124,16 +124,16 @@ fn q6_a_replica_that_was_deleted_or_replaced_must_say_it_again() {
     let leaving = SpecmanPod { is_leaving: true, ..well() };
     for next in [Some(successor.clone()), Some(leaving), None] {
         let mut watch = one();
-        watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(1));
+        watch.heard("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
         assert!(done(&mut watch, 3));
         let pods: Vec<_> = next.iter().map(|pod| ("specman-0", pod.clone())).collect();
         watch.looked(look(&pods, 1), s(3));
         assert!(!done(&mut watch, 9), "{next:?}");
         watch.looked(look(&[("specman-0", successor.clone())], 1), s(9));
-        // What the stream of the old pod still brings does not count.
-        watch.heard("specman-0", &said(Says::Persisted, "12:45:00"), s(9));
+        // Lines of the old pod do not count.
+        watch.heard("specman-0", &said(Statement::Persisted, "12:45:00"), s(9));
         assert!(!done(&mut watch, 20), "{next:?}");
-        watch.heard("specman-0", &LogLine { uid: "v".into(), ..said(Says::Persisted, "12:45:00") }, s(20));
+        watch.heard("specman-0", &LogLine { uid: "v".into(), ..said(Statement::Persisted, "12:45:00") }, s(20));
         assert!(done(&mut watch, 21), "{next:?}");
     }
 }
@@ -146,7 +146,7 @@ fn ready_only_asks_those_that_are_ready_and_at_least_one() {
     assert!(!done(&mut watch, 5));
     watch.looked(look(&[("specman-0", unready), ("specman-1", well())], 2), s(5));
     assert_eq!(watch.verdict(s(90)), Verdict::Wait, "one that is ready is still to say it");
-    watch.heard("specman-1", &said(Says::Persisted, "12:44:00"), s(90));
+    watch.heard("specman-1", &said(Statement::Persisted, "12:44:00"), s(90));
     assert!(done(&mut watch, 92));
 }
 
@@ -169,7 +169,7 @@ fn q72_a_pod_that_does_not_run_is_waited_out_for_a_while() {
 #[test]
 fn q48_done_comes_before_trouble() {
     let mut watch = one();
-    watch.heard("specman-0", &said(Says::Persisted, "12:44:00"), s(1));
+    watch.heard("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
     watch.looked(look(&[("specman-0", stuck("CrashLoopBackOff"))], 1), s(2));
     assert!(done(&mut watch, 600));
 }
@@ -182,7 +182,7 @@ fn w1_no_set_and_no_replicas_are_waited_out_for_a_while() {
     assert_eq!(watch.verdict(s(30)), Verdict::GiveUp(Reason::NoSet));
     watch.looked(look(&[], 0), s(30));
     assert_eq!(watch.verdict(s(30)), Verdict::GiveUp(Reason::NoReplicas));
-    // Pods that are not there yet are waited for.
+    // It waits for pods that do not exist yet.
     watch.looked(look(&[], 1), s(31));
     assert_eq!(watch.verdict(s(600)), Verdict::Wait);
     assert!(!watch.ever_a_pod());
@@ -197,7 +197,7 @@ fn specmans_own_error_ends_the_wait_when_it_stays() {
     assert!(!gives_up(&watch, 600), "an error from before the wait may be what the migration cures");
     watch.heard("specman-0", &error("12:43:11"), s(1));
     assert!(!gives_up(&watch, 30) && gives_up(&watch, 31));
-    watch.heard("specman-0", &said(Says::Persisted, "12:43:40"), s(31));
+    watch.heard("specman-0", &said(Statement::Persisted, "12:43:40"), s(31));
     assert!(!gives_up(&watch, 31) && done(&mut watch, 32));
     let mut watch = one();
     for at in ["12:43:11", "12:43:11", "12:43:12"] {
@@ -208,7 +208,7 @@ fn specmans_own_error_ends_the_wait_when_it_stays() {
     assert!(gives_up(&watch, 2));
 }
 
-/// Lines as Specman may write them, and what each means for the tag 0.0.0.
+/// Lines that Specman may write, and their meaning for the tag 0.0.0.
 const LINES: &[(&str, &str)] = &[
     ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0" error="open /data/0.0.0: read-only file system""#),
     ("no", r#"time="2024-12-06T12:44:00Z" level=info msg="Persisting 0.0.0 failed: no space left on device""#),
@@ -240,8 +240,8 @@ fn q3_each_line_counts_takes_back_or_says_nothing() {
         let mut alone = one();
         alone.heard("specman-0", &line(text, "12:44:01"), s(1));
         assert_eq!(done(&mut alone, 9), *verdict == "yes", "{text}");
-        // After a marker, and in the other order, as a stream that was reopened may bring them.
-        let marker = said(Says::Persisted, "12:44:00");
+        // After a marker, and in reverse order, as a reopened stream may bring them.
+        let marker = said(Statement::Persisted, "12:44:00");
         for swap in [false, true] {
             let mut both = one();
             let mut lines = [&marker, &line(text, "12:44:01")];
@@ -251,27 +251,26 @@ fn q3_each_line_counts_takes_back_or_says_nothing() {
             for line in lines {
                 both.heard("specman-0", line, s(1));
             }
-            // An error field or level makes even the marker's own words an error about the tag.
-            let is_error = matches!(line(text, "12:44:01").says, Says::Failed { names_tag: true, .. });
+            // An error field or level makes even the marker's text an error about the tag.
+            let is_error = matches!(line(text, "12:44:01").says, Statement::Failed { names_tag: true, .. });
             assert_eq!(done(&mut both, 9), !is_error, "{text}");
             assert!(is_error || *verdict != "taken back", "{text}");
-            both.heard("specman-0", &said(Says::Persisted, "12:44:05"), s(10));
+            both.heard("specman-0", &said(Statement::Persisted, "12:44:05"), s(10));
             assert!(done(&mut both, 12), "{text}");
         }
     }
 }
 
 proptest::proptest! {
-    /// Streams overlap, and a restart's log is read beside the current one: neither the order nor the number of
-    /// times that lines arrive may change the verdict.
+    /// Streams overlap, and the previous instance's log is read in parallel: the order and number of lines must not matter.
     #[test]
     fn order_and_repetition_of_lines_change_nothing(
         lines in proptest::collection::vec((0u32..120, 0u8..4), 1..12),
         order in proptest::collection::vec(0usize..12, 0..24),
     ) {
         let line = |(second, kind): (u32, u8)| {
-            let failed = Says::Failed { cause: Some(Cause::NoSpace), names_tag: true };
-            let says = [Says::Persisted, Says::Downloading, failed, Says::Nothing][usize::from(kind)];
+            let failed = Statement::Failed { cause: Some(Cause::NoSpace), names_tag: true };
+            let says = [Statement::Persisted, Statement::Downloading, failed, Statement::Nothing][usize::from(kind)];
             said(says, &format!("12:{}:{:02}", 42 + second / 60, second % 60))
         };
         let rules = Rules { keep_waiting: true, ..watch().rules };
@@ -287,7 +286,10 @@ proptest::proptest! {
                 shuffled.heard("specman-0", &line(*entry), s(1));
             }
         }
-        let last = |wanted: u8, from: u32| lines.iter().filter(|(second, kind)| *kind == wanted && *second >= from).map(|(second, _)| *second).max();
+        let last = |wanted: u8, from: u32| {
+            let found = lines.iter().filter(|(second, kind)| *kind == wanted && *second >= from);
+            found.map(|(second, _)| *second).max()
+        };
         let expected = last(0, 60).is_some_and(|marker| last(2, 0).is_none_or(|failed| failed < marker));
         proptest::prop_assert_eq!(done(&mut straight, 9), expected);
         proptest::prop_assert_eq!(done(&mut shuffled, 9), expected);
@@ -295,7 +297,7 @@ proptest::proptest! {
     }
 }
 
-/// A generator whose whole state is its seed, so that a failure can be run again from what it prints.
+/// A random generator that can be rerun from its seed.
 struct Random(u64);
 
 impl Random {
@@ -307,8 +309,8 @@ impl Random {
     }
 }
 
-/// A log of so many lines, a hundred a second from a minute before the push on; with the marker, a marker from before the
-/// push, and much that looks like one. Without `marker`, nothing in it counts.
+/// A log of `lines` lines, a hundred per second, starting a minute before the push; with the marker, a marker from before
+/// the push, and many similar lines. Without `marker`, nothing in it counts.
 fn log(random: &mut Random, lines: usize, marker: Option<usize>) -> Vec<(Timestamp, String)> {
     let begin = time("12:42:00");
     let stale = random.below(5_900);
@@ -330,13 +332,13 @@ fn log(random: &mut Random, lines: usize, marker: Option<usize>) -> Vec<(Timesta
     (0..lines).map(line).collect()
 }
 
-/// What a stream of the pod `uid` brings before it breaks, in chunks that heed no line; the last line may be cut off. Gives
-/// the number of whole lines.
+/// Feeds the stream of pod `uid` until it breaks, in chunks that ignore line endings; the last line may be cut off. Returns
+/// the number of complete lines.
 fn stream(random: &mut Random, log: &[(Timestamp, String)], uid: &str, watch: &mut Watch) -> usize {
     let mut bytes: Vec<u8> = log.iter().flat_map(|(_, line)| line.bytes()).collect();
     bytes.truncate(bytes.len() - random.below(log[log.len() - 1].1.len()));
     let wording = Wording::new(&Marker::default(), "0.0.0");
-    let (mut splitter, mut rest, mut whole) = (crate::split::Splitter::default(), bytes.as_slice(), 0);
+    let (mut splitter, mut rest, mut whole) = (crate::splitter::Splitter::default(), bytes.as_slice(), 0);
     while !rest.is_empty() {
         let (chunk, after) = rest.split_at((1 + random.below(8192)).min(rest.len()));
         splitter.push(chunk, |line| {
@@ -351,8 +353,8 @@ fn stream(random: &mut Random, log: &[(Timestamp, String)], uid: &str, watch: &m
     whole
 }
 
-/// A hundred thousand lines through random cuts, overlaps, rotations, restarts and replacements, to the exact verdict at each
-/// moment.
+/// A hundred thousand lines with random cuts, overlaps, rotations, restarts and replacements: the verdict must be right at
+/// each moment.
 #[test]
 fn a_long_log_through_cuts_restarts_and_replacements_ends_in_the_exact_verdict() {
     const LINES: usize = 100_000;

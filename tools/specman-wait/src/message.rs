@@ -1,59 +1,59 @@
 //! What a line of Specman's log says about the tag.
 //!
-//! Specman logs through logrus: `time="…" level=info msg="Persisting 0.0.0"` (guide step 9). JSON lines and logrus's form for
-//! terminals are read as well. Only a line that calls itself info can be the marker; what cannot be read says nothing.
+//! Specman logs with logrus: `time="…" level=info msg="Persisting 0.0.0"` (guide, step 9). JSON lines and logrus's terminal
+//! format are parsed too. Only a line with the level info can be the marker; a line that cannot be parsed says nothing.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-/// A line taken apart.
+/// A parsed log line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line<'t> {
-    /// The time that Specman wrote into it.
+pub(crate) struct Message<'t> {
+    /// Specman's own timestamp.
     pub(crate) time: Option<Timestamp>,
     pub(crate) level: Level,
-    /// With the text of the error field, if there is one.
+    /// The message, with the text of the error field, if there is one.
     pub(crate) message: Cow<'t, str>,
 }
 
-/// How serious a line is, as far as it matters here.
+/// The level of a line, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// `info`, and no error field.
+    /// `info` without an error field.
     Info,
-    /// `error` or worse, or an error field.
+    /// `error` or worse, or a line with an error field.
     Error,
-    /// Anything else, and a line without a level.
+    /// Any other level, or none.
     Other,
 }
 
 /// What a line says about the tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Says {
-    /// The tag is persisted: the line that the guide waits for.
+pub(crate) enum Statement {
+    /// The marker: the tag is persisted.
     Persisted,
-    /// Specman has begun to fetch the tag.
+    /// Specman is fetching the tag.
     Downloading,
-    /// The tags that Specman sees in the registry, and whether ours is one of them.
+    /// The list of tags that Specman sees, and whether it contains ours.
     Tags(bool),
     /// Something failed.
     Failed {
-        /// Why, if the words are those of a fault that does not pass by itself.
+        /// The cause, if the message names one that does not pass by itself.
         cause: Option<Cause>,
         /// Whether the line names the tag.
         names_tag: bool,
     },
-    /// Nothing about it.
+    /// Nothing.
     Nothing,
 }
 
-/// Why Specman cannot have the tag.
+/// Why Specman cannot fetch the tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The registry does not accept its credentials.
+    /// The registry rejects its credentials.
     Unauthorized,
-    /// The registry does not let it read.
+    /// It has no permission to read.
     Denied,
     /// It does not trust the registry's certificate.
     Untrusted,
@@ -63,15 +63,15 @@ pub(crate) enum Cause {
     NoSpace,
 }
 
-/// The words of the line that counts, as typed.
+/// The text of the marker, as typed, with a placeholder for the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Marker(String);
 
-/// The tag's place in a marker.
+/// The placeholder for the tag.
 const PLACE: &str = "{tag}";
 
 impl Default for Marker {
-    /// The guide's (step 9).
+    /// The guide's text (step 9).
     fn default() -> Self {
         Self(format!("Persisting {PLACE}"))
     }
@@ -80,7 +80,7 @@ impl Default for Marker {
 impl std::str::FromStr for Marker {
     type Err = String;
 
-    /// Words without the tag would let another tag's line count.
+    /// Requires the placeholder, because a text without the tag would accept another tag's line.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.matches(PLACE).count() {
             1 => Ok(Self(text.trim().to_owned())),
@@ -89,7 +89,7 @@ impl std::str::FromStr for Marker {
     }
 }
 
-/// The messages that matter for one tag.
+/// The messages about one tag.
 #[derive(Debug)]
 pub(crate) struct Wording {
     tag: String,
@@ -102,23 +102,23 @@ impl Wording {
         Self { tag: tag.to_owned(), persisted: marker.0.replace(PLACE, tag), downloading: format!("Downloading {tag}") }
     }
 
-    /// What the line says about the tag. The marker is the whole message: `Persisting 0.0.0 failed` is another one.
-    pub(crate) fn says(&self, line: &Line<'_>) -> Says {
+    /// Interprets a line. The marker must be the whole message: `Persisting 0.0.0 failed` is not it.
+    pub(crate) fn says(&self, line: &Message<'_>) -> Statement {
         let message = line.message.trim();
         match line.level {
-            Level::Info if message == self.persisted => Says::Persisted,
-            Level::Info if message == self.downloading => Says::Downloading,
+            Level::Info if message == self.persisted => Statement::Persisted,
+            Level::Info if message == self.downloading => Statement::Downloading,
             Level::Info => match message.strip_prefix("tags").map(str::trim_start).and_then(|list| list.strip_prefix('[')) {
-                Some(list) => Says::Tags(list.trim_end_matches(']').split([' ', ',', '"']).any(|word| word == self.tag)),
-                None => Says::Nothing,
+                Some(list) => Statement::Tags(list.trim_end_matches(']').split([' ', ',', '"']).any(|word| word == self.tag)),
+                None => Statement::Nothing,
             },
             Level::Error => self.failure(message),
-            Level::Other => Says::Nothing,
+            Level::Other => Statement::Nothing,
         }
     }
 
-    /// An error line that names other versions than ours is about these.
-    fn failure(&self, message: &str) -> Says {
+    /// Interprets an error line. One that names only other versions is not about our tag.
+    fn failure(&self, message: &str) -> Statement {
         let is_version = |word: &&str| {
             let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
             word.split('.').count() == 3 && word.split('.').all(is_number)
@@ -128,19 +128,19 @@ impl Wording {
         let names_tag = words.clone().any(|word| word == self.tag);
         let cause = cause(message);
         match !names_tag && (cause.is_none() || words.any(|word| is_version(&word))) {
-            true => Says::Nothing,
-            false => Says::Failed { cause, names_tag },
+            true => Statement::Nothing,
+            false => Statement::Failed { cause, names_tag },
         }
     }
 }
 
-/// Takes a line apart.
-pub(crate) fn read(text: &str) -> Line<'_> {
+/// Parses a line.
+pub(crate) fn read(text: &str) -> Message<'_> {
     let text = text.trim();
     json(text).or_else(|| logfmt(text)).unwrap_or_else(|| plain(text))
 }
 
-/// Why, if the words are those of a registry, of TLS or of a file system that will say the same the next time.
+/// The cause, if the message is that of a registry, of TLS or of a file system, and would be the same next time.
 fn cause(message: &str) -> Option<Cause> {
     let lower = message.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -162,7 +162,7 @@ fn cause(message: &str) -> Option<Cause> {
     }
 }
 
-/// The level that a word names, in full or in logrus's four letters; `None` for another word.
+/// The level of a word, in full or in logrus's four letters; `None` for another word.
 fn level(word: &str) -> Option<Level> {
     let lower = word.to_ascii_lowercase();
     match lower.as_str() {
@@ -175,15 +175,20 @@ fn level(word: &str) -> Option<Level> {
     }
 }
 
-/// A line as its fields make it. An error field makes it an error, whatever its level says.
-fn line<'t>(time: Option<Timestamp>, level: Option<Level>, message: Cow<'t, str>, error: Option<Cow<'t, str>>) -> Line<'t> {
+/// Builds a line from its fields. An error field makes it an error, whatever its level.
+fn from_fields<'t>(
+    time: Option<Timestamp>,
+    level: Option<Level>,
+    message: Cow<'t, str>,
+    error: Option<Cow<'t, str>>,
+) -> Message<'t> {
     match error.filter(|error| !error.is_empty()) {
-        Some(error) => Line { time, level: Level::Error, message: format!("{message}: {error}").into() },
-        None => Line { time, level: level.unwrap_or(Level::Other), message },
+        Some(error) => Message { time, level: Level::Error, message: format!("{message}: {error}").into() },
+        None => Message { time, level: level.unwrap_or(Level::Other), message },
     }
 }
 
-fn json(text: &str) -> Option<Line<'_>> {
+fn json(text: &str) -> Option<Message<'_>> {
     if !text.starts_with('{') {
         return None;
     }
@@ -191,7 +196,7 @@ fn json(text: &str) -> Option<Line<'_>> {
     let field = |names: [&str; 2]| names.iter().find_map(|name| object.get(*name)).filter(|value| !value.is_null());
     let text = |names| field(names).and_then(|value| value.as_str());
     let error = field(["error", "err"]).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    Some(line(
+    Some(from_fields(
         text(["time", "ts"]).and_then(|time| time.parse().ok()),
         text(["level", "severity"]).and_then(level),
         text(["msg", "message"])?.to_owned().into(),
@@ -199,8 +204,8 @@ fn json(text: &str) -> Option<Line<'_>> {
     ))
 }
 
-/// `key=value` pairs; a value is a word, or quoted as Go quotes.
-fn logfmt(text: &str) -> Option<Line<'_>> {
+/// Parses `key=value` pairs; a value is a word, or quoted as in Go.
+fn logfmt(text: &str) -> Option<Message<'_>> {
     let (mut time, mut grade, mut message, mut error) = (None, None, None, None);
     let mut rest = text;
     while !rest.is_empty() {
@@ -219,16 +224,16 @@ fn logfmt(text: &str) -> Option<Line<'_>> {
             "time" => time = value.parse().ok(),
             "level" => grade = level(&value),
             "msg" if message.is_none() => message = Some(value),
-            // logrus puts the cause into a field of this name (logrus entry.go, WithError).
+            // logrus puts the cause into this field (logrus entry.go, WithError).
             "error" | "err" => error = Some(value),
             _ => {}
         }
         rest = after.trim_start();
     }
-    Some(line(time, grade, message?, error))
+    Some(from_fields(time, grade, message?, error))
 }
 
-/// A quoted value up to its closing quote, and what follows. A value that was cut off ends with the text.
+/// A quoted value up to its closing quote, and the rest. A truncated value ends with the text.
 fn unquoted(text: &str) -> (Cow<'_, str>, &str) {
     let mut escaped = false;
     let end = text.bytes().position(|byte| {
@@ -259,13 +264,13 @@ fn unquoted(text: &str) -> (Cow<'_, str>, &str) {
     (Cow::Owned(out), rest)
 }
 
-/// Text without fields: colours are taken off, then what comes before the message: times, levels, punctuation.
-fn plain(text: &str) -> Line<'_> {
+/// Parses text without fields: removes colours, then everything before the message: times, levels, punctuation.
+fn plain(text: &str) -> Message<'_> {
     let text = if text.contains('\u{1b}') { Cow::Owned(uncoloured(text)) } else { Cow::Borrowed(text) };
     let (mut time, mut grade, mut start) = (None, None, 0);
     for word in text.split_inclusive(char::is_whitespace) {
         let bare = word.trim().trim_matches(['[', ']', '(', ')', ':', '|', '-', ',']);
-        // `INFO[0000]` is how logrus writes to a terminal (logrus text_formatter.go, printColored).
+        // logrus writes `INFO[0000]` to a terminal (logrus text_formatter.go, printColored).
         let found = level(bare.split('[').next().unwrap_or(bare));
         let is_punctuation = bare.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'/' | b'.' | b'-' | b','));
         if found.is_some() {
@@ -281,10 +286,10 @@ fn plain(text: &str) -> Line<'_> {
         Cow::Borrowed(text) => Cow::Borrowed(&text[start..]),
         Cow::Owned(text) => Cow::Owned(text[start..].to_owned()),
     };
-    line(time, grade, message, None)
+    from_fields(time, grade, message, None)
 }
 
-/// Without the sequences that colour a terminal.
+/// Removes the escape sequences for colours.
 fn uncoloured(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -300,24 +305,24 @@ fn uncoloured(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Says {
+    fn of(text: &str) -> Statement {
         Wording::new(&Marker::default(), "0.0.0").says(&read(text))
     }
 
-    fn failed(cause: Cause) -> Says {
-        Says::Failed { cause: Some(cause), names_tag: false }
+    fn failed(cause: Cause) -> Statement {
+        Statement::Failed { cause: Some(cause), names_tag: false }
     }
 
     #[test]
     fn reads_each_line_of_the_guide() {
         for (message, expected) in [
-            ("Syncing with OCI repo", Says::Nothing),
-            ("tags[4.5.13 4.5.15 0.0.0]", Says::Tags(true)),
-            ("tags[4.5.13 4.5.15]", Says::Tags(false)),
-            ("Downloading 0.0.0", Says::Downloading),
-            ("listing dir /tmp/0.03808764833", Says::Nothing),
-            ("filename: manifests.tgz, isDir: false", Says::Nothing),
-            ("Persisting 0.0.0", Says::Persisted),
+            ("Syncing with OCI repo", Statement::Nothing),
+            ("tags[4.5.13 4.5.15 0.0.0]", Statement::Tags(true)),
+            ("tags[4.5.13 4.5.15]", Statement::Tags(false)),
+            ("Downloading 0.0.0", Statement::Downloading),
+            ("listing dir /tmp/0.03808764833", Statement::Nothing),
+            ("filename: manifests.tgz, isDir: false", Statement::Nothing),
+            ("Persisting 0.0.0", Statement::Persisted),
         ] {
             let text = format!(r#"time="2024-12-06T12:43:14Z" level=info msg="{message}""#);
             let line = read(&text);
@@ -337,7 +342,7 @@ mod tests {
             "\u{1b}[36mINFO\u{1b}[0m[0012] Persisting 0.0.0  ",
             "2024-12-06T12:43:14Z [info] Persisting 0.0.0",
         ] {
-            assert_eq!(of(text), Says::Persisted, "{text}");
+            assert_eq!(of(text), Statement::Persisted, "{text}");
         }
         assert_eq!(read("2024-12-06T12:43:14Z [info] x").time, Some("2024-12-06T12:43:14Z".parse().unwrap()));
     }
@@ -359,7 +364,7 @@ mod tests {
             "Persisting",
             "",
         ] {
-            assert_ne!(of(text), Says::Persisted, "{text}");
+            assert_ne!(of(text), Statement::Persisted, "{text}");
         }
     }
 
@@ -372,8 +377,8 @@ mod tests {
             (" tag='{tag}'", "tag='0.0.0'", true),
         ] {
             let wording = Wording::new(&marker.parse().unwrap(), "0.0.0");
-            let line = Line { time: None, level: Level::Info, message: message.into() };
-            assert_eq!(wording.says(&line) == Says::Persisted, counts, "{marker} {message}");
+            let line = Message { time: None, level: Level::Info, message: message.into() };
+            assert_eq!(wording.says(&line) == Statement::Persisted, counts, "{marker} {message}");
         }
         assert_eq!("Persisting {tag}".parse(), Ok(Marker::default()));
         for text in ["Persisting", "", "{tag} {tag}"] {
@@ -382,8 +387,8 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_passes_by_itself_from_what_does_not() {
-        let ours = |cause| Says::Failed { cause, names_tag: true };
+    fn distinguishes_what_passes_by_itself_from_what_does_not() {
+        let ours = |cause| Statement::Failed { cause, names_tag: true };
         for (message, expected) in [
             ("Error pulling 0.0.0: 401 Unauthorized", ours(Some(Cause::Unauthorized))),
             ("x509: certificate signed by unknown authority", failed(Cause::Untrusted)),
@@ -392,14 +397,14 @@ mod tests {
             ("GET https://r.example/v2/x/manifests/0.0.0: unexpected status 404", ours(Some(Cause::NotFound))),
             ("persist 0.0.0: write /data/x: no space left on device", ours(Some(Cause::NoSpace))),
             ("failed to persist 0.0.0: input/output error", ours(None)),
-            ("dial tcp 10.0.0.1:443: connect: connection refused", Says::Nothing),
-            ("Error pulling 4.5.13: 401 Unauthorized", Says::Nothing),
-            ("took 4012 ms", Says::Nothing),
+            ("dial tcp 10.0.0.1:443: connect: connection refused", Statement::Nothing),
+            ("Error pulling 4.5.13: 401 Unauthorized", Statement::Nothing),
+            ("took 4012 ms", Statement::Nothing),
         ] {
             assert_eq!(of(&format!(r#"level=error msg="{message}""#)), expected, "{message}");
         }
         assert_eq!(of(r#"level=error msg="cannot sync" error="x509: unknown""#), failed(Cause::Untrusted));
-        assert_eq!(of(r#"level=info msg="401 Unauthorized""#), Says::Nothing);
+        assert_eq!(of(r#"level=info msg="401 Unauthorized""#), Statement::Nothing);
     }
 
     proptest::proptest! {

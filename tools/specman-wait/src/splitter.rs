@@ -1,16 +1,16 @@
-//! A stream of bytes cut into lines: whatever the chunks, whatever the length of a line, in bounded memory.
+//! Splits a stream of bytes into lines, in bounded memory, whatever the chunks and the length of a line.
 
-/// The most of a line that is kept, in bytes; the rest of a longer one is dropped.
+/// How many bytes of a line are kept; the rest is dropped.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
-/// The line under way.
+/// The beginning of an unfinished line.
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     line: Vec<u8>,
 }
 
 impl Splitter {
-    /// Takes a chunk and gives each line that ends in it, without its line ending.
+    /// Takes a chunk and passes on each line that ends in it, without its line ending.
     pub(crate) fn push(&mut self, chunk: &[u8], mut each: impl FnMut(&[u8])) {
         let mut rest = chunk;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -26,7 +26,7 @@ impl Splitter {
         self.keep(rest);
     }
 
-    /// The last line, where the stream ended without a line ending.
+    /// The last line, if the stream ended without a line ending.
     pub(crate) fn rest(&self) -> Option<&[u8]> {
         (!self.line.is_empty()).then_some(&self.line)
     }
