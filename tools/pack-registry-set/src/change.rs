@@ -1,21 +1,21 @@
-//! The change of one field: find and read the whole entry, validate, save, write, read back; and the way back.
+//! Changes the flag: finds and reads the entry, validates, backs up, writes, reads back; or undoes that.
 
 use scar_record::{Artifact, PackRegistry};
 use scar_tool::backup::Backup;
 use scar_tool::{Console, Exit, Failure};
-use scar_vertex::entry::{self, Chosen, FLAG, Wanted, path};
+use scar_vertex::entry::{self, EntryObject, FLAG, Selector, path};
 use scar_vertex::{Api, differences};
 
+use crate::backup::{self, EntryBackup};
 use crate::options::Plan;
-use crate::saved::{self, Saved};
 use crate::{sync, write};
 
-/// What is to be done, and with what.
+/// A change, and everything that it needs.
 pub(crate) struct Change<'a> {
     pub(crate) api: &'a Api,
     pub(crate) console: &'a Console,
     pub(crate) plan: &'a Plan,
-    /// What was pushed; an undo has no use for it.
+    /// The pushed artifact; an undo does not need it.
     pub(crate) artifact: Option<&'a Artifact>,
     pub(crate) backup: Option<Backup>,
     pub(crate) check: bool,
@@ -23,8 +23,8 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Sets the flag of the entry that is wanted; `None` after a dry run.
-    pub(crate) async fn run(&mut self, wanted: &Wanted) -> Result<Option<PackRegistry>, Failure> {
+    /// Sets the entry's flag; returns `None` after a dry run.
+    pub(crate) async fn run(&mut self, wanted: &Selector) -> Result<Option<PackRegistry>, Failure> {
         let before = match &self.plan.undo {
             Some(saved) => self.saved_entry(saved, wanted).await?,
             None => entry::choose(self.api, wanted, self.artifact.map(|artifact| artifact.repository.as_str())).await?,
@@ -54,7 +54,7 @@ impl Change<'_> {
         changes.iter().for_each(|change| self.console.note(format!("'{name}': {}", shown(change))));
         entry::validate(self.api, &before, &after).await?;
         if let Some(backup) = self.backup.take() {
-            saved::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
+            backup::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
         }
         let path = path(&before.entry.uid, before.kind);
         let stale = sync::status(self.api, &path).await;
@@ -64,8 +64,8 @@ impl Change<'_> {
         Ok(Some(self.section(&before, true)))
     }
 
-    /// The entry that was saved, as it is now. What else was changed of it since stays.
-    async fn saved_entry(&self, saved: &Saved, wanted: &Wanted) -> Result<Chosen, Failure> {
+    /// The entry of the backup as it is now; its other changes since then are kept.
+    async fn saved_entry(&self, saved: &EntryBackup, wanted: &Selector) -> Result<EntryObject, Failure> {
         let (act, here) = ("undo the change of the entry", self.api.origin().to_string());
         if saved.vertex != here {
             return Err(Failure::new(Exit::Unsafe, format!("{act}: the backup is of '{}', and this is '{here}'", saved.vertex))
@@ -88,8 +88,8 @@ impl Change<'_> {
         Ok(now)
     }
 
-    /// Specman fetches from one place below the entry: what was pushed elsewhere would never be found.
-    fn check_place(&self, before: &Chosen) -> Result<(), Failure> {
+    /// Checks that the artifact is where Specman looks below the entry; it would never find it elsewhere.
+    fn check_place(&self, before: &EntryObject) -> Result<(), Failure> {
         let entry = &before.entry;
         if !entry.has_packs() {
             let (name, provider) = (&entry.name, &entry.provider);
@@ -111,7 +111,7 @@ impl Change<'_> {
         )))
     }
 
-    fn section(&self, before: &Chosen, changed: bool) -> PackRegistry {
+    fn section(&self, before: &EntryObject, changed: bool) -> PackRegistry {
         PackRegistry {
             uid: before.entry.uid.clone(),
             name: before.entry.name.clone(),
@@ -124,7 +124,7 @@ impl Change<'_> {
     }
 }
 
-/// A change as a message may show it.
+/// A difference, for messages.
 fn shown(change: &scar_vertex::Change) -> String {
     if change.secret { format!("{}: as given", change.path) } else { change.to_string() }
 }

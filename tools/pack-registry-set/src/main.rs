@@ -1,9 +1,9 @@
-//! pack-registry-set: the console's "Contains Spectro Manifests" for an OCI pack registry (guide steps 6 to 8).
+//! Sets "Contains Spectro Manifests" of a pack registry, as the console does (guide, steps 6 to 8).
 
+mod backup;
 mod change;
-mod kept;
+mod compare;
 mod options;
-mod saved;
 mod sync;
 mod write;
 
@@ -14,7 +14,7 @@ use scar_record::{Artifact, Input, Record, Session};
 use scar_tool::backup::Backup;
 use scar_tool::{Console, Failure};
 use scar_vertex::Api;
-use scar_vertex::entry::Wanted;
+use scar_vertex::entry::Selector;
 
 fn main() -> ExitCode {
     scar_tool::main(include_str!("../../../man/pack-registry-set.1"), run)
@@ -29,13 +29,13 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     if plan.wanted.is_none() {
         artifact.as_ref().map_or(Ok(()), options::is_named)?;
     }
-    let at_host = || artifact.as_ref().map(|artifact| Wanted::Host(artifact.registry.clone()));
+    let at_host = || artifact.as_ref().map(|artifact| Selector::Host(artifact.registry.clone()));
     let wanted = match plan.wanted.clone().or_else(at_host) {
         None if dry_run => {
             console.plan(format!("set the flag of the pack registry that the artifact is pushed to: {}", plan.flag));
             return record.write(console);
         }
-        None => record.need::<Artifact>().map(|artifact| Wanted::Host(artifact.registry))?,
+        None => record.need::<Artifact>().map(|artifact| Selector::Host(artifact.registry))?,
         Some(wanted) => wanted,
     };
     let session = match record.section::<Session>()? {

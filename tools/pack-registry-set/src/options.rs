@@ -1,6 +1,6 @@
-//! What was typed, and what it means: which entry, which flag, and the login to put in place of what VerteX hides.
+//! The command line: which entry, which flag, and the login to write instead of the hidden one.
 
-// `--help` shows these lines as they are written: `HOST[:PORT]` is no link.
+// Clap prints these doc comments in `--help`, where `HOST[:PORT]` is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use scar_http::{LoginOptions, secret_file};
 use scar_record::Artifact;
 use scar_tool::{Common, Console, Exit, Failure};
-use scar_vertex::entry::{Wanted, same_host};
-use scar_vertex::{ApiOptions, Given};
+use scar_vertex::entry::{Selector, same_host};
+use scar_vertex::{ApiOptions, GivenLogin};
 use secrecy::SecretString;
 
-use crate::saved::Saved;
+use crate::backup::EntryBackup;
 
-/// The command line.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "pack-registry-set",
@@ -32,37 +32,37 @@ use crate::saved::Saved;
       --undo entry.json"
 )]
 pub(crate) struct Options {
-    /// The entry with this uid (else by --name, else by host and repository of the pushed artifact)
+    /// Choose the entry by its uid (else by --name, else by host and repository of the pushed artifact)
     #[arg(long, value_name = "UID", conflicts_with_all = ["name", "registry"])]
     uid: Option<String>,
 
-    /// The entry with this name
+    /// Choose the entry by its name
     #[arg(long, value_name = "NAME", conflicts_with = "registry")]
     name: Option<String>,
 
-    /// The entry whose endpoint is HOST[:PORT]
+    /// Choose the entry by its endpoint HOST[:PORT]
     #[arg(long, value_name = "HOST[:PORT]")]
     registry: Option<String>,
 
-    /// Only look: fail with status 7 if the flag is another, and write nothing
+    /// Only compare: exit with 7 if the flag differs, and write nothing
     #[arg(long, conflicts_with = "backup")]
     pub(crate) check: bool,
 
-    /// What to set the flag to
+    /// Set the flag to this value
     #[arg(long = "contains-spectro-manifests", value_name = "BOOL", default_value = "true", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     flag: bool,
 
-    /// Save what the entry was in FILE (mode 0600), for --undo
+    /// Save the old entry in FILE (mode 0600), for --undo
     #[arg(long, value_name = "FILE")]
     pub(crate) backup: Option<PathBuf>,
 
-    /// Set the flag back to what it was when FILE was saved
+    /// Restore the flag that was saved in FILE
     #[arg(long, value_name = "FILE",
         conflicts_with_all = ["uid", "name", "registry", "check", "flag", "backup"])]
     undo: Option<PathBuf>,
 
-    /// Leave the session out of the record that is written
+    /// Remove the session from the record
     #[arg(long)]
     pub(crate) drop_session: bool,
 
@@ -76,39 +76,39 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-/// The registry's own login, for an entry whose secrets VerteX does not show.
+/// The login to write into an entry whose secrets VerteX hides.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "The entry's login, which VerteX does not show")]
 struct CredentialOptions {
-    /// The entry's user at the registry
+    /// User of the entry's login
     #[arg(short, long, value_name = "USER")]
     username: Option<String>,
 
-    /// Its password is in FILE (also /dev/fd/N); else the terminal is asked
+    /// Read its password from FILE (also /dev/fd/N) [default: ask on the terminal]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
-    /// The entry's registry token is in FILE
+    /// Read the entry's registry token from FILE
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// ECR: the access key's id is in FILE
+    /// ECR: read the ID of the access key from FILE
     #[arg(long, value_name = "FILE", requires = "secret_key_file")]
     access_key_file: Option<PathBuf>,
 
-    /// ECR: the secret key is in FILE
+    /// ECR: read the secret key from FILE
     #[arg(long, value_name = "FILE", requires = "access_key_file")]
     secret_key_file: Option<PathBuf>,
 
-    /// ECR: the secret token is in FILE
+    /// ECR: read the secret token from FILE
     #[arg(long, value_name = "FILE")]
     secret_token_file: Option<PathBuf>,
 
-    /// The key of the entry's client certificate is in FILE (PEM), if VerteX masks it
+    /// Read the private key of the entry's client certificate from FILE (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key_file: Option<PathBuf>,
 
-    /// Put the given login into the entry, also for another user or in place of one that is shown
+    /// Write the given login even if it is another user's, or VerteX shows the present one
     #[arg(long)]
     replace_credentials: bool,
 }
@@ -119,35 +119,34 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// What is to be done, with every file read that was named.
+/// What to do; every named file has been read.
 pub(crate) struct Plan {
-    /// `None` if the record's artifact says it.
-    pub(crate) wanted: Option<Wanted>,
+    /// `None` if the record's artifact decides.
+    pub(crate) wanted: Option<Selector>,
     pub(crate) flag: bool,
-    pub(crate) undo: Option<Saved>,
-    pub(crate) given: Given,
+    pub(crate) undo: Option<EntryBackup>,
+    pub(crate) given: GivenLogin,
 }
 
 impl Options {
-    /// Reads the files that were named.
+    /// Reads the named files.
     pub(crate) fn open(&self, console: &Console) -> Result<Plan, Failure> {
         let given = self.credentials.open(console)?;
-        let undo = self.undo.as_deref().map(|path| Saved::read(path, console)).transpose()?;
+        let undo = self.undo.as_deref().map(|path| EntryBackup::read(path, console)).transpose()?;
         let wanted = match (&undo, &self.uid, &self.name) {
-            (Some(saved), ..) => Some(Wanted::Uid(saved.uid.clone())),
-            (_, Some(uid), _) => Some(Wanted::Uid(uid.clone())),
-            (_, _, Some(name)) => Some(Wanted::Name(name.clone())),
-            _ => self.registry.clone().map(Wanted::Host),
+            (Some(saved), ..) => Some(Selector::Uid(saved.uid.clone())),
+            (_, Some(uid), _) => Some(Selector::Uid(uid.clone())),
+            (_, _, Some(name)) => Some(Selector::Name(name.clone())),
+            _ => self.registry.clone().map(Selector::Host),
         };
         Ok(Plan { wanted, flag: undo.as_ref().map_or(self.flag, |saved| saved.flag), undo, given })
     }
 }
 
-/// Makes sure that a record which was carried here does not choose whose entry gets the login: the registry that the
-/// operator's environment names does.
+/// Checks that a record from elsewhere does not decide which entry gets the login: the operator names the registry.
 ///
 /// # Errors
-/// Exit 5 if the artifact is in another one.
+/// Exit 5 if the artifact is in another registry.
 pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
     let set = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
     let registry = &artifact.registry;
@@ -163,13 +162,13 @@ pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
 }
 
 impl CredentialOptions {
-    fn open(&self, console: &Console) -> Result<Given, Failure> {
+    fn open(&self, console: &Console) -> Result<GivenLogin, Failure> {
         if self.password_file.is_some() && self.username.is_none() {
             return Err(Failure::misuse("'--password-file' needs '--username': a password is for one user"));
         }
         let read = |path: &Option<PathBuf>, what: &str| path.as_ref().map(|path| secret_file(path, what, console)).transpose();
         let login = LoginOptions { password_file: self.password_file.clone(), ..LoginOptions::default() };
-        Ok(Given {
+        Ok(GivenLogin {
             username: self.username.clone(),
             password: login.open(console)?,
             token: read(&self.token_file, "the registry token file")?,
@@ -182,7 +181,7 @@ impl CredentialOptions {
     }
 }
 
-/// Reads a private key; it goes to VerteX as it is.
+/// Reads a private key, which goes to VerteX unchanged.
 fn key_file(path: &Path) -> Result<SecretString, Failure> {
     let act = format!("read the key file '{}'", path.display());
     let bytes = std::fs::read(path).map_err(|error| Failure::misuse(Failure::io(act.clone(), &error).message))?;

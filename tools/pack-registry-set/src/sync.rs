@@ -1,38 +1,38 @@
-//! The registry's sync, which VerteX starts by itself after a change: waited for, if the API offers its status.
+//! Waits for the registry's sync, which VerteX starts after a change, if the API shows its status.
 //!
-//! The flag is set whatever becomes of the sync, which goes over all packs of the registry; so its result is shown and
-//! decides nothing. Whether Specman has the manifests is what specman-wait finds out.
+//! The flag is set whatever the result, and the sync includes all packs of the registry. So the result is only shown;
+//! specman-wait finds out whether Specman has the manifests.
 
 use std::time::Duration;
 
 use scar_tool::{Console, Deadline};
 use scar_vertex::{Api, Object, differences};
 
-/// How long the sync is waited for.
+/// The time limit of the wait.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long VerteX may take to begin it.
+/// The time within which VerteX starts the sync.
 const BEGIN: Duration = Duration::from_secs(5);
-/// How often it is asked for: soon at first, then less often.
+/// The polling interval: short at first, then longer.
 const EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// What a sync's status means.
+/// The meaning of a sync's status.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// There is nothing to wait for.
+    /// Nothing to wait for.
     Unsupported,
-    /// The status is the one from before the write: it says nothing of what was written.
+    /// Still the status from before the write, which says nothing about it.
     Stale,
     Running,
     Done,
     Failed(String),
 }
 
-/// The sync status of the entry at `path`, before it is written.
+/// Reads the sync status of the entry at `path` before the write.
 pub(crate) async fn status(api: &Api, path: &str) -> Option<Object> {
     api.get_once(&format!("{path}/sync/status")).await.ok()
 }
 
-/// Waits until the sync of the entry at `path` is over, for a minute at most. `stale` is the status from before the write.
+/// Waits for the sync of the entry at `path`, up to a minute. `stale` is the status from before the write.
 pub(crate) async fn wait(api: &Api, console: &Console, path: &str, stale: Option<&Object>) {
     let Some(stale) = stale else { return console.verbose(|| "the registry's sync status is not known".to_owned()) };
     let begin = Deadline::after(BEGIN.min(api.deadline().remaining()));
@@ -62,7 +62,7 @@ pub(crate) async fn wait(api: &Api, console: &Console, path: &str, stale: Option
     }
 }
 
-/// The words that real sites show; any other, and none, is a sync that runs.
+/// The statuses of real sites; any other, or none, means that the sync is running.
 fn state(stale: &Object, now: &Object) -> State {
     if now.raw(&["isSyncSupported"]).is_some() && !now.flag(&["isSyncSupported"]) {
         return State::Unsupported;

@@ -1,23 +1,23 @@
-//! The write of an entry: read once more, written once, a lost reply settled by reading, and read back.
+//! Writes an entry: reads it again, writes once, settles a lost answer by reading, and reads back.
 //!
-//! Invariant: what is written is what was read with the flag changed, and the secrets that a person gave; whatever
-//! someone else changes in between is found before the write and after it.
+//! Invariant: what is written is what was read, with another flag and the given secrets. Changes by someone else are noticed
+//! before and after the write.
 
 use scar_http::StatusCode;
 use scar_tool::{Console, Exit, Failure, signal};
-use scar_vertex::entry::{Chosen, FLAG, path};
-use scar_vertex::{Api, Change, Object, Settled, differences};
+use scar_vertex::entry::{EntryObject, FLAG, path};
+use scar_vertex::{Api, Change, Object, WriteOutcome, differences};
 
-use crate::kept;
+use crate::compare;
 
-/// What the server changes by itself.
+/// Fields that the server changes itself.
 pub(crate) const OWN: &[&str] = &["status", "metadata.lastModifiedTimestamp"];
 
-/// Writes `after` in the place of `before`.
+/// Replaces `before` by `after`.
 ///
 /// # Errors
-/// Exit 7 with the difference if someone else wrote, or if it reads otherwise than it was written; else the request's.
-pub(crate) async fn run(api: &Api, console: &Console, before: &Chosen, after: &Object) -> Result<(), Failure> {
+/// Exit 7 with the differences if someone else wrote, or the entry reads back differently; else the request's error.
+pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, after: &Object) -> Result<(), Failure> {
     let (entry, flag) = (&before.entry, after.flag(FLAG));
     let act = format!("set the flag of '{}'", entry.name);
     let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
@@ -27,15 +27,15 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &Chosen, after: &O
         let failure = mismatch("someone else changed the entry meanwhile; it was left alone:");
         return Err(listed(failure, &changed).hint("look at the change, then run this step again"));
     }
-    // Between the write and reading it back nobody would know what is there.
+    // A signal between writing and reading back would leave the state unknown.
     let hold = signal::catch();
     let done = |now: &Object| now.flag(FLAG) == flag;
     let untouched = |now: &Object| differences(&before.object, now, OWN).is_empty();
     match api.put(&path(&entry.uid, before.kind), &after.to_json(), done, untouched).await {
-        Ok(Settled::Answered) => {}
-        Ok(Settled::ByReading) => console.note("the answer to the write was lost; reading shows that it is done"),
-        Ok(Settled::Unknown(error)) => return Err(api.unknown(&act, &error)),
-        Ok(Settled::Foreign(now)) => {
+        Ok(WriteOutcome::Answered) => {}
+        Ok(WriteOutcome::ByReading) => console.note("the answer to the write was lost; reading shows that it is done"),
+        Ok(WriteOutcome::Unknown(error)) => return Err(api.unknown(&act, &error)),
+        Ok(WriteOutcome::Foreign(now)) => {
             let failure = mismatch("the answer was lost, and someone else changed the entry:");
             return Err(listed(failure, &differences(after, &now, OWN)));
         }
@@ -52,7 +52,7 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &Chosen, after: &O
         return Err(mismatch(&format!("VerteX said that it is done, and the flag reads {}", now.flag(FLAG)))
             .hint("look at the entry in the console, then run this step again"));
     }
-    let (wrong, other) = kept::otherwise(after, &now, OWN);
+    let (wrong, other) = compare::otherwise(after, &now, OWN);
     if !wrong.is_empty() {
         let failure = mismatch("it is set, but the entry is another than was sent:");
         return Err(listed(failure, &wrong).hint("look at the entry in the console: VerteX, or someone else, changed it"));

@@ -1,4 +1,4 @@
-//! Looking at the setting: what it is, whether it is the expected one, whether VerteX finds it good.
+//! Reads the setting, compares it with the expected one, and lets VerteX validate it.
 
 use scar_http::{Error, StatusCode};
 use scar_record::Scar;
@@ -6,11 +6,11 @@ use scar_tool::{Console, Exit, Failure};
 use scar_vertex::Api;
 use scar_vertex::scar::{Setting, installed, validate};
 
-/// Reads the setting, and tells it. `earlier` is what a step before has recorded of the same endpoint: what was there
-/// before it, and its jobs, are kept.
+/// Reads and prints the setting. `earlier` is the section of an earlier step; its `previous` and `jobs` are kept if the
+/// endpoint is the same.
 ///
 /// # Errors
-/// Exit 7 where the endpoint is not the expected one, or where VerteX does not find the setting good.
+/// Exit 7 if the endpoint is not the expected one, or VerteX does not accept the setting.
 pub(crate) async fn at(
     api: &Api,
     expected: Option<&Setting>,

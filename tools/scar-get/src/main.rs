@@ -1,4 +1,4 @@
-//! scar-get: reads the SCAR setting of VerteX (the guide's section "Validate"). It changes nothing.
+//! Reads the SCAR setting of VerteX, without changing anything (guide, section "Validate").
 
 mod look;
 mod options;

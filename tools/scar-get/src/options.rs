@@ -1,10 +1,10 @@
-//! What was typed.
+//! The command line.
 
 use scar_tool::{Common, Failure};
 use scar_vertex::ApiOptions;
 use scar_vertex::scar::Setting;
 
-/// The command line.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "scar-get",
@@ -18,15 +18,15 @@ use scar_vertex::scar::Setting;
       https://specman-service.hubble-system.svc.cluster.local:8443"
 )]
 pub(crate) struct Options {
-    /// Fail where the endpoint is not URL
+    /// Exit with 7 if the endpoint is not URL
     #[arg(long, value_name = "URL")]
     expect: Option<String>,
 
-    /// Have VerteX validate the setting
+    /// Let VerteX validate the setting
     #[arg(long)]
     pub(crate) validate: bool,
 
-    /// Leave the session in the record that is written
+    /// Keep the session in the record
     #[arg(long)]
     pub(crate) keep_session: bool,
 
@@ -46,10 +46,10 @@ impl AsRef<Common> for Options {
 }
 
 impl Options {
-    /// The setting that `--expect` asks for.
+    /// The expected endpoint.
     ///
     /// # Errors
-    /// Exit 2 for an address that no setting can have.
+    /// Exit 2 for a malformed address.
     pub(crate) fn expected(&self) -> Result<Option<Setting>, Failure> {
         let Some(url) = &self.expect else { return Ok(None) };
         if !(url.starts_with("https://") || url.starts_with("http://")) {

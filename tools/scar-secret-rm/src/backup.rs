@@ -1,4 +1,4 @@
-//! The backup of the secret: what undo needs, on disk before anything is deleted.
+//! The backup of the secret, on disk before anything is deleted.
 
 use std::path::{Path, PathBuf};
 
@@ -7,22 +7,22 @@ use scar_tool::{Console, Failure, backup};
 use serde_json::Value;
 
 use crate::restore;
-use crate::secret::{BACKUP_AT, BACKUP_OF, Held};
+use crate::secret::{BACKUP_AT, BACKUP_OF, SecretObject};
 
-/// The file that the secret is saved in.
+/// The backup file.
 pub(crate) struct Backup {
     file: backup::Backup,
     server: String,
-    /// The secret that an earlier run saved.
+    /// The secret that an earlier run has saved.
     first: Option<Value>,
 }
 
 impl Backup {
-    /// Looks at the file and its folder; writes nothing. With no file named it is one in the state folder for this
-    /// cluster's secret alone, so that the same command finds it again.
+    /// Checks the file and its folder, without writing. The default file is in the state folder, named after this cluster
+    /// and secret, so that the same command finds it again.
     ///
     /// # Errors
-    /// Exit 2 if it cannot become a backup of this secret.
+    /// Exit 2 if it cannot be a backup of this secret.
     pub(crate) fn find(named: Option<&Path>, of: &Identity<'_>, console: &Console) -> Result<Self, Failure> {
         let file = match named {
             Some(path) => backup::Backup::find(path, console)?,
@@ -41,22 +41,22 @@ impl Backup {
         self.file.path().display().to_string()
     }
 
-    /// Its path, if an earlier run saved it.
+    /// Its path, if an earlier run has written it.
     pub(crate) fn existing(&self) -> Option<String> {
         self.first.as_ref().map(|_| self.path())
     }
 
-    /// Whether it is the backup of another object of that name, which was made before this one.
-    pub(crate) fn is_older(&self, secret: &Held) -> bool {
+    /// Whether it is the backup of an older object with the same name.
+    pub(crate) fn is_older(&self, secret: &SecretObject) -> bool {
         let uid = self.first.as_ref().and_then(|first| first["metadata"]["annotations"][BACKUP_OF].as_str());
         uid.is_some_and(|uid| !secret.comes_from(uid))
     }
 
-    /// Makes sure that the disk holds this secret, or an earlier state of it.
+    /// Makes sure that this secret, or an earlier state of it, is on disk.
     ///
     /// # Errors
     /// Exit 1 if the file cannot be written and synced.
-    pub(crate) fn save(&self, secret: &Held, console: &Console) -> Result<(), Failure> {
+    pub(crate) fn save(&self, secret: &SecretObject, console: &Console) -> Result<(), Failure> {
         let manifest = secret.manifest(&self.server);
         let Some(first) = &self.first else { return self.file.save(format!("{manifest:#}\n").as_bytes()) };
         if !restore::same(first, &manifest) {
@@ -66,7 +66,7 @@ impl Backup {
     }
 }
 
-/// Which secret a backup must be of.
+/// The secret that a backup must contain.
 pub(crate) struct Identity<'a> {
     /// The API server's address.
     pub(crate) server: &'a str,
@@ -81,7 +81,7 @@ impl Identity<'_> {
         format!("secret-{host}-{}-{}.json", self.namespace, self.name).chars().map(plain).collect()
     }
 
-    /// A backup of this secret; else what it is instead.
+    /// Checks that a file is a backup of this secret; else says what it is.
     fn parse(&self, text: &[u8]) -> Result<Value, String> {
         let Self { server, namespace, name } = self;
         let none = || format!("it is no backup of secret '{name}' in namespace '{namespace}'");
@@ -91,7 +91,7 @@ impl Identity<'_> {
         if !ours || !metadata["annotations"][BACKUP_OF].is_string() {
             return Err(none());
         }
-        // Two sites have a secret of this name. The backup of one must not keep that of the other from being deleted.
+        // Two sites have a secret with this name. The backup of one must not prevent deleting the other's.
         match metadata["annotations"][BACKUP_AT].as_str() {
             Some(other) if other != *server => Err(format!("it is of the cluster '{other}', not of '{server}'")),
             _ => Ok(object),
@@ -110,7 +110,7 @@ impl Saved {
     /// Reads a backup of this secret.
     ///
     /// # Errors
-    /// Exit 2 if the file is none.
+    /// Exit 2 if the file is not a backup.
     pub(crate) fn read(path: &Path, of: &Identity<'_>, console: &Console) -> Result<Self, Failure> {
         let misused = |cause| {
             Failure::misuse(format!("read the backup '{}': {cause}", path.display()))
@@ -131,8 +131,8 @@ impl Saved {
         self.object.clone()
     }
 
-    /// Whether a secret holds what this one does.
-    pub(crate) fn is(&self, now: &Held) -> bool {
+    /// Whether a secret has the same content.
+    pub(crate) fn is(&self, now: &SecretObject) -> bool {
         restore::same(&self.manifest, &now.manifest(""))
     }
 }

@@ -1,6 +1,6 @@
-//! scar-secret-rm: deletes the secret of the old manifest registry, so that the platform makes it anew (guide step 1).
+//! Deletes the secret of the old manifest registry, so that the platform recreates it (guide, step 1).
 //!
-//! It deletes the very object that it read and saved, and no other; nothing that the secret holds is ever shown.
+//! It deletes exactly the object that it has read and saved, and never shows a secret's content.
 
 mod backup;
 mod options;

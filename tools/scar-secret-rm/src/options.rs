@@ -1,4 +1,4 @@
-//! What was typed, and what it means.
+//! The command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use scar_cluster::{ClusterOptions, RouteOptions};
 use scar_tool::{Common, Failure};
 
-/// The secret that the guide deletes.
+/// The guide's secret (step 1).
 const GUIDE: &str = "spectro-manifest-registry-secrets";
 
 const EXAMPLES: &str = "\
@@ -16,7 +16,7 @@ Examples:
     mkmanifests /var/www/html | ocipush harbor.example
   scar-secret-rm --dry-run -v";
 
-/// What was typed.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "scar-secret-rm",
@@ -38,19 +38,19 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "backup")]
     pub(crate) no_backup: bool,
 
-    /// Restore the secret from FILE, its backup, unless a secret of that name exists
+    /// Restore the secret from its backup FILE, unless a secret of that name exists
     #[arg(long, value_name = "FILE", conflicts_with_all = ["backup", "no_backup", "must_exist"])]
     pub(crate) undo: Option<PathBuf>,
 
-    /// Fail with status 3 if the secret does not exist
+    /// Exit with 3 if the secret does not exist
     #[arg(long)]
     pub(crate) must_exist: bool,
 
-    /// Delete also a secret that the guide does not name
+    /// Allow a secret that the guide does not name
     #[arg(long)]
     yes: bool,
 
-    /// Give up after this time, finalizers included
+    /// Overall time limit, including finalizers
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
@@ -76,7 +76,7 @@ impl Options {
         self.name == GUIDE
     }
 
-    /// The secret to delete: the guide's, or another by the user's explicit word.
+    /// The secret to delete: the guide's, or another if the user confirms it.
     pub(crate) fn name(&self) -> Result<&str, Failure> {
         if !self.is_guides() && !self.yes {
             return Err(Failure::misuse(format!("delete secret '{}': the migration deletes '{GUIDE}' and no other", self.name))

@@ -1,7 +1,7 @@
-//! The removal: read, back up, delete exactly what was read, and look that it is gone.
+//! Removes the secret: reads it, backs it up, deletes exactly what was read, and checks that it is gone.
 //!
-//! Invariant: a delete carries uid and resource version of the object that was read, so that another of the same name
-//! is never touched; what became of a delete whose reply was lost is decided by reading again.
+//! Invariant: a delete has the uid and resource version of the object that was read as preconditions, so that another object
+//! of the same name is never deleted. After a lost answer, reading again shows whether it was deleted.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use scar_record::Secret;
 use scar_tool::{Console, Deadline, Exit, Failure};
 
 use crate::backup::Backup;
-use crate::secret::{Held, resource};
+use crate::secret::{SecretObject, resource};
 
-/// How many times a delete, or a new secret, is sent.
+/// The number of tries of a delete or create.
 pub(crate) const TRIES: u32 = 6;
-/// The longest wait between two looks at a secret that a finalizer holds.
+/// The longest interval between two checks of a secret that a finalizer holds.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// One removal.
@@ -30,15 +30,15 @@ pub(crate) struct Removal {
     pub(crate) console: Console,
 }
 
-/// What is there in place of what was read.
+/// What exists now instead of what was read.
 enum Now {
     Gone,
-    Another(Held),
-    Same(Held),
+    Another(SecretObject),
+    Same(SecretObject),
 }
 
 impl Removal {
-    /// A removal of `name` in the cluster's namespace, to be done by `deadline`.
+    /// A removal of `name` in the cluster's namespace, with a deadline.
     pub(crate) fn new(cluster: Cluster, name: &str, stays: bool, deadline: Deadline, console: &Console) -> Self {
         let api = Api::namespaced_with(cluster.client().clone(), cluster.namespace(), &resource());
         Self { cluster, api, name: name.to_owned(), stays, deadline, console: console.clone() }
@@ -59,10 +59,10 @@ impl Removal {
         }
     }
 
-    /// Says what [`Self::run`] would do.
+    /// Prints what [`Self::run`] would do.
     ///
     /// # Errors
-    /// Those of reading; exit 3 as `must_exist` demands it.
+    /// Errors of reading; exit 3 if `must_exist` requires it.
     pub(crate) async fn plan(&self, backup: Option<&Backup>, must_exist: bool) -> Result<(), Failure> {
         let Some(held) = self.look().await? else {
             self.absent(must_exist).await?;
@@ -80,11 +80,12 @@ impl Removal {
         Ok(())
     }
 
-    /// Backs the secret up and deletes it. A secret that is newer than its backup stays: the platform makes it again once
-    /// the pack registry's flag is set, and a second run of the pipe must not delete that one.
+    /// Backs up the secret and deletes it. A secret that is newer than its backup stays: the platform recreates it after the
+    /// pack registry's flag is set, and a second run of the pipe must not delete that one.
     ///
     /// # Errors
-    /// By class: 3 absent although it must exist, 4 no permission, 6 unreachable, 7 replaced or changed, 8 held.
+    /// By exit status: 3 absent although it must exist, 4 no permission, 6 unreachable, 7 replaced or changed, 8 held by a
+    /// finalizer.
     pub(crate) async fn run(&self, backup: Option<&Backup>, must_exist: bool) -> Result<Secret, Failure> {
         let Some(held) = self.look().await? else {
             self.absent(must_exist).await?;
@@ -112,7 +113,7 @@ impl Removal {
     }
 
     /// Why the secret is the platform's new one, if it is.
-    fn why_it_stays(&self, held: &Held, backup: Option<&Backup>) -> Option<String> {
+    fn why_it_stays(&self, held: &SecretObject, backup: Option<&Backup>) -> Option<String> {
         let (what, uid, created) = (self.what(), held.uid(), held.created());
         if let Some(path) = backup.filter(|backup| backup.is_older(held)).map(Backup::path) {
             return Some(format!(
@@ -136,12 +137,13 @@ impl Removal {
         }
     }
 
-    pub(crate) async fn look(&self) -> Result<Option<Held>, Failure> {
+    pub(crate) async fn look(&self) -> Result<Option<SecretObject>, Failure> {
         let read = self.cluster.find(self.deadline, || self.api.get(&self.name)).await;
-        read.map(|object| object.map(Held::new)).map_err(|error| self.cluster.failure(&format!("read {}", self.what()), &error))
+        read.map(|object| object.map(SecretObject::new))
+            .map_err(|error| self.cluster.failure(&format!("read {}", self.what()), &error))
     }
 
-    async fn now(&self, held: &Held) -> Result<Now, Failure> {
+    async fn now(&self, held: &SecretObject) -> Result<Now, Failure> {
         Ok(match self.look().await? {
             None => Now::Gone,
             Some(now) if now.uid() != held.uid() => Now::Another(now),
@@ -149,12 +151,12 @@ impl Removal {
         })
     }
 
-    /// Sends the delete until it is known what became of it; whether it was this run that deleted it.
-    async fn delete(&self, held: &Held) -> Result<bool, Failure> {
+    /// Sends the delete until its result is known; returns whether this run deleted the object.
+    async fn delete(&self, held: &SecretObject) -> Result<bool, Failure> {
         let preconditions =
             Preconditions { uid: Some(held.uid().to_owned()), resource_version: Some(held.resource_version().to_owned()) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        // Whether a delete may have been done without its reply having come back.
+        // Whether a delete may have succeeded although its answer was lost.
         let mut lost = false;
         for tried in 1.. {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
@@ -162,7 +164,7 @@ impl Removal {
             match error.status() {
                 _ if error.is_absent() => return Ok(lost),
                 _ if error.is_conflict() => {}
-                // What was put off, or never arrived, was not done.
+                // It was rejected or never arrived, so it did not happen.
                 Some(429) => {}
                 _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
                 _ => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
@@ -173,7 +175,7 @@ impl Removal {
                 self.console.verbose(|| format!("{error}; looking what became of it"));
                 tokio::time::sleep(wait.min(self.deadline.remaining())).await;
             }
-            // What kept the delete from being done says more than what kept the look at it.
+            // The error of the delete says more than that of the check.
             let now = self.now(held).await.map_err(|_| self.cluster.failure(&format!("delete {}", self.what()), &error))?;
             match now {
                 Now::Gone | Now::Another(_) if lost => return Ok(true),
@@ -182,7 +184,7 @@ impl Removal {
                 Now::Same(now) if now.is_going() => return Ok(lost),
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
                 Now::Same(_) if last => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
-                // A conflict that the object does not show: something else of the cluster's was in the way.
+                // A conflict that the object does not explain: another part of the cluster intervened.
                 Now::Same(_) if error.is_conflict() => tokio::time::sleep(wait).await,
                 Now::Same(_) => {}
             }
@@ -190,7 +192,7 @@ impl Removal {
         Ok(false)
     }
 
-    fn replaced(&self, held: &Held, now: &Held) -> Failure {
+    fn replaced(&self, held: &SecretObject, now: &SecretObject) -> Failure {
         Failure::new(
             Exit::Mismatch,
             format!(
@@ -203,7 +205,7 @@ impl Removal {
         .hint("find out who made it; run this step again only if the new one is to go, too")
     }
 
-    fn changed(&self, held: &Held, now: &Held) -> Failure {
+    fn changed(&self, held: &SecretObject, now: &SecretObject) -> Failure {
         Failure::new(
             Exit::Mismatch,
             format!(
@@ -216,8 +218,8 @@ impl Removal {
         .hint("something writes to it; run this step again to delete it as it is now")
     }
 
-    /// Waits until it is gone; finalizers may hold it.
-    pub(crate) async fn gone(&self, held: &Held) -> Result<(), Failure> {
+    /// Waits until it is gone; finalizers may delay that.
+    pub(crate) async fn gone(&self, held: &SecretObject) -> Result<(), Failure> {
         let progress = self.console.progress_waiting("waiting for the secret to go");
         let mut wait = Duration::from_millis(100);
         let mut holders: Option<String> = None;
@@ -225,11 +227,11 @@ impl Removal {
             let now = match self.now(held).await {
                 Ok(Now::Gone) => return Ok(()),
                 Ok(Now::Another(other)) => {
-                    self.console.note(format!("{} was made anew (uid {}); the new one stays", self.what(), other.uid()));
+                    self.console.note(format!("{} was recreated (uid {}); the new one stays", self.what(), other.uid()));
                     return Ok(());
                 }
                 Ok(Now::Same(now)) => now,
-                // A look that the deadline cut short does not make the cluster unreachable.
+                // A check that the deadline interrupted does not mean that the cluster is unreachable.
                 Err(failure) => match holders {
                     Some(holders) if self.deadline.is_over() => return Err(self.held(&holders)),
                     _ => return Err(failure),

@@ -1,6 +1,6 @@
-//! The way back: the secret from its backup, unless a secret of that name exists.
+//! Restores the secret from its backup, unless a secret of that name exists.
 //!
-//! Invariant: a secret that exists is never touched: the platform may have made it.
+//! Invariant: an existing secret is never touched, because the platform may have created it.
 
 use std::time::Duration;
 
@@ -15,17 +15,18 @@ use serde_json::Value;
 
 use crate::backup::Saved;
 use crate::removal::{Removal, TRIES};
-use crate::secret::Held;
+use crate::secret::SecretObject;
 
-/// When the restored secret is looked at once more: a garbage collector that misses its owner has deleted it by then.
+/// When to check the restored secret again: by then the garbage collector has deleted it if its owner is missing (kubernetes
+/// pkg/controller/garbagecollector/garbagecollector.go, attemptToDeleteItem).
 const LATER: Duration = Duration::from_secs(2);
 
-/// What the cluster holds, compared with the backup.
+/// The cluster's secret, compared with the backup.
 enum Now {
     /// The same content.
     Restored,
     /// Another secret, which stays.
-    Another(Box<Held>),
+    Another(Box<SecretObject>),
     /// Nothing.
     Absent,
 }
@@ -34,7 +35,7 @@ impl Removal {
     /// Restores the secret from the backup.
     ///
     /// # Errors
-    /// By class, as removing has them; exit 7 if something changes or deletes it again.
+    /// Exit statuses as for removing; exit 7 if something changes or deletes it again.
     pub(crate) async fn restore(&self, saved: &Saved, dry_run: bool) -> Result<(), Failure> {
         let path = saved.path();
         let mut lost = false;
@@ -52,7 +53,7 @@ impl Removal {
                 Now::Absent => match self.create(saved).await {
                     Ok(()) => break,
                     Err(error) => {
-                        // It may exist all the same, from this request or another: the next look decides.
+                        // It may exist nevertheless, through this request or another; the next check decides.
                         let exists = error.is_conflict();
                         if (!exists && !error.is_transient()) || tried >= TRIES {
                             return Err(self.cluster.failure(&format!("restore {}", self.what()), &error));
@@ -108,7 +109,7 @@ impl Removal {
         self.cluster.once(self.deadline, self.api.create(&parameters, &object)).await.map(|_: DynamicObject| ())
     }
 
-    /// Whether the very object that a reference names exists.
+    /// Whether exactly the object of a reference exists.
     async fn exists(&self, owner: &OwnerReference) -> bool {
         let Ok(version) = owner.api_version.parse::<GroupVersion>() else { return false };
         let kind = GroupVersionKind::gvk(&version.group, &version.version, &owner.kind);
@@ -133,7 +134,7 @@ impl Removal {
     }
 }
 
-/// Whether two secrets hold the same, whoever made them.
+/// Whether two secrets have the same content, whoever created them.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     let content = |secret: &Value| {
         let mut content = secret.clone();

@@ -1,18 +1,17 @@
-//! A secret as the cluster holds it, and as a backup keeps it.
+//! A secret, as it is in the cluster and in a backup.
 //!
-//! No type here can be printed: what a secret holds leaves this process into the backup alone.
+//! No type here can be printed: a secret's content leaves this process only into the backup.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
-/// The annotation that holds the uid of the secret that was saved; a secret restored from the backup keeps it.
-/// `kubectl apply` needs metadata without a uid.
+/// The annotation with the uid of the saved secret, which a restored secret keeps; `kubectl apply` needs metadata without a uid.
 pub(crate) const BACKUP_OF: &str = "scar-tools/backup-of-uid";
-/// The annotation that holds the address of the API server that had it.
+/// The annotation with the address of its API server.
 pub(crate) const BACKUP_AT: &str = "scar-tools/backup-of-server";
 
-/// What only the server writes; it would keep `kubectl apply` from making the object anew.
+/// Fields that only the server writes, and that `kubectl apply` would fail on.
 const SERVERS_OWN: [&str; 8] = [
     "uid",
     "resourceVersion",
@@ -24,52 +23,52 @@ const SERVERS_OWN: [&str; 8] = [
     "selfLink",
 ];
 
-/// What kube asks of a secret, every field of it kept.
+/// The type information that kube needs; every field is kept.
 pub(crate) fn resource() -> ApiResource {
     ApiResource::erase::<Secret>(&())
 }
 
-/// A secret that was read.
-pub(crate) struct Held(DynamicObject);
+/// A secret from the cluster.
+pub(crate) struct SecretObject(DynamicObject);
 
-impl Held {
-    /// Takes what was read.
+impl SecretObject {
+    /// Takes an object from the cluster.
     pub(crate) fn new(object: DynamicObject) -> Self {
         Self(object)
     }
 
-    /// Which object it is, whatever its name.
+    /// Its uid.
     pub(crate) fn uid(&self) -> &str {
         self.0.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// Which state of it was read.
+    /// Its resource version.
     pub(crate) fn resource_version(&self) -> &str {
         self.0.metadata.resource_version.as_deref().unwrap_or_default()
     }
 
-    /// When it was made.
+    /// Its creation time.
     pub(crate) fn created(&self) -> String {
         self.0.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default()
     }
 
-    /// Whether it is the secret with this uid, or was restored from the backup of that one.
+    /// Whether it has this uid, or was restored from the backup of that object.
     pub(crate) fn comes_from(&self, uid: &str) -> bool {
         self.uid() == uid
             || self.0.metadata.annotations.as_ref().is_some_and(|all| all.get(BACKUP_OF).is_some_and(|of| of == uid))
     }
 
-    /// Whether its deletion was asked for and waits.
+    /// Whether its deletion is pending.
     pub(crate) fn is_going(&self) -> bool {
         self.0.metadata.deletion_timestamp.is_some()
     }
 
-    /// Who must let go of it before it is gone.
+    /// Its finalizers, which delay the deletion.
     pub(crate) fn finalizers(&self) -> &[String] {
         self.0.metadata.finalizers.as_deref().unwrap_or_default()
     }
 
-    /// What `kubectl apply -f` restores.
+    /// The manifest for `kubectl apply -f`.
     pub(crate) fn manifest(&self, server: &str) -> Value {
         let mut object = serde_json::to_value(&self.0).unwrap_or_default();
         object["apiVersion"] = json!("v1");
@@ -98,7 +97,7 @@ mod tests {
                 "managedFields": [{"manager": "m"}]
             }
         });
-        let held = Held::new(serde_json::from_value(object).unwrap());
+        let held = SecretObject::new(serde_json::from_value(object).unwrap());
         assert_eq!((held.uid(), held.resource_version(), held.finalizers().len()), ("u-1", "7", 1));
         assert_eq!(
             held.manifest("https://k8s.example"),

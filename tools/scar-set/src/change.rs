@@ -1,26 +1,27 @@
-//! The way there: look, say what will be gone, save, write, read back, wait until it is found good, start the syncs.
+//! Changes the setting: look, warn about what will be lost, save, write, read back, wait until VerteX accepts it, start the
+//! sync jobs.
 
 use scar_record::{Previous, Scar};
 use scar_tool::{Exit, Failure, Interrupt, signal};
 use scar_vertex::scar::Setting;
 
 use crate::options::Plan;
-use crate::saved::Saved;
+use crate::setting_backup::SettingBackup;
 use crate::site::{NotWritten, Site};
-use crate::{jobs, saved, settle, undo};
+use crate::{jobs, setting_backup, settle, undo};
 
-/// What the guide says after its last step.
+/// The message at the end of the guide's script (step 12).
 const CLOSING: &str = "VerteX needs about five minutes to complete the syncs; to check later";
 
-/// What there is for the way back.
-struct WayBack {
-    /// Where the old setting is saved; none where there was nothing to save.
+/// What an undo can restore.
+struct UndoInfo {
+    /// The path of the backup; `None` if there was nothing to save.
     backup: Option<String>,
-    /// The old setting, ready to be written.
+    /// The old setting, ready to be written back.
     old: Option<Setting>,
 }
 
-/// Sets SCAR as planned; `earlier` is what a run before this one has recorded. `None` after a dry run.
+/// Changes the setting as planned; `earlier` is the section of an earlier run. Returns `None` after a dry run.
 pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>) -> Result<Option<Scar>, Failure> {
     let here = site.api.origin().to_string();
     let earlier = earlier
@@ -31,19 +32,19 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
         return Ok(None);
     }
     let changed = !present.is(&plan.target);
-    // Asked for before signals are held: a person must be able to leave the prompt.
+    // Prompt before signals are blocked, so that the user can leave the prompt.
     let old = (changed && plan.undo_on_failure).then(|| undo::complete(site, &present, plan.password.as_ref())).transpose()?;
     let hold = signal::catch();
-    let way_back = match changed {
-        true => WayBack { backup: set(site, &present, &mut plan, &hold).await?, old },
+    let undo = match changed {
+        true => UndoInfo { backup: set(site, &present, &mut plan, &hold).await?, old },
         false => {
             site.console.note(format!("SCAR is '{}' already", present.endpoint()));
-            WayBack { backup: earlier.and_then(|scar| scar.backup.clone()), old: None }
+            UndoInfo { backup: earlier.and_then(|scar| scar.backup.clone()), old: None }
         }
     };
     let version = match hold.race(settle::until_valid(site)).await.and_then(|settled| settled) {
         Ok(version) => version,
-        Err(failure) => return Err(not_good(site, &plan, &way_back, failure).await),
+        Err(failure) => return Err(not_good(site, &plan, &undo, failure).await),
     };
     site.console.note(format!("VerteX finds it good, version {version}"));
     let jobs =
@@ -62,12 +63,12 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
         validated: true,
         spectro_version: Some(version),
         previous: previous(&present, changed, earlier),
-        backup: way_back.backup,
+        backup: undo.backup,
         jobs,
     }))
 }
 
-/// Saves the old setting, gives where, and writes the new one.
+/// Saves the old setting, writes the new one, and returns the backup's path.
 async fn set(site: &Site<'_>, present: &Setting, plan: &mut Plan, hold: &Interrupt) -> Result<Option<String>, Failure> {
     changes(present, plan).iter().chain(&losses(present)).for_each(|line| site.console.note(line));
     let backup = save(site, present, plan)?;
@@ -81,12 +82,12 @@ async fn set(site: &Site<'_>, present: &Setting, plan: &mut Plan, hold: &Interru
     Ok(backup)
 }
 
-/// What changes, a line each.
+/// Describes the changes, one line each.
 fn changes(present: &Setting, plan: &Plan) -> Vec<String> {
     present.unlike(&plan.target).iter().map(|change| format!("SCAR {change}")).collect()
 }
 
-/// What will be gone although no change shows it, a line each.
+/// Describes what will be lost although no change shows it, one line each.
 fn losses(present: &Setting) -> Vec<String> {
     let mut lines = Vec::new();
     let unknown = present.unknown_fields();
@@ -102,22 +103,23 @@ fn losses(present: &Setting) -> Vec<String> {
     lines
 }
 
-/// Saves an answer that is not a setting, as it is; says where. The name of the backup is left for one.
+/// Saves an answer that is not a setting, and returns where; the backup's own name stays free for a real one.
 fn keep_unexpected(site: &Site<'_>, plan: &Plan, text: &str) -> Result<Option<String>, Failure> {
     if site.dry_run {
         return Ok(None);
     }
-    let path = saved::unexpected(plan.backup.as_ref(), &site.api.origin().to_string(), text, site.console)?;
+    let path = setting_backup::unexpected(plan.backup.as_ref(), &site.api.origin().to_string(), text, site.console)?;
     Ok(Some(format!("what was read is saved in '{}'", path.display())))
 }
 
-/// Saves the old setting, where there is one: synced, before anything is changed.
+/// Saves the old setting, if there is one, and syncs it to disk before anything is changed.
 fn save(site: &Site<'_>, present: &Setting, plan: &mut Plan) -> Result<Option<String>, Failure> {
     if present.endpoint().is_empty() {
         site.console.note("SCAR had no endpoint: there is nothing to save");
         return Ok(None);
     }
-    let saved = Saved { vertex: site.api.origin().to_string(), setting: present.clone(), replaced_by: plan.target.clone() };
+    let saved =
+        SettingBackup { vertex: site.api.origin().to_string(), setting: present.clone(), replaced_by: plan.target.clone() };
     let file = saved.save(plan.backup.take(), site.console)?;
     let path = file.path.display().to_string();
     match (file.written, file.renamed) {
@@ -130,10 +132,10 @@ fn save(site: &Site<'_>, present: &Setting, plan: &mut Plan) -> Result<Option<St
     Ok(Some(path))
 }
 
-/// The failure of a setting that VerteX does not find good: in which state the system is, and how to get back.
-async fn not_good(site: &Site<'_>, plan: &Plan, way_back: &WayBack, failure: Failure) -> Failure {
+/// The failure for a setting that VerteX does not accept: the present state, and how to undo.
+async fn not_good(site: &Site<'_>, plan: &Plan, undo: &UndoInfo, failure: Failure) -> Failure {
     let endpoint = plan.target.endpoint();
-    if let Some(old) = way_back.old.as_ref().filter(|_| failure.exit == Exit::Mismatch) {
+    if let Some(old) = undo.old.as_ref().filter(|_| failure.exit == Exit::Mismatch) {
         return match site.write(&plan.target, old).await {
             Ok(now) => failure
                 .detail(format!("the old setting '{}' is restored (--undo-on-failure); no sync job was started", now.endpoint()))
@@ -142,22 +144,22 @@ async fn not_good(site: &Site<'_>, plan: &Plan, way_back: &WayBack, failure: Fai
                 let other = other.into_failure();
                 let failure = failure.detail(format!("SCAR is set to '{endpoint}', and restoring the old setting failed:"));
                 let failure = other.details.into_iter().fold(failure.detail(other.message), |failure, line| failure.detail(line));
-                with_command(site, failure, way_back.backup.as_deref())
+                with_command(site, failure, undo.backup.as_deref())
             }
         };
     }
     let failure = failure.detail(format!("SCAR is set to '{endpoint}' and stays so; no sync job was started"));
-    with_command(site, failure, way_back.backup.as_deref())
+    with_command(site, failure, undo.backup.as_deref())
 }
 
-/// Adds the command that undoes it, where there is something to go back to.
+/// Adds the undo command, if there is something to restore.
 fn with_command(site: &Site<'_>, failure: Failure, backup: Option<&str>) -> Failure {
     match backup {
         Some(backup) => {
             let command = format!("to restore the old setting: {}", site.undo_command(backup));
             match failure.hint.clone() {
                 None => failure.hint(command),
-                // What is said already is about the cause, and comes first.
+                // An existing hint is about the cause, and comes first.
                 Some(cause) => failure.hint(format!("{cause}; {command}")),
             }
         }
@@ -165,7 +167,7 @@ fn with_command(site: &Site<'_>, failure: Failure, backup: Option<&str>) -> Fail
     }
 }
 
-/// What the setting was before the first of these runs.
+/// The setting from before the first run.
 fn previous(present: &Setting, changed: bool, earlier: Option<&Scar>) -> Previous {
     match earlier.filter(|_| !changed) {
         Some(scar) => scar.previous.clone(),
@@ -173,7 +175,7 @@ fn previous(present: &Setting, changed: bool, earlier: Option<&Scar>) -> Previou
     }
 }
 
-/// The plan, for a dry run.
+/// Prints the plan of a dry run.
 fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>) {
     let is_there = present.is(&plan.target);
     if is_there {

@@ -1,14 +1,14 @@
-//! What must be shown before the setting may be changed: the steps before this one.
+//! The checks before the setting may be changed: the record must show all earlier steps.
 
 use scar_record::{Artifact, PackRegistry, Record, Section, Session, Specman, Verified};
 use scar_tool::{Console, Failure};
 
 use crate::options::Options;
 
-/// Makes sure that the record shows each step before this one, for this VerteX and for the layer that was pushed.
+/// Checks that the record shows each earlier step, for this VerteX and for the pushed layer.
 ///
 /// # Errors
-/// Exit 2 naming the first step that it does not show. With --force, or in a dry run, it is only said.
+/// Exit 2 naming the first missing step; with --force or in a dry run only a warning.
 pub(crate) fn check(record: &Record, session: Option<&Session>, options: &Options, console: &Console) -> Result<(), Failure> {
     let Some((what, tool)) = missing(record, session, options.unverified)? else { return Ok(()) };
     if record.is_dry_run() {
@@ -24,13 +24,13 @@ pub(crate) fn check(record: &Record, session: Option<&Session>, options: &Option
         .hint(format!("run {tool} before this step and pass its record on; {way_on} goes on without")))
 }
 
-/// The first step that is not shown, in the order of the guide, and the tool that does it.
+/// The first missing step in the guide's order, and its tool.
 fn missing(
     record: &Record,
     session: Option<&Session>,
     unverified: bool,
 ) -> Result<Option<(&'static str, &'static str)>, Failure> {
-    // What was set in another VerteX says nothing about this one.
+    // A section about another VerteX does not count.
     let of_this = |vertex: &str| session.is_none_or(|session| session.endpoint == vertex);
     let registry = record.section::<PackRegistry>()?.filter(|registry| of_this(&registry.vertex));
     let Some(artifact) = record.section::<Artifact>()? else {
@@ -39,7 +39,8 @@ fn missing(
     if !registry.is_some_and(|registry| registry.contains_spectro_manifest) {
         return Ok(Some(("that the pack registry's flag is set in this VerteX", PackRegistry::WRITER)));
     }
-    // Whether this is about this push, or an earlier one of the tag, only the content shows: clocks of three hosts differ.
+    // Times cannot tell this push from an earlier one of the same tag, because three hosts' clocks differ; only the content
+    // can.
     if record.section::<Specman>()?.is_none() {
         return Ok(Some(("that Specman has persisted the manifests", Specman::WRITER)));
     }

@@ -1,5 +1,5 @@
-//! The two syncs that the guide starts once the setting serves. They have no status to read: an answer is all there is,
-//! and the guide's script takes 204 alone for a start.
+//! The two sync jobs that the guide's script starts (step 10). There is no status to read: the only evidence is the answer,
+//! and the script accepts only 204.
 
 use scar_http::{Error, StatusCode};
 use scar_record::{Job, Scar};
@@ -7,13 +7,13 @@ use scar_tool::{Exit, Failure};
 
 use crate::site::Site;
 
-/// The jobs, in the order of the guide's script.
+/// The jobs, in the order of the script.
 pub(crate) const NAMES: [&str; 2] = ["syncCloudInstanceTypesData", "syncCloudStorageTypesData"];
 
 /// Starts each job that `earlier` does not show as started.
 ///
 /// # Errors
-/// That of the first job that was not started, naming each; the others were.
+/// The error of the first job that was not started, naming each one; the others were started.
 pub(crate) async fn start(site: &Site<'_>, earlier: Option<&Scar>) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     let mut failures = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) async fn start(site: &Site<'_>, earlier: Option<&Scar>) -> Result<Vec
 fn failed(site: &Site<'_>, name: &str, error: &Error) -> Failure {
     let failure = site.api.failure(&format!("start the job '{name}'"), error);
     match error.status() {
-        // One that runs may have begun before the setting was changed: it does not count.
+        // A running job does not count: it may have begun before the change.
         Some(StatusCode::CONFLICT) => Failure { exit: Exit::TimedOut, ..failure }
             .hint("a job of that name runs, and may have begun before the change: run this step again in some minutes"),
         Some(StatusCode::NOT_FOUND) => Failure { exit: Exit::Failed, ..failure },

@@ -1,15 +1,15 @@
-//! scar-set: points VerteX at Specman, has it validate that, and starts the two syncs (guide steps 9 to 11); and the
-//! way back.
+//! Points VerteX's SCAR setting to Specman, validates it, and starts the two sync jobs (guide, steps 10 to 12); or undoes
+//! the change.
 
+mod address;
 mod change;
 mod evidence;
 mod jobs;
 mod options;
-mod saved;
+mod setting_backup;
 mod settle;
 mod site;
 mod summary;
-mod target;
 mod undo;
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What was typed, and what it means: the setting that is to be, or the saved one that is to come back.
+//! The command line: the new setting, or the backup to restore.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use scar_vertex::ApiOptions;
 use scar_vertex::scar::{SPECMAN, Setting};
 use secrecy::SecretString;
 
-use crate::saved::Saved;
-use crate::{jobs, target};
+use crate::setting_backup::SettingBackup;
+use crate::{address, jobs};
 
-/// The command line.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "scar-set",
@@ -29,31 +29,31 @@ use crate::{jobs, target};
     scar-set --undo scar-backup.json --scar-password-file scar.password"
 )]
 pub(crate) struct Options {
-    /// The SCAR's address, where it is not Specman's own
+    /// Set this address instead of Specman's
     #[arg(long, value_name = "URL", conflicts_with = "undo")]
     scar_endpoint: Option<String>,
 
-    /// Have VerteX trust the certificates in FILE (PEM) for that address
+    /// Make VerteX trust the certificates in FILE (PEM) for that address
     #[arg(long, value_name = "FILE", conflicts_with = "undo")]
     ca_cert: Option<PathBuf>,
 
-    /// Have VerteX not check that address's certificate
+    /// Make VerteX accept any certificate of that address
     #[arg(long, conflicts_with = "undo")]
     insecure_verify: bool,
 
-    /// The path below that address
+    /// Path below that address
     #[arg(long, value_name = "PATH", conflicts_with = "undo")]
     base_content_path: Option<String>,
 
-    /// Save the old setting in FILE (else in the state folder)
+    /// Save the old setting in FILE [default: in the state folder]
     #[arg(long, value_name = "FILE", conflicts_with = "undo")]
     backup: Option<PathBuf>,
 
-    /// Time for VerteX to find the new setting good
+    /// Time for VerteX to accept the new setting
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
     pub(crate) settle: Duration,
 
-    /// Restore the old setting where VerteX does not find the new one good
+    /// Restore the old setting if VerteX does not accept the new one
     #[arg(long, conflicts_with = "undo")]
     undo_on_failure: bool,
 
@@ -61,23 +61,23 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     undo: Option<PathBuf>,
 
-    /// The old SCAR's password is in FILE, for undoing where VerteX did not show it
+    /// Read the old SCAR's password from FILE, if VerteX hid it (for --undo)
     #[arg(long, value_name = "FILE")]
     scar_password_file: Option<PathBuf>,
 
-    /// Go on although the record does not show that Specman serves the layer that was pushed
+    /// Continue although the record does not show that Specman serves the pushed layer
     #[arg(long)]
     pub(crate) unverified: bool,
 
-    /// Go on where the record does not show the steps before, or the setting is not the one expected
+    /// Continue although the record does not show the earlier steps, or the setting is not the expected one
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Leave the session in the record that is written
+    /// Keep the session in the record
     #[arg(long)]
     pub(crate) keep_session: bool,
 
-    /// At the end show what was and what is, for the ticket of the change
+    /// At the end print the old and new state, for the change ticket
     #[arg(long)]
     pub(crate) summary: bool,
 
@@ -94,15 +94,15 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// What is to be done.
+/// What to do.
 pub(crate) enum Task {
-    /// A new setting.
+    /// Change the setting.
     Set(Plan),
-    /// A saved one again.
+    /// Restore a backup.
     Undo(UndoPlan),
 }
 
-/// A new setting, and how to get back.
+/// The new setting, and how to undo it.
 pub(crate) struct Plan {
     pub(crate) target: Setting,
     pub(crate) backup: Option<Backup>,
@@ -110,26 +110,26 @@ pub(crate) struct Plan {
     pub(crate) password: Option<SecretString>,
 }
 
-/// A saved setting.
+/// The backup to restore.
 pub(crate) struct UndoPlan {
-    pub(crate) saved: Saved,
+    pub(crate) saved: SettingBackup,
     pub(crate) password: Option<SecretString>,
 }
 
 impl Options {
-    /// Reads the files that were named.
+    /// Reads the named files.
     pub(crate) fn open(&self, console: &Console) -> Result<Task, Failure> {
         let password = self.scar_password_file.as_ref().map(|path| secret_file(path, "the SCAR's password file", console));
         let password = password.transpose()?;
         if let Some(path) = &self.undo {
-            return Ok(Task::Undo(UndoPlan { saved: Saved::read(path, console)?, password }));
+            return Ok(Task::Undo(UndoPlan { saved: SettingBackup::read(path, console)?, password }));
         }
         let endpoint = match &self.scar_endpoint {
-            Some(text) => target::endpoint(text)?,
+            Some(text) => address::endpoint(text)?,
             None => SPECMAN.to_owned(),
         };
         let ca_cert = self.ca_cert.as_ref().map(|path| scar_trust::ca_chain(path, "--ca-cert")).transpose()?;
-        let base = self.base_content_path.as_deref().map(target::base_content_path).transpose()?;
+        let base = self.base_content_path.as_deref().map(address::base_content_path).transpose()?;
         let backup = self.backup.as_deref().map(|path| Backup::find(path, console)).transpose()?;
         if self.insecure_verify {
             console.warn(format!("VerteX will not check the certificate of '{endpoint}' (--insecure-verify)"));
@@ -140,7 +140,7 @@ impl Options {
 }
 
 impl Task {
-    /// The task in a line, where a dry run has no session to look with.
+    /// The task in one line, for a dry run without a session.
     pub(crate) fn as_text(&self) -> String {
         match self {
             Self::Set(plan) => format!(

@@ -1,4 +1,5 @@
-//! The settling time of the guide, with VerteX asked inside it whether the setting serves.
+//! The settling time: the guide's script sleeps for 60 s (step 10); this asks VerteX in the meantime whether it accepts the
+//! setting.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,13 @@ use scar_vertex::scar::validate;
 
 use crate::site::Site;
 
-/// How often VerteX is asked at most, and at least.
+/// The shortest and longest polling interval.
 const EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
-/// Waits until VerteX finds its SCAR setting good; gives the version that it found there.
+/// Waits until VerteX accepts the setting; returns the version that it found there.
 ///
 /// # Errors
-/// Exit 7 with VerteX's last word where it does not in `settle`; exit 4 at once where the session has ended.
+/// Exit 7 with VerteX's last answer if it does not accept it within `settle`; exit 4 at once if the session has ended.
 pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
     let act = "validate the SCAR setting";
     let end = Instant::now() + site.settle;

@@ -1,13 +1,12 @@
-//! VerteX as this step sees it, and the one way in which its setting is written: once, with a lost reply settled by
-//! reading, and read back.
+//! The only way to write the setting: once, with a lost answer settled by reading, and read back.
 
 use std::time::Duration;
 
 use scar_tool::{Console, Exit, Failure};
 use scar_vertex::scar::{PATH, Setting};
-use scar_vertex::{Api, Change, Object, Settled};
+use scar_vertex::{Api, Change, Object, WriteOutcome};
 
-/// The system, and how to deal with it.
+/// VerteX, and how to talk to it.
 pub(crate) struct Site<'a> {
     pub(crate) api: &'a Api,
     pub(crate) console: &'a Console,
@@ -17,23 +16,23 @@ pub(crate) struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// Writes `wanted` in the place of `present` and reads it back.
+    /// Replaces `present` by `wanted`, and reads it back.
     ///
     /// # Errors
-    /// Exit 7 with the difference where VerteX says that it is done, and it is not, or someone else wrote; else that of
-    /// the request. Each tells whether the setting may be another now.
+    /// Exit 7 with the differences if VerteX confirms the write but shows another setting, or someone else wrote; else the
+    /// request's error. Each says whether the setting may have changed.
     pub(crate) async fn write(&self, present: &Setting, wanted: &Setting) -> Result<Setting, NotWritten> {
         let act = format!("set SCAR to '{}'", wanted.endpoint());
         let is = |setting: &Setting, object: &Object| Setting::new(object.clone()).is(setting);
         let body = wanted.object().to_json();
         match self.api.put(PATH, &body, |now| is(wanted, now), |now| is(present, now)).await {
-            Ok(Settled::Answered) => {}
-            Ok(Settled::ByReading) => self.console.note("the answer to the write was lost; reading shows that it is done"),
-            Ok(Settled::Unknown(error)) => return Err(NotWritten::Unsure(self.api.unknown(&act, &error))),
-            Ok(Settled::Foreign(now)) => {
+            Ok(WriteOutcome::Answered) => {}
+            Ok(WriteOutcome::ByReading) => self.console.note("the answer to the write was lost; reading shows that it is done"),
+            Ok(WriteOutcome::Unknown(error)) => return Err(NotWritten::Unsure(self.api.unknown(&act, &error))),
+            Ok(WriteOutcome::Foreign(now)) => {
                 let cause = "the answer was lost, and what is there now is neither the old setting nor the new:";
                 let failure = Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
-                return Err(NotWritten::Unsure(told(failure, &Setting::new(now).unlike(wanted))));
+                return Err(NotWritten::Unsure(with_differences(failure, &Setting::new(now).unlike(wanted))));
             }
             Err(error) => {
                 let failure = self.api.failure(&act, &error);
@@ -50,25 +49,25 @@ impl Site<'_> {
             return Ok(now);
         }
         let failure = Failure::new(Exit::Mismatch, format!("{act}: VerteX said that it is done, and it reads otherwise:"));
-        Err(NotWritten::Unsure(told(failure, &unlike)))
+        Err(NotWritten::Unsure(with_differences(failure, &unlike)))
     }
 
-    /// The command that restores the setting saved in a file.
+    /// The command that restores a backup.
     pub(crate) fn undo_command(&self, backup: &str) -> String {
         format!("{} | scar-set --undo {}", self.api.login(), scar_tool::shell_word(backup))
     }
 }
 
-/// A write that did not end well.
+/// A failed write.
 pub(crate) enum NotWritten {
-    /// The setting is what it was.
+    /// The setting is unchanged.
     Untouched(Failure),
-    /// The setting may be another now.
+    /// The setting may have changed.
     Unsure(Failure),
 }
 
 impl NotWritten {
-    /// The failure alone.
+    /// Drops that information.
     pub(crate) fn into_failure(self) -> Failure {
         match self {
             Self::Untouched(failure) | Self::Unsure(failure) => failure,
@@ -76,7 +75,7 @@ impl NotWritten {
     }
 }
 
-/// Lists what differs below a failure's message.
-pub(crate) fn told(failure: Failure, changes: &[Change]) -> Failure {
+/// Adds the differences to a failure.
+pub(crate) fn with_differences(failure: Failure, changes: &[Change]) -> Failure {
     changes.iter().fold(failure, |failure, change| failure.detail(change))
 }

@@ -1,12 +1,12 @@
-//! The migration in a few lines, for the ticket of the change: what was and what is, read from the record alone.
+//! A summary of the migration for the change ticket: the old and the new state, from the record.
 
 use scar_record::{Archive, Artifact, PackRegistry, Record, Scar, Secret, Specman, Verified};
 use scar_tool::{Colour, Console, Failure};
 
-/// Shows a line for each section that the record has.
+/// Prints a line for each section of the record.
 ///
 /// # Errors
-/// Exit 2 for a section that is not as scar-record(5) says.
+/// Exit 2 for a malformed section.
 pub(crate) fn show(record: &Record, console: &Console) -> Result<(), Failure> {
     for (what, text) in lines(record)? {
         console.row(&[(Colour::Dim, &format!("{what:<14}")), (Colour::Plain, &text)]);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_migration_is_told_in_what_was_and_what_is() {
+    fn a_migration_is_summarized_as_old_and_new_state() {
         let layer = format!("sha256:{}", "a".repeat(64));
         let text = format!(
             r#"{{"record":"scar-tools/1","secret":{{"namespace":"n","name":"s","found":true,"deleted":true,"uid":"u-1"}},

@@ -1,4 +1,4 @@
-//! The way back: the saved setting again, where the present one is still what was set in its place.
+//! Restores the backup, if the present setting is still the one that replaced it.
 
 use scar_http::{Login, LoginOptions, Origin};
 use scar_record::Scar;
@@ -8,9 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::options::UndoPlan;
 use crate::settle;
-use crate::site::{NotWritten, Site, told};
+use crate::site::{NotWritten, Site, with_differences};
 
-/// Restores the saved setting. `None` after a dry run.
+/// Restores the backup; returns `None` after a dry run.
 pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>, Failure> {
     let saved = &plan.saved;
     let act = format!("set SCAR to '{}' again", saved.setting.endpoint());
@@ -27,14 +27,15 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
         let unlike = present.unlike(&saved.replaced_by);
         if !unlike.is_empty() {
             let failure = Failure::new(Exit::Mismatch, format!("{act}: the present setting is not the one that was set then:"));
-            return Err(told(failure, &unlike).hint("someone has changed it since; --force restores the old one all the same"));
+            return Err(with_differences(failure, &unlike)
+                .hint("someone has changed it since; --force restores the old one all the same"));
         }
     }
     if site.dry_run {
         show(site, &present, saved, changed);
         return Ok(None);
     }
-    // Asked for before signals are held: a person must be able to leave the prompt.
+    // Prompt before signals are blocked, so that the user can leave the prompt.
     let old = changed.then(|| complete(site, &saved.setting, plan.password.as_ref())).transpose()?;
     let hold = signal::catch();
     if let Some(old) = old {
@@ -67,10 +68,10 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
     }))
 }
 
-/// The setting with the password in it that VerteX did not show: the given one, else asked for at the terminal.
+/// Adds the password that VerteX hid: the given one, else from a prompt.
 ///
 /// # Errors
-/// Exit 2 where there is neither.
+/// Exit 2 if there is neither.
 pub(crate) fn complete(site: &Site<'_>, setting: &Setting, password: Option<&SecretString>) -> Result<Setting, Failure> {
     if let Some(name) = setting.masked_field() {
         return Err(Failure::misuse(format!(
@@ -95,7 +96,7 @@ pub(crate) fn complete(site: &Site<'_>, setting: &Setting, password: Option<&Sec
     Ok(setting.clone().with_password(password.expose_secret()))
 }
 
-fn show(site: &Site<'_>, present: &Setting, saved: &crate::saved::Saved, changed: bool) {
+fn show(site: &Site<'_>, present: &Setting, saved: &crate::setting_backup::SettingBackup, changed: bool) {
     if !changed {
         return site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
     }

@@ -1,5 +1,5 @@
-//! The program that the session is for. It is found before the login, and then takes this process's place, as with env(1)
-//! and s6-setlock: its signals, its exit status and its end are its own, and no shell ever holds the session.
+//! The command that gets the session. It is looked up before the login, and then replaces this process, as with env(1) and
+//! s6-setlock(8): it keeps its own signals and exit status, and no shell ever holds the session.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -9,20 +9,20 @@ use rustix::fs::Access;
 use scar_record::Record;
 use scar_tool::{Exit, Failure};
 
-/// Where execvp(3) looks without PATH.
+/// The search path of execvp(3) without PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// A program that exists, and its arguments.
+/// An existing program and its arguments.
 pub(crate) struct Command {
     name: OsString,
     arguments: Vec<OsString>,
 }
 
 impl Command {
-    /// Looks for the program as execvp(3) does.
+    /// Looks up the program as execvp(3) does.
     ///
     /// # Errors
-    /// As env(1) ends: 127 if there is none of this name, 126 if it cannot be run.
+    /// As env(1): 127 if it does not exist, 126 if it cannot be run.
     pub(crate) fn find(words: &[OsString]) -> Result<Option<Self>, Failure> {
         let Some((name, arguments)) = words.split_first() else { return Ok(None) };
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
@@ -35,10 +35,10 @@ impl Command {
         }
     }
 
-    /// Runs it in this process's place, with the record on its standard input. Returns only if that fails.
+    /// Replaces this process by it, with the record on standard input. Returns only on failure.
     ///
     /// # Errors
-    /// 126, as env(1); exit 1 if the record does not fit into a pipe.
+    /// As env(1): 126. Exit 1 if the record does not fit into a pipe.
     pub(crate) fn run(&self, record: &Record) -> Result<(), Failure> {
         let act = format!("run '{}'", self.name.display());
         let mut command = std::process::Command::new(&self.name);

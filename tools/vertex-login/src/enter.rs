@@ -1,4 +1,4 @@
-//! A session, from a password or from a token of the browser; it counts once VerteX has said whose it is.
+//! Creates a session from a password or a browser's token; it counts only after VerteX has said whose it is.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use scar_trust::Trust;
 use scar_vertex::{Api, browser, login, token, user};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::options::{Plan, Way};
+use crate::options::{LoginMethod, Plan};
 
-/// Logs in as planned, within `time`.
+/// Logs in, within `time`.
 ///
 /// # Errors
-/// What the login, the token, the network or the server is to blame for.
+/// Errors of the login, the token, the network or the server.
 pub(crate) fn run(plan: &Plan, trust: &Trust, client: Client, time: Duration, console: &Console) -> Result<Session, Failure> {
     let act = format!("log in to '{}'", plan.origin);
-    let session = match &plan.way {
-        Way::Token(given) => {
+    let session = match &plan.method {
+        LoginMethod::Token(given) => {
             console.verbose(|| format!("login to '{}': the token of --token-file", plan.origin));
             let session = session(&plan.origin, browser::shaped(given)?, trust);
             let deadline = Deadline::after(time);
             scar_http::run(deadline, console, &act, browser::accepted(client, &session, deadline, console))?;
             session
         }
-        Way::Password { username, login: given } => {
+        LoginMethod::Password { username, login: given } => {
             let password = given.password(username, &plan.origin)?;
             let deadline = Deadline::after(time);
             scar_http::run(deadline, console, &act, async {
@@ -44,7 +44,7 @@ pub(crate) fn run(plan: &Plan, trust: &Trust, client: Client, time: Duration, co
     Ok(session)
 }
 
-/// The session that the stages after this one use without an option.
+/// The record's session, which later stages use without options.
 fn session(origin: &Origin, authorization: SecretString, trust: &Trust) -> Session {
     Session {
         endpoint: origin.to_string(),

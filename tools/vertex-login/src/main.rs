@@ -1,5 +1,5 @@
-//! vertex-login: a session of the VerteX System API, from a password or from a token of the browser, for the next stage of a
-//! pipe or for one program (guide steps 6 and 12).
+//! Logs in to the VerteX System API with a password or a browser's token, for the next stage of a pipe or for one command
+//! (guide, steps 6 and 12).
 
 mod command;
 mod enter;

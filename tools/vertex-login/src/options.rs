@@ -1,6 +1,6 @@
-//! What was typed, and what it means: where to log in, as whom, and with what.
+//! The command line: where to log in, as whom, and with what.
 
-// `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
+// Clap prints these doc comments in `--help`, where `HOST[:PORT]` is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use secrecy::SecretString;
 
 use crate::command::Command;
 
-/// The command line.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "vertex-login",
@@ -35,19 +35,19 @@ pub(crate) struct Options {
     #[arg(value_name = "ENDPOINT")]
     endpoint: Option<String>,
 
-    /// Program to run with the session, and its arguments; else the record goes to standard output
+    /// Command to run with the session; without it the record goes to standard output
     #[arg(value_name = "COMMAND [ARG]", trailing_var_arg = true)]
     command: Vec<OsString>,
 
-    /// Take the token in FILE, copied from a browser that is logged in (MFA, single sign-on)
+    /// Use the token in FILE, copied from a logged-in browser (MFA, single sign-on)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_file", "password_stdin"])]
     token_file: Option<PathBuf>,
 
-    /// Time for the login, its tries together
+    /// Time limit for the login, including retries
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
-    /// Allow plain HTTP to a host other than this one
+    /// Allow plain HTTP to another host
     #[arg(long)]
     pub(crate) plain_http: bool,
 
@@ -70,29 +70,28 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// What is to be done, with every file read that was named.
+/// What to do; every named file has been read.
 pub(crate) struct Plan {
     pub(crate) origin: Origin,
-    pub(crate) way: Way,
+    pub(crate) method: LoginMethod,
     pub(crate) input: Input,
     command: Option<Command>,
 }
 
-/// How to come by a session.
-pub(crate) enum Way {
+/// How to get a session.
+pub(crate) enum LoginMethod {
     /// With user and password.
     Password {
-        /// The user.
         username: String,
-        /// Where the password is.
+        /// The password, or where to read it.
         login: Login,
     },
-    /// With a token of the browser.
+    /// With a token from a browser.
     Token(SecretString),
 }
 
 impl Options {
-    /// Reads the environment's part and the files.
+    /// Reads the environment and the files.
     pub(crate) fn open(&self, console: &Console) -> Result<Plan, Failure> {
         let Some(endpoint) = self.endpoint.clone().or_else(|| text(set("VERTEX_ENDPOINT"))) else {
             return Err(Failure::misuse("missing: ENDPOINT")
@@ -102,15 +101,15 @@ impl Options {
         if let Some(path) = stripped {
             console.note(format!("'/{path}' is not a part of the address and was left out: using '{origin}'"));
         }
-        let way = match &self.token_file {
-            Some(path) => Way::Token(secret_file(path, "the token file", console)?),
+        let method = match &self.token_file {
+            Some(path) => LoginMethod::Token(secret_file(path, "the token file", console)?),
             None => self.password(console)?,
         };
         let input = if self.login.password_stdin { Input::New } else { Input::Stdin };
-        Ok(Plan { origin, way, input, command: Command::find(&self.command)? })
+        Ok(Plan { origin, method, input, command: Command::find(&self.command)? })
     }
 
-    fn password(&self, console: &Console) -> Result<Way, Failure> {
+    fn password(&self, console: &Console) -> Result<LoginMethod, Failure> {
         let mut login = self.login.clone();
         if login.password_file.is_none() && !login.password_stdin {
             login.password_file = set("VERTEX_PASSWORD_FILE").map(PathBuf::from);
@@ -119,12 +118,12 @@ impl Options {
         if username.is_empty() || username.chars().any(char::is_control) {
             return Err(Failure::misuse(format!("log in as '{username}': that is no user name")));
         }
-        Ok(Way::Password { username, login: login.open(console)? })
+        Ok(LoginMethod::Password { username, login: login.open(console)? })
     }
 }
 
 impl Plan {
-    /// Hands the record to COMMAND, which takes this process's place; without one, to standard output.
+    /// Passes the record to COMMAND, which replaces this process, or to standard output.
     pub(crate) fn pass_on(&self, record: &Record, console: &Console) -> Result<(), Failure> {
         match &self.command {
             Some(command) => command.run(record),
@@ -132,19 +131,19 @@ impl Plan {
         }
     }
 
-    /// The plan in a line, for `--dry-run`.
+    /// The plan in one line, for `--dry-run`.
     pub(crate) fn as_text(&self) -> String {
-        match &self.way {
-            Way::Password { username, login } => {
+        match &self.method {
+            LoginMethod::Password { username, login } => {
                 let from = if login.is_given() { "the password that was given" } else { "a password asked for at the terminal" };
                 format!("log in to '{}' as '{username}' with {from}, in one try", self.origin)
             }
-            Way::Token(_) => format!("have '{}' check the token from the browser", self.origin),
+            LoginMethod::Token(_) => format!("have '{}' check the token from the browser", self.origin),
         }
     }
 }
 
-/// An environment variable that is set to something.
+/// An environment variable, unless it is empty.
 fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

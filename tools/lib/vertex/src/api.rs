@@ -1,4 +1,4 @@
-//! Requests to VerteX with the token of a session.
+//! Requests to VerteX with a session's token.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use serde_json::value::RawValue;
 
 use crate::{ApiOptions, OLDEST, Object, login_command, token};
 
-/// How long one answer may take.
+/// The time limit of one answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How often a write is tried: again only where reading shows that the one before did nothing.
+/// The number of tries of a write. It is repeated only if reading shows that the last try changed nothing.
 const WRITES: usize = 3;
 
-/// VerteX, as a session opens it.
+/// The System API, with a session.
 #[derive(Debug)]
 pub struct Api {
     client: Client,
@@ -26,37 +26,37 @@ pub struct Api {
     console: Console,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug)]
-pub enum Settled {
-    /// The server said that it is done.
+pub enum WriteOutcome {
+    /// The server confirmed it.
     Answered,
-    /// The server's answer was lost or an error, and reading shows that it is done.
+    /// The answer was lost or an error, but reading shows that it is done.
     ByReading,
-    /// Reading shows what is neither the old nor the new: someone else wrote.
+    /// Reading shows neither the old nor the new value: someone else wrote.
     Foreign(Object),
-    /// The answer was lost and reading failed too.
+    /// The answer was lost, and reading failed too.
     Unknown(Error),
 }
 
 impl Api {
-    /// VerteX at the endpoint of `session`. Nothing is sent yet.
+    /// Creates the client for the session's endpoint; sends nothing.
     ///
     /// # Errors
-    /// Exit 2 for a session or an option that cannot be used; exit 5 where `--endpoint` is another than the session's.
+    /// Exit 2 for an unusable session or option; exit 5 if `--endpoint` differs from the session's.
     pub fn open(session: &Session, options: &ApiOptions, console: &Console) -> Result<Self, Failure> {
         let origin = options.origin(session)?;
         let trust = Trust::load(&options.tls(session))?.by(options.route);
         console.verbose(|| format!("login to '{origin}': the record's session"));
-        // Whoever logged in over plain HTTP gave their word for it then.
+        // The user allowed plain HTTP at the login.
         let client = Client::new(origin, &trust, true, console)?;
         Self::with(client, session, Deadline::after(options.timeout), console)
     }
 
-    /// The same over a client for the session's origin that is there already.
+    /// The same with an existing client for the session's origin.
     ///
     /// # Errors
-    /// Exit 2 for a token that cannot be one.
+    /// Exit 2 for a malformed token.
     pub fn with(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<Self, Failure> {
         let login = login_command(session);
         token::check(session.authorization.expose_secret()).map_err(|cause| {
@@ -67,37 +67,37 @@ impl Api {
         Ok(Self { client, deadline, login, console: console.clone() })
     }
 
-    /// The same with more time.
+    /// The same with another deadline.
     #[must_use]
     pub fn with_time(mut self, more: Duration) -> Self {
         self.deadline = self.deadline.extended(more);
         self
     }
 
-    /// When all of its answers must be there.
+    /// The deadline for all answers.
     pub fn deadline(&self) -> Deadline {
         self.deadline
     }
 
-    /// Where it is.
+    /// The origin of VerteX.
     pub fn origin(&self) -> &Origin {
         self.client.origin()
     }
 
-    /// The command that logs in to it, for a message.
+    /// The login command, for messages.
     pub fn login(&self) -> &str {
         &self.login
     }
 
-    /// Reads an object; tried again while time is left.
+    /// Reads an object, with retries.
     ///
     /// # Errors
-    /// The last try's.
+    /// The last try's error.
     pub async fn get(&self, path: &str) -> Result<Object, Error> {
         Retry::until(self.deadline).run(&self.console, || self.get_once(path)).await
     }
 
-    /// Reads an object, in one try.
+    /// Reads an object, without retries.
     ///
     /// # Errors
     /// As [`read_object`].
@@ -105,27 +105,27 @@ impl Api {
         read_object(self.send(Method::GET, path, None).await?).await
     }
 
-    /// Reads a JSON document as it is written, of any shape; tried again while time is left.
+    /// Reads a JSON document of any shape, unchanged, with retries.
     ///
     /// # Errors
-    /// The last try's.
+    /// The last try's error.
     pub async fn get_text(&self, path: &str) -> Result<String, Error> {
         let once = async || read_json(self.send(Method::GET, path, None).await?).await;
         Retry::until(self.deadline).run(&self.console, once).await.map(|text| text.get().to_owned())
     }
 
-    /// Asks for a check of `body` that changes nothing there; tried again while time is left.
+    /// Posts `body` to be validated, which changes nothing; with retries.
     ///
     /// # Errors
-    /// The last try's.
+    /// The last try's error.
     pub async fn check(&self, path: &str, body: &str) -> Result<(), Error> {
         Retry::until(self.deadline).run(&self.console, || self.order(Method::POST, path, Some(body))).await
     }
 
-    /// Starts something by a GET, as the guide starts a job; tried again only where it is certain that nothing arrived.
+    /// Starts a job by a GET, as the guide does; retries only if nothing arrived for certain.
     ///
     /// # Errors
-    /// The last try's; [`Error::Malformed`] where a page answered in the server's place.
+    /// The last try's error; [`Error::Malformed`] if a page of another server answered.
     pub async fn start(&self, path: &str) -> Result<(), Error> {
         let once = async || match self.order(Method::GET, path, None).await {
             Err(error) if error.is_before_send() => Err(error),
@@ -134,38 +134,38 @@ impl Api {
         Retry::until(self.deadline).run(&self.console, once).await?
     }
 
-    /// Writes `body`. A lost or failed answer is settled by reading: `done` tells whether what is read is the new,
-    /// `untouched` whether it is still the old, and only then is the write tried again.
+    /// Writes `body`. After a lost or failed answer it reads: `done` says whether what was read is the new value,
+    /// `untouched` whether it is still the old one. Only in the latter case the write is repeated.
     ///
     /// # Errors
-    /// A refusal, or the last try's error where reading showed that nothing was changed.
+    /// A refusal, or the last try's error if reading showed that nothing changed.
     pub async fn put(
         &self,
         path: &str,
         body: &str,
         done: impl Fn(&Object) -> bool,
         untouched: impl Fn(&Object) -> bool,
-    ) -> Result<Settled, Error> {
+    ) -> Result<WriteOutcome, Error> {
         let once = async || {
             let error = match self.order(Method::PUT, path, Some(body)).await {
-                Ok(()) => return Ok(Settled::Answered),
+                Ok(()) => return Ok(WriteOutcome::Answered),
                 Err(error @ Error::Malformed { .. }) => error,
                 Err(error) if error.is_before_send() || !error.is_transient() => return Err(error),
                 Err(error) => error,
             };
             self.console.verbose(|| format!("{error}; reading what became of it"));
             match self.get(path).await {
-                Ok(now) if done(&now) => Ok(Settled::ByReading),
+                Ok(now) if done(&now) => Ok(WriteOutcome::ByReading),
                 Ok(now) if untouched(&now) => Err(error),
-                Ok(now) => Ok(Settled::Foreign(now)),
-                Err(_) => Ok(Settled::Unknown(error)),
+                Ok(now) => Ok(WriteOutcome::Foreign(now)),
+                Err(_) => Ok(WriteOutcome::Unknown(error)),
             }
         };
         Retry { tries: WRITES, ..Retry::until(self.deadline) }.run(&self.console, once).await
     }
 
-    /// Sends what needs no object in answer. VerteX says yes with 204, for writes and checks by the swagger, for jobs by the
-    /// guide's script (step 10); any other answer may be a proxy's, or an error in other clothes, and is not a yes.
+    /// Sends a request whose answer has no object. VerteX confirms with 204: writes and checks by its swagger, jobs by the
+    /// guide's script (step 10). Any other answer may come from a proxy, or be an error in disguise, and confirms nothing.
     async fn order(&self, method: Method, path: &str, body: Option<&str>) -> Result<(), Error> {
         expected(self.send(method, path, body).await?, StatusCode::NO_CONTENT).await.map(drop)
     }
@@ -180,7 +180,7 @@ impl Api {
         request.timeout(ANSWER).send().await
     }
 
-    /// The failure to show for an error: what a session can have to do with it is said.
+    /// The failure to show for an error, with a hint if it may be due to the session.
     pub fn failure(&self, act: &str, error: &Error) -> Failure {
         let failure = error.failure(act);
         match (error.status(), error) {
@@ -207,7 +207,7 @@ impl Api {
         }
     }
 
-    /// The failure for a write of which nobody knows whether it was done.
+    /// The failure for a write with an unknown outcome.
     pub fn unknown(&self, act: &str, error: &Error) -> Failure {
         Failure::new(
             Exit::Unreachable,
@@ -217,10 +217,10 @@ impl Api {
     }
 }
 
-/// Reads the object in an answer.
+/// Parses the object in an answer.
 ///
 /// # Errors
-/// The answer's own error; [`Error::Malformed`] if it holds something else, saying what.
+/// The answer's own error; [`Error::Malformed`], with a description, if it is not an object.
 pub async fn read_object(response: Response) -> Result<Object, Error> {
     let request = response.request();
     let text = read_json(response).await?;
@@ -231,7 +231,7 @@ pub async fn read_object(response: Response) -> Result<Object, Error> {
 
 async fn read_json(response: Response) -> Result<Box<RawValue>, Error> {
     match expected(response, StatusCode::OK).await?.json().await {
-        // What is quoted there may be a part of a secret; that it is no JSON is enough.
+        // The parser's message may quote a part of a secret, so it is dropped.
         Err(Error::Malformed { request, cause }) if cause.contains("not the expected JSON") => {
             Err(Error::Malformed { request, cause: "the answer is not JSON".to_owned() })
         }
@@ -239,7 +239,7 @@ async fn read_json(response: Response) -> Result<Box<RawValue>, Error> {
     }
 }
 
-/// Lets the documented answer through.
+/// Returns the documented answer.
 async fn expected(response: Response, status: StatusCode) -> Result<Response, Error> {
     if response.status() == status {
         return Ok(response);

@@ -1,4 +1,4 @@
-//! A token that a person copied from a browser: its shape, and whether VerteX takes it.
+//! A token that the user copied from a browser: its form, and whether VerteX accepts it.
 
 use scar_http::Client;
 use scar_record::Session;
@@ -8,13 +8,13 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::user::{self, IN_THE_BROWSER, User};
 use crate::{Api, token};
 
-/// What may be copied along with a token: the names under which a browser keeps it, and a header's.
+/// What may be copied along with a token: the names under which a browser stores it, and a header's.
 const NAMES: [&str; 3] = ["Cookie", "Authorization", "lscache-loginauthToken"];
 
-/// The token without what copying left around it: names, quotes (as jq prints them), white space.
+/// The token without names, quotes (jq prints them) and white space around it.
 ///
 /// # Errors
-/// Exit 2 if it cannot be a token.
+/// Exit 2 if it is malformed.
 pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     let mut text = given.expose_secret().trim();
     for name in NAMES {
@@ -30,10 +30,10 @@ pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     Ok(text.to_owned().into())
 }
 
-/// Has VerteX say whose token it is; a token that it does not take is no session.
+/// Asks VerteX whose token it is; a token that it rejects is no session.
 ///
 /// # Errors
-/// What the token, the network or the server is to blame for.
+/// Errors of the token, the network or the server.
 pub async fn accepted(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<User, Failure> {
     let act = format!("check the token at '{}'", client.origin());
     let again = format!("the token has ended or is of another site: copy it again from the browser ({IN_THE_BROWSER})");

@@ -1,38 +1,38 @@
-//! The login that an entry holds: which of its secrets VerteX hides, and what a person gave to put in their place.
+//! The login in an entry: the secrets that VerteX hides, and those that the user gave to replace them.
 //!
-//! Invariant: a mask, or a blank where the entry needs a secret, is never written back. Whether VerteX would take a mask for
-//! the secret behind it is not public; if it does not, the login is lost. So a person gives it again, and for the user that
-//! the entry names. A certificate without a key is a CA, as an OVA install leaves it: no key is missing there.
+//! Invariant: a mask is never written back, and neither is a blank where the entry needs a secret. It is not public whether
+//! VerteX would replace a mask by the secret; if it does not, the login would be lost. So the user gives it again, for the
+//! user name in the entry. A certificate without a key is a CA, as an OVA installation writes it: no key is missing there.
 
 use scar_http::{Login, Origin};
 use scar_tool::Failure;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::entry::{Chosen, Kind};
+use crate::entry::{EntryObject, Kind};
 use crate::{Object, is_mask, names_a_secret};
 
-/// What a person gave for the entry, read.
+/// The secrets that the user gave.
 #[derive(Debug)]
-pub struct Given {
-    /// The entry's user.
+pub struct GivenLogin {
+    /// The user name, to compare with the entry's.
     pub username: Option<String>,
-    /// Its password, or the prompt for it.
+    /// The password, or the prompt for it.
     pub password: Login,
     /// The registry token.
     pub token: Option<SecretString>,
-    /// ECR: the access key's id.
+    /// ECR: the ID of the access key.
     pub access_key: Option<SecretString>,
     /// ECR: the secret key.
     pub secret_key: Option<SecretString>,
     /// ECR: the secret token.
     pub secret_token: Option<SecretString>,
-    /// The key of the entry's client certificate, PEM.
+    /// The private key of the entry's client certificate, in PEM.
     pub tls_key: Option<SecretString>,
-    /// Take what was given for another user, too, and in place of what is shown.
+    /// Replace the login even if it is of another user, or shown.
     pub replace: bool,
 }
 
-/// A secret that an entry may hold.
+/// A secret of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntrySecret {
     Password,
@@ -67,7 +67,7 @@ impl EntrySecret {
         }
     }
 
-    /// The options that give it, as a person would type them.
+    /// The options to give it with, for messages.
     fn options(self, entry: &Object) -> String {
         match self {
             Self::Password => {
@@ -81,7 +81,7 @@ impl EntrySecret {
         }
     }
 
-    /// Whether the server keeps it to itself: masked, or blank although the entry's kind of login needs it.
+    /// Whether VerteX hides it: it is masked, or blank although this kind of login needs it.
     fn is_hidden(self, entry: &Object) -> bool {
         let value = entry.text_or_empty(self.path());
         is_mask(&value) || value.is_empty() && self.is_needed(entry)
@@ -103,20 +103,20 @@ impl EntrySecret {
     }
 }
 
-impl Given {
-    /// Makes sure that the entry can be written with what was given. Nothing is asked and nothing is sent.
+impl GivenLogin {
+    /// Checks that the entry can be written with the given secrets; neither prompts nor sends.
     ///
     /// # Errors
-    /// As [`Self::fill`]; the hint has the very options to add.
-    pub fn check(&self, entry: &Chosen) -> Result<(), Failure> {
+    /// As [`Self::fill`]; the hint names the options to add.
+    pub fn check(&self, entry: &EntryObject) -> Result<(), Failure> {
         self.fill(entry, false).map(drop)
     }
 
-    /// The entry with every secret in it that is to be written; `asks` if a person may be asked for a password.
+    /// The entry with all secrets to write; `asks` if it may prompt for a password.
     ///
     /// # Errors
-    /// Exit 2 if VerteX hides one that was not given, or if one was given for another user.
-    pub fn fill(&self, entry: &Chosen, asks: bool) -> Result<Object, Failure> {
+    /// Exit 2 if VerteX hides a secret that was not given, or the given one is of another user.
+    pub fn fill(&self, entry: &EntryObject, asks: bool) -> Result<Object, Failure> {
         let object = &entry.object;
         let mut filled = object.clone();
         if entry.kind == Kind::Basic && object.object(LOGIN).is_none() {
@@ -164,7 +164,7 @@ impl Given {
         let Some(username) = &self.username else { return Ok(None) };
         self.is_of("user", username, &entry.text_or_empty(USERNAME))?;
         if !asks && !self.password.is_given() {
-            // Nothing is written then, and nothing of it is shown.
+            // Nothing is written or shown.
             return Ok(Some("asked for at the terminal".to_owned().into()));
         }
         let origin = Origin::parse(&entry.text_or_empty(&["spec", "endpoint"]))?.0;
@@ -172,7 +172,7 @@ impl Given {
         password.map(Some).map_err(|failure| failure.hint("use --password-file FILE"))
     }
 
-    /// A secret of another user than the entry's would pass for the entry's.
+    /// Refuses a secret of another user, which VerteX would use with the entry's user.
     fn is_of(&self, what: &str, given: &str, shown: &str) -> Result<(), Failure> {
         if self.replace || given == shown || shown.is_empty() {
             return Ok(());
@@ -184,7 +184,7 @@ impl Given {
     }
 }
 
-/// A hidden value that no option can give.
+/// The failure for a hidden value that no option can give.
 fn cannot_give(path: &str) -> Failure {
     Failure::misuse(format!("keep the entry: VerteX hides '{path}', and writing it back would destroy it"))
         .hint("no option gives this field: set the flag in the console (Administration, Pack Registries, Edit)")
@@ -198,7 +198,7 @@ fn not_shown(name: &str, entry: &Object, missing: &[EntrySecret]) -> Failure {
     Failure::misuse(format!("keep the login of the entry '{name}': {cause}")).hint(format!("add: {}", options.join(" ")))
 }
 
-/// How an ECR entry logs in. Keys are the API's default, which a private registry has if no role is named.
+/// How an ECR entry logs in. The API's default is keys, which apply if no role is set.
 fn aws_login(entry: &Object) -> String {
     let credentials = |name| ["spec", "credentials", name];
     let named = entry.text_or_empty(&credentials("credentialType"));
@@ -209,7 +209,7 @@ fn aws_login(entry: &Object) -> String {
     }
 }
 
-/// A secret or a user name, at any depth, that reads as a mask.
+/// A secret or user name at any depth that looks like a mask.
 fn masked(object: &Object, path: &mut Vec<String>) -> Option<String> {
     for (name, value) in object.fields() {
         path.push(name.to_owned());
@@ -232,10 +232,10 @@ mod tests {
     use scar_http::LoginOptions;
     use scar_tool::Console;
 
-    /// The password is asked for at the terminal; what a check puts in its place is as good here.
-    fn given(username: Option<&str>, replace: bool) -> Given {
+    /// The password will come from the prompt; any value will do for a check.
+    fn given(username: Option<&str>, replace: bool) -> GivenLogin {
         let options = LoginOptions::default();
-        Given {
+        GivenLogin {
             username: username.map(str::to_owned),
             password: options.open(&Console::new("test")).unwrap(),
             token: None,
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    fn entry(text: &str, kind: Kind) -> Chosen {
+    fn entry(text: &str, kind: Kind) -> EntryObject {
         let entry = Entry {
             uid: "r1".into(),
             name: "harbor".into(),
@@ -255,10 +255,10 @@ mod tests {
             kind: Some(kind),
             provider: "pack".into(),
         };
-        Chosen { entry, kind, object: Object::parse(text).unwrap() }
+        EntryObject { entry, kind, object: Object::parse(text).unwrap() }
     }
 
-    fn basic(password: &str) -> Chosen {
+    fn basic(password: &str) -> EntryObject {
         let password = if password == "absent" { String::new() } else { format!(r#""password":"{password}","#) };
         entry(
             &format!(

@@ -1,4 +1,4 @@
-//! What differs between two objects, value for value, and how a person may be shown it.
+//! The differences between two objects, value by value, in a form that may be shown.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde_json::value::RawValue;
 
 use crate::{Object, names_a_secret};
 
-/// The most of a value that is shown, in characters.
+/// How many characters of a value are shown.
 const SHOWN: usize = 120;
 
-/// One value that differs.
+/// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Where it stands: `spec.auth.password`.
+    /// The path, such as `spec.auth.password`.
     pub path: String,
-    /// Whether its value is a secret and is not shown.
+    /// Whether the value is a secret, which is not shown.
     pub secret: bool,
-    /// What it was, fit to be shown.
+    /// The old value, as it may be shown.
     pub before: String,
-    /// What it is, fit to be shown.
+    /// The new value, as it may be shown.
     pub after: String,
 }
 
@@ -28,8 +28,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// What differs from `before` to `after`, in the order of the fields; the paths in `without` and all below them aside. A
-/// field that is not there, and one that holds nothing, are the same: servers write the one for the other.
+/// The differences from `before` to `after`, in the order of the fields, except at the paths in `without` and below. A
+/// missing field equals an empty one, because servers write one for the other.
 pub fn differences(before: &Object, after: &Object, without: &[&str]) -> Vec<Change> {
     let mut changes = Vec::new();
     in_objects("", before, after, without, &mut changes);
@@ -73,13 +73,13 @@ fn in_values(path: &str, before: Option<&RawValue>, after: Option<&RawValue>, wi
     changes.push(Change { path: path.to_owned(), secret, before: shown(before, secret), after: shown(after, secret) });
 }
 
-/// Whether a field is not there, or holds what a server may leave out as well.
+/// Whether a field is missing, or has a value that servers may omit.
 fn is_nothing(value: Option<&RawValue>) -> bool {
     let bare = |value: &RawValue| value.get().split_ascii_whitespace().collect::<String>();
     value.is_none_or(|value| value.get().len() < 32 && matches!(bare(value).as_str(), "null" | "\"\"" | "false" | "{}" | "[]"))
 }
 
-/// Whether two values that are not both objects mean the same. Digits beyond what a float holds count.
+/// Whether two values, not both objects, are equal. Digits beyond a float's precision count.
 fn same(a: &RawValue, b: &RawValue) -> bool {
     let (a, b) = (a.get(), b.get());
     if a == b {
@@ -96,7 +96,7 @@ fn same(a: &RawValue, b: &RawValue) -> bool {
     }
 }
 
-/// A value as a message may hold it: no secret, nothing long, of objects and lists only that they are there.
+/// A value as it may be shown: no secret, shortened, without the content of objects and lists.
 fn shown(value: Option<&RawValue>, secret: bool) -> String {
     let Some(value) = value.map(RawValue::get) else { return "(absent)".to_owned() };
     let text = serde_json::from_str::<String>(value);
@@ -118,7 +118,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// A URL may hold a login: it is taken out of what is shown and recorded.
+/// Removes the login from a URL.
 pub(crate) fn without_userinfo(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_each_value_that_differs_and_no_secret() {
+    fn says_each_value_that_differs_and_no_secret() {
         let before = r#"{"a":{"flag":false,"password":"canary","gone":{"token":"canary"},"l":[1,{"key":"canary"}]},"status":1}"#;
         let after = r#"{"status":2,"a":{"password":"canary2","l":[1,{"key":"c"}],"flag":true,"url":"https://u:canary@h/x"}}"#;
         assert_eq!(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_value_written_in_another_way_is_no_difference() {
+    fn the_same_value_written_differently_is_no_difference() {
         assert_eq!(told(r#"{"a":1.50,"b":"\u0041","c":{"x":1,"y":2}}"#, r#"{"b":"A","c":{"y":2,"x":1},"a":1.5}"#), [""; 0]);
         assert_eq!(told(r#"{"a":9007199254740993}"#, r#"{"a":9007199254740992}"#).len(), 1);
         assert_eq!(told(r#"{"a":1}"#, r#"{"a":"1"}"#).len(), 1);

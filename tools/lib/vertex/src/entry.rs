@@ -1,5 +1,5 @@
-//! Which of VerteX's pack registries is meant: from the list and what was asked for to the one entry, or to the reason
-//! why there is not exactly one. Preflight and the step itself ask the same function.
+//! Selects the pack registry entry that is meant, or says why not exactly one is. Preflight and pack-registry-set use the
+//! same function.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use scar_tool::{Exit, Failure};
 use crate::difference::without_userinfo;
 use crate::{Api, Object};
 
-/// The field that the console's box "Contains Spectro Manifests" stands for.
+/// The field of the console's box "Contains Spectro Manifests" (guide, step 8).
 pub const FLAG: &[&str] = &["spec", "containsSpectroManifest"];
-/// Where below an entry's base content path Specman looks (guide step 5).
+/// The path below an entry's base content path at which Specman looks (guide, step 5).
 const MANIFESTS: &str = "spectro-manifests/manifest";
 
-/// How VerteX logs in to a registry; the API has a path for each.
+/// How VerteX logs in to a registry. The API has a path for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// User and password: Harbor and its like.
+    /// With user and password, as for Harbor.
     Basic,
-    /// AWS keys or a role: Amazon ECR.
+    /// With AWS keys or a role, for Amazon ECR.
     Ecr,
 }
 
 impl Kind {
-    /// The word of the kind in paths and in the record.
+    /// Its name in paths and in the record.
     pub fn word(self) -> &'static str {
         match self {
             Self::Basic => "basic",
@@ -33,42 +33,42 @@ impl Kind {
     }
 }
 
-/// An entry of the list.
+/// An entry, as the list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its uid, fit for a path.
+    /// The uid, which is safe in a URL's path.
     pub uid: String,
-    /// Its name.
+    /// As the console shows it.
     pub name: String,
-    /// Its address as it was typed in: with or without `https://`, with or without a path.
+    /// The registry's address as the administrator typed it: with or without `https://` and a path.
     pub endpoint: String,
     /// `None` if the list does not say.
     pub kind: Option<Kind>,
-    /// What VerteX takes from it: `pack`, `helm` or `zarf`; empty if the list does not say.
+    /// What VerteX reads from it: `pack`, `helm` or `zarf`; empty if the list does not say.
     pub provider: String,
 }
 
-/// An entry together with its whole object.
+/// An entry with its whole object.
 #[derive(Debug, Clone)]
-pub struct Chosen {
-    /// The entry as it is listed.
+pub struct EntryObject {
+    /// As the list shows it.
     pub entry: Entry,
-    /// Its kind, as its path in the API shows it.
+    /// The kind by its path in the API.
     pub kind: Kind,
-    /// Every field of it; VerteX masks the secrets.
+    /// The object with all fields; VerteX masks the secrets.
     pub object: Object,
 }
 
 impl Entry {
-    /// Whether VerteX takes packs from it, as far as the list says: Specman's manifests go the same way.
+    /// Whether VerteX reads packs from it, as far as the list says; Specman uses the same entries.
     pub fn has_packs(&self) -> bool {
         self.provider.is_empty() || self.provider.eq_ignore_ascii_case("pack")
     }
 
-    /// Reads the whole object. If the list does not say its kind, both are tried.
+    /// Reads the whole object. If the list does not say its kind, tries both.
     ///
     /// # Errors
-    /// As [`Api::failure`]; exit 7 if the answer is not this entry: what is written later is written over what was listed.
+    /// As [`Api::failure`]; exit 7 if the answer is another entry, because a later write would overwrite the wrong one.
     pub async fn read(&self, api: &Api) -> Result<(Kind, Object), Failure> {
         let kinds = self.kind.map_or(vec![Kind::Basic, Kind::Ecr], |kind| vec![kind]);
         let act = format!("read the pack registry '{}'", self.name);
@@ -100,15 +100,16 @@ impl Entry {
     }
 }
 
-impl Chosen {
-    /// The repository that Specman fetches from: below the endpoint's path and the entry's base content path.
+impl EntryObject {
+    /// The repository that Specman reads: below the endpoint's path and the base content path.
     pub fn expected_repository(&self) -> String {
         let base = self.object.text_or_empty(&["spec", "baseContentPath"]);
         let parts = [path_below_host(&self.entry.endpoint), base.trim_matches('/'), MANIFESTS];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
     }
 
-    /// Whether Specman's pods get the registry's login from AWS themselves: their service account needs an association.
+    /// Whether Specman's pods get the registry's login from AWS themselves (pod identity); their service account then needs
+    /// an association.
     pub fn uses_pod_identity(&self) -> bool {
         let credentials = self.object.object(&["spec", "credentials"]).unwrap_or_default();
         let role = credentials.object(&["podIdentity"]).is_some_and(|role| role.fields().next().is_some());
@@ -123,7 +124,7 @@ impl Chosen {
 ///
 /// # Errors
 /// Exit 1 if VerteX cannot use the registry so; else as [`Api::failure`].
-pub async fn validate(api: &Api, entry: &Chosen, after: &Object) -> Result<(), Failure> {
+pub async fn validate(api: &Api, entry: &EntryObject, after: &Object) -> Result<(), Failure> {
     let spec = after.object(&["spec"]).unwrap_or_default().to_json();
     let path = format!("/v1/registries/oci/{}/validate", entry.kind.word());
     api.check(&path, &spec).await.map_err(|error| {
@@ -142,15 +143,15 @@ fn mismatch(act: &str, cause: &str) -> Failure {
     Failure::new(Exit::Mismatch, format!("{act}: {cause}"))
 }
 
-/// Where the API has an entry.
+/// The API's path of an entry.
 pub fn path(uid: &str, kind: Kind) -> String {
     format!("/v1/registries/oci/{uid}/{}", kind.word())
 }
 
-/// VerteX's list of OCI pack registries.
+/// Reads the list of OCI pack registries.
 ///
 /// # Errors
-/// As [`Api::failure`]; exit 7 if the answer is something else.
+/// As [`Api::failure`]; exit 7 if the answer is not a list.
 pub async fn list(api: &Api) -> Result<Vec<Entry>, Failure> {
     let act = "list the pack registries";
     let list = api.get("/v1/registries/oci/summary").await.map_err(|error| api.failure(act, &error))?;
@@ -163,18 +164,18 @@ impl fmt::Display for Entry {
     }
 }
 
-/// What was asked for.
+/// How the user selects an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// The entry with this uid.
+pub enum Selector {
+    /// By uid.
     Uid(String),
-    /// The entry with this name.
+    /// By name.
     Name(String),
-    /// The entry whose endpoint is this registry: `HOST[:PORT]`.
+    /// By its registry: `HOST[:PORT]`.
     Host(String),
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uid(uid) => write!(f, "with the uid '{uid}'"),
@@ -184,7 +185,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-impl Wanted {
+impl Selector {
     fn selects(&self, entry: &Entry) -> bool {
         match self {
             Self::Uid(uid) => entry.uid == *uid,
@@ -194,7 +195,7 @@ impl Wanted {
     }
 }
 
-/// The entries of a list; `None` if it is not one.
+/// Parses a list; `None` if it is not one.
 fn entries(list: &Object) -> Option<Vec<Entry>> {
     if list.raw(&["items"]).is_some_and(|items| items.get() == "null") {
         return Some(Vec::new());
@@ -202,7 +203,7 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
     let entry = |item: &Object| {
         let text = |path: &[&str]| item.text_or_empty(path);
         let uid = text(&["metadata", "uid"]);
-        // The uid becomes a part of paths.
+        // Only accept a uid that is safe in a URL's path.
         let fit = !uid.is_empty() && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         let kind = match text(&["spec", "registryType"]).to_ascii_lowercase().as_str() {
             "basic" => Some(Kind::Basic),
@@ -220,12 +221,12 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
     list.objects(&["items"])?.iter().map(entry).collect()
 }
 
-/// The one entry that is meant. Several entries may share a host (`spectro-packs`, `our-packs`): the one is meant in which
-/// Specman looks for `repository`, the artifact's.
+/// Selects one entry. Several may share a host (`spectro-packs`, `our-packs`): then it is the one where Specman looks for
+/// `repository`, the artifact's.
 ///
 /// # Errors
-/// Exit 3 if there is none; exit 2 if several fit; exit 7 if several are there and none fits. Each lists the candidates.
-pub async fn choose(api: &Api, wanted: &Wanted, repository: Option<&str>) -> Result<Chosen, Failure> {
+/// Exit 3 if there is none; exit 2 if several fit; exit 7 if there are several and none fits. Each lists the candidates.
+pub async fn choose(api: &Api, wanted: &Selector, repository: Option<&str>) -> Result<EntryObject, Failure> {
     let entries = list(api).await?;
     let candidates = candidates(&entries, wanted)?;
     let [_, _, ..] = candidates.as_slice() else {
@@ -239,7 +240,7 @@ pub async fn choose(api: &Api, wanted: &Wanted, repository: Option<&str>) -> Res
         [] => {
             let cause = format!("the artifact is in '{repository}', and Specman looks there for none of these:");
             let failure = mismatch(&format!("find the pack registry {wanted}"), &cause);
-            let line = |chosen: &Chosen| format!("{}: looks in '{}'", chosen.entry, chosen.expected_repository());
+            let line = |chosen: &EntryObject| format!("{}: looks in '{}'", chosen.entry, chosen.expected_repository());
             Err(all
                 .iter()
                 .fold(failure, |failure, chosen| failure.detail(line(chosen)))
@@ -249,47 +250,47 @@ pub async fn choose(api: &Api, wanted: &Wanted, repository: Option<&str>) -> Res
     }
 }
 
-async fn read_all(api: &Api, entries: &[&Entry]) -> Result<Vec<Chosen>, Failure> {
+async fn read_all(api: &Api, entries: &[&Entry]) -> Result<Vec<EntryObject>, Failure> {
     let mut all = Vec::new();
     for entry in entries {
         let (kind, object) = entry.read(api).await?;
-        all.push(Chosen { entry: (*entry).clone(), kind, object });
+        all.push(EntryObject { entry: (*entry).clone(), kind, object });
     }
     Ok(all)
 }
 
-/// The entries that may be meant, at least one.
-fn candidates<'e>(entries: &'e [Entry], wanted: &Wanted) -> Result<Vec<&'e Entry>, Failure> {
+/// The candidates, at least one.
+fn candidates<'e>(entries: &'e [Entry], wanted: &Selector) -> Result<Vec<&'e Entry>, Failure> {
     let mut found: Vec<_> = entries.iter().filter(|entry| wanted.selects(entry)).collect();
-    // One registry may have an entry for its charts beside those for its packs.
-    if matches!(wanted, Wanted::Host(_)) && found.iter().any(|entry| entry.has_packs()) {
+    // A registry may have separate entries for charts and packs.
+    if matches!(wanted, Selector::Host(_)) && found.iter().any(|entry| entry.has_packs()) {
         found.retain(|entry| entry.has_packs());
     }
     if !found.is_empty() {
         return Ok(found);
     }
     let hint = match wanted {
-        Wanted::Host(host) => format!("add the pack registry for '{host}' in VerteX, under Administration, Pack Registries"),
+        Selector::Host(host) => format!("add the pack registry for '{host}' in VerteX, under Administration, Pack Registries"),
         _ => "choose another with --uid or --name".to_owned(),
     };
     Err(entries.iter().fold(absent(wanted), |failure, entry| failure.detail(entry)).hint(hint))
 }
 
-fn absent(wanted: &Wanted) -> Failure {
+fn absent(wanted: &Selector) -> Failure {
     Failure::new(Exit::Absent, format!("find the pack registry {wanted}: VerteX has no such OCI pack registry"))
 }
 
-fn ambiguous(wanted: &Wanted, entries: &[&Entry]) -> Failure {
+fn ambiguous(wanted: &Selector, entries: &[&Entry]) -> Failure {
     let failure = Failure::misuse(format!("find the pack registry {wanted}: {} match:", entries.len()));
     entries.iter().fold(failure, |failure, entry| failure.detail(entry)).hint("choose one with --uid")
 }
 
-/// Whether two addresses lead to the same registry and the same path there.
+/// Whether two addresses mean the same registry and path.
 pub fn same_endpoint(a: &str, b: &str) -> bool {
     same_host(a, b) && path_below_host(a) == path_below_host(b)
 }
 
-/// Whether two addresses are the same registry: case, scheme, default port and what follows the host aside.
+/// Whether two addresses mean the same registry, ignoring case, scheme, default port and path.
 pub fn same_host(a: &str, b: &str) -> bool {
     host(a) == host(b)
 }
@@ -298,7 +299,7 @@ fn without_scheme(address: &str) -> &str {
     address.trim().split_once("://").map_or(address.trim(), |(_, rest)| rest)
 }
 
-/// The path of an address without its outer slashes: `public.ecr.aws/ALIAS` has one.
+/// The path of an address without its outer slashes, such as `ALIAS` in `public.ecr.aws/ALIAS`.
 fn path_below_host(address: &str) -> &str {
     without_scheme(address).split_once('/').map_or("", |(_, path)| path).trim_matches('/')
 }
@@ -340,9 +341,9 @@ mod tests {
         }
     }
 
-    fn chosen(endpoint: &str, spec: &str) -> Chosen {
+    fn chosen(endpoint: &str, spec: &str) -> EntryObject {
         let entry = list(&[("a1", "harbor", endpoint)]).remove(0);
-        Chosen { entry, kind: Kind::Ecr, object: Object::parse(&format!(r#"{{"spec":{spec}}}"#)).unwrap() }
+        EntryObject { entry, kind: Kind::Ecr, object: Object::parse(&format!(r#"{{"spec":{spec}}}"#)).unwrap() }
     }
 
     #[test]
@@ -373,21 +374,21 @@ mod tests {
         let mut entries =
             list(&[("a1", "charts", "h.example"), ("a2", "dup", "https://H.example:443"), ("a3", "dup", "x.example")]);
         entries[0].provider = "helm".into();
-        let found = |entries: &[Entry], wanted: Wanted| -> Vec<String> {
+        let found = |entries: &[Entry], wanted: Selector| -> Vec<String> {
             candidates(entries, &wanted).unwrap().iter().map(|entry| entry.uid.clone()).collect()
         };
-        let at_host = Wanted::Host("h.example".into());
+        let at_host = Selector::Host("h.example".into());
         assert_eq!(found(&entries, at_host.clone()), ["a2"]);
         assert_eq!(found(&entries[..1], at_host), ["a1"]);
-        assert_eq!(found(&entries, Wanted::Uid("a1".into())), ["a1"]);
-        assert_eq!(found(&entries, Wanted::Name("dup".into())), ["a2", "a3"]);
-        let none = candidates(&entries, &Wanted::Host("other.example".into())).unwrap_err();
+        assert_eq!(found(&entries, Selector::Uid("a1".into())), ["a1"]);
+        assert_eq!(found(&entries, Selector::Name("dup".into())), ["a2", "a3"]);
+        let none = candidates(&entries, &Selector::Host("other.example".into())).unwrap_err();
         assert_eq!((none.exit, none.details.len()), (Exit::Absent, 3));
         assert!(none.hint.unwrap().contains("add the pack registry for 'other.example'"));
     }
 
     #[test]
-    fn a_list_that_is_none_is_told_apart_from_an_empty_one() {
+    fn what_is_not_a_list_is_distinguished_from_an_empty_one() {
         let read = |text: &str| entries(&Object::parse(text).unwrap());
         assert_eq!(read(r#"{"items":null}"#), Some(Vec::new()));
         assert_eq!(read(r#"{"items":[]}"#), Some(Vec::new()));

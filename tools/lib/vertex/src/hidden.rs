@@ -1,15 +1,16 @@
-//! What a server hides: fields whose values are secrets, and values that stand in a secret's place.
+//! What a server hides: fields with secrets, and values that replace a secret.
 
-/// Whether a field of this name holds a secret. A user name, a CA certificate and a role are none.
+/// Whether a field with this name holds a secret. User names, CA certificates and roles are not secret.
 pub fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let parts = ["password", "passwd", "token", "secret", "authorization", "privatekey", "accesskey", "apikey"];
     parts.iter().any(|part| name.contains(part)) || name == "key"
 }
 
-/// Whether a value stands in the place of a secret: `***`, bullets, `<hidden>` and the like, also around a part shown.
+/// Whether a value replaces a secret: `***`, bullets, `<hidden>` and the like, also with a part of the secret shown
+/// (`abc***def`).
 ///
-/// In doubt it says yes: then a person is asked for the secret, where a mask written back would destroy it.
+/// In doubt it says yes: asking the user for the secret is better than destroying it by writing a mask.
 pub fn is_mask(value: &str) -> bool {
     let bare = value
         .trim()

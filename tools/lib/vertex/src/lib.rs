@@ -1,9 +1,9 @@
-//! The VerteX System API as the tools use it: a session bound to its origin, objects that keep every field value for
-//! value, writes that are never repeated blindly, and the SCAR setting.
+//! The VerteX System API: a session bound to its origin, objects that keep every field, writes that are never repeated
+//! blindly, and the SCAR setting.
 //!
-//! Invariants: the token goes to the origin of its session and to no other; a GET is repeated within its time, a PUT
-//! only where reading has shown that the one before did nothing; what the server hides is never taken for a value; no
-//! secret reaches a message.
+//! Invariants: the token goes only to its session's origin; a GET is retried until the deadline, a PUT only after reading
+//! has shown that the last one changed nothing; a hidden value is never taken for the real one; no secret gets into a
+//! message.
 
 mod api;
 pub mod browser;
@@ -18,12 +18,12 @@ pub mod scar;
 pub mod token;
 pub mod user;
 
-pub use api::{Api, Settled, read_object};
-pub use credentials::Given;
+pub use api::{Api, WriteOutcome, read_object};
+pub use credentials::GivenLogin;
 pub use difference::{Change, differences};
 pub use hidden::{is_mask, names_a_secret};
 pub use object::Object;
 pub use options::{ApiOptions, login_command};
 
-/// The oldest version of VerteX and of Palette that can migrate (the guide's prerequisites).
+/// The oldest version of VerteX and Palette that can migrate (guide, "Prerequisites").
 pub const OLDEST: &str = "4.5.15";

@@ -1,5 +1,5 @@
-//! `POST /v1/auth/syslogin`: the password is sent once. A try is repeated only where nothing arrived, or where the
-//! server asked to come back later instead of looking at the password.
+//! `POST /v1/auth/syslogin`: the password is sent once. A try is repeated only if nothing arrived, or the server asked to
+//! come back later without checking the password.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use serde_json::json;
 use crate::user::IN_THE_BROWSER;
 use crate::{Object, read_object, token};
 
-/// The path that the guide's script posts to.
+/// The path of the guide's script (step 10).
 const PATH: &str = "/v1/auth/syslogin";
-/// How often a connection is tried.
+/// The number of connection attempts.
 const CONNECTS: usize = 3;
 
-/// The way on for an account that a password alone does not open.
+/// The hint for an account that needs more than a password.
 fn browser() -> String {
     format!("log in with a browser, save its token ({IN_THE_BROWSER}) in a file of mode 0600, and use --token-file FILE")
 }
 
-/// The way on if the login is done and its token opens nothing, as with a passkey.
+/// The hint if the login succeeds but its token opens nothing, as with a passkey.
 pub fn no_access() -> String {
     format!("the login is done, but its token opens nothing, as with a passkey or a second factor: {}", browser())
 }
 
-/// Logs in and gives the token.
+/// Logs in and returns the token.
 ///
 /// # Errors
-/// A refusal, in the words of a login; what kept the server from answering.
+/// A refusal, described as one of a login; errors of the network or the server.
 pub async fn syslogin(
     client: &Client,
     username: &str,
@@ -76,7 +76,7 @@ async fn once(client: &Client, username: &str, password: &SecretString) -> Resul
     read_object(request.send().await?).await
 }
 
-/// How long to wait where the server put the login off before looking at it, and there is time for that.
+/// How long to wait, if the server postponed the login without checking it, and there is time.
 fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
     match error {
         Error::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, retry_after, .. } => {
@@ -86,9 +86,9 @@ fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
     }
 }
 
-/// The token in the answer to a login.
+/// The token in a login's answer.
 fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
-    // The swagger spells it `isMfa`, answers of real sites `IsMfa`.
+    // The swagger spells it `isMfa`, real sites answer `IsMfa`.
     if answer.fields().any(|(name, value)| name.eq_ignore_ascii_case("ismfa") && value.get() == "true") {
         return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(browser()));
     }
@@ -105,7 +105,7 @@ fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
     }
 }
 
-/// A login that the server did not let through, in the words of a login.
+/// The failure for a refused login.
 fn refusal(error: &Error, act: &str) -> Failure {
     let failure = error.failure(act);
     let words = error.to_string().to_ascii_lowercase();
@@ -133,7 +133,7 @@ fn refusal(error: &Error, act: &str) -> Failure {
     }
 }
 
-/// A redirect is never followed: the password would go along.
+/// The failure for a redirect, which is not followed because the password would be sent along.
 fn redirected(act: &str, origin: &Origin, to: Option<&str>, status: StatusCode) -> Failure {
     let Some(to) = to else {
         return Failure::new(Exit::Mismatch, format!("{act}: the server answers {status} without saying where to"));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_only_where_it_can_be_one() {
+    fn only_a_well_formed_token_is_accepted() {
         assert_eq!(token_in(r#"{"Authorization":"a.b.c","isMfa":false}"#).unwrap(), "a.b.c");
         assert_eq!(token_in(r#"{"Authorization":"Bearer a.b.c"}"#).unwrap(), "a.b.c");
         for (answer, exit, says) in [

@@ -1,5 +1,5 @@
-//! A JSON object whose parts stay as they were written: an unknown field, a number with a zero at its end or with more
-//! digits than any type holds go back to the server as they came.
+//! A JSON object whose fields stay exactly as they were written: unknown fields, trailing zeros and numbers with more digits
+//! than any type holds go back to the server unchanged.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use serde_json::value::RawValue;
 
 use crate::{is_mask, names_a_secret};
 
-/// How many levels an answer may nest; a real one has about ten.
+/// The deepest nesting that is accepted; real answers have about ten levels.
 const DEEPEST: usize = 64;
 
-/// What is shorter is left out of no message: it would be found in every word.
+/// Shorter secrets are not scrubbed from messages, because they would match in every word.
 const SHORTEST: usize = 4;
 
-/// The fields of an object, in order, each as it was read.
+/// The fields of an object, in order, as they were written.
 #[derive(Clone, Default)]
 pub struct Object(Vec<(String, Box<RawValue>)>);
 
 impl Object {
-    /// Reads an object.
+    /// Parses an object.
     ///
     /// # Errors
-    /// A text without any of the values: where it breaks off, that it is none, or that it nests too deep.
+    /// A description without any value: where the text breaks off, that it is not an object, or is nested too deeply.
     pub fn parse(text: &str) -> Result<Self, String> {
         if nests_deeper(text, DEEPEST) {
             return Err(format!("JSON that nests deeper than {DEEPEST} levels"));
@@ -37,46 +37,46 @@ impl Object {
         })
     }
 
-    /// The names and values of its fields.
+    /// The fields' names and values.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
-    /// A value below it, as it is written; `None` where a part of the path is not there.
+    /// The value at a path, as it is written; `None` if a part of the path is missing.
     pub fn raw(&self, path: &[&str]) -> Option<Box<RawValue>> {
         let (first, rest) = path.split_first()?;
         let value = self.0.iter().find(|(name, _)| name == first).map(|(_, value)| value)?;
         if rest.is_empty() { Some(value.clone()) } else { serde_json::from_str::<Self>(value.get()).ok()?.raw(rest) }
     }
 
-    /// An object below it.
+    /// The object at a path.
     pub fn object(&self, path: &[&str]) -> Option<Self> {
         serde_json::from_str(self.raw(path)?.get()).ok()
     }
 
-    /// The objects of a list below it; `None` where there is no list of objects.
+    /// The objects of the list at a path; `None` if there is no list of objects.
     pub fn objects(&self, path: &[&str]) -> Option<Vec<Self>> {
         serde_json::from_str(self.raw(path)?.get()).ok()
     }
 
-    /// A text below it.
+    /// The string at a path.
     pub fn text(&self, path: &[&str]) -> Option<String> {
         serde_json::from_str(self.raw(path)?.get()).ok()
     }
 
-    /// A text below it; empty where it is not there.
+    /// The string at a path; empty if it is missing.
     pub fn text_or_empty(&self, path: &[&str]) -> String {
         self.text(path).unwrap_or_default()
     }
 
-    /// A truth value below it; false where it is not there.
+    /// The boolean at a path; false if it is missing.
     pub fn flag(&self, path: &[&str]) -> bool {
         self.raw(path).is_some_and(|value| value.get() == "true")
     }
 
-    /// Sets a value below it and leaves all others as they are; missing objects on the way are made.
+    /// Sets the value at a path, creating missing objects on the way, and leaves everything else unchanged.
     pub fn set(&mut self, path: &[&str], value: &impl Serialize) {
-        // Texts, truth values and objects of these: their serialisation has no way to fail.
+        // Serializing strings, booleans and objects of them cannot fail.
         let Ok(value) = serde_json::value::to_raw_value(value) else { return };
         self.set_raw(path, value);
     }
@@ -98,7 +98,7 @@ impl Object {
         }
     }
 
-    /// Has messages leave out the secrets in it, should a server repeat one.
+    /// Registers its secrets to be scrubbed from messages, should a server repeat one.
     pub fn never_show_secrets(&self) {
         for (name, value) in self.fields() {
             if let Some(below) = self.object(&[name]) {
@@ -111,13 +111,13 @@ impl Object {
         }
     }
 
-    /// The object as JSON text.
+    /// The object as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// Names alone: the values may be passwords.
+/// Shows only names, because values may be passwords.
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Whether brackets outside of texts nest deeper than `most`.
+/// Whether brackets outside strings are nested deeper than `most`.
 fn nests_deeper(text: &str, most: usize) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! The options of every tool that uses a session, and the commands that messages offer.
+//! The options of all tools that use a session, and the commands that messages suggest.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use scar_record::Session;
 use scar_tool::{Exit, Failure};
 use scar_trust::{RouteOptions, TlsOptions};
 
-/// Where VerteX is and how long to wait for it. A session in the record brings all of it: no option is needed.
+/// How to reach VerteX, and the time limit. A session in the record contains all of it, so no option is needed.
 #[derive(clap::Args, Debug, Clone)]
 #[command(next_help_heading = "VerteX options")]
 pub struct ApiOptions {
-    /// Insist that the session is for ENDPOINT
+    /// Require that the session is for ENDPOINT
     #[arg(long, value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
 
-    /// Time for all of VerteX's answers together
+    /// Time limit for all answers of VerteX together
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
     pub timeout: Duration,
 
-    /// Whom to trust, where it is to differ from the login.
+    /// The certificates to trust, if other than at the login.
     #[command(flatten)]
     pub tls: TlsOptions,
 
-    /// The way there.
+    /// The route to VerteX.
     #[command(flatten)]
     pub route: RouteOptions,
 }
 
 impl ApiOptions {
-    /// Reads an address of VerteX as a person types it, and gives what was stripped of it: the `/v1` that API pages show,
-    /// or the `/system` of the console's address in a browser.
+    /// Parses the address of VerteX as typed, and returns what was stripped: the `/v1` of API documentation, or the
+    /// `/system` of the console's address.
     ///
     /// # Errors
-    /// Exit 2 for anything that is not `https://HOST[:PORT]`.
+    /// Exit 2 if it is not `https://HOST[:PORT]`.
     pub fn address(text: &str) -> Result<(Origin, Option<String>), Failure> {
         let (origin, path) = Origin::parse(text)?;
         match path.as_str() {
@@ -46,10 +46,10 @@ impl ApiOptions {
         }
     }
 
-    /// The origin of a session, where `--endpoint` does not ask for another.
+    /// The origin of a session, which `--endpoint` must not contradict.
     ///
     /// # Errors
-    /// Exit 5 where the two differ: the token would go where it must not.
+    /// Exit 5 if the two differ: the token would go to another server.
     pub(crate) fn origin(&self, session: &Session) -> Result<Origin, Failure> {
         let (origin, _) = Self::address(&session.endpoint)?;
         let Some(asked) = &self.endpoint else { return Ok(origin) };
@@ -61,7 +61,7 @@ impl ApiOptions {
             .hint(format!("log in there: vertex-login {asked}")))
     }
 
-    /// The TLS options of the login, each replaced by one that was given here.
+    /// The login's TLS options, overridden by the ones given here.
     pub(crate) fn tls(&self, session: &Session) -> TlsOptions {
         let mut tls = self.tls.clone();
         tls.ca_file = tls.ca_file.or_else(|| session.ca_file.as_ref().map(Into::into));
@@ -70,7 +70,7 @@ impl ApiOptions {
     }
 }
 
-/// The command that makes such a session again, for a message.
+/// The command that creates such a session again, for messages.
 pub fn login_command(session: &Session) -> String {
     let mut command = format!("vertex-login {}", session.endpoint);
     if let Some(file) = &session.ca_file {

@@ -1,7 +1,7 @@
-//! The SCAR setting of VerteX (`/v1/system/config/scar`, guide steps 9 to 11): reading, comparing, validating.
+//! The SCAR setting of VerteX (`/v1/system/config/scar`; guide, steps 10 to 12): reading, comparing, validating.
 //!
-//! The server may leave out what is empty, write it another way, and hide the password: a setting is compared by what
-//! it means, and a hidden password is never taken for a value.
+//! The server may omit empty fields, normalize values, and hide the password. So settings are compared by meaning, and a
+//! hidden password never counts as a value.
 
 use scar_http::{Error, Url};
 use scar_record::Previous;
@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use crate::difference::without_userinfo;
 use crate::{Api, Change, Object, is_mask};
 
-/// The setting's path.
+/// The setting's path in the API.
 pub const PATH: &str = "/v1/system/config/scar";
-/// Specman's address in the cluster: the endpoint that the guide sets.
+/// Specman's address in the cluster, which the guide's script sets (step 10).
 pub const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
-/// The fields that the public description of the API has.
+/// The fields in the public description of the API.
 const ENDPOINT: &str = "endpoint";
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
@@ -25,22 +25,22 @@ const INSECURE: &str = "insecureVerify";
 const BASE: &str = "baseContentPath";
 const TEXTS: [&str; 3] = [USERNAME, CA_CERT, BASE];
 
-/// A SCAR setting: as the server showed it, or as it is to be.
+/// A SCAR setting, as the server showed it or as it should be.
 #[derive(Debug, Clone)]
 pub struct Setting(Object);
 
 impl Setting {
-    /// A setting out of its object.
+    /// Takes an object as a setting.
     pub fn new(object: Object) -> Self {
         Self(object)
     }
 
-    /// Reads what VerteX answers, if it has the documented shape (`v1SystemScarSpec`): an object with an endpoint, and
-    /// nothing in the other fields that cannot be there. An error object, or nothing at all, is not a setting, and a write
-    /// over it would lose the one that is really there.
+    /// Accepts VerteX's answer if it has the documented shape (`v1SystemScarSpec`): an object with an endpoint, and only
+    /// plausible values in the other fields. An error object, or an empty one, is not a setting; overwriting it would lose
+    /// the real setting.
     ///
     /// # Errors
-    /// What it is instead, without a value of it.
+    /// A description of the answer, without its values.
     pub fn parse(text: &str) -> Result<Self, String> {
         let object = Object::parse(text)?;
         object.never_show_secrets();
@@ -57,7 +57,7 @@ impl Setting {
         }
     }
 
-    /// What the guide's script sets, and what the options add to it.
+    /// What the guide's script sets, with additions from the options.
     pub fn target(endpoint: &str, ca_cert: Option<&str>, insecure: bool, base: Option<&str>) -> Self {
         let mut object = Object::default();
         object.set(&[ENDPOINT], &endpoint);
@@ -75,7 +75,7 @@ impl Setting {
         Self(object)
     }
 
-    /// Reads the present setting.
+    /// Reads the current setting.
     ///
     /// # Errors
     /// As [`Api::failure`]; exit 7 if the answer is not a setting.
@@ -83,10 +83,10 @@ impl Setting {
         Self::read_or(api, |_| Ok(None)).await
     }
 
-    /// The same; an answer that is not a setting goes to `keep`, which may say where it is saved.
+    /// The same. An answer that is not a setting is passed to `keep`, which may return where it saved it.
     ///
     /// # Errors
-    /// As [`Self::read`], and those of `keep`.
+    /// As [`Self::read`], and errors of `keep`.
     pub async fn read_or(api: &Api, keep: impl Fn(&str) -> Result<Option<String>, Failure>) -> Result<Self, Failure> {
         let act = "read the SCAR setting";
         let text = api.get_text(PATH).await.map_err(|error| api.failure(act, &error))?;
@@ -99,40 +99,40 @@ impl Setting {
         })
     }
 
-    /// The object, every field as it was.
+    /// The object with all its fields.
     pub fn object(&self) -> &Object {
         &self.0
     }
 
-    /// The endpoint as a message or a record may show it.
+    /// The endpoint as it may be shown, without a login.
     pub fn endpoint(&self) -> String {
         without_userinfo(&self.0.text_or_empty(&[ENDPOINT]))
     }
 
-    /// The user name, where there is one.
+    /// The user name, if there is one.
     pub fn username(&self) -> Option<String> {
         self.0.text(&[USERNAME]).filter(|text| !text.is_empty())
     }
 
-    /// Whether there is a password that the server does not show: a mask, or nothing where a user name wants one.
+    /// Whether the server hides a password: it shows a mask, or nothing although there is a user name.
     pub fn hides_its_password(&self) -> bool {
         let password = self.0.text_or_empty(&[PASSWORD]);
         is_mask(&password) || password.is_empty() && self.username().is_some()
     }
 
-    /// A field beside the password that the server masks: it cannot be written back.
+    /// Another field that the server masks, and that cannot be written back.
     pub fn masked_field(&self) -> Option<&'static str> {
         TEXTS.into_iter().find(|name| is_mask(&self.0.text_or_empty(&[name])))
     }
 
-    /// The same with this password.
+    /// The setting with this password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
         self.0.set(&[PASSWORD], &password);
         self
     }
 
-    /// What the record keeps of it: nothing secret.
+    /// The part for the record, without secrets.
     pub fn previous(&self) -> Previous {
         let text = |name: &str| self.0.text(&[name]).filter(|text| !text.is_empty());
         Previous {
@@ -145,8 +145,8 @@ impl Setting {
         }
     }
 
-    /// What of `self` differs from `wanted`, by meaning: the fields that the API's description has, a password only where
-    /// both are known.
+    /// The differences from `wanted` by meaning, in the fields of the API's description; the password only if both are
+    /// known.
     pub fn unlike(&self, wanted: &Self) -> Vec<Change> {
         let (is, be) = (&self.0, &wanted.0);
         let mut changes = Vec::new();
@@ -180,8 +180,7 @@ impl Setting {
         changes
     }
 
-    /// What of `self` beyond the API's description reads otherwise in `now`: a server may write some of it by itself, such
-    /// as the time of a change.
+    /// The other fields that differ in `now`; a server may change some itself, such as a timestamp.
     pub fn kept_otherwise(&self, now: &Self) -> Vec<Change> {
         let (mut sent, mut kept) = (Object::default(), Object::default());
         for (name, value) in self.0.fields().filter(|(name, _)| !is_described(name)) {
@@ -193,33 +192,33 @@ impl Setting {
         crate::differences(&sent, &kept, &[])
     }
 
-    /// Whether both lead to the same address.
+    /// Whether both have the same endpoint.
     pub fn same_endpoint(&self, other: &Self) -> bool {
         same_endpoint(&self.0.text_or_empty(&[ENDPOINT]), &other.0.text_or_empty(&[ENDPOINT]))
     }
 
-    /// Whether it means what `wanted` means.
+    /// Whether it has the same meaning as `wanted`.
     pub fn is(&self, wanted: &Self) -> bool {
         self.unlike(wanted).is_empty()
     }
 
-    /// The fields that the API's description does not have, and that a write of `self`'s successor leaves out.
+    /// The fields that are not in the API's description, and that writing another setting drops.
     pub fn unknown_fields(&self) -> Vec<String> {
         let empty = |value: &RawValue| matches!(value.get(), "null" | "\"\"" | "false");
         self.0.fields().filter(|(name, value)| !is_described(name) && !empty(value)).map(|(name, _)| name.to_owned()).collect()
     }
 }
 
-/// Whether the API's description has a field of this name.
+/// Whether the API's description has this field.
 fn is_described(name: &str) -> bool {
     [ENDPOINT, PASSWORD, INSECURE].contains(&name) || TEXTS.contains(&name)
 }
 
-/// Asks VerteX once whether its present SCAR setting serves: the version that it serves. The documented answer
-/// (`v1SystemScarValidationResponse`) has that field alone, so an object without it is not a yes.
+/// Asks VerteX once to validate its SCAR setting; returns the version that the endpoint serves. The documented answer
+/// (`v1SystemScarValidationResponse`) has only that field, so an object without it is no success.
 ///
 /// # Errors
-/// The server's refusal, or that it could not be asked.
+/// The server's refusal, or no answer.
 pub async fn validate(api: &Api) -> Result<String, Error> {
     const VALIDATE: &str = "/v1/system/config/scar/validate";
     let version = api.get_once(VALIDATE).await?.text(&["spectroVersion"]).filter(|version| !version.is_empty());
@@ -227,10 +226,10 @@ pub async fn validate(api: &Api) -> Result<String, Error> {
     version.ok_or(Error::Malformed { request, cause: "the answer has no 'spectroVersion'".to_owned() })
 }
 
-/// The version of VerteX that is installed, where it tells.
+/// The installed version of VerteX, if it says so.
 ///
 /// # Errors
-/// The server's refusal, or that it could not be asked.
+/// The server's refusal, or no answer.
 pub async fn installed(api: &Api) -> Result<Option<String>, Error> {
     let answer = api.get("/v1/system/version/installed").await?;
     Ok(answer.text(&["version"]).filter(|version| !version.is_empty()))
@@ -244,7 +243,7 @@ fn same_endpoint(a: &str, b: &str) -> bool {
     }
 }
 
-/// What a text stands for: PEM by its lines, a path without its outer slashes.
+/// A string by its meaning: PEM by its lines, a path without its outer slashes.
 fn meaning(name: &str, text: &str) -> String {
     match name {
         CA_CERT => text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"),
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_description_does_not_have_is_told_apart() {
+    fn what_the_description_does_not_have_is_distinguished() {
         let old = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T12:43:14Z","note":1.50}"#);
         let now = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T13:00:00Z","added":true}"#);
         assert!(now.is(&old));

@@ -1,13 +1,13 @@
-//! The token of a session: what it may look like, and when it ends.
+//! A session's token: its form and its expiry.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use scar_record::Time;
 
-/// The longest token that is taken, in bytes; servers refuse longer header lines.
+/// The longest token, in bytes; servers refuse longer header lines.
 const LONGEST: usize = 16 * 1024;
 
-/// A token without the word that stands before it in a header: no cookie can hold a space.
+/// A token without the prefix that it has in a header; a cookie cannot contain a space.
 pub fn bare(token: &str) -> &str {
     match token.split_at_checked(7) {
         Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim_start(),
@@ -15,10 +15,10 @@ pub fn bare(token: &str) -> &str {
     }
 }
 
-/// Makes sure that a token can stand in a cookie and cannot be taken for anything else there (RFC 6265, 4.1.1).
+/// Checks that a token is safe in a cookie (RFC 6265, 4.1.1).
 ///
 /// # Errors
-/// What is wrong with it; the token itself is not quoted.
+/// Its defect; the token itself is not quoted.
 pub fn check(token: &str) -> Result<(), String> {
     if token.is_empty() {
         return Err("it is empty".to_owned());
@@ -36,7 +36,8 @@ fn is_cookie_octet(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
 }
 
-/// When a token ends, where it is a JWT that says so (RFC 7519, `exp`). It is read, not verified: only the server can.
+/// The expiry of a token, if it is a JWT that contains one (RFC 7519, `exp`). It is read but not verified: only the server
+/// can do that.
 pub fn expiry(token: &str) -> Option<Time> {
     let mut parts = token.split('.');
     let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
@@ -45,7 +46,7 @@ pub fn expiry(token: &str) -> Option<Time> {
     let exp = claims.get("exp")?;
     let seconds = match exp.as_i64() {
         Some(seconds) => seconds,
-        // A date in fractions of a second is allowed; what no date can be is no date.
+        // Fractions of a second are allowed; an implausible date is ignored.
         None => exp.as_f64().filter(|seconds| seconds.abs() < 1e12)?.floor() as i64,
     };
     Time::from_epoch(seconds).ok()

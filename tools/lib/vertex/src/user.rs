@@ -1,29 +1,29 @@
-//! Whose session it is, as `/v1/system/users/me` says. With a passkey a login answers a token that opens nothing, and a
-//! proxy may answer in VerteX's place: a session counts only if VerteX says whose it is.
+//! Whose session it is, from `/v1/system/users/me`. With a passkey the login returns a token that opens nothing, and a proxy
+//! may answer instead of VerteX. So a session counts only if VerteX says whose it is.
 
 use scar_http::StatusCode;
 use scar_tool::{Exit, Failure};
 
 use crate::Api;
 
-/// Where VerteX says whose session it is.
+/// The path that says whose session it is.
 pub const PATH: &str = "/v1/system/users/me";
-/// Where a browser that is logged in keeps the token.
+/// Where a logged-in browser stores the token.
 pub const IN_THE_BROWSER: &str = "local storage 'lscache-loginauthToken', or the cookie 'Authorization'";
 
-/// The account of a session.
+/// A session's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Its name; else its e-mail address, else its uid.
+    /// The name, else the e-mail address, else the uid.
     pub name: String,
-    /// `adminType`: tells a full administrator from others.
+    /// `adminType`: distinguishes full administrators from others.
     pub admin_type: Option<String>,
 }
 
 /// Asks VerteX whose session it is.
 ///
 /// # Errors
-/// Exit 4 with `way_on` as the hint if VerteX does not take the token or names nobody; else the request's.
+/// Exit 4 with the hint `way_on` if VerteX rejects the token or names nobody; else the request's error.
 pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
     let me = api.get(PATH).await.map_err(|error| {
         let failure = api.failure(act, &error);

@@ -1,4 +1,4 @@
-//! The saved setting: what VerteX showed before the change, and what was set in its place.
+//! The backup of the setting: what VerteX showed before the change, and what replaced it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,25 +8,25 @@ use scar_tool::{Console, Failure};
 use scar_vertex::Object;
 use scar_vertex::scar::Setting;
 
-/// Name and version of the file's format.
+/// The file format's name and version.
 const FORMAT: &str = "scar-tools/1 scar";
 
-/// A saved setting.
+/// A backup of the setting.
 #[derive(Debug)]
-pub(crate) struct Saved {
-    /// Where VerteX is: `https://HOST[:PORT]`.
+pub(crate) struct SettingBackup {
+    /// The origin of its VerteX: `https://HOST[:PORT]`.
     pub(crate) vertex: String,
-    /// The setting as VerteX showed it.
+    /// The old setting, as VerteX showed it.
     pub(crate) setting: Setting,
-    /// What was set in its place.
+    /// The new setting.
     pub(crate) replaced_by: Setting,
 }
 
-impl Saved {
-    /// Reads a saved setting.
+impl SettingBackup {
+    /// Reads a backup.
     ///
     /// # Errors
-    /// Exit 2 where the file is none.
+    /// Exit 2 if the file is not a backup.
     pub(crate) fn read(path: &Path, console: &Console) -> Result<Self, Failure> {
         let text = backup::read(path, console)?;
         Self::parse(&String::from_utf8_lossy(&text)).map_err(|cause| {
@@ -59,7 +59,7 @@ impl Saved {
         object.to_json() + "\n"
     }
 
-    /// Whether a file holds the same setting of the same VerteX, replaced by the same.
+    /// Whether a file is a backup of the same change in the same VerteX.
     fn is_in(&self, text: &str) -> bool {
         Self::parse(text).is_ok_and(|other| {
             other.vertex == self.vertex
@@ -68,7 +68,7 @@ impl Saved {
         })
     }
 
-    /// Saves it in the file that was named, else under a name of its own in the state folder.
+    /// Saves it in the named file, else under a new name in the state folder.
     pub(crate) fn save(&self, named: Option<Backup>, console: &Console) -> Result<backup::Saved, Failure> {
         let file = match named {
             Some(file) => file,
@@ -78,7 +78,7 @@ impl Saved {
     }
 }
 
-/// Saves an answer that is not a setting, under a name that leaves the backup's own for one.
+/// Saves an answer that is not a setting; the backup's own name stays free for a real one.
 pub(crate) fn unexpected(named: Option<&Backup>, vertex: &str, text: &str, console: &Console) -> Result<PathBuf, Failure> {
     let file = match named {
         Some(file) => {
@@ -91,7 +91,7 @@ pub(crate) fn unexpected(named: Option<&Backup>, vertex: &str, text: &str, conso
     Ok(file.save_beside(&format!("{text}\n"), |kept| kept.trim_end() == text, console)?.path)
 }
 
-/// A name of its own for a backup in the state folder.
+/// A new name for a backup in the state folder.
 fn own_name(vertex: &str) -> String {
     let host = vertex.split_once("://").map_or(vertex, |(_, host)| host);
     let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
@@ -107,9 +107,10 @@ mod tests {
     fn what_vertex_showed_comes_back_value_for_value() {
         let setting = Object::parse(r#"{"endpoint":"https://old","n":1.50,"password":"pw","username":"u"}"#).unwrap();
         let target = Setting::target("https://new", None, false, None);
-        let saved = Saved { vertex: "https://v.example".into(), setting: Setting::new(setting.clone()), replaced_by: target };
+        let saved =
+            SettingBackup { vertex: "https://v.example".into(), setting: Setting::new(setting.clone()), replaced_by: target };
         let text = saved.to_json();
-        let read = Saved::parse(&text).unwrap();
+        let read = SettingBackup::parse(&text).unwrap();
         assert_eq!(read.setting.object().to_json(), setting.to_json());
         assert!(saved.is_in(&text) && !saved.is_in(&text.replace("https://v.example", "https://w.example")));
         assert!(!saved.is_in(&text.replace("\"pw\"", "\"***\"")));
@@ -118,9 +119,9 @@ mod tests {
     #[test]
     fn another_file_is_no_saved_setting() {
         for text in ["", "[]", r#"{"record":"scar-tools/1"}"#, r#"{"backup":"scar-tools/1 scar","setting":{}}"#] {
-            assert!(Saved::parse(text).is_err(), "{text}");
+            assert!(SettingBackup::parse(text).is_err(), "{text}");
         }
         let nothing = r#"{"backup":"scar-tools/1 scar","setting":{"endpoint":""},"replaced_by":{}}"#;
-        assert!(Saved::parse(nothing).unwrap_err().contains("nothing to go back to"));
+        assert!(SettingBackup::parse(nothing).unwrap_err().contains("nothing to go back to"));
     }
 }

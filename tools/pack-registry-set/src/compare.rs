@@ -1,11 +1,11 @@
-//! What VerteX keeps of an entry beside what was sent: the same in other words, what it writes by itself, or another entry.
+//! Compares an entry with what was sent: equal, changed by VerteX itself, or another entry.
 //!
-//! Servers add defaults, leave out what is empty, put a slash to an address and hide secrets; none of that is a change. A
-//! field of the API's description with another value is one.
+//! Servers add defaults, omit empty fields, add slashes to addresses and hide secrets; that is no change. A field of the
+//! API's description with another value is one.
 
 use scar_vertex::{Change, Object, differences, entry, is_mask};
 
-/// What the login and the place of an entry consist of, by the API's description.
+/// The fields of an entry's login and location, from the API's description.
 const ENTRY: &[&str] = &[
     "spec.endpoint",
     "spec.baseContentPath",
@@ -17,8 +17,8 @@ const ENTRY: &[&str] = &[
     "spec.tls",
 ];
 
-/// What of `sent` reads otherwise in `now`, the paths in `without` aside: first what makes it another entry, then what else
-/// is to be told.
+/// The differences of `now` from `sent`, except at the paths in `without`: first those that make it another entry, then the
+/// others.
 pub(crate) fn otherwise(sent: &Object, now: &Object, without: &[&str]) -> (Vec<Change>, Vec<Change>) {
     let is_other = |change: &Change| {
         let path: Vec<&str> = change.path.split('.').collect();
@@ -33,7 +33,7 @@ pub(crate) fn otherwise(sent: &Object, now: &Object, without: &[&str]) -> (Vec<C
     })
 }
 
-/// Whether two texts of a field say the same.
+/// Whether two values of a string field are equal.
 fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
     let name = path.last().copied().unwrap_or_default();
     let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<String>();
@@ -41,7 +41,7 @@ fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
         "endpoint" => entry::same_endpoint(sent, now),
         "baseContentPath" | "basePath" => sent.trim_matches('/') == now.trim_matches('/'),
         "ca" | "certificate" | "cert" if !sent.is_empty() => lines(sent) == lines(now),
-        // What the server does not show cannot be compared.
+        // A hidden value cannot be compared.
         name if scar_vertex::names_a_secret(name) => now.is_empty() || is_mask(now) || lines(sent) == lines(now),
         _ => false,
     }
@@ -62,7 +62,7 @@ mod tests {
         "tls":{"ca":"A\nB","enabled":false}},"later":{"n":1.50},"revision":4},"status":1}"#;
 
     #[test]
-    fn another_way_to_say_the_same_is_no_change() {
+    fn the_same_value_in_another_form_is_no_change() {
         let now = r#"{"status":2,"spec":{"revision":4.0,"later":{"n":1.5},"auth":{"tls":{"ca":"A\r\nB\r\n","insecureSkipVerify":false},"token":"",
             "password":"***","username":"u","type":"basic"},"isSyncSupported":true,"baseContentPath":"/packs/","endpoint":"https://Harbor.example:443/"}}"#;
         assert_eq!(told(SENT, now), (vec![], vec![]));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn another_login_or_place_is_another_entry_and_the_rest_is_told() {
+    fn another_login_or_place_is_another_entry_and_the_rest_is_reported() {
         for (from, to, says) in [
             ("harbor.example", "other.example", "spec.endpoint: 'harbor.example' -> 'other.example'"),
             ("harbor.example", "harbor.example/x", "spec.endpoint: 'harbor.example' -> 'harbor.example/x'"),

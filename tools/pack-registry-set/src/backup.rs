@@ -1,36 +1,36 @@
-//! The saved entry: what VerteX showed before the change, for the way back.
+//! The backup of an entry: what VerteX showed before the change.
 
 use std::path::Path;
 
 use scar_record::Time;
 use scar_tool::backup::{self, Backup};
 use scar_tool::{Console, Failure};
-use scar_vertex::entry::{Chosen, FLAG};
+use scar_vertex::entry::{EntryObject, FLAG};
 use scar_vertex::{Object, differences};
 
 use crate::write::OWN;
 
-/// Name and version of the file's format.
+/// The file format's name and version.
 const FORMAT: &str = "scar-tools/1 pack-registry";
 
-/// What `--undo` needs of a saved entry.
+/// What `--undo` needs from a backup.
 #[derive(Debug)]
-pub(crate) struct Saved {
-    /// The VerteX that it is of: `https://HOST[:PORT]`.
+pub(crate) struct EntryBackup {
+    /// The origin of its VerteX: `https://HOST[:PORT]`.
     pub(crate) vertex: String,
     pub(crate) uid: String,
     pub(crate) endpoint: String,
-    /// The flag as it was.
+    /// The old flag.
     pub(crate) flag: bool,
-    /// The entry as VerteX showed it.
+    /// The old entry, as VerteX showed it.
     pub(crate) entry: Object,
 }
 
-impl Saved {
-    /// Reads a saved entry.
+impl EntryBackup {
+    /// Reads a backup.
     ///
     /// # Errors
-    /// Exit 2 if the file is not one.
+    /// Exit 2 if the file is not a backup.
     pub(crate) fn read(path: &Path, console: &Console) -> Result<Self, Failure> {
         let text = backup::read(path, console)?;
         Self::parse(&String::from_utf8_lossy(&text)).map_err(|cause| {
@@ -57,15 +57,16 @@ impl Saved {
     }
 }
 
-/// Saves the entry, synced, before it is changed; what another run saved is kept.
-pub(crate) fn keep(backup: Backup, vertex: &str, before: &Chosen, console: &Console) -> Result<(), Failure> {
+/// Saves the entry and syncs it to disk before the change; an earlier run's backup is kept.
+pub(crate) fn keep(backup: Backup, vertex: &str, before: &EntryObject, console: &Console) -> Result<(), Failure> {
     let mut object = Object::default();
     object.set(&["backup"], &FORMAT);
     object.set(&["vertex"], &vertex);
     object.set(&["saved_at"], &Time::now());
     object.set(&["entry"], &before.object);
     let is_same = |kept: &str| {
-        Saved::parse(kept).is_ok_and(|kept| kept.vertex == vertex && differences(&kept.entry, &before.object, OWN).is_empty())
+        EntryBackup::parse(kept)
+            .is_ok_and(|kept| kept.vertex == vertex && differences(&kept.entry, &before.object, OWN).is_empty())
     };
     let saved = backup.save_beside(&(object.to_json() + "\n"), is_same, console)?;
     console.note(format!("what the entry was is saved in '{}'", saved.path.display()));

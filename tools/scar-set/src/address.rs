@@ -1,12 +1,12 @@
-//! What a SCAR endpoint and a base content path may look like.
+//! The form of a SCAR endpoint and a base content path.
 
 use scar_http::Url;
 use scar_tool::Failure;
 
-/// Reads the address of a SCAR: `https://HOST[:PORT]`.
+/// Parses the address of a SCAR: `https://HOST[:PORT]`.
 ///
 /// # Errors
-/// Exit 2 for a path, a query, a fragment or a login in it; each says where that belongs.
+/// Exit 2 for a path, query, fragment or login in it, saying where that belongs.
 pub(crate) fn endpoint(text: &str) -> Result<String, Failure> {
     let refuse = |cause: &str| Failure::misuse(format!("read the SCAR endpoint '{}': {cause}", without_login(text)));
     let form = "write https://HOST or https://HOST:PORT";
@@ -27,10 +27,10 @@ pub(crate) fn endpoint(text: &str) -> Result<String, Failure> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// A base content path as VerteX takes it.
+/// Normalizes a base content path.
 ///
 /// # Errors
-/// Exit 2 where it is no plain path.
+/// Exit 2 if it is not a plain path.
 pub(crate) fn base_content_path(text: &str) -> Result<&str, Failure> {
     let refuse = |cause: &str| Failure::misuse(format!("read the base content path '{text}': {cause}"));
     if text.trim_matches('/').is_empty() {
