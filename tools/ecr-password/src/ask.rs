@@ -1,4 +1,4 @@
-//! The step itself: region and credentials from the AWS configuration, then one call to ECR.
+//! Gets region and credentials from the AWS configuration, then makes one request to ECR.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -13,20 +13,20 @@ use scar_trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::connect::{Answer, SdkHttp, Seen};
-use crate::looked;
+use crate::no_credentials;
 use crate::options::variable;
 use crate::refusal::{Said, chain, of_credentials, refused, unsent};
-use crate::target::Target;
+use crate::registry::Registry;
 use crate::token::{Entry, choose, left, password};
 
-/// Asks for the registry's password.
+/// Requests the registry's password.
 ///
 /// # Errors
-/// By class: exit 2 without a region, 4 for credentials, 5 for trust, 6 for the network, 7 for an answer that is none.
-pub(crate) async fn password_of(target: &Target, trust: &Trust, console: &Console) -> Result<SecretString, Failure> {
+/// By exit status: 2 no region, 4 credentials, 5 certificates, 6 network, 7 malformed answer.
+pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Console) -> Result<SecretString, Failure> {
     let http = SdkHttp::for_credentials(trust, console)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-    if let Some(region) = &target.region {
+    if let Some(region) = &registry.region {
         loader = loader.region(Region::new(region.clone()));
     }
     let sdk = loader.load().await;
@@ -35,11 +35,11 @@ pub(crate) async fn password_of(target: &Target, trust: &Trust, console: &Consol
             .hint("give HOST or --region, or set ECR_PACK_REGISTRY_REGION or AWS_REGION"));
     };
     let credentials = credentials(&sdk, &http, console).await?;
-    let act = format!("get a token for {}", target.named(&region));
+    let act = format!("get a token for {}", registry.named(&region));
     let http = SdkHttp::for_ecr(trust, console)?;
-    let client = client(&sdk, target, &credentials, &http);
+    let client = client(&sdk, registry, &credentials, &http);
     #[allow(deprecated)] // Without it the answer would name the credentials' own registry, not the one that is asked for.
-    let request = client.get_authorization_token().set_registry_ids(target.account.clone().map(|account| vec![account]));
+    let request = client.get_authorization_token().set_registry_ids(registry.account.clone().map(|account| vec![account]));
     let answer = request.send().await;
     let answer = answer.map_err(|error| no_token(&act, &region, &error, &http))?;
     let mismatch = |cause: &str| {
@@ -47,7 +47,7 @@ pub(crate) async fn password_of(target: &Target, trust: &Trust, console: &Consol
             .hint("check what answers there (--endpoint-url), and --registry-id or HOST")
     };
     let entries = entries(&answer);
-    let entry = choose(&entries, target.account.as_deref(), &region).map_err(|cause| mismatch(&cause))?;
+    let entry = choose(&entries, registry.account.as_deref(), &region).map_err(|cause| mismatch(&cause))?;
     let password = password(entry.token.expose_secret())
         .map_err(|cause| mismatch(&format!("the token for '{}' is malformed: {cause}", entry.endpoint)))?;
     tell(entry, Timestamp::now(), console);
@@ -59,7 +59,7 @@ async fn credentials(sdk: &SdkConfig, http: &SdkHttp, console: &Console) -> Resu
     let Some(provider) = sdk.credentials_provider() else { return Err(nothing_found(act)) };
     let found = provider.provide_credentials().await;
     let credentials = found.map_err(|error| no_credentials(act, &error, &http.seen()))?;
-    // On a wrong signature AWS quotes the request.
+    // AWS quotes the request if its signature is wrong.
     never_show(credentials.secret_access_key());
     never_show(credentials.session_token().unwrap_or_default());
     let key = credentials.access_key_id();
@@ -69,12 +69,12 @@ async fn credentials(sdk: &SdkConfig, http: &SdkHttp, console: &Console) -> Resu
 }
 
 fn nothing_found(act: &str) -> Failure {
-    looked::nothing(act, variable, |path| std::path::Path::new(path).exists())
+    no_credentials::failure(act, variable, |path| std::path::Path::new(path).exists())
 }
 
-/// The failure of a chain that gave no credentials.
+/// The failure when no source gave credentials.
 fn no_credentials(act: &str, error: &CredentialsError, seen: &Seen) -> Failure {
-    // Metadata that gives no token is what a host without a role looks like where access to it is barred.
+    // A host without a role looks like one where access to the metadata service is blocked.
     let barred = seen.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
     match (error, barred) {
         (CredentialsError::CredentialsNotLoaded(_), _) if seen.refused.is_none() => nothing_found(act),
@@ -88,22 +88,22 @@ fn no_credentials(act: &str, error: &CredentialsError, seen: &Seen) -> Failure {
     }
 }
 
-fn client(sdk: &SdkConfig, target: &Target, credentials: &Credentials, http: &SdkHttp) -> aws_sdk_ecr::Client {
+fn client(sdk: &SdkConfig, registry: &Registry, credentials: &Credentials, http: &SdkHttp) -> aws_sdk_ecr::Client {
     let mut config = EcrConfig::from(sdk).http_client(http.clone()).credentials_provider(credentials.clone());
-    if let Some(endpoint) = &target.endpoint {
-        // The SDK takes no given endpoint together with a choice among its own.
+    if let Some(endpoint) = &registry.endpoint {
+        // The SDK does not combine a given endpoint with FIPS or dual-stack.
         config = config.endpoint_url(endpoint.as_str()).use_fips(false).use_dual_stack(false);
     }
-    if target.fips {
+    if registry.fips {
         config = config.use_fips(true);
     }
-    if target.dual_stack {
+    if registry.dual_stack {
         config = config.use_dual_stack(true);
     }
     aws_sdk_ecr::Client::from_conf(config.build())
 }
 
-/// The failure for a call that brought no token.
+/// The failure for a request that returned no token.
 fn no_token(act: &str, region: &str, error: &SdkError<GetAuthorizationTokenError>, http: &SdkHttp) -> Failure {
     let within_reach = format!("is '{region}' a region, and its ECR API within reach (VPC endpoint, --endpoint-url)?");
     match (unsent(act, error), error) {
@@ -121,7 +121,7 @@ fn no_token(act: &str, region: &str, error: &SdkError<GetAuthorizationTokenError
 
 fn answered(act: &str, error: &SdkError<GetAuthorizationTokenError>, answer: &Answer) -> Failure {
     if answer.status.is_success() {
-        // Its body may hold a token, so nothing of it is told.
+        // Its body may contain a token, so it is not shown.
         let cause = format!("{act}: {}: the answer is not ECR's", answer.request);
         return Failure::new(Exit::Mismatch, cause).hint("check what answers there (--endpoint-url, a captive portal, a proxy)");
     }

@@ -1,8 +1,8 @@
-//! The AWS SDK's requests on the project's own HTTP: one TLS stack, one trust, one proxy for all of them.
+//! Sends the AWS SDK's requests with the project's own HTTP client, so that TLS, certificates and proxies are the same
+//! everywhere.
 //!
-//! Invariants: no redirect is followed; plain HTTP goes to loopback and, for the credential chain, to the link-local
-//! addresses at which AWS serves credentials, nowhere else; an answer that is read is bounded; no header and no body is
-//! shown.
+//! Invariants: no redirect is followed; plain HTTP only goes to loopback and, for credentials, to the link-local addresses
+//! where AWS serves them; answers are bounded; no header or body is shown.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,16 +19,17 @@ use scar_http::{DOCUMENT, Error, Origin, Transport, Url};
 use scar_tool::{Console, Failure};
 use scar_trust::Trust;
 
-/// How long a connection may take to come about: three tries and their pauses fit into the default `--timeout`.
+/// The time limit to connect: three tries and their pauses fit into the default `--timeout`.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Where AWS serves credentials over plain HTTP: instance metadata, ECS tasks, EKS pods, each as IPv4 and IPv6.
+/// The addresses where AWS serves credentials over plain HTTP: instance metadata, ECS tasks, EKS pods, each in IPv4 and
+/// IPv6.
 const CREDENTIAL_HOSTS: [&str; 5] = ["169.254.169.254", "[fd00:ec2::254]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
-/// Headers that prove who asks: a session's token, the metadata service's, single sign-on's, a container's.
+/// Headers with credentials: of a session, of the metadata service, of single sign-on, of a container.
 const SECRET_HEADERS: [&str; 4] = ["x-amz-security-token", "x-aws-ec2-metadata-token", "x-amz-sso_bearer_token", "authorization"];
 
-/// Plain HTTP that was not sent.
+/// A plain HTTP request that was refused.
 #[derive(Debug, Clone)]
 pub(crate) struct PlainHttp(pub(crate) String);
 
@@ -40,27 +41,27 @@ impl fmt::Display for PlainHttp {
 
 impl std::error::Error for PlainHttp {}
 
-/// What became of the requests so far: the SDK's errors leave out what an administrator needs.
+/// What happened so far, because the SDK's errors omit what an administrator needs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     /// The last answer.
     pub(crate) answer: Option<Answer>,
-    /// A request that was not sent.
+    /// A refused request.
     pub(crate) refused: Option<PlainHttp>,
 }
 
-/// The head of an answer.
+/// An answer without its body.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     /// `METHOD URL`, redacted.
     pub(crate) request: String,
-    /// The status with its reason.
+    /// The status and its reason.
     pub(crate) status: scar_http::StatusCode,
-    /// `Date`, the server's clock.
+    /// `Date`: the server's clock.
     pub(crate) date: Option<String>,
 }
 
-/// An HTTP client as the SDK takes one; clones share connections and what was seen.
+/// An HTTP client for the SDK; clones share connections and state.
 #[derive(Debug, Clone)]
 pub(crate) struct SdkHttp {
     transport: Arc<Transport>,
@@ -69,7 +70,7 @@ pub(crate) struct SdkHttp {
 }
 
 impl SdkHttp {
-    /// The client of the credential chain; shows no client certificate.
+    /// The client for credential sources, without a client certificate.
     ///
     /// # Errors
     /// As [`Transport::new`].
@@ -78,7 +79,7 @@ impl SdkHttp {
         Ok(Self { transport, for_credentials: true, seen: Arc::default() })
     }
 
-    /// The client of the registry's API; shows the client certificate where one is configured.
+    /// The client for ECR's API, with the client certificate, if one is configured.
     ///
     /// # Errors
     /// As [`Transport::new`].
@@ -87,7 +88,7 @@ impl SdkHttp {
         Ok(Self { transport, for_credentials: false, seen: Arc::default() })
     }
 
-    /// What it saw.
+    /// What has happened so far.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -96,7 +97,7 @@ impl SdkHttp {
         change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Sends one request and reads its answer whole.
+    /// Sends one request and reads the whole answer.
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (head, body) = request.into_parts();
@@ -134,7 +135,7 @@ fn may_go(url: &Url, for_credentials: bool) -> bool {
     !origin.is_plain() || origin.is_loopback() || (for_credentials && serves_credentials())
 }
 
-/// The SDK repeats I/O errors and silence, and nothing else: another try would not change a certificate.
+/// The SDK retries I/O errors and timeouts, but not certificate errors.
 fn connector_error(error: Error) -> ConnectorError {
     match &error {
         Error::Broken { silent: true, .. } => ConnectorError::timeout(error.into()),
@@ -145,13 +146,13 @@ fn connector_error(error: Error) -> ConnectorError {
 
 impl HttpClient for SdkHttp {
     fn http_connector(&self, settings: &HttpConnectorSettings, _components: &RuntimeComponents) -> SharedHttpConnector {
-        // The SDK asks for short limits where a host may not be what it hopes for: no metadata service, no task.
+        // The SDK sets short limits for requests to services that may not exist on this host.
         let limit = settings.read_timeout().map(|read| read + settings.connect_timeout().unwrap_or(CONNECT));
         SharedHttpConnector::new(Bounded { http: self.clone(), limit })
     }
 }
 
-/// The client with the limits of one operation.
+/// The client with one operation's time limits.
 #[derive(Debug)]
 struct Bounded {
     http: SdkHttp,

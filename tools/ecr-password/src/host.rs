@@ -1,18 +1,18 @@
-//! The host name of an ECR registry, which says whose it is and where.
+//! The host name of an ECR registry, with its account and region.
 //!
-//! The forms are those that AWS documents ("Amazon ECR endpoints and quotas") and its credential helper takes:
-//! `<account>.dkr.ecr[-fips].<region>.<suffix>` and, reachable over IPv6 too, `<account>.dkr-ecr[-fips].<region>.on.aws`.
+//! The forms are those that AWS documents ("Amazon ECR endpoints and quotas") and its credential helper accepts:
+//! `<account>.dkr.ecr[-fips].<region>.<suffix>`, and the dual-stack form `<account>.dkr-ecr[-fips].<region>.on.aws`.
 
-/// What a registry's host name says.
+/// The parts of a registry's host name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EcrHost {
-    /// The registry id: twelve digits, the account's number.
+    /// The registry ID, which is the account's twelve digits.
     pub(crate) account: String,
     /// The region, such as `us-gov-west-1`.
     pub(crate) region: String,
-    /// Whether the host is one of the FIPS 140 endpoints.
+    /// Whether it is a FIPS 140 endpoint.
     pub(crate) fips: bool,
-    /// Whether the host is one of the dual-stack endpoints.
+    /// Whether it is a dual-stack endpoint.
     pub(crate) dual_stack: bool,
 }
 
@@ -26,14 +26,14 @@ const DOMAINS: [&str; 7] = [
     ".cloud.adc-e.uk",
     ".csp.hci.ic.gov",
 ];
-/// The domains of dual-stack hosts, China's second.
+/// The domains of dual-stack hosts; the second one is China's.
 const DUAL_STACK: [&str; 2] = [".on.aws", ".on.amazonwebservices.com.cn"];
 
 impl EcrHost {
-    /// Reads a host name; upper case is accepted, as DNS does.
+    /// Parses a host name, ignoring case as DNS does.
     ///
     /// # Errors
-    /// What is wrong with it and what would be right, as a phrase that follows the name.
+    /// A phrase that follows the name: its defect, and the right form.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some((_, rest)) = text.split_once("://") {
             return Err(format!("drop the scheme, write {}", rest.trim_end_matches('/')));
@@ -73,12 +73,12 @@ impl EcrHost {
     }
 }
 
-/// Whether a text is an account's number.
+/// Whether a text is an account number.
 pub(crate) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a text has the form of a region's name: words and a number, joined by hyphens.
+/// Whether a text looks like a region: words and a number, joined by hyphens.
 pub(crate) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let (Some(number), true) = (parts.last(), parts.len() >= 3) else { return false };
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_tells_account_region_and_endpoint() {
+    fn every_form_has_account_region_and_endpoint() {
         for (text, region, fips, dual_stack) in [
             ("123456789012.dkr.ecr.us-east-1.amazonaws.com", "us-east-1", false, false),
             ("123456789012.DKR.ecr.eu-central-1.AmazonAWS.com:443", "eu-central-1", false, false),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_is_told_what_would_be_one() {
+    fn a_malformed_name_is_refused_with_the_rule() {
         for (text, says) in [
             ("https://123456789012.dkr.ecr.us-east-1.amazonaws.com/", "drop the scheme, write 123456789012.dkr"),
             ("123456789012.dkr.ecr.us-east-1.amazonaws.com/spectro-packs", "write the host name alone, 123456789012.dkr"),

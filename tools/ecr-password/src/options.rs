@@ -21,11 +21,11 @@ A Harbor registry needs no such token: give its robot account to ocipush.";
     long_version = scar_trust::module(),
     about = "print a password for an Amazon ECR registry",
     after_help = EXAMPLES,
-    // It is no stage of the pipe: it reads no record.
+    // It is not a stage of the pipe, so it reads no record.
     mut_arg("new_record", |arg| arg.hide(true))
 )]
 pub(crate) struct Options {
-    /// The registry's host name; its region and account are taken from it [default: $ECR_PACK_REGISTRY]
+    /// The registry's host name, with its account and region [default: $ECR_PACK_REGISTRY]
     #[arg(value_name = "HOST")]
     pub(crate) host: Option<String>,
 
@@ -33,15 +33,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
 
-    /// The account that the registry belongs to [default: HOST's, else the credentials' own]
+    /// The registry's account [default: HOST's, else that of the credentials]
     #[arg(long, value_name = "ACCOUNT")]
     pub(crate) registry_id: Option<String>,
 
-    /// Ask ECR's API at URL, such as a VPC endpoint
+    /// Use ECR's API at URL, such as a VPC endpoint
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 
-    /// Give up after so long
+    /// Overall time limit
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
@@ -61,7 +61,7 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// The airgap set-up's own variables; an empty one counts as unset.
+/// The airgap set-up's variables; an empty one counts as unset.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     /// `ECR_PACK_REGISTRY`: the registry's host name.
@@ -71,13 +71,13 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The process's own.
+    /// Reads this process's environment.
     pub(crate) fn read() -> Self {
         Self { registry: variable("ECR_PACK_REGISTRY"), region: variable("ECR_PACK_REGISTRY_REGION") }
     }
 }
 
-/// A variable that is set to something.
+/// A variable, unless it is empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var_os(name)?.into_string().ok().filter(|text| !text.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What went wrong, told by its class: whose fault it is decides the exit status and what to do next.
+//! Classifies errors: whose fault it is decides exit status and hint.
 
 use std::error::Error;
 
@@ -7,21 +7,21 @@ use scar_tool::{Exit, Failure, bounded};
 
 use crate::connect::{Answer, PlainHttp, Seen};
 
-/// A clock may differ by this much before AWS refuses a signature; a greater difference explains a refusal.
+/// The clock difference that AWS accepts in a signature; a larger one explains a refusal.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// What the other side said.
+/// A refusal by AWS or a server in between.
 #[derive(Debug)]
 pub(crate) struct Said<'s> {
-    /// The answer's head.
+    /// The answer without its body.
     pub(crate) answer: &'s Answer,
-    /// AWS's name for the error; empty where the answer is not AWS's.
+    /// AWS's error code; empty if the answer is not AWS's.
     pub(crate) code: &'s str,
-    /// Its words.
+    /// Its message.
     pub(crate) words: &'s str,
 }
 
-/// The failure for an answer that refuses; `now` is this host's clock.
+/// The failure for a refusal; `now` is this host's clock.
 pub(crate) fn refused(act: &str, said: &Said<'_>, now: Timestamp) -> Failure {
     let Said { answer, code, words } = said;
     let named = if code.is_empty() { String::new() } else { format!(": {code}") };
@@ -77,7 +77,7 @@ fn too_skewed(failure: impl Fn(Exit, &str) -> Failure, skew: Option<String>) -> 
     }
 }
 
-/// How far this host's clock is from the server's, where that is too far.
+/// The difference between this host's clock and the server's, if it is too large.
 fn skew(answer: &Answer, now: Timestamp) -> Option<String> {
     let date = jiff::fmt::rfc2822::parse(answer.date.as_deref()?).ok()?.timestamp();
     let ahead = now.duration_since(date);
@@ -90,13 +90,14 @@ fn is_about_time(words: &str) -> bool {
     ["Signature expired", "not yet current"].iter().any(|part| words.contains(part))
 }
 
-/// AWS's names for "too many requests" (`aws_runtime::retries::classifiers`).
+/// AWS's error codes for "too many requests" (`aws_runtime::retries::classifiers`).
 fn is_throttling(code: &str) -> bool {
     code.contains("Throttl")
         || ["TooManyRequestsException", "LimitExceededException", "RequestLimitExceeded", "SlowDown"].contains(&code)
 }
 
-/// The other side's words for a message: on a wrong signature AWS quotes the whole request, session token included.
+/// The refusal's message, as it may be shown: AWS quotes the whole request, session token included, if its signature is
+/// wrong.
 fn shown(words: &str) -> String {
     let end = ["The Canonical String", "The String-to-Sign", "Canonical String for this request"]
         .iter()
@@ -106,7 +107,7 @@ fn shown(words: &str) -> String {
     bounded(&words.as_bytes()[..end])
 }
 
-/// The failure for a request that brought no answer, where `error` tells of one: a certificate, a proxy, the network.
+/// The failure for a request without an answer, if `error` says why: certificate, proxy or network.
 pub(crate) fn unsent(act: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -126,7 +127,7 @@ fn plain(act: &str, refused: &PlainHttp) -> Failure {
         .hint("use https:// in the endpoint of the AWS configuration or environment (AWS_ENDPOINT_URL and its like)")
 }
 
-/// The failure of a credential source that was found and did not work.
+/// The failure of a configured source of credentials.
 pub(crate) fn of_credentials(
     act: &str,
     error: &(dyn Error + 'static),
@@ -154,10 +155,10 @@ pub(crate) fn of_credentials(
     }
 }
 
-/// Where a source of credentials failed that the configuration names.
+/// The configured source of credentials that failed.
 const SOURCE: &str = "mend what the AWS configuration names as the source of credentials, or choose another (AWS_PROFILE)";
 
-/// An error with its causes, each said once, for a message.
+/// An error with its causes, without repetitions, for messages.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn e1_a_wrong_clock_is_told_with_both_times() {
+    fn e1_a_wrong_clock_is_reported_with_both_times() {
         let date = "Tue, 24 Nov 2026 10:30:00 GMT";
         let skewed = failure(400, "InvalidSignatureException", "does not match", Some(date));
         assert_eq!(skewed.details, ["here it is 2026-11-24T12:00:00Z, there 2026-11-24T10:30:00Z: 90 min ahead"]);

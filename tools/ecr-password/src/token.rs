@@ -1,4 +1,4 @@
-//! The token in ECR's answer: the right registry's, and really a password.
+//! Selects and checks the token in ECR's answer.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,11 +14,11 @@ pub(crate) struct Entry {
     pub(crate) token: SecretString,
     /// The registry that it is for, as a URL.
     pub(crate) endpoint: String,
-    /// Until when it is good.
+    /// Its expiry.
     pub(crate) expires: Option<Timestamp>,
 }
 
-/// A registry as an answer names it: account and region out of its URL, of whatever domain.
+/// A registry in the answer: account and region from its URL, with any domain.
 fn registry(endpoint: &str) -> Option<(&str, &str)> {
     let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
     let mut labels = host.split(['/', ':']).next()?.split('.');
@@ -31,10 +31,10 @@ fn registry(endpoint: &str) -> Option<(&str, &str)> {
     Some((account, region))
 }
 
-/// Chooses the entry for this registry.
+/// Selects the entry for this registry.
 ///
 /// # Errors
-/// What the answer holds instead, as a phrase.
+/// A phrase about what the answer holds instead.
 pub(crate) fn choose<'e>(entries: &'e [Entry], account: Option<&str>, region: &str) -> Result<&'e Entry, String> {
     let answered = || entries.iter().map(|entry| format!("'{}'", entry.endpoint)).collect::<Vec<_>>().join(", ");
     match (entries, account) {
@@ -51,10 +51,10 @@ pub(crate) fn choose<'e>(entries: &'e [Entry], account: Option<&str>, region: &s
     }
 }
 
-/// The password in a token; nothing of a malformed one is ever told.
+/// The password in a token; a malformed token is never quoted.
 ///
 /// # Errors
-/// What is wrong with it, as a phrase.
+/// A phrase about its defect.
 pub(crate) fn password(token: &str) -> Result<SecretString, &'static str> {
     if token.is_empty() {
         return Err("it is empty");
@@ -72,7 +72,7 @@ pub(crate) fn password(token: &str) -> Result<SecretString, &'static str> {
     }
 }
 
-/// How long a token is still good: hours and minutes; `None` where its time is over.
+/// A token's remaining time in hours and minutes; `None` if it has expired.
 pub(crate) fn left(expires: Timestamp, now: Timestamp) -> Option<String> {
     let left = expires.duration_since(now);
     (left > SignedDuration::ZERO).then(|| format!("{} h {} min", left.as_hours(), left.as_mins() % 60))
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_how_long_a_token_is_good() {
+    fn says_how_long_a_token_is_good() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let after = |seconds| now + SignedDuration::from_secs(seconds);
         assert_eq!(left(after(12 * 3600 - 5), now), Some("11 h 59 min".to_owned()));

@@ -1,21 +1,21 @@
-//! Bytes on their way to the disk while more are written, so that little is left for the sync at the end.
+//! Syncs the archive while it is written, so that the final sync is short.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Bytes after which the disk is asked again.
+/// Bytes between two syncs.
 const STEP: u64 = 8 * 1024 * 1024;
 
-/// Syncs a file again and again, beside those who write it.
+/// Syncs a file repeatedly, in parallel to its writers.
 #[derive(Debug)]
 pub(crate) struct Drain {
     bell: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
 }
 
-/// Writes a file, and rings for every [`STEP`].
+/// Writes a file, and requests a sync after every [`STEP`].
 #[derive(Debug)]
 pub(crate) struct Draining<'a> {
     file: &'a File,
@@ -24,10 +24,10 @@ pub(crate) struct Draining<'a> {
 }
 
 impl Drain {
-    /// Starts it for `file`.
+    /// Starts the thread for `file`.
     ///
     /// # Errors
-    /// Those of a second handle to the file, and of a thread.
+    /// Errors of duplicating the handle and of the thread.
     pub(crate) fn start(file: &File) -> io::Result<Self> {
         let (bell, rung) = sync_channel(1);
         let file = file.try_clone()?;
@@ -35,16 +35,16 @@ impl Drain {
         Ok(Self { bell, thread: std::thread::Builder::new().name("drain".to_owned()).spawn(work)? })
     }
 
-    /// A writer to `file`, the one it was started for.
+    /// A writer to `file`, for which it was started.
     pub(crate) fn writer<'a>(&'a self, file: &'a File) -> Draining<'a> {
         Draining { file, bell: &self.bell, since: 0 }
     }
 
-    /// Waits for the sync at work. The system tells of a lost write once for each opened file, so an error that was met
-    /// here is not met again by whoever syncs next.
+    /// Waits for a running sync. The kernel reports a lost write only once for each open file, so the next sync would not
+    /// see an error that was seen here.
     ///
     /// # Errors
-    /// That of the first sync that failed.
+    /// The error of the first sync that failed.
     pub(crate) fn end(self) -> io::Result<()> {
         drop(self.bell);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -57,7 +57,7 @@ impl Write for Draining<'_> {
         self.since += written as u64;
         if self.since >= STEP {
             self.since = 0;
-            // One that rings already counts for this too; where the thread has ended, its error waits for the end.
+            // A pending request counts for this one too; after the thread has ended, its error is reported at the end.
             let _ = self.bell.try_send(());
         }
         Ok(written)

@@ -1,25 +1,25 @@
-//! One entry of the archive, in the form that GNU tar writes: names that do not fit into the header go before it, and
-//! owner and group are always 0.
+//! Writes one entry of the archive in GNU tar's format: a name that does not fit into the header gets an entry before it,
+//! and owner and group are 0.
 
 use std::io::{self, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
-/// What an entry is, with its content.
+/// An entry's kind and content.
 #[derive(Debug)]
 pub(crate) enum Body<R> {
-    /// A regular file of `size` bytes, which `content` gives exactly.
+    /// A regular file of exactly `size` bytes.
     File { size: u64, content: R },
     /// A folder.
     Folder,
-    /// A symbolic link and where it points.
+    /// A symbolic link and its target.
     Link { target: Vec<u8> },
 }
 
 /// Name, mode and time of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meta<'a> {
-    /// As it stands in the archive: it begins with `./`, and a folder's ends with a slash.
+    /// The name in the archive: it begins with `./`, and a folder's ends with a slash.
     pub(crate) name: &'a [u8],
     /// Permission bits with set-user-ID, set-group-ID and sticky.
     pub(crate) mode: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Meta<'a> {
 /// Appends an entry.
 ///
 /// # Errors
-/// Those of the archive and of the content.
+/// Errors of the archive and of the content.
 pub(crate) fn append<W: Write, R: Read>(to: &mut Builder<W>, meta: Meta<'_>, body: Body<R>) -> io::Result<()> {
     let mut header = Header::new_gnu();
     let fields = header.as_old_mut();
@@ -65,14 +65,14 @@ fn bare<W: Write>(to: &mut Builder<W>, mut header: Header, kind: EntryType) -> i
     to.append(&header, io::empty())
 }
 
-/// Puts as much of `text` into a header's field as it takes, and tells whether that was all.
+/// Copies `text` into a header's field; returns whether it fits.
 fn fits(field: &mut [u8; 100], text: &[u8]) -> bool {
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text[..length]);
     length == text.len()
 }
 
-/// The entry before an entry that carries a name of any length.
+/// The extra entry with the long name of the next entry.
 fn long<W: Write>(to: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     fits(&mut header.as_old_mut().name, b"././@LongLink");
@@ -86,7 +86,7 @@ fn long<W: Write>(to: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Resu
     to.append(&header, text.chain(&[0][..]))
 }
 
-/// A time as octal digits where they suffice, else in base 256, which also knows times before 1970.
+/// Writes a time in octal digits if they suffice, else in base 256, which also allows times before 1970.
 fn time(seconds: i64) -> [u8; 12] {
     const OCTAL: std::ops::Range<i64> = 0..1 << 33;
     let mut field = [0; 12];

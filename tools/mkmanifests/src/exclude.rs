@@ -1,25 +1,25 @@
-//! What is left out: the user's globs, the archive itself, and temporary files of this program.
+//! What is left out of the archive: the user's globs, the archive itself, and temporary files of this program.
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::stamp::Place;
+use crate::stamp::FileId;
 
-/// How the names of temporary archives begin and end; between them stand [`RANDOM`] letters and digits.
+/// Prefix and suffix of temporary archives' names, around [`RANDOM`] letters and digits.
 pub(crate) const TEMPORARY: (&str, &str) = (".mkmanifests-", ".tmp");
-/// Letters and digits in a temporary name.
+/// Number of letters and digits in a temporary name.
 pub(crate) const RANDOM: usize = 16;
 
-/// Whether a name is one that this program gives to an archive under way.
+/// Whether this is the name of a temporary archive.
 pub(crate) fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(TEMPORARY.0.as_bytes())
         .and_then(|rest| rest.strip_suffix(TEMPORARY.1.as_bytes()))
         .is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
 }
 
-/// `--exclude`: a glob without a slash is compared with the last part of a path, one with a slash with the whole path
-/// from the tree's root on. A folder that matches is left out with all below it.
+/// `--exclude`: a glob without a slash matches the last part of a path, one with a slash matches the whole path below the
+/// tree's root. A folder that matches is left out with everything below it.
 #[derive(Debug)]
 pub(crate) struct Exclude {
     names: GlobSet,
@@ -27,10 +27,10 @@ pub(crate) struct Exclude {
 }
 
 impl Exclude {
-    /// Reads the globs.
+    /// Parses the globs.
     ///
     /// # Errors
-    /// A text that quotes the bad glob.
+    /// A message that quotes the bad glob.
     pub(crate) fn new(globs: &[String]) -> Result<Self, String> {
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for text in globs {
@@ -53,8 +53,8 @@ impl Exclude {
         Ok(Self { names: build(names)?, paths: build(paths)? })
     }
 
-    /// Whether the entry `path` is left out; `path` is relative to the tree. What lies in a folder is not asked for
-    /// when the folder is left out.
+    /// Whether the entry `path`, relative to the tree, is left out. It is not called for entries of a folder that is left
+    /// out.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         let name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
         (!self.names.is_empty() && self.names.is_match_candidate(&Candidate::new(OsStr::from_bytes(name))))
@@ -62,23 +62,23 @@ impl Exclude {
     }
 }
 
-/// The archive that is being made, so that it is not packed into itself.
+/// The archive itself, which must not be packed into itself.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Output {
-    /// The file that holds the old archive, or the one that standard output is.
-    pub(crate) file: Option<Place>,
-    /// The folder that the archive goes to, and its name there: another run may replace the file meanwhile.
-    pub(crate) entry: Option<(Place, Vec<u8>)>,
+pub(crate) struct OwnArchive {
+    /// The old archive's file, or the file behind standard output.
+    pub(crate) file: Option<FileId>,
+    /// The archive's folder and name, because another run may replace the file.
+    pub(crate) entry: Option<(FileId, Vec<u8>)>,
 }
 
-impl Output {
-    /// Whether an entry of the folder at `folder` is the archive by name, or a temporary one.
-    pub(crate) fn is_named(&self, folder: Place, name: &[u8]) -> bool {
+impl OwnArchive {
+    /// Whether an entry of `folder` is the archive by its name, or a temporary one.
+    pub(crate) fn is_named(&self, folder: FileId, name: &[u8]) -> bool {
         is_temporary(name) || self.entry.as_ref().is_some_and(|(at, own)| *at == folder && own == name)
     }
 
     /// Whether a file is the archive.
-    pub(crate) fn is(&self, file: Place) -> bool {
+    pub(crate) fn is(&self, file: FileId) -> bool {
         self.file == Some(file)
     }
 }

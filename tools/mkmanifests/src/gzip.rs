@@ -1,9 +1,9 @@
-//! One gzip member, made by many threads.
+//! Compresses one gzip member with several threads.
 //!
-//! The input is cut into blocks at fixed places. Each is compressed on its own, primed with the [`WINDOW`] bytes before
-//! it, and ends at a byte boundary, so that the blocks in order are one deflate stream (RFC 1951), as pigz makes it; the
-//! checksums of the blocks are combined into the member's (RFC 1952). What comes out depends on the input and the level
-//! alone, never on the number of threads.
+//! The input is cut into blocks of fixed size. Each is compressed separately, with the previous [`WINDOW`] bytes as its
+//! dictionary, and ends at a byte boundary. So the blocks in order are one deflate stream (RFC 1951), as in pigz; their
+//! checksums are combined into the member's (RFC 1952). The output depends only on the input and the level, not on the
+//! number of threads.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,22 +12,22 @@ use std::thread::Scope;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Bytes that are compressed at a time.
+/// The size of a block.
 const BLOCK: usize = 512 * 1024;
-/// How far back deflate can point.
+/// The longest distance in deflate (RFC 1951, 2).
 const WINDOW: usize = 32 * 1024;
 
-/// Bytes of a block with what it is primed with.
+/// The size of a block with its dictionary.
 const INPUT: usize = WINDOW + BLOCK;
-/// Room for a block that does not compress, so that the compressor never has to stop for it.
+/// Space for an incompressible block, so that the compressor never runs out of it.
 const OUTPUT: usize = BLOCK + BLOCK / 4;
-/// Blocks that wait for a compressor, or for their turn to be written, beside those in work. Each costs memory.
+/// Blocks that wait for a compressor, or to be written, beside those being compressed. Each costs memory.
 const AHEAD: usize = 2;
 
-/// Deflate, no name, no time, no extra flags, and "unix" as every other tool says.
+/// The header: deflate, no name, no time, no extra flags, and "unix" as in other tools.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
-/// A block on its way to a compressor: `primed` bytes of what is before it, then its own.
+/// A block to compress: `primed` bytes of dictionary, then its own bytes.
 struct Job {
     buffer: Vec<u8>,
     primed: usize,
@@ -42,11 +42,11 @@ struct Packed {
     last: bool,
 }
 
-/// Buffers that go round.
+/// Buffers to reuse.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// All buffers of one kind that are ever in use, made at once: made one by one between the compressors' own short-lived
-/// memory they would tear holes into the heap. Memory that is not yet written to costs nothing.
+/// Allocates all buffers of one kind at once: allocated one by one, between the compressors' own short-lived memory, they
+/// would fragment the heap. Memory that was never written to costs nothing.
 fn pool(threads: usize, size: usize) -> Pool {
     let in_use = threads + AHEAD + 2;
     Arc::new(Mutex::new((0..in_use).map(|_| Vec::with_capacity(size)).collect()))
@@ -81,7 +81,7 @@ pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize, le
                 let Ok(Job { buffer, primed, last, done }) = job else { return };
                 let packed = compress(&buffer, primed, last, level, take(&outputs));
                 give(&inputs, buffer);
-                // Nobody waits for it once the archive has failed.
+                // Nobody waits for it after the archive has failed.
                 let _ = done.send(packed);
             }
         });
@@ -91,7 +91,7 @@ pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize, le
 }
 
 impl Blocks {
-    /// Sends what is left and ends the stream. Without it there is no whole member.
+    /// Compresses the rest and ends the stream. Otherwise the member is incomplete.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.send(true)
     }
@@ -126,11 +126,11 @@ impl Write for Blocks {
 }
 
 impl Member {
-    /// Writes the member to `out`, block by block. Where the input ended without [`Blocks::finish`] the trailer is
-    /// missing, so that no reader takes the member for whole.
+    /// Writes the member to `out`, block by block. If the input ended without [`Blocks::finish`], the trailer is missing, so
+    /// that no reader takes the member for complete.
     ///
     /// # Errors
-    /// Those of `out` and of the compressor.
+    /// Errors of `out` and of the compressor.
     pub(crate) fn write(self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&HEADER)?;
         let mut crc = Crc::new();
@@ -149,10 +149,10 @@ impl Member {
     }
 }
 
-/// Compresses what stands in `buffer` from `primed` on.
+/// Compresses `buffer` from `primed` on.
 ///
-/// Each block gets a compressor of its own: one that was used before lets what it saw then decide between matches of
-/// equal length, and the bytes would depend on which thread took which block.
+/// Each block gets a new compressor. A used one lets earlier input decide between matches of equal length, so the output
+/// would depend on which thread took which block.
 fn compress(buffer: &[u8], primed: usize, last: bool, level: u32, mut out: Vec<u8>) -> io::Result<Packed> {
     let (dictionary, input) = buffer.split_at(primed);
     let mut crc = Crc::new();
@@ -170,7 +170,7 @@ fn compress(buffer: &[u8], primed: usize, last: bool, level: u32, mut out: Vec<u
         let all = compressor.total_in() as usize == input.len();
         match status {
             Status::StreamEnd => break,
-            // Room left over means that the flush is through.
+            // Space is left, so the flush is complete.
             Status::Ok | Status::BufError if !last && all && out.len() < out.capacity() => break,
             Status::Ok | Status::BufError => out.reserve(BLOCK / 8),
         }
@@ -187,7 +187,7 @@ fn give(pool: &Pool, mut buffer: Vec<u8>) {
     pool.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
 }
 
-/// The other side is gone, for a reason that it tells itself.
+/// The other side is gone, and reports the reason itself.
 fn ended() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the archive was given up")
 }
@@ -213,7 +213,7 @@ mod tests {
         })
     }
 
-    /// Text with far repetitions, and noise that does not compress.
+    /// Text with distant repetitions, and incompressible noise.
     fn sample(length: usize) -> Vec<u8> {
         let mut state = 1_u64;
         let mut next = || {

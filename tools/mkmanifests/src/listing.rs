@@ -1,18 +1,18 @@
-//! A folder's names, in the archive's order and in little memory: what a name shares with the one before it is not kept
-//! twice, so that a tree of a million files fits in some megabytes.
+//! A folder's names in the archive's order, in little memory: the prefix that a name shares with the previous one is not
+//! stored, so that a tree of a million files fits into some megabytes.
 
-/// What an entry is, with what must still hold when it is read.
+/// An entry's kind, with what must still hold when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A regular file of `size` bytes; `stamp` tells a changed one (see [`crate::stamp`]).
+    /// A regular file of `size` bytes; `stamp` detects changes (see [`crate::stamp`]).
     File { size: u64, stamp: u32 },
-    /// A folder, by its number in the tree.
+    /// A folder, with its number in the tree.
     Folder { number: u32 },
     /// A symbolic link.
     Link { stamp: u32 },
 }
 
-/// Writes a listing. Names come in the archive's order.
+/// Writes a listing; names must come in the archive's order.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     bytes: Vec<u8>,
@@ -51,7 +51,7 @@ impl Encoder {
     }
 }
 
-/// A place in a listing; it does not borrow the listing, so that a walk can keep many.
+/// A position in a listing; it does not borrow the listing, so that a walk can keep many.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Cursor {
     at: usize,
@@ -59,7 +59,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// The next entry of `listing`; its name is then [`Cursor::name`].
+    /// The next entry of `listing`, whose name is then [`Cursor::name`].
     pub(crate) fn next(&mut self, listing: &[u8]) -> Option<Kind> {
         let rest = &mut listing.get(self.at..)?;
         let shared = take_number(rest)? as usize;
@@ -75,13 +75,13 @@ impl Cursor {
         Some(kind)
     }
 
-    /// The name of the entry that [`Cursor::next`] gave last.
+    /// The name of the entry that [`Cursor::next`] returned last.
     pub(crate) fn name(&self) -> &[u8] {
         &self.name
     }
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Writes seven bits per byte, the lowest first; the eighth says that more follow.
 fn number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

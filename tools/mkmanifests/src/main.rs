@@ -1,20 +1,20 @@
-//! mkmanifests: packs the file server's tree into one archive (guide step 3).
+//! Packs the file server's tree into one archive (guide, steps 2 and 3).
 //!
-//! The archive is the tree exactly, the same bytes for the same content, and never half a file.
+//! The archive is exactly the tree, the same bytes for the same content, and never an incomplete file.
 
 mod drain;
 mod entry;
+mod error;
 mod exclude;
-mod fault;
 mod gzip;
 mod listing;
 mod make;
 mod name;
 mod options;
+mod output;
 mod pack;
 mod read;
 mod stamp;
-mod target;
 mod tree;
 mod walk;
 
@@ -24,7 +24,7 @@ use scar_record::{Archive, Digest, Input, Record};
 use scar_tool::{Console, Failure};
 
 use crate::options::{Destination, Options};
-use crate::target::Target;
+use crate::output::OutputFile;
 
 fn main() -> ExitCode {
     scar_tool::main(include_str!("../../../man/mkmanifests.1"), run)
@@ -37,7 +37,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         let record = Record::read(options.as_ref(), Input::Stdin)?;
         return make::stream(&source, &plan, record.is_dry_run(), console);
     };
-    let target = Target::find(output)?;
+    let target = OutputFile::find(output)?;
     let (path, from) = (make::text(target.path())?, make::text(source.path())?);
     let mut record = Record::read(options.as_ref(), Input::Stdin)?;
     if record.is_dry_run() {

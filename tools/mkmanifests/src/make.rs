@@ -1,4 +1,4 @@
-//! The step as a whole: list, see that it can go well, pack, commit; and again where the tree was in motion.
+//! The whole step: list, check, pack, commit; and start over if the tree was changing.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
@@ -10,23 +10,23 @@ use rustix::fs::{Mode, OFlags, Stat};
 use scar_links::DeadEnd;
 use scar_tool::{Console, Failure, Interrupt, signal};
 
-use crate::exclude::Output;
-use crate::fault::{self, Fault};
+use crate::error::{self, PackError};
+use crate::exclude::OwnArchive;
 use crate::listing::Kind;
 use crate::name::quoted;
 use crate::options::Plan;
+use crate::output::OutputFile;
 use crate::pack::{Watch, Written, pack};
 use crate::stamp;
-use crate::target::Target;
 use crate::tree::{Count, Tree};
 use crate::walk::{Rules, walk};
 
-/// The name that Specman expects, whatever the file's name.
+/// The title that Specman expects, whatever the file's name.
 pub(crate) const TITLE: &str = "manifests.tgz";
-/// A tree of manifests becomes smaller by less than this; a disk without so much room is too small for certain.
+/// The most that a tree of manifests shrinks; a disk with less space is certainly too small.
 const SMALLEST: u64 = 100;
 
-/// The tree that is to be packed.
+/// The tree to pack.
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: OwnedFd,
@@ -37,7 +37,7 @@ impl Source {
     /// Opens the tree's root.
     ///
     /// # Errors
-    /// Exit 2 where there is no such folder, exit 1 where it cannot be opened.
+    /// Exit 2 if there is no such folder, exit 1 if it cannot be opened.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
             let failure = Failure::io(format_args!("pack '{}'", dir.display()), &error);
@@ -58,7 +58,7 @@ impl Source {
         &self.path
     }
 
-    /// The root, opened anew: a copy of the descriptor would go on listing where the last one stopped.
+    /// Opens the root again: a duplicate descriptor would continue the last listing.
     fn fd(&self) -> Result<OwnedFd, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(&self.fd, ".", flags, Mode::empty())
@@ -66,10 +66,10 @@ impl Source {
     }
 }
 
-/// A path as the record holds it.
+/// A path for the record.
 ///
 /// # Errors
-/// Exit 2 where it is not UTF-8, which JSON needs.
+/// Exit 2 if it is not UTF-8, which JSON needs.
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         Failure::misuse(format_args!(
@@ -80,11 +80,11 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Makes the archive at `target`.
+/// Writes the archive to `target`.
 ///
 /// # Errors
-/// Exit 1 or 2; the target is then what it was.
-pub(crate) fn archive(source: &Source, target: &Target, plan: &Plan, console: &Console) -> Result<(Count, Written), Failure> {
+/// Exit 1 or 2; the old archive is then unchanged.
+pub(crate) fn archive(source: &Source, target: &OutputFile, plan: &Plan, console: &Console) -> Result<(Count, Written), Failure> {
     raise_open_files();
     let interrupt = signal::catch();
     let mut draft = target.draft(console)?;
@@ -115,32 +115,32 @@ pub(crate) fn archive(source: &Source, target: &Target, plan: &Plan, console: &C
 /// Writes the archive to standard output.
 ///
 /// # Errors
-/// Exit 1 or 2; what was written is then no whole archive.
+/// Exit 1 or 2; what was written is then incomplete.
 pub(crate) fn stream(source: &Source, plan: &Plan, dry_run: bool, console: &Console) -> Result<(), Failure> {
     raise_open_files();
     let stdout = io::stdout();
     if stdout.is_terminal() && !dry_run {
         return Err(Failure::misuse("write the archive: standard output is a terminal").hint("pipe it into ocipush REFERENCE -"));
     }
-    // A redirection into the tree must not be packed either.
-    let file = rustix::fs::fstat(&stdout).ok().map(|stat| stamp::place(&stat));
-    let output = Output { file, entry: None };
+    // Standard output may be redirected into the tree, and must not be packed either.
+    let file = rustix::fs::fstat(&stdout).ok().map(|stat| stamp::file_id(&stat));
+    let output = OwnArchive { file, entry: None };
     let tree = list(source, &output, plan, None, console)?;
     if dry_run {
         tell(&tree, source, "standard output", console);
         return Ok(());
     }
-    // The standard library's own handle looks for line ends.
+    // The standard library's handle buffers by lines.
     let mut out = File::from(rustix::io::dup(&stdout).map_err(|errno| Failure::io("write to standard output", &errno.into()))?);
     write(source, &tree, plan, None, console, &mut out, "standard output")?;
     Ok(())
 }
 
-/// Says what would be packed.
+/// Prints what would be packed.
 ///
 /// # Errors
-/// Those that the archive would meet before its first byte.
-pub(crate) fn rehearse(source: &Source, target: &Target, plan: &Plan, console: &Console) -> Result<(), Failure> {
+/// The errors that packing would meet before its first byte.
+pub(crate) fn rehearse(source: &Source, target: &OutputFile, plan: &Plan, console: &Console) -> Result<(), Failure> {
     raise_open_files();
     target.probe()?;
     let tree = list(source, target.output(), plan, None, console)?;
@@ -156,11 +156,11 @@ fn tell(tree: &Tree, source: &Source, to: &str, console: &Console) {
     ));
 }
 
-/// Why an attempt came to nothing.
+/// Why an attempt failed.
 enum Stopped {
-    /// The tree was in motion; the next attempt may succeed.
+    /// The tree was changing; the next attempt may succeed.
     Passing(Failure),
-    /// For good.
+    /// Permanently.
     For(Failure),
 }
 
@@ -172,19 +172,19 @@ impl From<Stopped> for Failure {
     }
 }
 
-impl From<Vec<Fault>> for Stopped {
-    fn from(faults: Vec<Fault>) -> Self {
-        match faults.iter().all(Fault::passes) {
-            true => Self::Passing(fault::together(faults)),
-            false => Self::For(fault::together(faults)),
+impl From<Vec<PackError>> for Stopped {
+    fn from(faults: Vec<PackError>) -> Self {
+        match faults.iter().all(PackError::passes) {
+            true => Self::Passing(error::together(faults)),
+            false => Self::For(error::together(faults)),
         }
     }
 }
 
-/// Lists the tree, and warns of links that will lead nowhere.
+/// Lists the tree, and warns about dead links.
 fn list(
     source: &Source,
-    output: &Output,
+    output: &OwnArchive,
     plan: &Plan,
     interrupt: Option<&Interrupt>,
     console: &Console,
@@ -195,9 +195,9 @@ fn list(
         progress.message(format_args!("{} entries", seen.load(Ordering::Relaxed)));
         interrupt.is_some_and(|interrupt| interrupt.check().is_err())
     };
-    let rules = Rules { dereference: plan.manner.dereference, exclude: &plan.exclude, output };
+    let rules = Rules { dereference: plan.settings.dereference, exclude: &plan.exclude, output };
     let listed = walk(source.fd().map_err(Stopped::For)?, rules, &seen, &stop);
-    // A walk that was stopped saw but a part of the tree.
+    // A stopped walk has only seen a part of the tree.
     interrupt.map_or(Ok(()), Interrupt::check).map_err(Stopped::For)?;
     let tree = listed?;
     drop(progress);
@@ -209,7 +209,7 @@ fn list(
     Ok(tree)
 }
 
-fn warn_of_lost_links(source: &Source, output: &Output, plan: &Plan, tree: &Tree, console: &Console) {
+fn warn_of_lost_links(source: &Source, output: &OwnArchive, plan: &Plan, tree: &Tree, console: &Console) {
     if tree.count.links == 0 {
         return;
     }
@@ -217,8 +217,8 @@ fn warn_of_lost_links(source: &Source, output: &Output, plan: &Plan, tree: &Tree
         if !matches!(kind, Kind::Link { .. }) {
             return;
         }
-        // One that vanished meanwhile is named when it is read.
-        let left_out = |at: &[u8], stat: &Stat| plan.exclude.matches(at) || output.is(stamp::place(stat));
+        // One that vanished meanwhile is reported when it is read.
+        let left_out = |at: &[u8], stat: &Stat| plan.exclude.matches(at) || output.is(stamp::file_id(stat));
         if let Some(DeadEnd { target, why }) = scar_links::dead_end(&source.fd, path, left_out) {
             let (path, target) = (quoted(path), quoted(&target));
             console.warn(format_args!("link './{path}' -> '{target}': its target {why}, Specman will not have it"));
@@ -239,13 +239,13 @@ fn write(
     let progress = console.progress_bytes("packing", Some(tree.count.bytes));
     let watch = Watch { console, interrupt, progress: &progress };
     let root = source.fd().map_err(Stopped::For)?;
-    pack(root, tree, plan.manner, watch, out, name).map_err(|fault| vec![fault].into())
+    pack(root, tree, plan.settings, watch, out, name).map_err(|fault| vec![fault].into())
 }
 
-/// A deep tree needs a file descriptor for each folder on the way down.
+/// Raises the limit of open files: a deep tree needs a descriptor for each folder on the way down.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it may not be raised, a tree that needs it is refused by name.
+    // If that is not allowed, a tree that needs more is refused by name.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -1,8 +1,8 @@
-//! Names of files as a message and `-v` show them: the way `tar -v` does, so that any byte string is one line.
+//! Shows file names in messages and with `-v` as `tar -v` does, so that any bytes become one line.
 
 use std::fmt::Write;
 
-/// A name as text: control characters and bytes that are not UTF-8 as backslash escapes, a backslash doubled.
+/// A name as text: control characters and bytes that are not UTF-8 become escapes, backslashes are doubled.
 pub(crate) fn quoted(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {

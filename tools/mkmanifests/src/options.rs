@@ -1,15 +1,15 @@
-//! What was typed, and what it means.
+//! The command line.
 
 use std::path::{Path, PathBuf};
 
 use scar_tool::{Common, Failure};
 
 use crate::exclude::Exclude;
-use crate::pack::Manner;
+use crate::pack::Settings;
 
-/// The level that measures best: see shell/bench archive.
+/// The level with the best ratio of time to size; see shell/bench archive.
 const LEVEL: u8 = 5;
-/// Compressors at most by default, so that memory stays within its bound on large machines.
+/// The most compressors by default, so that memory stays bounded on large machines.
 const THREADS: usize = 8;
 
 const EXAMPLES: &str = "\
@@ -20,7 +20,7 @@ Examples:
   mkmanifests -o - /var/www/html |
     ocipush 123456789012.dkr.ecr.us-east-1.amazonaws.com -";
 
-/// What was typed.
+/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "mkmanifests",
@@ -41,11 +41,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
-    /// Store what symbolic links point to
+    /// Store the content that symbolic links point to
     #[arg(long)]
     dereference: bool,
 
-    /// Pack also a tree without a file
+    /// Allow a tree without files
     #[arg(long)]
     allow_empty: bool,
 
@@ -57,7 +57,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
-    /// Begin again, up to N times, when the tree changes while it is read
+    /// Start over up to N times if the tree changes
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: u32,
 
@@ -75,7 +75,7 @@ impl AsRef<Common> for Options {
     }
 }
 
-/// Where the archive goes.
+/// The destination of the archive.
 #[derive(Debug)]
 pub(crate) enum Destination {
     /// To standard output.
@@ -84,7 +84,7 @@ pub(crate) enum Destination {
     File(PathBuf),
 }
 
-/// What it means.
+/// The plan.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) source: PathBuf,
@@ -92,11 +92,11 @@ pub(crate) struct Plan {
     pub(crate) exclude: Exclude,
     pub(crate) allow_empty: bool,
     pub(crate) retries: u32,
-    pub(crate) manner: Manner,
+    pub(crate) settings: Settings,
 }
 
 impl Options {
-    /// Checks what can be checked without touching anything.
+    /// Checks everything that needs no file access.
     ///
     /// # Errors
     /// Exit 2.
@@ -111,25 +111,32 @@ impl Options {
                 .hint("write to a file, or leave out --retries"));
         }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        let manner = Manner {
+        let settings = Settings {
             threads: self.threads.map_or_else(processors, usize::from),
             level: self.level.into(),
             dereference: self.dereference,
             mtime: self.mtime.map_or_else(epoch, |mtime| Ok(Some(mtime)))?,
         };
-        Ok(Plan { source: self.dir.clone(), destination, exclude, allow_empty: self.allow_empty, retries: self.retries, manner })
+        Ok(Plan {
+            source: self.dir.clone(),
+            destination,
+            exclude,
+            allow_empty: self.allow_empty,
+            retries: self.retries,
+            settings,
+        })
     }
 }
 
-/// Reads a time; a clap value parser.
+/// Parses a time; a clap value parser.
 fn seconds(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("'{text}' is no number of seconds since 1970"))
 }
 
-/// The time that the environment asks for; set to nothing, it asks for none.
+/// The time in the environment; an empty variable counts as unset.
 fn epoch() -> Result<Option<i64>, Failure> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
     let text = text.to_string_lossy();
-    let refuse = |_| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': it is no number of seconds since 1970"));
+    let refuse = |_| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': it is not a number of seconds since 1970"));
     text.parse().map(Some).map_err(refuse)
 }

@@ -1,5 +1,5 @@
-//! From a listed tree to an archive: entries are read ahead, written as tar, compressed and handed to the output, all at
-//! once and in bounded memory.
+//! From a listed tree to an archive: entries are read ahead, written as tar, compressed and output, all in parallel and in
+//! bounded memory.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -9,88 +9,88 @@ use sha2::{Digest as _, Sha256};
 use tar::Builder;
 
 use crate::entry::{self, Body, Meta};
-use crate::fault::Fault;
+use crate::error::PackError;
 use crate::gzip::{self, Blocks};
 use crate::name::quoted;
-use crate::read::{Ahead, Batch, Content, Entry};
+use crate::read::{Batch, Content, Entry, ReadAhead};
 use crate::tree::Tree;
 
-/// How an archive is made.
+/// Settings of an archive.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
-    /// Compressors at work.
+pub(crate) struct Settings {
+    /// Number of compressors.
     pub(crate) threads: usize,
     /// Deflate level.
     pub(crate) level: u32,
     /// Follow links.
     pub(crate) dereference: bool,
-    /// The time of every entry, in the place of its own.
+    /// A time for every entry, instead of its own.
     pub(crate) mtime: Option<i64>,
 }
 
-/// What was written.
+/// The result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
-    /// Bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
-    /// SHA-256 of them.
+    /// SHA-256 of the bytes.
     pub(crate) sha256: [u8; 32],
 }
 
-/// Those who watch.
+/// Observers of the work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watch<'a> {
     /// Lists the entries, with `-v`.
     pub(crate) console: &'a Console,
-    /// Where no temporary file is left behind, none.
+    /// Stops the work at a signal; `None` if there is no temporary file to remove.
     pub(crate) interrupt: Option<&'a Interrupt>,
-    /// Counts bytes of files.
+    /// Counts the files' bytes.
     pub(crate) progress: &'a Progress,
 }
 
-/// Writes the archive of `tree`, listed at `root`, to `out`; `name` is how a message calls `out`.
+/// Writes the archive of `tree`, listed at `root`, to `out`, which messages call `name`.
 ///
 /// # Errors
-/// The first fault in the archive's order, or that of the output. What `out` got is then no whole archive.
+/// The first fault in the archive's order, or an error of the output. `out` is then incomplete.
 pub(crate) fn pack(
     root: OwnedFd,
     tree: &Tree,
-    manner: Manner,
+    settings: Settings,
     watch: Watch<'_>,
     out: &mut (impl Write + Send),
     name: &str,
-) -> Result<Written, Fault> {
+) -> Result<Written, PackError> {
     std::thread::scope(|scope| {
-        let ahead = Ahead::start(scope, root, tree, manner.dereference);
-        let (blocks, member) = gzip::start(scope, manner.threads, manner.level);
+        let ahead = ReadAhead::start(scope, root, tree, settings.dereference);
+        let (blocks, member) = gzip::start(scope, settings.threads, settings.level);
         let writer = scope.spawn(move || {
             let mut counted = Counted { out, size: 0, sum: Sha256::new(), failed: false };
             let result = member.write(&mut counted).and_then(|()| counted.flush());
             let Counted { size, sum, failed, .. } = counted;
             result.map(|()| Written { size, sha256: sum.finalize().into() }).map_err(|error| (error, failed))
         });
-        let entries = write_entries(&ahead, blocks, manner, watch);
-        // The readers end when nobody takes what they read.
+        let entries = write_entries(&ahead, blocks, settings, watch);
+        // The readers end when nobody takes their output.
         drop(ahead);
         match (entries, writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))) {
             (Ok(()), Ok(written)) => Ok(written),
-            (_, Err((source, true))) => Err(Fault::Output { to: name.to_owned(), source }),
+            (_, Err((source, true))) => Err(PackError::Output { to: name.to_owned(), source }),
             (Err(fault), _) => Err(fault),
-            (Ok(()), Err((error, false))) => Err(Fault::Compress(error.to_string())),
+            (Ok(()), Err((error, false))) => Err(PackError::Compress(error.to_string())),
         }
     })
 }
 
 /// Writes all entries as tar.
-fn write_entries(ahead: &Ahead, blocks: Blocks, manner: Manner, watch: Watch<'_>) -> Result<(), Fault> {
+fn write_entries(ahead: &ReadAhead, blocks: Blocks, settings: Settings, watch: Watch<'_>) -> Result<(), PackError> {
     let mut to = Builder::new(blocks);
     let mut files = 0_u64;
     while let Some(mut batch) = ahead.next() {
         for entry in std::mem::take(&mut batch.entries) {
             if let Some(interrupt) = watch.interrupt {
-                interrupt.check().map_err(Fault::Interrupted)?;
+                interrupt.check().map_err(PackError::Interrupted)?;
             }
-            write_entry(&mut to, entry?, &batch, manner, watch)?;
+            write_entry(&mut to, entry?, &batch, settings, watch)?;
             files += 1;
         }
         watch.progress.message(format_args!("{files} entries"));
@@ -99,7 +99,13 @@ fn write_entries(ahead: &Ahead, blocks: Blocks, manner: Manner, watch: Watch<'_>
     to.into_inner().and_then(Blocks::finish).map_err(unwrap)
 }
 
-fn write_entry(to: &mut Builder<Blocks>, entry: Entry, batch: &Batch, manner: Manner, watch: Watch<'_>) -> Result<(), Fault> {
+fn write_entry(
+    to: &mut Builder<Blocks>,
+    entry: Entry,
+    batch: &Batch,
+    settings: Settings,
+    watch: Watch<'_>,
+) -> Result<(), PackError> {
     let mut name = Vec::with_capacity(entry.path.len() + 3);
     name.extend_from_slice(b"./");
     name.extend_from_slice(&entry.path);
@@ -108,7 +114,7 @@ fn write_entry(to: &mut Builder<Blocks>, entry: Entry, batch: &Batch, manner: Ma
     }
     watch.console.listing(|| quoted(&name));
     let own = if entry.mtime == i64::MIN { 0 } else { entry.mtime };
-    let meta = Meta { name: &name, mode: entry.mode, mtime: manner.mtime.unwrap_or(own) };
+    let meta = Meta { name: &name, mode: entry.mode, mtime: settings.mtime.unwrap_or(own) };
     let result = match entry.content {
         Content::Folder => entry::append(to, meta, Body::<io::Empty>::Folder),
         Content::Link(target) => entry::append(to, meta, Body::<io::Empty>::Link { target }),
@@ -125,17 +131,17 @@ fn write_entry(to: &mut Builder<Blocks>, entry: Entry, batch: &Batch, manner: Ma
     result.map_err(unwrap)
 }
 
-/// A fault that came through a reader or a writer; what else those have to tell is that the output failed, which the
-/// writer tells better.
-fn unwrap(error: io::Error) -> Fault {
+/// A fault that passed through a reader or writer. Any other error means that the output failed, which the writer reports
+/// better.
+fn unwrap(error: io::Error) -> PackError {
     let text = error.to_string();
-    match error.into_inner().map(|inner| inner.downcast::<Fault>()) {
+    match error.into_inner().map(|inner| inner.downcast::<PackError>()) {
         Some(Ok(fault)) => *fault,
-        _ => Fault::Compress(text),
+        _ => PackError::Compress(text),
     }
 }
 
-/// A large file whose reading is watched.
+/// A large file, with progress.
 struct Watched<'a, R> {
     file: R,
     watch: Watch<'a>,
@@ -144,7 +150,7 @@ struct Watched<'a, R> {
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if let Some(interrupt) = self.watch.interrupt {
-            interrupt.check().map_err(|failure| io::Error::other(Fault::Interrupted(failure)))?;
+            interrupt.check().map_err(|failure| io::Error::other(PackError::Interrupted(failure)))?;
         }
         let got = self.file.read(out)?;
         self.watch.progress.add(got as u64);
@@ -152,7 +158,7 @@ impl<R: Read> Read for Watched<'_, R> {
     }
 }
 
-/// The output with what is known of it.
+/// The output, counted and hashed.
 struct Counted<'a, W> {
     out: &'a mut W,
     size: u64,

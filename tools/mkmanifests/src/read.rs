@@ -1,9 +1,9 @@
-//! Reading ahead: many files at a time, handed over in the archive's order, in bounded memory.
+//! Reads ahead: many files at a time, passed on in the archive's order, in bounded memory.
 //!
-//! Small files are read whole by the readers; of a large one the reader only opens it and has the system fetch its
-//! beginning, and [`Steady`] reads it when its turn comes. Every file is held against its stamp before and after.
-//! At most [`AHEAD`] batches are under way, each of about [`BATCH`] bytes and few open folders, so that neither
-//! memory nor file descriptors depend on the tree.
+//! The readers read small files completely. They only open large ones and let the system prefetch their beginning;
+//! [`Steady`] reads them when their turn comes. Every file is compared with its stamp before and after. At most [`AHEAD`]
+//! batches exist, each of about [`BATCH`] bytes and few open folders, so that neither memory nor file descriptors depend on
+//! the tree.
 
 use std::fs::File;
 use std::io;
@@ -17,28 +17,28 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::fault::Fault;
+use crate::error::PackError;
 use crate::listing::{Cursor, Kind};
 use crate::stamp;
 use crate::tree::Tree;
 use crate::walk::{join, open_folder};
 
-/// Threads that read.
+/// Number of reading threads.
 const READERS: usize = 16;
-/// Batches under way.
+/// Number of batches.
 const AHEAD: usize = 32;
-/// Bytes in a batch, more or less.
+/// Approximate size of a batch in bytes.
 const BATCH: u64 = 256 * 1024;
 /// Entries in a batch.
 const ENTRIES: usize = 64;
-/// Folders that the entries of a batch may come from, since each stays open until the batch is done.
+/// The most folders of a batch, because each stays open until the batch is done.
 const FOLDERS: usize = 8;
-/// A file of more bytes is read in its turn.
+/// A larger file is only read when its turn comes.
 const LARGE: u64 = 128 * 1024;
-/// Bytes that a large file is read by.
+/// Buffer size for large files.
 const CHUNK: usize = 256 * 1024;
 
-/// An entry, read or ready to be read.
+/// An entry that was read, or is ready to be read.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// Its path relative to the root.
@@ -47,18 +47,17 @@ pub(crate) struct Entry {
     pub(crate) mode: u32,
     /// Seconds since 1970; for a folder that of the newest file below it.
     pub(crate) mtime: i64,
-    /// What it is.
     pub(crate) content: Content,
 }
 
-/// What an entry holds.
+/// An entry's content.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// A folder.
     Folder,
-    /// Where a symbolic link points.
+    /// A symbolic link with its target.
     Link(Vec<u8>),
-    /// The content of a small file: that part of the batch's bytes.
+    /// A small file: a range of the batch's bytes.
     Small(std::ops::Range<usize>),
     /// A large file, open.
     Large(Steady),
@@ -68,22 +67,22 @@ pub(crate) enum Content {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// The entries in order, up to the first that failed.
-    pub(crate) entries: Vec<Result<Entry, Fault>>,
+    pub(crate) entries: Vec<Result<Entry, PackError>>,
     /// The contents of small files.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// An entry that is to be read.
+/// An entry to read.
 #[derive(Debug)]
-struct Wanted {
+struct EntryToRead {
     folder: Arc<OwnedFd>,
     name: Vec<u8>,
     path: Vec<u8>,
-    what: What,
+    what: ToRead,
 }
 
 #[derive(Debug)]
-enum What {
+enum ToRead {
     File {
         size: u64,
         stamp: u32,
@@ -91,28 +90,28 @@ enum What {
     Link {
         stamp: u32,
     },
-    /// A folder that is open already.
+    /// An entry of an open folder.
     Folder {
         mode: u32,
         mtime: i64,
     },
     /// An entry that could not be reached.
-    Lost(Fault),
+    Lost(PackError),
 }
 
-type Task = (Vec<Wanted>, SyncSender<Batch>);
+type Task = (Vec<EntryToRead>, SyncSender<Batch>);
 
-/// Buffers that go round, so that the allocator is not asked for each batch.
+/// Buffers to reuse, so that not every batch allocates.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// The entries of a tree in the archive's order.
 #[derive(Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct ReadAhead {
     order: Receiver<Receiver<Batch>>,
     pool: Pool,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// Starts to read `tree`, which was listed at `root`.
     pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, root: OwnedFd, tree: &'scope Tree, dereference: bool) -> Self {
         let (order, in_order) = sync_channel(AHEAD);
@@ -126,14 +125,14 @@ impl Ahead {
                     let task = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((wanted, done)) = task else { return };
                     let bytes = pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-                    // Nobody waits for it once the archive has failed.
+                    // Nobody waits for it after the archive has failed.
                     let _ = done.send(load(wanted, bytes, dereference));
                 }
             });
         }
         scope.spawn(move || {
             let mut planner = Planner { wanted: Vec::new(), weight: 0, folders: 0, order, tasks };
-            // The planner ends early when the archive has failed: that is told elsewhere.
+            // The planner ends early if the archive has failed, which is reported elsewhere.
             let _ = planner.plan(root, tree, dereference);
         });
         Self { order: in_order, pool }
@@ -144,7 +143,7 @@ impl Ahead {
         self.order.recv().ok()?.recv().ok()
     }
 
-    /// Gives back the memory of a batch.
+    /// Returns a batch's memory.
     pub(crate) fn done(&self, batch: Batch) {
         let mut bytes = batch.bytes;
         bytes.clear();
@@ -154,14 +153,14 @@ impl Ahead {
 
 /// Divides the tree into batches.
 struct Planner {
-    wanted: Vec<Wanted>,
+    wanted: Vec<EntryToRead>,
     weight: u64,
     folders: usize,
     order: SyncSender<Receiver<Batch>>,
     tasks: SyncSender<Task>,
 }
 
-/// Nobody wants more.
+/// The receiver is gone.
 struct Ended;
 
 impl Planner {
@@ -172,15 +171,15 @@ impl Planner {
         while let Some((number, cursor, folder, path)) = above.last_mut() {
             let Some(kind) = cursor.next(tree.listing(*number)) else {
                 above.pop();
-                // The next entries come from a folder that may not be counted yet.
+                // The next entries come from a folder that the batch may not include.
                 self.folders += 1;
                 continue;
             };
             let name = cursor.name();
             let path = join(path, name);
             let what = match kind {
-                Kind::File { size, stamp } => What::File { size, stamp },
-                Kind::Link { stamp } => What::Link { stamp },
+                Kind::File { size, stamp } => ToRead::File { size, stamp },
+                Kind::Link { stamp } => ToRead::Link { stamp },
                 Kind::Folder { number } => match open_folder(folder, name, dereference) {
                     Ok(fd) => {
                         let fd = Arc::new(fd);
@@ -188,30 +187,30 @@ impl Planner {
                         above.push((number, Cursor::default(), fd, path));
                         continue;
                     }
-                    Err(errno) => What::Lost(Fault::entry("open", &path, errno)),
+                    Err(errno) => ToRead::Lost(PackError::entry("open", &path, errno)),
                 },
             };
-            let wanted = Wanted { folder: folder.clone(), name: name.to_vec(), path, what };
+            let wanted = EntryToRead { folder: folder.clone(), name: name.to_vec(), path, what };
             self.add(wanted)?;
         }
         self.hand_over()
     }
 
-    /// Adds a folder itself. It must still be the one that was listed.
+    /// Adds a folder itself, which must still be the listed one.
     fn folder(&mut self, fd: &Arc<OwnedFd>, path: &[u8], tree: &Tree, number: u32) -> Result<(), Ended> {
         let listed = tree.folder(number);
         let what = match rustix::fs::fstat(fd) {
-            Ok(stat) if stamp::place(&stat) == listed.place => What::Folder { mode: stat.st_mode, mtime: listed.newest },
-            Ok(_) => What::Lost(Fault::changed(path, "another folder took its place")),
-            Err(errno) => What::Lost(Fault::entry("open", path, errno)),
+            Ok(stat) if stamp::file_id(&stat) == listed.id => ToRead::Folder { mode: stat.st_mode, mtime: listed.newest },
+            Ok(_) => ToRead::Lost(PackError::changed(path, "another folder took its place")),
+            Err(errno) => ToRead::Lost(PackError::entry("open", path, errno)),
         };
         self.folders += 1;
-        self.add(Wanted { folder: fd.clone(), name: Vec::new(), path: path.to_vec(), what })
+        self.add(EntryToRead { folder: fd.clone(), name: Vec::new(), path: path.to_vec(), what })
     }
 
-    fn add(&mut self, wanted: Wanted) -> Result<(), Ended> {
+    fn add(&mut self, wanted: EntryToRead) -> Result<(), Ended> {
         self.weight += match wanted.what {
-            What::File { size, .. } => size.min(LARGE),
+            ToRead::File { size, .. } => size.min(LARGE),
             _ => 0,
         };
         self.wanted.push(wanted);
@@ -234,14 +233,14 @@ impl Planner {
 }
 
 /// Reads a batch.
-fn load(wanted: Vec<Wanted>, mut bytes: Vec<u8>, dereference: bool) -> Batch {
+fn load(wanted: Vec<EntryToRead>, mut bytes: Vec<u8>, dereference: bool) -> Batch {
     let mut entries = Vec::with_capacity(wanted.len());
-    for Wanted { folder, name, path, what } in wanted {
+    for EntryToRead { folder, name, path, what } in wanted {
         let loaded = match what {
-            What::Folder { mode, mtime } => Ok((mode, mtime, Content::Folder)),
-            What::Lost(fault) => Err(fault),
-            What::Link { stamp } => link(&folder, &name, &path, stamp),
-            What::File { size, stamp } => file(&folder, &name, &path, (size, stamp), dereference, &mut bytes),
+            ToRead::Folder { mode, mtime } => Ok((mode, mtime, Content::Folder)),
+            ToRead::Lost(fault) => Err(fault),
+            ToRead::Link { stamp } => link(&folder, &name, &path, stamp),
+            ToRead::File { size, stamp } => file(&folder, &name, &path, (size, stamp), dereference, &mut bytes),
         };
         let failed = loaded.is_err();
         entries.push(loaded.map(|(mode, mtime, content)| Entry { path, mode, mtime, content }));
@@ -252,36 +251,36 @@ fn load(wanted: Vec<Wanted>, mut bytes: Vec<u8>, dereference: bool) -> Batch {
     Batch { entries, bytes }
 }
 
-type Loaded = Result<(u32, i64, Content), Fault>;
+type Loaded = Result<(u32, i64, Content), PackError>;
 
 fn link(folder: &OwnedFd, name: &[u8], path: &[u8], listed: u32) -> Loaded {
-    let fault = |errno| Fault::entry("read the link", path, errno);
+    let fault = |errno| PackError::entry("read the link", path, errno);
     let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(|errno| match errno {
-        Errno::INVAL => Fault::changed(path, "it became something else"),
+        Errno::INVAL => PackError::changed(path, "it became something else"),
         errno => fault(errno),
     })?;
     let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fault)?;
     if stamp::of(&stat) != listed {
-        return Err(Fault::changed(path, "since it was listed"));
+        return Err(PackError::changed(path, "since it was listed"));
     }
     Ok((stat.st_mode, stat.st_mtime, Content::Link(target.into_bytes())))
 }
 
 fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), dereference: bool, bytes: &mut Vec<u8>) -> Loaded {
-    // What took a file's place may be a FIFO: opening it must not wait.
+    // A FIFO may have replaced the file: opening it must not block.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let flags = if dereference { flags } else { flags | OFlags::NOFOLLOW };
     let fd = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::LOOP | Errno::NXIO => Fault::changed(path, "it became something else"),
-        errno => Fault::entry("open", path, errno),
+        Errno::LOOP | Errno::NXIO => PackError::changed(path, "it became something else"),
+        errno => PackError::entry("open", path, errno),
     })?;
-    let stat = rustix::fs::fstat(&fd).map_err(|errno| Fault::entry("open", path, errno))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| PackError::entry("open", path, errno))?;
     if stamp::of(&stat) != stamp || stat.st_size as u64 != size || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
     {
-        return Err(Fault::changed(path, "since it was listed"));
+        return Err(PackError::changed(path, "since it was listed"));
     }
     let content = if size > LARGE {
-        // Advice may be refused and nothing is lost.
+        // The advice may be refused without harm.
         let _ = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
         let _ = rustix::fs::fadvise(&fd, 0, std::num::NonZeroU64::new(4 * CHUNK as u64), Advice::WillNeed);
         Content::Large(Steady { file: fd.into(), path: path.to_vec(), size, stamp, at: 0, buffer: Vec::new(), taken: 0 })
@@ -291,38 +290,38 @@ fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), d
     Ok((stat.st_mode, stat.st_mtime, content))
 }
 
-/// Reads a small file to its end, which must be where its size says, and sees that it is still the same afterwards.
-fn whole(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Result<std::ops::Range<usize>, Fault> {
+/// Reads a small file, which must have its listed size, and checks that it is unchanged afterwards.
+fn whole(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Result<std::ops::Range<usize>, PackError> {
     let (start, size) = (bytes.len(), stat.st_size as usize);
-    // One byte more than it should have, so that one call also tells whether it grew.
+    // Ask for one byte more, so that one call also shows whether it grew.
     bytes.reserve(size + 1);
     while bytes.len() - start < size {
         let offset = (bytes.len() - start) as u64;
         match rustix::io::read(fd, spare_capacity(bytes)) {
-            Ok(0) => return Err(Fault::changed(path, "it shrank")),
+            Ok(0) => return Err(PackError::changed(path, "it shrank")),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Fault::Read { path: path.to_vec(), offset, source: errno.into() }),
+            Err(errno) => return Err(PackError::Read { path: path.to_vec(), offset, source: errno.into() }),
         }
     }
     if bytes.len() - start > size {
-        return Err(Fault::changed(path, "it grew"));
+        return Err(PackError::changed(path, "it grew"));
     }
     same(fd, path, stamp::of(stat), stat.st_size as u64)?;
     Ok(start..bytes.len())
 }
 
-/// Sees that an open file is the one that was listed.
-fn same(fd: impl AsFd, path: &[u8], stamp: u32, size: u64) -> Result<(), Fault> {
-    let stat = rustix::fs::fstat(fd).map_err(|errno| Fault::entry("read", path, errno))?;
+/// Checks that an open file is the one that was listed.
+fn same(fd: impl AsFd, path: &[u8], stamp: u32, size: u64) -> Result<(), PackError> {
+    let stat = rustix::fs::fstat(fd).map_err(|errno| PackError::entry("read", path, errno))?;
     match (stat.st_size as u64).cmp(&size) {
-        std::cmp::Ordering::Greater => Err(Fault::changed(path, "it grew")),
-        std::cmp::Ordering::Less => Err(Fault::changed(path, "it shrank")),
-        std::cmp::Ordering::Equal if stamp::of(&stat) != stamp => Err(Fault::changed(path, "it was written to")),
+        std::cmp::Ordering::Greater => Err(PackError::changed(path, "it grew")),
+        std::cmp::Ordering::Less => Err(PackError::changed(path, "it shrank")),
+        std::cmp::Ordering::Equal if stamp::of(&stat) != stamp => Err(PackError::changed(path, "it was written to")),
         std::cmp::Ordering::Equal => Ok(()),
     }
 }
 
-/// A large file: gives exactly the bytes that its size promises, or fails with a [`Fault`] inside of the error.
+/// A large file: yields exactly its listed size, or fails with a [`PackError`] inside the error.
 #[derive(Debug)]
 pub(crate) struct Steady {
     file: File,
@@ -335,19 +334,19 @@ pub(crate) struct Steady {
 }
 
 impl Steady {
-    /// Its bytes.
+    /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    fn fill(&mut self) -> Result<(), Fault> {
+    fn fill(&mut self) -> Result<(), PackError> {
         let wanted = usize::try_from(self.size - self.at).unwrap_or(CHUNK).min(CHUNK);
         self.buffer.resize(wanted, 0);
         self.taken = 0;
         let got = match self.file.read_at(&mut self.buffer, self.at) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(source) => return Err(Fault::Read { path: self.path.clone(), offset: self.at, source }),
-            Ok(0) => return Err(Fault::changed(&self.path, "it shrank")),
+            Err(source) => return Err(PackError::Read { path: self.path.clone(), offset: self.at, source }),
+            Ok(0) => return Err(PackError::changed(&self.path, "it shrank")),
             Ok(got) => got,
         };
         self.buffer.truncate(got);

@@ -1,12 +1,12 @@
-//! Whether a file is still the one that was listed: a few bytes made of its metadata, so that a million of them can be
-//! kept.
+//! Detects whether a file is still the one that was listed, with a few bytes made from its metadata, so that a million of
+//! them fit into memory.
 
 use rustix::fs::Stat;
 
-/// A sum of what changes when a file is written, replaced or given another mode: device, inode, mode, size, times of
-/// content and status. The time of access has no part, since reading changes it.
+/// A hash of the metadata that changes when a file is written, replaced or chmod'ed: device, inode, mode, size, mtime and
+/// ctime. The access time is not included, because reading changes it.
 ///
-/// Two states of one file have the same stamp once in four thousand million times.
+/// Two states of a file have the same stamp once in four thousand million times.
 pub(crate) fn of(stat: &Stat) -> u32 {
     let parts = [
         stat.st_dev,
@@ -21,18 +21,18 @@ pub(crate) fn of(stat: &Stat) -> u32 {
     fold(&parts)
 }
 
-/// The place of a file: device and inode.
-pub(crate) type Place = (u64, u64);
+/// A file's identity: device and inode.
+pub(crate) type FileId = (u64, u64);
 
-/// The place of what `stat` describes.
-pub(crate) fn place(stat: &Stat) -> Place {
+/// The identity of a file.
+pub(crate) fn file_id(stat: &Stat) -> FileId {
     (stat.st_dev, stat.st_ino)
 }
 
 fn fold(parts: &[u64]) -> u32 {
     let mut sum = 0x9e37_79b9_7f4a_7c15_u64;
     for part in parts {
-        // Multiply and fold: every bit of every part reaches every bit of the sum.
+        // Multiply and fold, so that every input bit affects every bit of the hash.
         let product = u128::from(sum ^ part) * 0xd6e8_feb8_6659_fd93_u128;
         sum = (product as u64) ^ ((product >> 64) as u64) ^ sum.rotate_left(23);
     }

@@ -1,11 +1,11 @@
-//! A tree as it was listed: every entry, in the archive's order, in a few bytes each.
+//! A listed tree: every entry in the archive's order, in a few bytes each.
 //!
-//! The order is that of the names in the archive as byte strings, where a folder's name ends with a slash.
+//! The order is that of the archive's names as byte strings, where a folder's name ends with a slash.
 
 use crate::listing::{Cursor, Kind};
-use crate::stamp::Place;
+use crate::stamp::FileId;
 
-/// How much there is of each kind.
+/// Counts of each kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Regular files.
@@ -31,37 +31,37 @@ impl Count {
 /// One folder of the tree.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Folder {
-    /// Where it was found.
-    pub(crate) place: Place,
-    /// The time of the newest file or link below it, in seconds since 1970; `i64::MIN` where there is none.
+    /// Its identity on the disk.
+    pub(crate) id: FileId,
+    /// The time of the newest file or link below it, in seconds since 1970; `i64::MIN` if there is none.
     pub(crate) newest: i64,
-    /// The folder it is in. The root is in itself.
+    /// Its parent; the root is its own parent.
     pub(crate) parent: u32,
     start: usize,
     end: usize,
 }
 
-/// The listed tree. Folder 0 is the root; a folder's number is higher than that of the folder it is in.
+/// The listed tree. Folder 0 is the root; a folder's number is higher than its parent's.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     folders: Vec<Folder>,
     listings: Vec<u8>,
-    /// How much there is.
+    /// The counts.
     pub(crate) count: Count,
 }
 
 impl Tree {
-    /// Makes a number for a folder that is in `parent` and will be listed later.
+    /// Assigns a number to a folder in `parent` that will be listed later.
     ///
     /// # Errors
-    /// `None` where there are more than 2^32.
-    pub(crate) fn reserve(&mut self, parent: u32, place: Place) -> Option<u32> {
+    /// `None` if there are more than 2^32.
+    pub(crate) fn reserve(&mut self, parent: u32, id: FileId) -> Option<u32> {
         let number = u32::try_from(self.folders.len()).ok()?;
-        self.folders.push(Folder { place, newest: i64::MIN, parent, start: 0, end: 0 });
+        self.folders.push(Folder { id, newest: i64::MIN, parent, start: 0, end: 0 });
         Some(number)
     }
 
-    /// Keeps the listing of a folder.
+    /// Stores a folder's listing.
     pub(crate) fn keep(&mut self, number: u32, listing: &[u8], newest: i64, count: Count) {
         let start = self.listings.len();
         self.listings.extend_from_slice(listing);
@@ -71,7 +71,7 @@ impl Tree {
         self.count.add(count);
     }
 
-    /// Gives every folder the time of the newest file below it. Call it once all are listed.
+    /// Sets every folder's time to that of the newest file below it. Call it after all are listed.
     pub(crate) fn settle(&mut self) {
         for number in (1..self.folders.len()).rev() {
             let Folder { newest, parent, .. } = self.folders[number];

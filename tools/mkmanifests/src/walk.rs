@@ -1,7 +1,7 @@
-//! Listing a tree, many folders at a time, since a cold disk answers many questions in the time of one.
+//! Lists a tree, many folders at a time, because a cold disk answers many requests in the time of one.
 //!
-//! Nothing is opened but folders; a link is never followed unless `dereference` says so; what is not a file, folder or
-//! link is a fault. Faults are gathered, so that one run names all that must be excluded.
+//! Only folders are opened; links are only followed with `dereference`; anything but a file, folder or link is a fault.
+//! Faults are collected, so that one run names everything that must be excluded.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -11,41 +11,41 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
-use crate::exclude::{Exclude, Output};
-use crate::fault::{FOLLOW, Fault};
+use crate::error::{FOLLOW, PackError};
+use crate::exclude::{Exclude, OwnArchive};
 use crate::listing::{Cursor, Encoder, Kind};
-use crate::stamp::{self, Place};
+use crate::stamp::{self, FileId};
 use crate::tree::{Count, Tree};
 
-/// Folders that are listed at once.
+/// Number of folders listed in parallel.
 const LISTERS: usize = 16;
-/// From so many names on a single folder is shared between threads.
+/// From this number of names on, threads share a single folder.
 const SHARED: usize = 4096;
-/// Faults after which the rest of the tree is not looked at.
+/// The number of faults after which the walk stops.
 const FAULTS: usize = 1000;
 
-/// What to list and how.
+/// What to list, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
     /// Store what links point to.
     pub(crate) dereference: bool,
-    /// What the user leaves out.
+    /// The user's globs.
     pub(crate) exclude: &'a Exclude,
     /// The archive itself.
-    pub(crate) output: &'a Output,
+    pub(crate) output: &'a OwnArchive,
 }
 
-/// An open folder with the way to it.
+/// An open folder with its path.
 #[derive(Debug)]
 struct Open {
     number: u32,
     fd: OwnedFd,
     path: Vec<u8>,
-    place: Place,
+    id: FileId,
     above: Option<Arc<Open>>,
 }
 
-/// Folders still to be listed: those in the rest of a listing.
+/// Folders still to list: the rest of a listing.
 #[derive(Debug)]
 struct Group {
     parent: Arc<Open>,
@@ -57,7 +57,7 @@ struct Group {
 struct State {
     groups: Vec<Group>,
     busy: usize,
-    faults: Vec<Fault>,
+    faults: Vec<PackError>,
     tree: Tree,
 }
 
@@ -69,25 +69,25 @@ struct Walk<'a> {
     stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// Lists the tree at `root`. `seen` counts entries as they are found; `stop` ends the walk early.
+/// Lists the tree at `root`. `seen` counts the entries found; `stop` ends the walk early.
 ///
 /// # Errors
-/// All that stands in the way of an archive.
+/// All faults that prevent an archive.
 pub(crate) fn walk(
     root: OwnedFd,
     rules: Rules<'_>,
     seen: &AtomicU64,
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<Tree, Vec<Fault>> {
+) -> Result<Tree, Vec<PackError>> {
     let walk = Walk { rules, state: Mutex::default(), changed: Condvar::new(), seen, stop };
     let mut faults = Vec::new();
     match rustix::fs::fstat(&root) {
         Ok(stat) => {
-            let place = stamp::place(&stat);
-            walk.state().tree.reserve(0, place);
-            walk.list(Arc::new(Open { number: 0, fd: root, path: Vec::new(), place, above: None }), &mut faults);
+            let id = stamp::file_id(&stat);
+            walk.state().tree.reserve(0, id);
+            walk.list(Arc::new(Open { number: 0, fd: root, path: Vec::new(), id, above: None }), &mut faults);
         }
-        Err(errno) => faults.push(Fault::entry("list", b"", errno)),
+        Err(errno) => faults.push(PackError::entry("list", b"", errno)),
     }
     walk.state().faults = faults;
     std::thread::scope(|scope| {
@@ -127,7 +127,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The next folder to list; waits while others may still find some.
+    /// The next folder to list; waits while other threads may still find some.
     fn take(&self) -> Option<(Arc<Open>, Vec<u8>, u32)> {
         let mut state = self.state();
         loop {
@@ -149,24 +149,24 @@ impl Walk<'_> {
     }
 
     /// Opens a folder and lists it.
-    fn enter(&self, parent: &Arc<Open>, name: &[u8], number: u32, faults: &mut Vec<Fault>) -> Result<(), Fault> {
+    fn enter(&self, parent: &Arc<Open>, name: &[u8], number: u32, faults: &mut Vec<PackError>) -> Result<(), PackError> {
         let path = join(&parent.path, name);
-        let fd = open_folder(&parent.fd, name, self.rules.dereference).map_err(|errno| Fault::entry("list", &path, errno))?;
-        let stat = rustix::fs::fstat(&fd).map_err(|errno| Fault::entry("list", &path, errno))?;
-        let place = stamp::place(&stat);
+        let fd = open_folder(&parent.fd, name, self.rules.dereference).map_err(|errno| PackError::entry("list", &path, errno))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| PackError::entry("list", &path, errno))?;
+        let id = stamp::file_id(&stat);
         let mut up = Some(parent);
         while let Some(open) = up {
-            if open.place == place {
-                return Err(Fault::Loop { path });
+            if open.id == id {
+                return Err(PackError::Loop { path });
             }
             up = open.above.as_ref();
         }
-        self.list(Arc::new(Open { number, fd, path, place, above: Some(parent.clone()) }), faults);
+        self.list(Arc::new(Open { number, fd, path, id, above: Some(parent.clone()) }), faults);
         Ok(())
     }
 
-    /// Lists a folder and leaves the folders in it to whoever is free.
-    fn list(&self, open: Arc<Open>, faults: &mut Vec<Fault>) {
+    /// Lists a folder, and leaves its subfolders to any idle thread.
+    fn list(&self, open: Arc<Open>, faults: &mut Vec<PackError>) {
         let names = match self.names(&open) {
             Ok(names) => names,
             Err(fault) => return faults.push(fault),
@@ -199,15 +199,15 @@ impl Walk<'_> {
     }
 
     /// The names in a folder, in the archive's order.
-    fn names(&self, open: &Open) -> Result<Names, Fault> {
-        let fault = |errno| Fault::entry("list", &open.path, errno);
+    fn names(&self, open: &Open) -> Result<Names, PackError> {
+        let fault = |errno| PackError::entry("list", &open.path, errno);
         let mut names = Names::default();
         let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
         let mut dir = RawDir::new(&open.fd, &mut buffer);
         while let Some(entry) = dir.next() {
             let entry = entry.map_err(fault)?;
             let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." || self.rules.output.is_named(open.place, name) {
+            if name == b"." || name == b".." || self.rules.output.is_named(open.id, name) {
                 continue;
             }
             if self.rules.exclude.matches(&join(&open.path, name)) {
@@ -225,24 +225,24 @@ impl Walk<'_> {
         Ok(names)
     }
 
-    fn is_folder(&self, open: &Open, name: &[u8]) -> Result<bool, Fault> {
+    fn is_folder(&self, open: &Open, name: &[u8]) -> Result<bool, PackError> {
         let stat = self.stat(open, name)?;
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
-    fn stat(&self, open: &Open, name: &[u8]) -> Result<Stat, Fault> {
+    fn stat(&self, open: &Open, name: &[u8]) -> Result<Stat, PackError> {
         let flags = if self.rules.dereference { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
         rustix::fs::statat(&open.fd, name, flags).map_err(|errno| {
             let path = join(&open.path, name);
-            // With --dereference what is missing may be the target alone.
+            // With --dereference only the target may be missing.
             match rustix::fs::statat(&open.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => Fault::Entry { act: FOLLOW, path, source: errno.into() },
-                Err(_) => Fault::entry("read", &path, errno),
+                Ok(_) => PackError::Entry { act: FOLLOW, path, source: errno.into() },
+                Err(_) => PackError::entry("read", &path, errno),
             }
         })
     }
 
-    /// Looks at some of the names of a folder.
+    /// Reads the metadata of some names of a folder.
     fn examine(&self, open: &Open, names: &Names, entries: &[Name]) -> Part {
         let mut part = Part { listing: Vec::new(), newest: i64::MIN, count: Count::default(), faults: Vec::new() };
         let mut encoder = Encoder::default();
@@ -258,11 +258,11 @@ impl Walk<'_> {
         part
     }
 
-    fn kind(&self, open: &Open, name: &[u8], folder: bool, part: &mut Part) -> Result<Option<Kind>, Fault> {
+    fn kind(&self, open: &Open, name: &[u8], folder: bool, part: &mut Part) -> Result<Option<Kind>, PackError> {
         let path = || join(&open.path, name);
         let stat = self.stat(open, name)?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            _ if self.rules.output.is(stamp::place(&stat)) => return Ok(None),
+            _ if self.rules.output.is(stamp::file_id(&stat)) => return Ok(None),
             FileType::RegularFile if !folder => {
                 let size = stat.st_size as u64;
                 part.count.files += 1;
@@ -274,28 +274,28 @@ impl Walk<'_> {
                 Kind::Link { stamp: stamp::of(&stat) }
             }
             FileType::Directory if folder => {
-                let number = self.state().tree.reserve(open.number, stamp::place(&stat));
+                let number = self.state().tree.reserve(open.number, stamp::file_id(&stat));
                 part.count.folders += 1;
-                let too_many = || Fault::entry("list", &path(), Errno::OVERFLOW);
+                let too_many = || PackError::entry("list", &path(), Errno::OVERFLOW);
                 return Ok(Some(Kind::Folder { number: number.ok_or_else(too_many)? }));
             }
             FileType::RegularFile | FileType::Symlink | FileType::Directory => {
-                return Err(Fault::changed(&path(), "it became something else"));
+                return Err(PackError::changed(&path(), "it became something else"));
             }
-            other => return Err(Fault::Special { path: path(), kind: special(other) }),
+            other => return Err(PackError::Special { path: path(), kind: special(other) }),
         };
         part.newest = part.newest.max(stat.st_mtime);
         Ok(Some(kind))
     }
 }
 
-/// What came of some names of a folder.
+/// The result for some names of a folder.
 #[derive(Debug)]
 struct Part {
     listing: Vec<u8>,
     newest: i64,
     count: Count,
-    faults: Vec<Fault>,
+    faults: Vec<PackError>,
 }
 
 /// A name in [`Names`].
@@ -314,7 +314,7 @@ struct Names {
 }
 
 impl Names {
-    /// Adds a name. Four gibibytes of names in one folder are too many.
+    /// Adds a name; fails above 4 GiB of names in one folder.
     fn push(&mut self, name: &[u8], folder: bool) -> Result<(), Errno> {
         let start = u32::try_from(self.text.len()).map_err(|_| Errno::OVERFLOW)?;
         let length = u16::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?;
@@ -327,7 +327,7 @@ impl Names {
         &self.text[name.start as usize..][..name.length.into()]
     }
 
-    /// Puts the names in order; a folder's name counts as if it ended with a slash.
+    /// Sorts the names; a folder's name counts as if it ended with a slash.
     fn sort(&mut self) {
         let text = std::mem::take(&mut self.text);
         let key = |name: &Name| &text[name.start as usize..][..name.length.into()];
@@ -336,7 +336,7 @@ impl Names {
     }
 }
 
-/// Compares two names of one folder as the archive's order has them.
+/// Compares two names of one folder in the archive's order.
 fn compare(a: &[u8], a_is_folder: bool, b: &[u8], b_is_folder: bool) -> std::cmp::Ordering {
     let shared = a.len().min(b.len());
     a[..shared].cmp(&b[..shared]).then_with(|| {
@@ -345,7 +345,7 @@ fn compare(a: &[u8], a_is_folder: bool, b: &[u8], b_is_folder: bool) -> std::cmp
     })
 }
 
-/// Opens a folder below another, for listing.
+/// Opens a subfolder for listing.
 pub(crate) fn open_folder(parent: &OwnedFd, name: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     rustix::fs::openat(parent, name, flags, Mode::empty())

@@ -1,28 +1,28 @@
-//! Where a symbolic link leads once the archive is unpacked somewhere else: only what is in the archive exists there.
+//! Where a symbolic link leads after the archive was unpacked elsewhere: only what is in the archive exists there.
 //!
-//! `mkmanifests` warns of the links that lead nowhere, `scar-preflight` checks for them: both ask here, so that they agree.
+//! `mkmanifests` warns about dead links, and `scar-preflight` checks for them; sharing this code makes them agree.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 
-/// As many links as Linux follows in one path (path_resolution(7)).
+/// The number of links that Linux follows in one path (path_resolution(7)).
 const HOPS: usize = 40;
 
-/// A link that leads nowhere in the archive.
+/// A dead link: its target is not in the archive.
 #[derive(Debug)]
 pub struct DeadEnd {
-    /// What the link holds.
+    /// The link's target.
     pub target: Vec<u8>,
-    /// The reason, in words that follow "its target".
+    /// The reason, as a phrase after "its target".
     pub why: &'static str,
 }
 
-/// Reads the link at `path` below the folder `root` and follows it within the tree, never out of it. `left_out` answers
-/// whether an entry of the tree is kept out of the archive.
+/// Reads the link at `path` below `root`, and follows it within the tree. `left_out` says whether an entry is left out of
+/// the archive.
 ///
-/// `None`: it leads to something in the archive, or it is not a link any more.
+/// Returns `None` if its target is in the archive, or it is no longer a link.
 pub fn dead_end(root: impl AsFd, path: &[u8], left_out: impl Fn(&[u8], &Stat) -> bool) -> Option<DeadEnd> {
     let root = root.as_fd();
     let target = readlinkat(root, path, Vec::new()).ok()?.into_bytes();
@@ -49,7 +49,7 @@ enum Node {
     Link(Vec<u8>),
 }
 
-/// Why the link at `path` with this `target` leads nowhere; `look` says what is at a path relative to the root.
+/// Why the link at `path` with this `target` is dead; `look` says what is at a path below the root.
 fn follow(path: &[u8], target: &[u8], look: impl Fn(&[u8]) -> Node) -> Option<&'static str> {
     const OUTSIDE: Option<&str> = Some("lies outside of the tree");
     const MISSING: Option<&str> = Some("does not exist");

@@ -1,5 +1,5 @@
-//! What must hold in a record as a whole before any tool uses it: each section as its tool writes it, and no two fields
-//! that contradict each other. A record that was changed by hand, or put together from two runs, ends here.
+//! Checks the whole record before any tool uses it: each section has the form in which its tool writes it, and no two fields
+//! contradict each other. So a record that was edited by hand, or combined from two runs, is refused.
 
 use scar_tool::Failure;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::sections::{Archive, Artifact, PackRegistry, Preflight, Scar, Secret, 
 use crate::{Record, Section, Session};
 
 impl Record {
-    /// Checks all that this version knows of the record.
+    /// Checks everything that this version knows.
     ///
     /// # Errors
     /// Exit 2, naming the field, or both fields of a contradiction.
@@ -83,8 +83,8 @@ impl Record {
         }
     }
 
-    /// A section, exactly as its tool writes it: serde would also take a list for an object, null for an absent field, and
-    /// a time with an offset.
+    /// Checks that a section is exactly as its tool writes it: serde would also accept a list for an object, null for an
+    /// absent field, and a time with an offset.
     fn exact<S: Section>(&self) -> Result<Option<S>, Failure> {
         let (Some(section), Some(raw)) = (self.section::<S>()?, self.raw(S::NAME)) else { return Ok(None) };
         let read: Value = serde_json::from_str(raw.get())
@@ -97,7 +97,7 @@ impl Record {
     }
 }
 
-/// The first field that is written otherwise, or is null. What `written` does not know passes.
+/// The first field with another form, or null; fields that `written` does not know pass.
 fn unlike(path: &str, read: &Value, written: &Value) -> Option<String> {
     match (read, written) {
         (Value::Object(read), Value::Object(written)) => read.iter().find_map(|(name, value)| {
@@ -114,20 +114,20 @@ fn unlike(path: &str, read: &Value, written: &Value) -> Option<String> {
     }
 }
 
-/// What is empty in VerteX is so in the record; whatever else a tool writes has a value.
+/// Fields that may be empty, because they are in VerteX; all others have a value.
 fn may_be_empty(path: &str) -> bool {
     ["preflight.", "scar.previous.", "scar.endpoint", "scar.spectro_version", "pack_registry.name", "pack_registry.endpoint"]
         .iter()
         .any(|may| path.starts_with(may))
 }
 
-/// A tag as the OCI distribution specification has it ("Pulling manifests").
+/// Whether it is a tag (OCI distribution specification, "Pulling manifests").
 fn is_tag(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || matches!(c, '.' | '-'))
 }
 
-/// The parts of an address are taken apart by the crate that sends; here nothing but host and port may be there.
+/// Whether it only has host and port; the crate that sends requests parses them.
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     !host.is_empty() && !host.contains(['/', '?', '#', '@', '\\', ' ']) && !host.chars().any(char::is_control)

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Digest(String);
 
 impl Digest {
-    /// Reads a digest.
+    /// Parses a digest.
     ///
     /// # Errors
-    /// A text that says what a digest looks like.
+    /// A message that describes a digest.
     pub fn parse(text: &str) -> Result<Self, String> {
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -21,7 +21,7 @@ impl Digest {
         }
     }
 
-    /// The digest that a SHA-256 sum stands for.
+    /// The digest of a SHA-256 sum.
     pub fn from_sha256(sum: &[u8; 32]) -> Self {
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");

@@ -1,4 +1,4 @@
-//! Reading the record from standard input, to its end, before anything is done.
+//! Reads the record from standard input to its end, before anything is done.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 
 use crate::{FORMAT, Record};
 
-/// The most bytes that a record may have.
+/// The largest record in bytes.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Where a tool's record comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Standard input, as DESIGN's rules say: a pipe or file is read, a terminal or `/dev/null` starts a new record.
+    /// Standard input: a pipe or file is read; a terminal or `/dev/null` begins a new record.
     Stdin,
-    /// A new record; standard input is for something else (a password, an archive).
+    /// A new record; standard input holds something else (a password, an archive).
     New,
 }
 
@@ -27,20 +27,21 @@ impl Record {
     /// Reads the record of this run and checks that the result can be written afterwards.
     ///
     /// # Errors
-    /// Exit 2 for an empty, malformed or foreign record; exit 1 where standard output is closed or input fails.
+    /// Exit 2 for an empty, malformed or foreign record; exit 1 if standard output is closed or reading fails.
     pub fn read(common: &Common, input: Input) -> Result<Self, Failure> {
         Stdout::open()?;
-        let mut record = if common.new_record || input == Input::New || starts_anew() { Self::new() } else { from_stdin()? };
+        let mut record =
+            if common.new_record || input == Input::New || starts_new_record() { Self::new() } else { from_stdin()? };
         if common.dry_run {
             record.mark_dry_run();
         }
         Ok(record)
     }
 
-    /// Reads a record from its text.
+    /// Parses a record.
     ///
     /// # Errors
-    /// Exit 2, naming the place.
+    /// Exit 2, naming the position.
     pub fn parse(text: &[u8]) -> Result<Self, Failure> {
         let Fields(fields) = serde_json::from_slice(text).map_err(|error| {
             Failure::misuse(format!("read the record: {error}"))
@@ -58,8 +59,8 @@ impl Record {
     }
 }
 
-/// A person at the prompt, or nobody at all: there is no record to wait for.
-fn starts_anew() -> bool {
+/// Whether standard input is a terminal or `/dev/null`: then there is no record to wait for.
+fn starts_new_record() -> bool {
     let stdin = std::io::stdin();
     let null = rustix::fs::makedev(1, 3);
     stdin.is_terminal()
@@ -77,19 +78,19 @@ fn from_stdin() -> Result<Record, Failure> {
         return Err(Failure::misuse(format!("read the record: it is larger than {LIMIT} bytes")));
     }
     if text.iter().all(u8::is_ascii_whitespace) {
-        // The stage that failed has said the rest, on the same terminal.
+        // The failed stage has printed the reason on the same terminal.
         return Err(Failure::misuse("not run: the stage before it wrote no record"));
     }
     Record::parse(&text)
 }
 
-/// What is wrong with a section: its place in a line of text says nothing to a person.
+/// A section's defect, without its position in the text, which would not help the user.
 pub(crate) fn cause(error: &serde_json::Error) -> String {
     let text = error.to_string().replace('`', "'");
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// The fields of an object, in order, each left as it is written.
+/// The fields of an object, in order, unchanged.
 struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl<'de> serde::Deserialize<'de> for Fields {

@@ -1,8 +1,8 @@
-//! The record that travels through the pipe: one JSON object, read whole from standard input, extended by one section,
-//! written once to standard output after success. `scar-record(5)` is its page, `scar-record.schema.json` its schema.
+//! The record that travels through the pipe: one JSON object, read completely from standard input, extended by one section,
+//! and written once to standard output after success. See `scar-record(5)` and `scar-record.schema.json`.
 //!
-//! Invariants: what a tool does not know passes through unchanged and in order, byte for byte; nothing is written after
-//! a failure; the token in `session` is shown to no terminal.
+//! Invariants: unknown fields pass through unchanged and in order, byte for byte; nothing is written after a failure; no
+//! terminal shows the token in `session`.
 
 mod check;
 mod digest;
@@ -23,29 +23,29 @@ use serde_json::value::RawValue;
 /// The value of the field `record`: name and version of the format.
 pub const FORMAT: &str = "scar-tools/1";
 
-/// The sections that are each made of the ones before them, in the order of the guide.
+/// The sections that build on each other, in the guide's order.
 const CHAIN: [&str; 6] = ["archive", "artifact", "pack_registry", "specman", "verified", "scar"];
 
-/// A record: fields in order, each as it was read.
+/// A record: fields in order, as they were read.
 #[derive(Clone)]
 pub struct Record {
     fields: Vec<(String, Box<RawValue>)>,
 }
 
 impl Record {
-    /// The record with which a pipe begins.
+    /// The record that a pipe begins with.
     pub fn new() -> Self {
         let mut record = Self { fields: Vec::new() };
         record.put("record", &FORMAT);
         record
     }
 
-    /// Whether the run only shows what it would do: the record says so, or `--dry-run` does.
+    /// Whether the run only prints its plan: the record says so, or `--dry-run` does.
     pub fn is_dry_run(&self) -> bool {
         self.raw("dry_run").is_some_and(|value| value.get().trim() == "true")
     }
 
-    /// Whether no step has written anything yet, as in a record that was just begun.
+    /// Whether no step has written anything yet, as in a new record.
     pub fn is_new(&self) -> bool {
         self.fields.iter().all(|(name, _)| name == "record" || name == "dry_run")
     }
@@ -55,10 +55,10 @@ impl Record {
         self.put("dry_run", &true);
     }
 
-    /// A section, where the record has it.
+    /// A section, if the record has it.
     ///
     /// # Errors
-    /// Exit 2 where the section is there but not as `scar-record(5)` says, naming the field.
+    /// Exit 2 if the section exists but is malformed, naming the field.
     pub fn section<S: Section>(&self) -> Result<Option<S>, Failure> {
         let Some(raw) = self.raw(S::NAME) else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|error| {
@@ -67,10 +67,10 @@ impl Record {
         })
     }
 
-    /// A section that the step cannot do without.
+    /// A section that the step needs.
     ///
     /// # Errors
-    /// Exit 2 where it is missing (the hint names the tool that writes it) or malformed.
+    /// Exit 2 if it is missing (the hint names the tool that writes it) or malformed.
     pub fn need<S: Section>(&self) -> Result<S, Failure> {
         self.section::<S>()?.ok_or_else(|| {
             Failure::misuse(format!("read the record: it has no section '{}'", S::NAME))
@@ -78,13 +78,13 @@ impl Record {
         })
     }
 
-    /// Adds a section, or replaces it in its place. Later sections were made of the old one, and go.
+    /// Adds a section, or replaces it in its place. Drops later sections, which were made from the old one.
     pub fn set<S: Section>(&mut self, section: &S) {
         self.drop_after(S::NAME);
         self.put(S::NAME, section);
     }
 
-    /// Takes a section out, and the later ones that were made of it.
+    /// Removes a section, and the later ones that were made from it.
     pub fn remove<S: Section>(&mut self) {
         self.drop_after(S::NAME);
         self.fields.retain(|(name, _)| name != S::NAME);
@@ -100,7 +100,7 @@ impl Record {
     }
 
     fn put(&mut self, name: &str, value: &impl serde::Serialize) {
-        // Sections are plain structs of strings, numbers and lists: their serialisation has no way to fail.
+        // Serializing plain structs of strings, numbers and lists cannot fail.
         let Ok(raw) = serde_json::value::to_raw_value(value) else { return };
         match self.fields.iter_mut().find(|(field, _)| field == name) {
             Some((_, old)) => *old = raw,
@@ -115,7 +115,7 @@ impl Default for Record {
     }
 }
 
-/// Shows the names of the fields alone: a session must not reach a log.
+/// Shows only the fields' names: a session must not get into a log.
 impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.fields.iter().map(|(name, _)| name)).finish()

@@ -1,4 +1,4 @@
-//! Writing the record: once, at the end, after success.
+//! Writes the record: once, at the end, after success.
 
 use std::io::{PipeReader, Write};
 
@@ -9,10 +9,10 @@ use crate::{Record, Section, Session};
 impl Record {
     /// Writes the record as one line to standard output.
     ///
-    /// A session is redacted where a person looks on; where a file that others can read takes it, a warning says so.
+    /// A session is redacted on a terminal; a file that others can read gets a warning.
     ///
     /// # Errors
-    /// Exit 1 where standard output cannot take it.
+    /// Exit 1 if writing fails.
     pub fn write(&self, console: &Console) -> Result<(), Failure> {
         let stdout = Stdout::open()?;
         let terminal = stdout.is_terminal();
@@ -25,14 +25,12 @@ impl Record {
         }
         stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
             true => failure,
-            false => {
-                failure.hint("what this step did is done, only its record is lost; run it again, it finds its work in place")
-            }
+            false => failure.hint("this step is done, only its record is lost: run it again, it changes nothing twice"),
         })
     }
 
-    /// The record in a pipe, for a program that takes this process's place: nothing reads while it is written, so that the
-    /// pipe must hold all of it.
+    /// The record in a pipe, for a command that replaces this process. Nothing reads while it is written, so the pipe must
+    /// hold all of it.
     ///
     /// # Errors
     /// Exit 1 if the system gives no pipe of that size (pipe(7): 1 MiB without privileges).

@@ -1,4 +1,5 @@
-//! The sections of the record, one a tool. `scar-record(5)` describes each field; a comment here says what it does not.
+//! The sections of the record, one for each tool. `scar-record(5)` describes each field; a comment here adds what it does
+//! not say.
 
 #![allow(missing_docs)]
 
@@ -33,7 +34,7 @@ section!(Specman, "specman", "specman-wait");
 section!(Verified, "verified", "specman-verify");
 section!(Scar, "scar", "scar-set");
 
-/// What was found before anything was done (the guide's prerequisites).
+/// The result of the checks (guide, "Prerequisites").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preflight {
     pub checks: Vec<Check>,
@@ -59,20 +60,20 @@ pub struct Check {
     pub hint: Option<String>,
 }
 
-/// What a check came to.
+/// A check's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckResult {
-    /// All is as it must be.
+    /// Nothing to do.
     Ok,
-    /// The migration can run, and a person should look.
+    /// The migration can run, but the user should take a look.
     Warning,
     /// The migration would fail.
     Blocked,
     Skipped,
 }
 
-/// What became of the old secret (guide step 1).
+/// What happened to the old secret (guide, step 1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     pub namespace: String,
@@ -85,7 +86,7 @@ pub struct Secret {
     pub backup: Option<String>,
 }
 
-/// The archive of the file server's tree (guide step 3).
+/// The archive of the file server's tree (guide, step 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
     pub path: String,
@@ -101,7 +102,7 @@ pub struct Archive {
     pub source: String,
 }
 
-/// The artifact in the registry (guide step 5).
+/// The artifact in the registry (guide, step 5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     pub reference: String,
@@ -109,7 +110,7 @@ pub struct Artifact {
     pub repository: String,
     pub tag: String,
     pub digest: Digest,
-    /// Digest of the layer, which is the archive's.
+    /// The layer's digest, which is the archive's.
     pub layer: Digest,
     pub size: u64,
     /// The manifest's `org.opencontainers.image.created`.
@@ -118,17 +119,17 @@ pub struct Artifact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Time>,
     pub uploaded: bool,
-    /// The manifest digest that the tag held before, where it was another.
+    /// The digest of another manifest that the tag held before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Digest>,
 }
 
-/// A login to VerteX. It is a secret; saved records never hold it.
+/// A login to VerteX. It is a secret that saved records never contain.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Session {
     /// The origin that the token is for: `https://HOST[:PORT]`.
     pub endpoint: String,
-    /// The token, sent in the cookie `Authorization` as the guide does.
+    /// The token, sent in the cookie `Authorization` as in the guide (step 10).
     #[serde(serialize_with = "exposed")]
     pub authorization: SecretString,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,20 +139,20 @@ pub struct Session {
     pub insecure: bool,
 }
 
-/// The pack registry's entry in VerteX (guide steps 6 to 8).
+/// The pack registry's entry in VerteX (guide, steps 6 to 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackRegistry {
     pub uid: String,
     pub name: String,
     pub kind: String,
     pub endpoint: String,
-    /// The origin of the VerteX that holds the entry: `https://HOST[:PORT]`.
+    /// The origin of its VerteX: `https://HOST[:PORT]`.
     pub vertex: String,
     pub contains_spectro_manifest: bool,
     pub changed: bool,
 }
 
-/// That Specman has the tag (guide step 9).
+/// When Specman persisted the tag (guide, step 9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Specman {
     pub namespace: String,
@@ -160,29 +161,29 @@ pub struct Specman {
     pub pods: Vec<String>,
 }
 
-/// What Specman serves, held against what was pushed. Counts are of files, whichever replica differs.
+/// What Specman serves, compared with what was pushed. A file counts once, whichever replica differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
-    /// Digest of the layer that was compared; absent if it was a folder, which shows nothing about a layer.
+    /// The digest of the layer that was compared; absent for a folder, which proves nothing about a layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<Digest>,
     pub compared: u64,
-    /// Of these, files that a replica does not serve.
+    /// Files that a replica does not serve.
     pub missing: u64,
-    /// Of these, files that a replica serves with other bytes.
+    /// Files that a replica serves with other content.
     pub different: u64,
-    /// Of these, files that a replica could not give, or that could not be read here.
+    /// Files that a replica could not deliver, or that could not be read here.
     pub unreadable: u64,
     pub bytes: u64,
     /// Absolute path of the archive or folder, or the reference of the artifact.
     pub source: String,
 }
 
-/// The SCAR setting (guide steps 10 to 12).
+/// The SCAR setting (guide, steps 10 to 12).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scar {
     pub endpoint: String,
-    /// The origin of the VerteX that has this setting: `https://HOST[:PORT]`.
+    /// The origin of its VerteX: `https://HOST[:PORT]`.
     pub vertex: String,
     pub changed: bool,
     pub validated: bool,
@@ -207,15 +208,15 @@ pub struct Previous {
     pub has_password: bool,
 }
 
-/// A job and what VerteX said of it.
+/// A job and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     pub name: String,
-    /// Always `started`: a job that ran already does not count.
+    /// Always `started`: a job that was already running does not count.
     pub status: String,
 }
 
-/// The one place where the token leaves its type: into the pipe.
+/// The only place where the token leaves its type: into the pipe.
 fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose_secret())
 }

@@ -1,31 +1,31 @@
-//! A point in time as the record writes it: RFC 3339, UTC, whole seconds.
+//! A time as in the record: RFC 3339, UTC, whole seconds.
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A point in time, in whole seconds.
+/// A time in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "Timestamp")]
 pub struct Time(Timestamp);
 
 impl Time {
-    /// This second.
+    /// The current time.
     pub fn now() -> Self {
         Timestamp::now().into()
     }
 
-    /// Seconds since 1970, as `SOURCE_DATE_EPOCH` counts.
+    /// From seconds since 1970, as in `SOURCE_DATE_EPOCH`.
     ///
     /// # Errors
-    /// A text for a number outside of the years 0 to 9999.
+    /// A message for a time outside the years 0 to 9999.
     pub fn from_epoch(seconds: i64) -> Result<Self, String> {
         Timestamp::from_second(seconds).map(Into::into).map_err(|_| format!("{seconds} seconds is out of range"))
     }
 
-    /// Reads an RFC 3339 time.
+    /// Parses an RFC 3339 time.
     ///
     /// # Errors
-    /// A text that shows the form.
+    /// A message that shows the form.
     pub fn parse(text: &str) -> Result<Self, String> {
         text.parse::<Timestamp>()
             .map(Into::into)
@@ -40,7 +40,7 @@ impl Time {
 
 impl From<Timestamp> for Time {
     fn from(timestamp: Timestamp) -> Self {
-        // Down, not to the nearest: a time that has not come yet must not be written.
+        // Round down, because a time in the future must not be written.
         let round = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
         Self(timestamp.round(round).unwrap_or(timestamp))
     }

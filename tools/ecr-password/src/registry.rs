@@ -1,4 +1,4 @@
-//! Whose token is wanted, decided from what was typed and from the environment before anything is asked.
+//! Decides from options and environment, before any request, which registry's token to get.
 
 use scar_http::{Origin, Url};
 use scar_tool::{Exit, Failure};
@@ -8,50 +8,50 @@ use crate::options::{Environment, Options};
 
 /// The registry that the token is for.
 #[derive(Debug, PartialEq, Eq, Default)]
-pub(crate) struct Target {
-    /// Its region; none: the AWS configuration's.
+pub(crate) struct Registry {
+    /// The region; `None` for that of the AWS configuration.
     pub(crate) region: Option<String>,
-    /// Its account; none: that of the credentials.
+    /// The account; `None` for that of the credentials.
     pub(crate) account: Option<String>,
-    /// Ask the FIPS endpoint of the API, as the registry's host is one.
+    /// Use the API's FIPS endpoint, as the registry's host does.
     pub(crate) fips: bool,
-    /// Ask the dual-stack endpoint of the API, as the registry's host is one.
+    /// Use the API's dual-stack endpoint, as the registry's host does.
     pub(crate) dual_stack: bool,
-    /// Ask the API here.
+    /// The API's address, if given.
     pub(crate) endpoint: Option<Url>,
 }
 
-impl Target {
-    /// Decides. An option and a host name that contradict each other are refused, never weighed; the environment gives
-    /// way to both, and `ECR_PACK_REGISTRY` counts only where neither HOST nor an option names the registry.
+impl Registry {
+    /// Decides. An option that contradicts the host name is refused. Both take precedence over the environment, and
+    /// `ECR_PACK_REGISTRY` counts only if neither HOST nor an option names the registry.
     ///
     /// # Errors
-    /// Exit 2 for what is malformed or contradicts; exit 5 for an endpoint that would show the token to the network.
+    /// Exit 2 for malformed or contradicting values; exit 5 for an endpoint that would expose the token to the network.
     pub(crate) fn new(options: &Options, environment: &Environment) -> Result<Self, Failure> {
-        let mut target = Self {
+        let mut registry = Self {
             region: options.region.as_deref().map(|text| region("--region", text)).transpose()?,
             account: options.registry_id.as_deref().map(account).transpose()?,
             endpoint: options.endpoint_url.as_deref().map(endpoint).transpose()?,
             ..Self::default()
         };
-        let of_options = target.region.is_none() && target.account.is_none();
+        let of_options = registry.region.is_none() && registry.account.is_none();
         let typed = options.host.as_deref().map(|host| ("HOST", host));
         let set = environment.registry.as_deref().filter(|_| of_options).map(|host| ("ECR_PACK_REGISTRY", host));
         if let Some((source, text)) = typed.or(set) {
-            target.take(source, text)?;
+            registry.take(source, text)?;
             if source == "ECR_PACK_REGISTRY"
-                && let Some(set) = environment.region.as_deref().filter(|set| target.region.as_deref() != Some(*set))
+                && let Some(set) = environment.region.as_deref().filter(|set| registry.region.as_deref() != Some(*set))
             {
-                return Err(contradiction(text, "region", target.region.as_deref(), "ECR_PACK_REGISTRY_REGION", set));
+                return Err(contradiction(text, "region", registry.region.as_deref(), "ECR_PACK_REGISTRY_REGION", set));
             }
         }
-        if target.region.is_none() {
-            target.region = environment.region.as_deref().map(|text| region("ECR_PACK_REGISTRY_REGION", text)).transpose()?;
+        if registry.region.is_none() {
+            registry.region = environment.region.as_deref().map(|text| region("ECR_PACK_REGISTRY_REGION", text)).transpose()?;
         }
-        Ok(target)
+        Ok(registry)
     }
 
-    /// Takes what a host name says.
+    /// Takes account and region from a host name.
     fn take(&mut self, source: &str, text: &str) -> Result<(), Failure> {
         let host = EcrHost::parse(text).map_err(|cause| {
             Failure::misuse(format!("read {source} '{}': {cause}", hidden(text)))
@@ -69,13 +69,13 @@ impl Target {
             }
             _ => self.account = Some(host.account),
         }
-        // An endpoint that was given is taken as it is.
+        // A given endpoint is used unchanged.
         let chosen = self.endpoint.is_none();
         (self.fips, self.dual_stack) = (chosen && host.fips, chosen && host.dual_stack);
         Ok(())
     }
 
-    /// The registry for a message.
+    /// The registry, for messages.
     pub(crate) fn named(&self, region: &str) -> String {
         match &self.account {
             Some(account) => format!("registry {account} in {region}"),
@@ -84,7 +84,7 @@ impl Target {
     }
 }
 
-/// A host name without what may be a password in front of it.
+/// A host name without a prefix that may be a password.
 fn hidden(text: &str) -> String {
     text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("…@{host}"))
 }
@@ -124,15 +124,15 @@ mod tests {
 
     const HOST: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
-    fn target(arguments: &[&str], registry: &str, region: &str) -> Result<Target, Failure> {
+    fn chosen(arguments: &[&str], registry: &str, region: &str) -> Result<Registry, Failure> {
         let options = Options::try_parse_from(["ecr-password"].iter().chain(arguments)).unwrap();
         let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Target::new(&options, &Environment { registry: set(registry), region: set(region) })
+        Registry::new(&options, &Environment { registry: set(registry), region: set(region) })
     }
 
-    fn named(region: &str, account: &str) -> Target {
+    fn named(region: &str, account: &str) -> Registry {
         let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Target { region: set(region), account: set(account), ..Target::default() }
+        Registry { region: set(region), account: set(account), ..Registry::default() }
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
             (&[], "", "eu-west-1", named("eu-west-1", "")),
             (&[], "", "", named("", "")),
         ] {
-            assert_eq!(target(arguments, registry, region).unwrap(), found, "{arguments:?} {registry} {region}");
+            assert_eq!(chosen(arguments, registry, region).unwrap(), found, "{arguments:?} {registry} {region}");
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
             (&[HOST, "--registry-id", "210987654321"], "", "", "in account 123456789012, --registry-id says 210987654321"),
             (&[], HOST, "eu-west-1", "is in region us-east-1, ECR_PACK_REGISTRY_REGION says eu-west-1"),
         ] {
-            let failure = target(arguments, registry, region).unwrap_err();
+            let failure = chosen(arguments, registry, region).unwrap_err();
             assert_eq!(failure.exit, Exit::Misuse);
             assert!(failure.message.contains(says), "{}", failure.message);
         }
@@ -176,7 +176,7 @@ mod tests {
             (&[], "", "nowhere", "read ECR_PACK_REGISTRY_REGION 'nowhere'"),
             (&["AWS:canary@x.example"], "", "", "read HOST '…@x.example'"),
         ] {
-            let failure = target(arguments, registry, region).unwrap_err();
+            let failure = chosen(arguments, registry, region).unwrap_err();
             assert_eq!(failure.exit, Exit::Misuse);
             assert!(failure.message.contains(says) && !failure.message.contains("canary"), "{}", failure.message);
         }
@@ -185,16 +185,16 @@ mod tests {
     #[test]
     fn a_fips_or_dual_stack_host_chooses_the_like_endpoint_unless_one_is_given() {
         let host = "123456789012.dkr-ecr-fips.us-east-1.on.aws";
-        let chosen = target(&[host], "", "").unwrap();
-        assert!(chosen.fips && chosen.dual_stack);
-        let given = target(&[host, "--endpoint-url", "https://ecr.example/x"], "", "").unwrap();
+        let found = chosen(&[host], "", "").unwrap();
+        assert!(found.fips && found.dual_stack);
+        let given = chosen(&[host, "--endpoint-url", "https://ecr.example/x"], "", "").unwrap();
         assert!(!given.fips && !given.dual_stack);
         assert_eq!(given.endpoint.unwrap().as_str(), "https://ecr.example/x");
     }
 
     #[test]
     fn a_token_never_comes_in_clear_over_a_network() {
-        assert_eq!(target(&["--endpoint-url", "http://ecr.example"], "", "").unwrap_err().exit, Exit::Unsafe);
-        assert!(target(&["--endpoint-url", "http://127.0.0.1:5000"], "", "").is_ok());
+        assert_eq!(chosen(&["--endpoint-url", "http://ecr.example"], "", "").unwrap_err().exit, Exit::Unsafe);
+        assert!(chosen(&["--endpoint-url", "http://127.0.0.1:5000"], "", "").is_ok());
     }
 }

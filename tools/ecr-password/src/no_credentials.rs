@@ -1,11 +1,11 @@
-//! Where the credential chain looked and found nothing, in its own order, for whoever has to put credentials there.
+//! The failure without credentials: lists where they were looked for, in the order of the SDK.
 
 use std::path::PathBuf;
 
 use scar_tool::{Exit, Failure};
 
-/// The failure; `variable` gives a variable that is set to something, `exists` says whether a file is there.
-pub(crate) fn nothing(act: &str, variable: impl Fn(&str) -> Option<String>, exists: impl Fn(&str) -> bool) -> Failure {
+/// Builds the failure; `variable` reads a variable, `exists` checks for a file.
+pub(crate) fn failure(act: &str, variable: impl Fn(&str) -> Option<String>, exists: impl Fn(&str) -> bool) -> Failure {
     let mut failure = Failure::new(Exit::Refused, format!("{act}: none found"))
         .hint("set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on an instance or in a pod with a role");
     for line in places(variable, exists) {

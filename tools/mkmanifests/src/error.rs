@@ -1,7 +1,6 @@
-//! What can go wrong with a tree or an archive, with the name that it went wrong with; hints and exit statuses are
-//! attached here and nowhere else.
+//! What can go wrong with a tree or an archive. Hints and exit statuses are attached only here.
 //!
-//! Paths are bytes relative to the tree, shown with `./` before them, as they stand in the archive.
+//! Paths are bytes relative to the tree, shown with `./` before them as in the archive.
 
 use std::io;
 
@@ -9,13 +8,13 @@ use scar_tool::{Exit, Failure};
 
 use crate::name::quoted;
 
-/// What was done to a link whose target is to be stored.
+/// The action in messages about following a link.
 pub(crate) const FOLLOW: &str = "follow";
 
-/// A reason why there is no archive.
+/// Why there is no archive.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    /// A socket, FIFO or device (`kind`): no archive of a web root holds one.
+pub(crate) enum PackError {
+    /// A socket, FIFO or device (`kind`), which no web root contains.
     #[error("pack '{}': it is a {kind}", shown(path))]
     Special { path: Vec<u8>, kind: &'static str },
     /// A system call on an entry failed.
@@ -24,28 +23,28 @@ pub(crate) enum Fault {
     /// Reading a file's content failed after `offset` bytes.
     #[error("read '{}' at byte {offset}", shown(path))]
     Read { path: Vec<u8>, offset: u64, source: io::Error },
-    /// A file is not what it was when it was listed, or when its reading began.
+    /// A file has changed since it was listed, or since reading began.
     #[error("pack '{}': changed while reading ({how})", shown(path))]
     Changed { path: Vec<u8>, how: &'static str },
-    /// An entry was listed and is gone.
+    /// A listed entry has vanished.
     #[error("pack '{}': vanished while reading", shown(path))]
     Vanished { path: Vec<u8> },
-    /// `--dereference` came back to a folder that it is in.
+    /// With `--dereference`, a link leads to a folder that contains it.
     #[error("pack '{}': the link leads back to a folder above it", shown(path))]
     Loop { path: Vec<u8> },
     /// The archive could not be written.
     #[error("write '{to}'")]
     Output { to: String, source: io::Error },
-    /// The compressor refused its input, which it has no reason to do.
+    /// The compressor refused its input, for which there is no reason.
     #[error("compress: {0}")]
     Compress(String),
-    /// A signal came.
+    /// A signal arrived.
     #[error("interrupted")]
     Interrupted(Failure),
 }
 
-impl Fault {
-    /// A failed system call on an entry; a missing entry has vanished, since it was listed before.
+impl PackError {
+    /// Turns a failed system call into a fault; a missing entry has vanished, because it was listed.
     pub(crate) fn entry(act: &'static str, path: &[u8], errno: rustix::io::Errno) -> Self {
         match errno {
             rustix::io::Errno::NOENT => Self::Vanished { path: path.to_vec() },
@@ -53,17 +52,17 @@ impl Fault {
         }
     }
 
-    /// A file that changed.
+    /// The fault for a changed file.
     pub(crate) fn changed(path: &[u8], how: &'static str) -> Self {
         Self::Changed { path: path.to_vec(), how }
     }
 
-    /// Whether another try may succeed, since the tree was only in motion.
+    /// Whether another try may succeed, because the tree was only changing.
     pub(crate) fn passes(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Vanished { .. })
     }
 
-    /// The name by which several faults are put in order.
+    /// The path to sort faults by.
     pub(crate) fn path(&self) -> &[u8] {
         match self {
             Self::Special { path, .. }
@@ -76,7 +75,7 @@ impl Fault {
         }
     }
 
-    /// The fault as the user reads it.
+    /// The failure to show.
     pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::Special { .. } => Failure::misuse(self).hint("--exclude leaves it out"),
@@ -96,11 +95,11 @@ impl Fault {
     }
 }
 
-/// Several faults of one walk as one failure: the first in the archive's order is the message, others stand below it.
-pub(crate) fn together(mut faults: Vec<Fault>) -> Failure {
+/// Combines the faults of one walk: the first in the archive's order is the message, the others are listed below it.
+pub(crate) fn together(mut faults: Vec<PackError>) -> Failure {
     const SHOWN: usize = 20;
     faults.sort_by(|a, b| a.path().cmp(b.path()));
-    let mut all = faults.iter().map(Fault::failure);
+    let mut all = faults.iter().map(PackError::failure);
     let Some(mut first) = all.next() else { return Failure::new(Exit::Failed, "pack: unknown fault") };
     for other in all.by_ref().take(SHOWN) {
         first = first.detail(other.message);
@@ -111,7 +110,7 @@ pub(crate) fn together(mut faults: Vec<Fault>) -> Failure {
     }
 }
 
-/// A path as it stands in the archive.
+/// A path as in the archive.
 fn shown(path: &[u8]) -> String {
     format!("./{}", quoted(path))
 }
@@ -122,17 +121,17 @@ mod tests {
 
     #[test]
     fn a_missing_entry_has_vanished_and_is_worth_another_try() {
-        let fault = Fault::entry("open", b"a", rustix::io::Errno::NOENT);
+        let fault = PackError::entry("open", b"a", rustix::io::Errno::NOENT);
         assert!(fault.passes());
         assert_eq!(fault.failure().message, "pack './a': vanished while reading");
-        let fault = Fault::entry("open", b"a\n", rustix::io::Errno::ACCESS);
+        let fault = PackError::entry("open", b"a\n", rustix::io::Errno::ACCESS);
         assert!(!fault.passes());
         assert_eq!(fault.failure().message, "open './a\\n': permission denied");
     }
 
     #[test]
     fn the_first_name_leads_and_the_others_follow() {
-        let special = |path: &str| Fault::Special { path: path.into(), kind: "FIFO" };
+        let special = |path: &str| PackError::Special { path: path.into(), kind: "FIFO" };
         let failure = together(vec![special("b"), special("a")]);
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Misuse, "pack './a': it is a FIFO"));
         assert_eq!(failure.details, ["pack './b': it is a FIFO"]);

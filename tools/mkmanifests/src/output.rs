@@ -1,8 +1,8 @@
-//! Where the archive goes: it is written beside its place under a temporary name, synced, and put in its place at once,
-//! so that there is always the old archive or the new one.
+//! The output file: written next to its final place under a temporary name, synced and renamed, so that there is always the
+//! complete old or new archive.
 //!
-//! A temporary file is locked by the run that writes it; one that nobody has locked was left by a run that was killed,
-//! and the next run in that folder removes it.
+//! The run that writes a temporary file locks it. An unlocked one was left by a killed run, and the next run in that folder
+//! removes it.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -14,33 +14,33 @@ use scar_tool::{Console, Exit, Failure};
 use tempfile::NamedTempFile;
 
 use crate::drain::{Drain, Draining};
-use crate::exclude::{Output, RANDOM, TEMPORARY, is_temporary};
+use crate::exclude::{OwnArchive, RANDOM, TEMPORARY, is_temporary};
 
-/// Tries to make a temporary file that another run does not take for a stale one.
+/// The number of tries to create a temporary file that no other run takes for a stale one.
 const TRIES: usize = 16;
 
-/// The place of the archive.
+/// The archive's final place.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct OutputFile {
     folder: PathBuf,
     path: PathBuf,
-    output: Output,
+    output: OwnArchive,
     old_size: u64,
 }
 
-/// A file under a temporary name, removed when it is dropped.
+/// A file with a temporary name, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
-    target: &'a Target,
+    target: &'a OutputFile,
     file: NamedTempFile,
     drain: Drain,
 }
 
-impl Target {
-    /// Finds out where `path` is. A link is followed, so that the file it stands for is replaced and not the link.
+impl OutputFile {
+    /// Resolves `path`. A link is followed, so that its target is replaced and not the link.
     ///
     /// # Errors
-    /// Exit 2 where it is something that is no file, exit 1 where its folder is missing.
+    /// Exit 2 if it exists and is not a file, exit 1 if its folder is missing.
     pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(format_args!("write '{}'", path.display()), &error);
         let linked = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
@@ -68,7 +68,7 @@ impl Target {
         let folder = fs::canonicalize(parent)
             .map_err(|error| Failure::io(format_args!("write '{}': folder '{}'", path.display(), parent.display()), &error))?;
         let meta = fs::metadata(&folder).map_err(failed)?;
-        let output = Output {
+        let output = OwnArchive {
             file: old.as_ref().map(|old| (old.dev(), old.ino())),
             entry: Some(((meta.dev(), meta.ino()), name.as_encoded_bytes().to_vec())),
         };
@@ -80,24 +80,25 @@ impl Target {
         &self.path
     }
 
-    /// How the walk knows it.
-    pub(crate) fn output(&self) -> &Output {
+    /// How the walk recognizes it.
+    pub(crate) fn output(&self) -> &OwnArchive {
         &self.output
     }
 
-    /// Sees, without a change, whether a file could be made.
+    /// Checks, without changing anything, whether a file could be created.
     ///
     /// # Errors
-    /// Exit 1 where it could not.
+    /// Exit 1 if not.
     pub(crate) fn probe(&self) -> Result<(), Failure> {
         rustix::fs::access(&self.folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
             .map_err(|errno| self.failed("write", errno.into()))
     }
 
-    /// Makes the temporary file, removes stale ones, and sees whether the disk has room for an archive like the last.
+    /// Creates the temporary file, removes stale ones, and checks that the disk has space for an archive of the last one's
+    /// size.
     ///
     /// # Errors
-    /// Exit 1 where the folder takes no file or is full.
+    /// Exit 1 if the folder is read-only or full.
     pub(crate) fn draft(&self, console: &Console) -> Result<Draft<'_>, Failure> {
         self.remove_stale(console);
         let file = self.temporary().map_err(|error| self.failed("write", error))?;
@@ -109,14 +110,14 @@ impl Target {
 
     fn temporary(&self) -> io::Result<NamedTempFile> {
         for _ in 0..TRIES {
-            // As any new file: what the umask allows.
+            // The mode of any new file: what the umask allows.
             let file = tempfile::Builder::new()
                 .prefix(TEMPORARY.0)
                 .suffix(TEMPORARY.1)
                 .rand_bytes(RANDOM)
                 .permissions(Permissions::from_mode(0o666))
                 .tempfile_in(&self.folder)?;
-            // Between its making and its locking another run may have found it unlocked.
+            // Another run may have found it before it was locked.
             let locked = lock(file.as_file());
             if locked != Lock::Taken && file.as_file().metadata()?.nlink() > 0 {
                 return Ok(file);
@@ -125,7 +126,7 @@ impl Target {
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
-    /// Removes temporary files that nobody writes to. Nothing depends on it, so nothing is said when it fails.
+    /// Removes temporary files that no run writes. Nothing depends on it, so failures are ignored.
     fn remove_stale(&self, console: &Console) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
@@ -133,7 +134,7 @@ impl Target {
             let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
             let Ok(meta) = file.metadata() else { continue };
             let removed = meta.is_file() && lock(&file) == Lock::Ours && fs::remove_file(entry.path()).is_ok();
-            // An empty one may belong to a run that was about to lock it, and will make another.
+            // An empty one may belong to a run that is about to lock it; that run will create another.
             if removed && meta.len() > 0 {
                 console.note(format_args!("removed '{}', left by a run that was cut off", entry.path().display()));
             }
@@ -146,7 +147,7 @@ impl Target {
 }
 
 impl Draft<'_> {
-    /// Writes to the file.
+    /// A writer to the file.
     pub(crate) fn writer(&self) -> Draining<'_> {
         self.drain.writer(self.file.as_file())
     }
@@ -161,12 +162,12 @@ impl Draft<'_> {
         file.set_len(0).and_then(|()| file.rewind()).map_err(|error| self.target.failed("write", error))
     }
 
-    /// Sees whether the disk has `bytes` left for `what`.
+    /// Checks that the disk has `bytes` left for `what`.
     ///
     /// # Errors
-    /// Exit 1 where it has not.
+    /// Exit 1 if not.
     pub(crate) fn room(&self, bytes: u64, what: &str) -> Result<(), Failure> {
-        // A file system that does not tell will tell by failing.
+        // If the file system does not say, writing will fail.
         let Ok(stat) = rustix::fs::fstatvfs(self.file.as_file()) else { return Ok(()) };
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         if free >= bytes {
@@ -180,10 +181,10 @@ impl Draft<'_> {
         .hint("free some, name another place with -o, or stream it with -o -"))
     }
 
-    /// Puts the file in its place: synced, renamed, and the folder synced. Only then it is there for good.
+    /// Commits the file: syncs it, renames it, and syncs the folder. Only then it is permanent.
     ///
     /// # Errors
-    /// Exit 1, naming the step. The old archive is in place unless it was the folder's sync that failed.
+    /// Exit 1, naming the operation. The old archive is in place, unless only the folder's sync failed.
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let target = self.target;
         self.drain.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
@@ -199,7 +200,7 @@ impl Draft<'_> {
 enum Lock {
     Ours,
     Taken,
-    /// This file system has no locks: then nothing can be known to be stale.
+    /// The file system has no locks, so nothing can be known to be stale.
     Unknown,
 }
 
