@@ -11,7 +11,7 @@ use scar_record::{Check, CheckResult};
 use crate::check::{blocked, failed, line, ok, skipped, warning};
 use crate::cluster::Manner;
 
-/// The old secret (guide step 1).
+/// The old secret (guide, step 1).
 pub(crate) const SECRET: &str = "spectro-manifest-registry-secrets";
 
 /// What a tool asks of the cluster.
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verbs_of_a_resource_are_told_together() {
+    fn verbs_of_a_resource_are_reported_together() {
         let [secret, wait, verify, ..] = needs("hubble-system", "specman", &["specman-0".into(), "specman-1".into()], false);
         let told = |needs: &Needs| listed(&needs.access.iter().collect::<Vec<_>>());
         assert_eq!(told(&secret), "get, delete secrets");

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blocked_has_a_way_out_always() {
+    fn what_is_blocked_always_has_a_hint() {
         let failure = Failure::misuse("read 'x': no such file").detail("more");
         let check = failed("a.b", failure.clone(), Side::Platform);
         assert_eq!((check.result, check.found.as_str()), (CheckResult::Blocked, "read 'x': no such file; more"));

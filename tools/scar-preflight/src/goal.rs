@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use scar_cluster::Opened;
 use scar_http::{LoginOptions, Origin, Retry, secret_file};
 use scar_record::Session;
-use scar_registry::login::{self, Login, Places};
-use scar_registry::{EXCHANGE, Named, Reference, Scope, Terms};
+use scar_registry::login::{self, Login, LoginFiles};
+use scar_registry::{EXCHANGE, Environment, Reference, RegistryConfig, Scope};
 use scar_tool::{Console, Deadline, Failure};
 use scar_trust::{Seen, Trust};
 use scar_vertex::ApiOptions;
@@ -62,7 +62,7 @@ pub(crate) struct Registry {
     pub(crate) reference: Reference,
     pub(crate) trust: Result<Trust, Failure>,
     pub(crate) seen: Seen,
-    pub(crate) terms: Terms,
+    pub(crate) config: RegistryConfig,
     /// The login and where it is from.
     pub(crate) login: Result<Option<(Login, String)>, Failure>,
 }
@@ -73,7 +73,7 @@ impl Options {
     /// # Errors
     /// Exit 2 for a wrong word, and for a side of `--only` that lacks its settings.
     pub(crate) fn goals(&self, console: &Console) -> Result<Goals, Failure> {
-        let named = Named::from_environment();
+        let named = Environment::from_environment();
         let reference = named.or_typed(self.registry.reference.as_deref(), self.registry.base_path.as_deref())?;
         let goals = Goals {
             platform: self.side(Only::Platform, "no endpoint: --endpoint URL or VERTEX_ENDPOINT", self.platform(console)?),
@@ -139,36 +139,37 @@ impl Options {
     fn registry(&self, reference: Option<&Reference>, console: &Console) -> Result<Option<Registry>, Failure> {
         let options = &self.registry;
         let Some(reference) = reference.filter(|_| self.wants(Only::Registry)).cloned() else { return Ok(None) };
-        let places = Places::from_environment(options.registry_config.clone());
+        let login_files = LoginFiles::from_environment(options.registry_config.clone());
         let origin = Origin::at(if options.registry_plain_http { "http" } else { "https" }, &reference.registry)?;
         let seen = Seen::default();
         let trust = Trust::load(&options.tls()).and_then(|trust| {
-            let trust = login::with_certs_d(trust.by(self.route), &reference.registry, places.home.as_deref(), true, console)?;
+            let trust =
+                login::with_certs_d(trust.by(self.route), &reference.registry, login_files.home.as_deref(), true, console)?;
             Ok(trust.seen_by(&seen))
         });
-        let terms = Terms {
+        let config = RegistryConfig {
             scope: Scope::Push,
             trust_realm: options.trust_realm.clone(),
             trust_upload: options.trust_upload.clone(),
             plain_http: options.registry_plain_http,
-            home: places.home.clone(),
+            home: login_files.home.clone(),
             retry: Retry { tries: 2, ..Retry::until(Deadline::after(self.timeout)) },
             patience: EXCHANGE,
         };
-        Ok(Some(Registry { origin, reference, trust, seen, terms, login: Ok(None) }))
+        Ok(Some(Registry { origin, reference, trust, seen, config, login: Ok(None) }))
     }
 
     /// The registry's login, from the options or from what the host has.
     fn registry_login(&self, registry: &Registry, console: &Console) -> Result<Option<(Login, String)>, Failure> {
         let options = &self.registry;
-        let places = Places::from_environment(options.registry_config.clone());
+        let login_files = LoginFiles::from_environment(options.registry_config.clone());
         if options.registry_username.is_none() {
-            return places.find(&registry.reference, console);
+            return login_files.find(&registry.reference, console);
         }
         let given = LoginOptions { password_file: options.registry_password_file.clone(), ..LoginOptions::default() };
         let given = given.open(console)?;
         let username = options.registry_username.as_deref();
-        let found = login::find(username, &given, &registry.reference, &registry.origin, &places, console)?;
+        let found = login::find(username, &given, &registry.reference, &registry.origin, &login_files, console)?;
         Ok(found.map(|login| (login, "the options".to_owned())))
     }
 }

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_ends_within_thirty_days_is_told() {
+    fn a_certificate_that_ends_within_thirty_days_is_reported() {
         for (days, expected) in [
             (Some(31), CheckResult::Ok),
             (Some(29), CheckResult::Warning),

@@ -10,8 +10,8 @@ use scar_cluster::ClusterOptions;
 use scar_http::{LoginOptions, secret_file};
 use scar_tool::{Common, Console, Failure};
 use scar_trust::{RouteOptions, TlsOptions};
-use scar_vertex::Given;
-use scar_vertex::entry::Wanted;
+use scar_vertex::GivenLogin;
+use scar_vertex::entry::Selector;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -283,16 +283,16 @@ pub(crate) struct EntryOptions {
 
 impl EntryOptions {
     /// The entry that was named, if any.
-    pub(crate) fn wanted(&self) -> Option<Wanted> {
-        let uid = self.pack_registry_uid.clone().map(Wanted::Uid);
-        uid.or_else(|| self.pack_registry_name.clone().map(Wanted::Name))
+    pub(crate) fn wanted(&self) -> Option<Selector> {
+        let uid = self.pack_registry_uid.clone().map(Selector::Uid);
+        uid.or_else(|| self.pack_registry_name.clone().map(Selector::Name))
     }
 
     /// The login, its files read; that of the registry if there is no other.
     ///
     /// # Errors
     /// Exit 2 for a file that holds no secret.
-    pub(crate) fn given(&self, registry: &RegistryOptions, console: &Console) -> Result<Given, Failure> {
+    pub(crate) fn given(&self, registry: &RegistryOptions, console: &Console) -> Result<GivenLogin, Failure> {
         let read = |path: &Option<PathBuf>, what: &str| path.as_ref().map(|path| secret_file(path, what, console)).transpose();
         let (username, password_file) = match &self.pack_registry_username {
             Some(username) => (Some(username.clone()), self.pack_registry_password_file.clone()),
@@ -301,7 +301,7 @@ impl EntryOptions {
         // A user without a file would be asked for a password at the terminal: not by a check.
         let username = username.filter(|_| password_file.is_some());
         let login = LoginOptions { password_file, ..LoginOptions::default() };
-        Ok(Given {
+        Ok(GivenLogin {
             username,
             password: login.open(console)?,
             token: read(&self.pack_registry_token_file, "the registry token file")?,

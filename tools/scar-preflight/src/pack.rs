@@ -4,7 +4,7 @@ use scar_record::Check;
 use scar_registry::{Reference, ecr};
 use scar_tool::{Exit, Failure};
 use scar_vertex::Api;
-use scar_vertex::entry::{self, Chosen, Kind, Wanted};
+use scar_vertex::entry::{self, EntryObject, Kind, Selector};
 
 use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
 use crate::platform::Manner;
@@ -29,7 +29,7 @@ pub(crate) async fn look(api: &Api, reference: Option<&Reference>, manner: &Mann
         let why = "no registry: --reference HOST or OCI_PACK_REGISTRY";
         return (vec![skipped(ENTRY, why), skipped(FLAG, format!("needs {ENTRY}"))], None);
     };
-    let wanted = manner.options.entry.wanted().unwrap_or_else(|| Wanted::Host(reference.registry.clone()));
+    let wanted = manner.options.entry.wanted().unwrap_or_else(|| Selector::Host(reference.registry.clone()));
     let choice = entry::choose(api, &wanted, Some(&reference.repository));
     let chosen = match within(manner.time, "read the pack registries", choice).await {
         Ok(chosen) => chosen,
@@ -55,7 +55,7 @@ fn nothing(failure: Failure) -> Vec<Check> {
 }
 
 /// Whether what is pushed to the reference is where Specman will look.
-fn fits(chosen: &Chosen, reference: &Reference) -> Check {
+fn fits(chosen: &EntryObject, reference: &Reference) -> Check {
     let is = format!("'{}', {}, '{}'", chosen.entry.name, chosen.kind.word(), chosen.entry.endpoint);
     let expected = chosen.expected_repository();
     if reference.repository != expected {
@@ -79,7 +79,7 @@ fn fits(chosen: &Chosen, reference: &Reference) -> Check {
 }
 
 /// Blocks if the step that sets the flag would be refused: for want of the entry's login, or because VerteX cannot use it.
-async fn flag_line(flag: &Flag, chosen: &Chosen, api: &Api, manner: &Manner<'_>) -> Check {
+async fn flag_line(flag: &Flag, chosen: &EntryObject, api: &Api, manner: &Manner<'_>) -> Check {
     if flag.is_set {
         return ok(FLAG, "set already: Specman fetches from this registry");
     }
@@ -111,7 +111,7 @@ mod tests {
             let object = Object::parse(&format!(r#"{{"spec":{{"baseContentPath":"{base}"}}}}"#)).unwrap();
             let (uid, name, endpoint) = ("u".to_owned(), "n".to_owned(), registry.to_owned());
             let entry = Entry { uid, name, endpoint, kind: Some(kind), provider: "pack".to_owned() };
-            fits(&Chosen { entry, kind, object }, &Reference::parse(registry, None).unwrap()).result
+            fits(&EntryObject { entry, kind, object }, &Reference::parse(registry, None).unwrap()).result
         };
         let ecr = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
         for (registry, base, kind, expected) in [

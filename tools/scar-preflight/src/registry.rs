@@ -46,7 +46,7 @@ pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console
         Err(failure) => (None, Some(failure)),
     };
     let (login, from) = known.map_or((None, String::new()), |(login, from)| (Some(login), from));
-    let opened = goal.trust.and_then(|trust| Registry::new(goal.origin, &reference, login, trust, goal.terms, console));
+    let opened = goal.trust.and_then(|trust| Registry::new(goal.origin, &reference, login, trust, goal.config, console));
     let act = format!("connect to '{}'", reference.registry);
     let reached = match opened {
         Ok(registry) => within(time, &act, reach(registry)).await,
@@ -267,7 +267,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_tag_is_told_by_what_its_manifest_says() {
+    fn a_tag_is_reported_with_what_its_manifest_says() {
         let manifest = json!({
             "layers": [{"size": 2048, "annotations": {"org.opencontainers.image.title": "manifests.tgz"}}],
             "annotations": {"org.opencontainers.image.created": "2024-12-06T12:00:00Z"}

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_packs_well_is_told_from_what_does_not() {
+    fn what_packs_well_is_distinguished_from_what_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| {
             let path = folder.path().join(name);

@@ -80,7 +80,9 @@ impl Cluster {
                         "set tls-server-name to one of its names: kubectl config set-cluster {} --tls-server-name NAME",
                         self.sender.cluster_name
                     )),
-                    scar_trust::Reason::UnknownIssuer | scar_trust::Reason::CaAsServer | scar_trust::Reason::Unusable => failure.hint(format!(
+                    scar_trust::Reason::UnknownIssuer
+                    | scar_trust::Reason::CaAsServer
+                    | scar_trust::Reason::Unusable => failure.hint(format!(
                         "compare the SHA-256 with the cluster's administrator; then trust it: openssl s_client -connect {host}:{port} \
                          </dev/null | openssl x509 >server.pem; kubectl config set-cluster {} --embed-certs --certificate-authority=server.pem",
                         self.sender.cluster_name
@@ -95,7 +97,7 @@ impl Cluster {
             }
             Error::Tls { verdict: Handshake::CertificateRequired | Handshake::CertificateRefused(_), .. } => {
                 Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig anew"))
+                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig again"))
             }
             Error::Tls { verdict, .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(verdict.hint()),
             Error::Proxy { tunnel: Tunnel::Login, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
@@ -133,7 +135,7 @@ impl Cluster {
                  validatingwebhookconfigurations,mutatingwebhookconfigurations); it is safe to run this step again",
             ),
             Refusal::Terminating => say(&format!("namespace '{}' is being deleted", self.namespace))
-                .hint("see what keeps it: kubectl get namespace NAME -o yaml; or name another with --namespace"),
+                .hint("see why: kubectl get namespace NAME -o yaml; or name another with --namespace"),
             Refusal::KubeletLogin => say("the kubelet of the pod's node does not accept the API server's credentials").hint(
                 "your own login is good: the cluster's administrator must renew the API server's kubelet client certificate, or the kubelet's client CA",
             ),

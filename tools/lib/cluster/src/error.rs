@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_answer_is_told_without_its_content() {
+    fn a_malformed_answer_is_reported_without_its_content() {
         let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(r#"{"password":"canary"}"#).unwrap_err();
         let error = Error::of(kube::Error::SerdeError(error));
         assert!(!error.to_string().contains("canary"), "{error}");

@@ -63,7 +63,7 @@ impl Opened {
                 if now < i64::try_from(from).unwrap_or(i64::MAX) { ("is not valid before", from) } else { ("expired at", to) };
             let at = i64::try_from(at).ok().and_then(|at| Timestamp::from_second(at).ok()).unwrap_or_default();
             return Err(Failure::new(scar_tool::Exit::Unsafe, format!("use {whose}: its client certificate {word} {at}")).hint(
-                "download the admin kubeconfig anew; if the certificate should be valid, compare 'date' here with the cluster's",
+                "download the admin kubeconfig again; if the certificate should be valid, compare 'date' here with the cluster's",
             ));
         }
         if checked.is_insecure() {
@@ -135,8 +135,8 @@ fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
     let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{text}' {cause}"));
     // Without a scheme it is plain HTTP, as kubectl reads it (client-go rest/url_utils.go, DefaultServerUrlFor).
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let uri: Uri = full.parse().map_err(|_| refuse("is no URL"))?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("is no URL"))?;
+    let uri: Uri = full.parse().map_err(|_| refuse("is not a URL"))?;
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("is not a URL"))?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(Failure::misuse(format!("read {place}: its server holds a user or password")));
     }

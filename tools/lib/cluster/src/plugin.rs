@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn s1_every_bad_end_of_a_plugin_is_told_without_its_output() {
+    fn s1_every_bad_end_of_a_plugin_is_reported_without_its_output() {
         let cases = [
             ("echo canary; echo 'no login' >&2; exit 1", "exit status: 1: no login"),
             ("echo canary", "no ExecCredential in JSON"),

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn q54_a_kubelet_is_told_from_the_api_server() {
+    fn q54_a_kubelet_is_distinguished_from_the_api_server() {
         let user = "kube-apiserver-kubelet-client";
         let forbidden = format!("Forbidden (user={user}, verb=get, resource=nodes, subresource(s)=[proxy])");
         let log = json!({"name": "p", "kind": "pods/log"});

@@ -223,7 +223,7 @@ impl Error {
         match self {
             Self::Status { location: Some(location), status, .. } if status.is_redirection() => failure
                 .detail(format!("it redirects to {location}"))
-                .hint("redirects are not followed, since credentials would go along: give the address that it redirects to, if it is the right one"),
+                .hint("redirects are not followed, because credentials would be sent along: use the address that it redirects to, if it is the right one"),
             Self::Proxy { tunnel: Tunnel::Login, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
             Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
             Self::Exposed { .. } => failure.hint(EXPOSED),

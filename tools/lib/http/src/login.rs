@@ -121,7 +121,7 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
         );
     }
     if bytes.is_empty() {
-        return Err(Failure::misuse(format!("read {what}: nothing is there")).hint("it must hold the secret, on one line"));
+        return Err(Failure::misuse(format!("read {what}: it is empty")).hint("it must hold the secret, on one line"));
     }
     if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return Err(

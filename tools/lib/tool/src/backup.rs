@@ -239,7 +239,7 @@ fn open(folder: impl std::os::fd::AsFd, name: &Path, shown: &Path, console: &Con
     };
     let stat = rustix::fs::fstat(&file).map_err(words)?;
     if !file.metadata().is_ok_and(|data| data.is_file()) {
-        return Err("it is no regular file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     if stat.st_uid != rustix::process::geteuid().as_raw() {
         return Err(format!("it {}", belongs_to(stat.st_uid)));
@@ -290,10 +290,10 @@ mod tests {
         rustix::fs::mknodat(CWD, folder.path().join("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
         for (name, says) in [
             ("link", "it is a symbolic link"),
-            ("fifo", "it is no regular file"),
+            ("fifo", "it is not a regular file"),
             ("none/b", "its folder is not there"),
             ("real/b", "its folder: not a directory"),
-            (".", "it is no regular file"),
+            (".", "it is not a regular file"),
         ] {
             let failure = Backup::find(&folder.path().join(name), &Console::new("test")).unwrap_err();
             assert!(failure.exit == Exit::Misuse && failure.message.ends_with(says), "{name}: {}", failure.message);

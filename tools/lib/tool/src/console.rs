@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_a_log_tells_how_far_and_how_long() {
+    fn a_progress_line_of_a_log_says_how_far_and_how_long() {
         let state = State { position: 1 << 20, message: String::new(), told: Instant::now() };
         let thirty = Duration::from_secs(30);
         assert_eq!(line("uploading", &state, Some(4 << 20), true, thirty), "uploading: 1.00 MiB of 4.00 MiB (25 %), 30 s");

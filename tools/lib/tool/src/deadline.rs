@@ -49,7 +49,7 @@ impl Deadline {
             None => Failure::new(Exit::TimedOut, message),
         };
         failure
-            .hint("check address, route, name server and firewall, or give it more --timeout; it is safe to run this step again")
+            .hint("check address, route, name server and firewall, or use a longer --timeout; it is safe to run this step again")
     }
 }
 

@@ -22,7 +22,7 @@ impl Stdout {
     pub fn open() -> Result<Self, Failure> {
         if is_null_for_reading_and_writing(std::io::stdout()) && !is_null_for_reading_and_writing(std::io::stderr()) {
             return Err(Failure::new(crate::Exit::Failed, "write the result: standard output is closed")
-                .hint("nothing was done; send it to a file or a pipe, or to >/dev/null to do without it"));
+                .hint("nothing was done: redirect standard output to a file or a pipe, or to /dev/null"));
         }
         Ok(Self(()))
     }

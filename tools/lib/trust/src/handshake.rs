@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn q53_every_alert_has_words_a_status_and_a_way_on() {
+    fn q53_every_alert_has_words_a_status_and_a_hint() {
         for number in 0..=u8::MAX {
             for asked in [false, true] {
                 let verdict = Handshake::of_alert(Alert::from(number), asked);

@@ -40,7 +40,8 @@ impl Identity {
         let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
         let is_pair = key.public_key().zip(leaf).is_none_or(|(ours, (_, leaf))| ours.as_ref() == leaf.public_key().raw);
         if !is_pair {
-            return Err(Failure::misuse(format!("use {what}: the key is not the certificate's")).hint("give the two of one pair"));
+            return Err(Failure::misuse(format!("use {what}: the key is not the certificate's"))
+                .hint("use certificate and key of the same pair"));
         }
         Ok(Self { certified: Arc::new(CertifiedKey::new(chain, key)), what })
     }
