@@ -1,13 +1,13 @@
-//! The tools, built once per process with the profile and the target folder of the running test.
+//! Builds the tools once per process, with the profile and target folder of the running test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Where `shell/test` says that it has built them already.
+/// The variable with which `shell/test` says that it has already built them.
 const BUILT: &str = "SCAR_TOOLS_BIN";
 
-/// The workspace's folder.
+/// The workspace's root.
 pub fn workspace() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is there"))
@@ -16,7 +16,7 @@ pub fn workspace() -> &'static Path {
 /// The path of one tool's binary.
 ///
 /// # Panics
-/// Where the workspace has no such binary.
+/// If the workspace has no such binary.
 #[track_caller]
 pub fn binary(name: &str) -> PathBuf {
     let path = binaries().join(name);
@@ -27,14 +27,14 @@ pub fn binary(name: &str) -> PathBuf {
 /// The folder that holds the binaries.
 ///
 /// # Panics
-/// Where they cannot be built; cargo's own words go to the test's stderr.
+/// If they cannot be built; cargo's output goes to the test's stderr.
 pub fn binaries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| std::env::var_os(BUILT).map_or_else(build, PathBuf::from))
 }
 
-/// `cargo test` holds no lock while tests run, and the same package selection means the same features: where all is
-/// fresh this only asks.
+/// `cargo test` holds no lock while tests run, and selecting the same packages selects the same features. So if everything
+/// is fresh, this only checks.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     // TARGET/PROFILE/deps/TEST-HASH
@@ -52,7 +52,7 @@ fn build() -> PathBuf {
         .arg(target)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    // What cargo tells a test of its own package would reach build scripts, and might make them run again.
+    // Cargo's variables about the test's package would reach build scripts, and might make them run again.
     for (variable, _) in std::env::vars_os() {
         let ours = variable.to_str().is_some_and(|v| v.starts_with("CARGO_PKG_") || v.starts_with("CARGO_BIN_EXE_"));
         if ours || variable == "CARGO_MANIFEST_DIR" || variable == "CARGO_MANIFEST_PATH" || variable == "CARGO_CRATE_NAME" {

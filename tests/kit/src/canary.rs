@@ -1,4 +1,4 @@
-//! Secrets that must never show: told once, looked for in everything a process says and is called with.
+//! Secrets that must never be shown: registered once, and searched for in every output, command line and environment.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Registers a secret for every run of this process, and gives it back.
+/// Registers a secret for every run of this process, and returns it.
 ///
 /// # Panics
-/// Where it has fewer than eight characters: it would be found by chance.
+/// If it has fewer than eight characters, because it would be found by chance.
 #[track_caller]
 pub fn secret(text: &str) -> String {
     assert!(text.len() >= 8, "'{text}' is too short for a canary");
@@ -20,22 +20,22 @@ pub fn secret(text: &str) -> String {
     text.to_owned()
 }
 
-/// Takes a secret back, once nothing that knew it is left: what a process looks for costs it time.
+/// Removes a secret that no run has any more: each registered secret costs time.
 pub fn forget_secret(text: &str) {
     SECRETS.lock().unwrap_or_else(PoisonError::into_inner).remove(text);
 }
 
-/// Every registered secret that `bytes` hold, with the form in which it stands there.
+/// Every registered secret in `bytes`, with its form there.
 pub fn find_secrets(bytes: &[u8]) -> Vec<String> {
     Secrets::registered().found(bytes)
 }
 
-/// Needles, with the form of each.
+/// The texts to search for, with their form.
 #[derive(Clone)]
 pub(crate) struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
-    /// All that are registered now.
+    /// All registered secrets.
     pub(crate) fn registered() -> Self {
         let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
         Self(secrets.iter().flat_map(|secret| forms(secret)).collect())
@@ -52,7 +52,7 @@ impl Secrets {
     }
 }
 
-/// A secret as it is, URL-encoded, JSON-encoded, and as any base64 text that holds it (`user:secret` too).
+/// A secret as it is, URL-encoded, JSON-encoded, and in base64 at any offset (also of `user:secret`).
 fn forms(secret: &str) -> Vec<(String, String)> {
     let mut forms = vec![(format!("'{secret}'"), secret.to_owned())];
     let mut add = |form: &str, text: String| {
@@ -65,7 +65,7 @@ fn forms(secret: &str) -> Vec<(String, String)> {
     add("JSON-encoded", serde_json::Value::from(secret).to_string().trim_matches('"').to_owned());
     for before in 0..3usize {
         let text = STANDARD_NO_PAD.encode([&b"___"[..before], secret.as_bytes()].concat());
-        // The first and the last characters also depend on the bytes beside the secret.
+        // The first and last characters also depend on the neighbouring bytes.
         let shared_end = usize::from(!(before + secret.len()).is_multiple_of(3));
         let inner = text[(before * 8).div_ceil(6)..text.len() - shared_end].to_owned();
         add("in base64", inner.replace('+', "-").replace('/', "_"));

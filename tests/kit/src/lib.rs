@@ -1,5 +1,5 @@
-//! What every suite stands on: the built tools, runs whose whole outcome can be asserted, and the peers of the field
-//! (Debian's docker-registry, skopeo, kubectl) to check against.
+//! The basis of every suite: the built tools, runs whose outcome can be asserted, and other programs (Debian's
+//! docker-registry, skopeo, kubectl) to compare with.
 //!
 //! ```no_run
 //! use scar_kit::tool;
@@ -10,16 +10,17 @@
 //! outcome.succeeds().quiet();
 //! assert_eq!(outcome.json()["archive"]["files"], 3);
 //!
-//! tool("ocipush").args(["127.0.0.1:5000", "none.tgz"]).run().fails(2, "ocipush: error: open the archive 'none.tgz': no such file or directory\n");
+//! let outcome = tool("ocipush").args(["127.0.0.1:5000", "none.tgz"]).run();
+//! outcome.fails(2, "ocipush: error: open the archive 'none.tgz': no such file or directory\n");
 //! ```
 //!
-//! Always checked, in every run: no registered secret shows in stdout (the `session` section aside), stderr, argv or a
-//! child's environment; a record that a tool wrote fits `man/scar-record.schema.json`; a run ends in time, and leaves
-//! nobody behind that holds its output open.
+//! Every run is checked: no registered secret is in stdout (except the section `session`), stderr, arguments or a child's
+//! environment; a record fits `man/scar-record.schema.json`; the run ends in time, and leaves no process that holds its
+//! output open.
 
-// A rig that cannot start has nobody to report to but its test: it panics, and says what it wanted.
+// A fixture that cannot start panics, and says why: only its test can report it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// Where tests run and what they run with is told by the environment.
+// The environment says where tests run, and with what.
 #![allow(clippy::disallowed_methods)]
 
 mod binaries;
@@ -44,7 +45,7 @@ pub use rustix::process::Signal;
 pub use schema::complaints;
 pub use token_server::{Account, Asked, TokenServer};
 
-/// The steps of a migration, in the order of the guide.
+/// The tools of a migration, in the guide's order.
 pub const STEPS: [&str; 8] = [
     "scar-secret-rm",
     "mkmanifests",
@@ -56,7 +57,7 @@ pub const STEPS: [&str; 8] = [
     "scar-set",
 ];
 
-/// The tools that take part in a whole run: the look before it, then its steps.
+/// The tools of a whole run: the preflight, then the steps.
 pub const TOOLS: [&str; 9] = {
     let [secret, archive, push, login, flag, wait, verify, set] = STEPS;
     ["scar-preflight", secret, archive, push, login, flag, wait, verify, set]

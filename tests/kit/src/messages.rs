@@ -1,7 +1,7 @@
-//! The wording of failures, frozen: what a tool says last, error and hint, in every test that is named by a fault or an
-//! input, stands in `tests/suites/messages/SUITE.txt`, and a run that says something else fails.
+//! Snapshots of messages: the errors and hints of every test that is named after a fault or an input are in
+//! `tests/suites/messages/SUITE.txt`; other messages fail the test.
 //!
-//! `SCAR_MESSAGES=write cargo test …` takes what is said into the file, for a person to read in the change.
+//! `SCAR_MESSAGES=write cargo test …` writes the file; review the change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::workspace;
 
-/// What differs from run to run, and what stands in its place.
+/// What differs between runs, with its placeholder.
 static PLACEHOLDERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let temporary = format!("{}/[^/'\" :]+", regex::escape(std::env::temp_dir().to_str().unwrap()));
     [
@@ -29,7 +29,7 @@ static PLACEHOLDERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b\d+(?:\.\d+)? ?(ms|s|m|h|KiB|MiB|GiB|bytes|seconds|minutes)\b", "[N] $1"),
         (r"\b(process|attempt|try|tries|port|replica|line|after|of) \d+", "$1 [N]"),
         (r"\b\d{4,}\b", "[N]"),
-        // How a connection ends is a race, and why a name is not found is the host's affair.
+        // How a connection ends is a race, and the reason of a failed lookup depends on the host.
         (r"connection reset by peer|broken pipe|connection closed before message completed|unexpected end of file", "[CUT]"),
         (r"failed to lookup address information: [a-z ]+", "[LOOKUP]"),
     ]
@@ -38,16 +38,16 @@ static PLACEHOLDERS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Characters of a line that are kept: what a remote side says may be long.
+/// The longest line that is kept; a peer's message may be long.
 const LONGEST: usize = 1000;
 
-/// Whether a test's name begins with a fault's id, such as `p12_`, or tells of an input.
+/// Whether a test's name begins with a fault's id, such as `p12_`, or names an input.
 static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:^|::)(?:[a-z]\d+_|(?:bad_)?input)").unwrap());
 
-/// Claims that the test under way is known to end a run with these words.
+/// Asserts that the current test is known to end a run with these messages.
 ///
 /// # Panics
-/// Where the file of the suite has them not, unless they are to be written.
+/// If the suite's file does not have them, unless they are to be written.
 #[track_caller]
 pub(crate) fn check(stderr: &str) {
     let thread = std::thread::current();
@@ -72,7 +72,7 @@ pub(crate) fn check(stderr: &str) {
     file.write();
 }
 
-/// A line that a person can still read.
+/// Shortens a line.
 fn cut(line: &str) -> String {
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}[…]", &line[..end]),
@@ -80,7 +80,7 @@ fn cut(line: &str) -> String {
     }
 }
 
-/// The messages of a suite, its file locked.
+/// The messages of a suite, with its file locked.
 struct Messages {
     path: PathBuf,
     file: File,

@@ -1,4 +1,4 @@
-//! What a run came to, and what can be claimed of it; a claim that fails shows everything.
+//! The outcome of a run, and assertions about it; a failed assertion prints everything.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::canary::Secrets;
 
-/// A run that has ended. Texts are given out with what differs from run to run named (see [`crate::Run::called`]).
+/// A finished run. In its texts, what differs between runs is replaced by a name (see [`crate::Run::called`]).
 #[derive(Clone)]
 pub struct Outcome {
     pub(crate) command: String,
@@ -26,17 +26,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The exit status; 128 and the signal's number where one ended it.
+    /// The exit status; for a signal 128 plus its number.
     pub fn status(&self) -> i32 {
         self.status
     }
 
-    /// How long it took.
+    /// The duration.
     pub fn took(&self) -> Duration {
         self.took
     }
 
-    /// stdout as it came.
+    /// stdout as bytes.
     pub fn stdout_bytes(&self) -> &[u8] {
         &self.stdout_bytes
     }
@@ -51,7 +51,7 @@ impl Outcome {
         self.text(&self.stderr_bytes)
     }
 
-    /// All that was drawn on the terminal, escapes included, `\r\n` as `\n`.
+    /// Everything that was written to the terminal, with escapes; `\r\n` as `\n`.
     pub fn screen(&self) -> String {
         self.text(&self.screen_bytes).replace("\r\n", "\n")
     }
@@ -59,7 +59,7 @@ impl Outcome {
     /// stdout as JSON.
     ///
     /// # Panics
-    /// Where it is not one JSON value on one line.
+    /// If it is not one JSON value on one line.
     #[track_caller]
     pub fn json(&self) -> Value {
         let text = self.stdout();
@@ -67,66 +67,66 @@ impl Outcome {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
     }
 
-    /// The claims of assert_cmd on this run; one that does not hold shows all of the run.
+    /// An assertion of assert_cmd on this run; a failed one prints the whole run.
     fn claim(&self) -> Assert {
         let (stdout, stderr) = (self.stdout().into_bytes(), self.stderr().into_bytes());
         Output { status: ExitStatus::from_raw(self.status << 8), stdout, stderr }.assert().append_context("run", self.clone())
     }
 
-    /// Claims status 0.
+    /// Asserts status 0.
     #[track_caller]
     pub fn succeeds(&self) -> &Self {
         self.exits(0)
     }
 
-    /// Claims a status.
+    /// Asserts a status.
     #[track_caller]
     pub fn exits(&self, status: i32) -> &Self {
         self.claim().code(status);
         self
     }
 
-    /// Claims a status, an empty stdout and the whole of stderr.
+    /// Asserts a status, an empty stdout and the whole stderr.
     #[track_caller]
     pub fn fails(&self, status: i32, stderr: &str) -> &Self {
         self.claim().stderr(diff(stderr.to_owned())).stdout("").code(status);
         self
     }
 
-    /// Claims the whole of stdout.
+    /// Asserts the whole stdout.
     #[track_caller]
     pub fn prints(&self, stdout: &str) -> &Self {
         self.claim().stdout(diff(stdout.to_owned()));
         self
     }
 
-    /// Claims an empty stdout.
+    /// Asserts an empty stdout.
     #[track_caller]
     pub fn writes_nothing(&self) -> &Self {
         self.prints("")
     }
 
-    /// Claims the whole of stderr.
+    /// Asserts the whole stderr.
     #[track_caller]
     pub fn tells(&self, stderr: &str) -> &Self {
         self.claim().stderr(diff(stderr.to_owned()));
         self
     }
 
-    /// Claims an empty stderr.
+    /// Asserts an empty stderr.
     #[track_caller]
     pub fn quiet(&self) -> &Self {
         self.tells("")
     }
 
-    /// Claims a part of stderr.
+    /// Asserts that stderr contains a text.
     #[track_caller]
     pub fn says(&self, part: &str) -> &Self {
         self.claim().stderr(contains(part));
         self
     }
 
-    /// Claims that stderr lacks a part.
+    /// Asserts that stderr does not contain a text.
     #[track_caller]
     pub fn never_says(&self, part: &str) -> &Self {
         self.claim().stderr(contains(part).not());
@@ -138,7 +138,7 @@ impl Outcome {
         self.names.iter().fold(text, |text, (value, name)| text.replace(value, name))
     }
 
-    /// stdout without the one section that exists to carry a secret.
+    /// stdout without the only section that may contain a secret.
     fn stdout_without_session(&self) -> Vec<u8> {
         let record = serde_json::from_slice::<serde_json::Map<String, Value>>(&self.stdout_bytes);
         match record {
@@ -170,7 +170,7 @@ impl Outcome {
     }
 }
 
-/// Everything that a person needs to see what went wrong.
+/// Everything that is needed to see what went wrong.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "command: {}\nstatus:  {} after {} ms", self.command, self.status, self.took.as_millis())?;

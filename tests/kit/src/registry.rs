@@ -1,5 +1,5 @@
-//! Debian's docker-registry on a free loopback port, with TLS, and htpasswd or a token server: Distribution 2.8, as Harbor
-//! builds upon.
+//! Debian's docker-registry (Distribution 2.8, which Harbor builds on) on a free loopback port, with TLS, and htpasswd or a
+//! token server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::TokenServer;
 use crate::token_server::Tokens;
 
-/// `robot` with [`DockerRegistry::password`], bcrypt at its cheapest.
+/// `robot` with [`DockerRegistry::password`], with bcrypt's lowest cost.
 const HTPASSWD: &str = "robot:$2y$04$JyPaEfVYbk3MgguBNiP5XuWtWJ95KyuGSjzvpyvK6fLquVifXYGb.\n";
 
 /// A registry that runs until it is dropped.
@@ -23,24 +23,24 @@ pub struct DockerRegistry {
     child: Child,
     authority: String,
     ca_pem: String,
-    /// Who signs the tokens that it takes; none where it takes passwords.
+    /// The signer of the tokens that it accepts; `None` if it uses passwords.
     tokens: Option<Arc<Tokens>>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// Starts one with htpasswd; none on a machine without it (see [`crate::peer()`]).
+/// Starts one with htpasswd; `None` if it is not installed (see [`crate::peer()`]).
 ///
 /// # Panics
-/// Where it is there and does not answer.
+/// If it is installed but does not answer.
 #[track_caller]
 pub fn docker_registry() -> Option<DockerRegistry> {
     crate::peer("docker-registry").map(|program| DockerRegistry::start(&program, &Certs::new(&[]), None))
 }
 
-/// Starts one that takes the tokens of this server alone, with a certificate of the same authority; none as above.
+/// Starts one that only accepts this server's tokens, with a certificate of the same authority; `None` as above.
 ///
 /// # Panics
-/// Where it is there and does not answer.
+/// If it is installed but does not answer.
 #[track_caller]
 pub fn docker_registry_with_tokens(server: &TokenServer) -> Option<DockerRegistry> {
     crate::peer("docker-registry").map(|program| DockerRegistry::start(&program, server.certs(), Some(server)))
@@ -90,7 +90,7 @@ impl DockerRegistry {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
-                    // The receiver is gone where the test gave up.
+                    // The receiver is gone if the test gave up.
                     let _ = send.send(rest.split([',', '"', ' ']).next().unwrap_or_default().to_owned());
                 }
                 kept.lock().unwrap().push(line);
@@ -139,14 +139,14 @@ impl DockerRegistry {
         &self.ca_pem
     }
 
-    /// A login for `HOME/.docker/config.json` or `--registry-config`.
+    /// A login file, for `HOME/.docker/config.json` or `--registry-config`.
     pub fn login_json(&self) -> String {
         use base64::Engine;
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{PASSWORD}", self.username()));
         serde_json::json!({"auths": {(self.authority.as_str()): {"auth": auth}}}).to_string()
     }
 
-    /// `GET` with the login, any media type of a manifest accepted.
+    /// Sends a `GET` with the login, accepting any media type of a manifest.
     pub fn get(&self, path: &str) -> crate::web::Answer {
         let url = self.url() + path;
         crate::web::send(reqwest::Method::GET, &url, Some(self.ca_pem()), |request| {
@@ -165,18 +165,18 @@ impl DockerRegistry {
     }
 }
 
-/// The repository that a path is in; empty where it is in none.
+/// The repository of a path; empty if there is none.
 fn repository(path: &str) -> &str {
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
     ["/manifests/", "/blobs/", "/tags/"].iter().find_map(|part| rest.split_once(part)).map_or("", |(name, _)| name)
 }
 
-/// Characters that mean something in URLs, forms, base64 and shells.
+/// Characters with a meaning in URLs, forms, base64 and shells.
 pub(crate) const PASSWORD: &str = "registry+canary/7f3a=%";
 
 impl Drop for DockerRegistry {
     fn drop(&mut self) {
-        // Ended already where it crashed; its test has seen that.
+        // It has already ended if it crashed; its test has seen that.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

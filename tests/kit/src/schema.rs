@@ -1,13 +1,13 @@
-//! The record's schema, held against every record that a tool writes.
+//! Checks every record that a tool writes against the schema.
 
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// What `man/scar-record.schema.json` has against a record; empty where it fits.
+/// The violations of `man/scar-record.schema.json` in a record.
 ///
 /// # Panics
-/// Where the schema itself is missing or is none.
+/// If the schema itself is missing or malformed.
 pub fn complaints(record: &Value) -> Vec<String> {
     static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A terminal of the kit's own: what a process draws on it is kept, what a person would type is typed.
+//! A simulated terminal: keeps what a process writes to it, and types answers.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// A terminal of `columns`; each answer is typed once its prompt stands on the screen, in order.
+    /// A terminal with `columns` columns; each answer is typed after its prompt has appeared, in order.
     pub(crate) fn open(columns: u16, answers: Vec<(String, String)>) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal");
@@ -39,7 +39,7 @@ impl Terminal {
             let mut from = 0;
             let mut chunk = [0; 4096];
             loop {
-                // Nobody has the terminal open: not any more, or not yet, as before a tool opens its /dev/tty.
+                // No process has the terminal open: no longer, or not yet, as before a tool opens /dev/tty.
                 let Ok(count @ 1..) = master.read(&mut chunk) else {
                     if over.load(Ordering::SeqCst) {
                         return;
@@ -61,22 +61,22 @@ impl Terminal {
         Self { path, slave: Some(slave.into()), screen, ended, reader }
     }
 
-    /// Its device.
+    /// Its device file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// One more of the child's streams.
+    /// Another stream for the child.
     pub(crate) fn stream(&self) -> Stdio {
         self.slave.as_ref().expect("not yet closed").try_clone().expect("a terminal").into()
     }
 
-    /// Lets the child's copies be the only ones.
+    /// Closes our copies of the child's streams.
     pub(crate) fn close(&mut self) {
         self.slave = None;
     }
 
-    /// The process has ended: once nobody has the terminal open any more, it is over.
+    /// Waits, after the process has ended, until no process has the terminal open.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
     }

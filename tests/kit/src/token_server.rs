@@ -1,7 +1,7 @@
-//! A token server beside Debian's docker-registry, on another port and over TLS (Distribution "Token Authentication").
+//! A token server for Debian's docker-registry, on another port and with TLS (Distribution "Token Authentication").
 //!
-//! It gives signed tokens (JWT, ES256, the signing certificate in `x5c`) for passwords: for what an account may of what
-//! was asked, and for as long as the test says. The registry checks them by itself and never asks this server.
+//! It issues signed tokens (JWT, ES256, with the certificate in `x5c`) for passwords, with the actions that the account may
+//! do, and the lifetime that the test sets. The registry verifies them itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,10 +23,10 @@ use serde_json::{Value, json};
 
 use crate::registry::PASSWORD;
 
-/// For how long Distribution takes a token after its end, for clocks that differ.
+/// How long Distribution accepts an expired token, for clock differences.
 const LEEWAY: i64 = 60;
 
-/// A user, and what may be done in every repository.
+/// A user, and the allowed actions in every repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {
     /// The user.
@@ -42,15 +42,15 @@ pub struct Account {
 pub struct Asked {
     /// The query's `account`.
     pub account: Option<String>,
-    /// Every scope, as asked.
+    /// Every requested scope.
     pub scopes: Vec<String>,
-    /// Whether a password came with it.
+    /// Whether it had a password.
     pub with_password: bool,
-    /// The status answered.
+    /// The status of the answer.
     pub status: u16,
 }
 
-/// What a token is made with; the registry knows it by the authority that signed its certificate.
+/// The signing key; the registry trusts the authority of its certificate.
 pub(crate) struct Tokens {
     key: EcdsaKeyPair,
     certificate: String,
@@ -74,13 +74,13 @@ impl Tokens {
         }
     }
 
-    /// A token that nobody asked for, to read this repository.
+    /// A token to read this repository, without a request.
     pub(crate) fn to_read(&self, repository: &str) -> String {
         self.token("kit", &[json!({"type": "repository", "name": repository, "actions": ["pull"]})])
     }
 
-    /// A token, a registered secret, that the registry takes as long as tokens last now; up to a second less, for a token
-    /// tells its end in whole seconds.
+    /// A token, registered as a secret, with the current lifetime, which may be up to a second shorter because expiry has
+    /// whole seconds.
     fn token(&self, user: &str, access: &[Value]) -> String {
         let now = SystemTime::now();
         let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs() as i64;
@@ -95,7 +95,7 @@ impl Tokens {
         format!("{text}.{}", crate::secret(&BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// The answer to a request: what it asks of what its account may; nothing for who gives no password.
+    /// The answer to a request: the requested actions that the account may do; none without a password.
     fn answer(&self, query: &[(String, String)], headers: &HeaderMap) -> Result<Value, StatusCode> {
         let given = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         if given("service") != Some(Tokens::SERVICE) {
@@ -116,12 +116,12 @@ impl Tokens {
     }
 }
 
-/// Every scope of a query; one `scope` may hold several, parted by spaces.
+/// Every scope of a query; one `scope` may contain several, separated by spaces.
 fn scopes(query: &[(String, String)]) -> impl Iterator<Item = &str> {
     query.iter().filter(|(key, _)| key == "scope").flat_map(|(_, value)| value.split(' '))
 }
 
-/// What of `TYPE:NAME:ACTION,…` is granted to who may do this; none where nothing is.
+/// The granted part of `TYPE:NAME:ACTION,…`; `None` if nothing is granted.
 fn granted(scope: &str, may: &[&str]) -> Option<Value> {
     let (kind, rest) = scope.split_once(':')?;
     let (name, actions) = rest.rsplit_once(':')?;
@@ -158,18 +158,18 @@ pub struct TokenServer {
 impl TokenServer {
     /// The user of [`crate::DockerRegistry::username`].
     pub const ROBOT: Account = Account { user: "robot", password: PASSWORD, may: &["pull", "push", "delete"] };
-    /// A user who may read alone.
+    /// A user who may only read.
     pub const READER: Account = Account { user: "reader", password: "reader+canary/19c2=%", may: &["pull"] };
     const ACCOUNTS: [Account; 2] = [Self::ROBOT, Self::READER];
 
-    /// Starts one, with certificates of an authority of its own.
+    /// Starts one with its own certificate authority.
     pub fn start() -> Self {
         let certs = Certs::new(&[]);
         let pair = certs.server().clone();
         Self::start_with(certs, &pair)
     }
 
-    /// Starts one that shows this certificate; the registry and the tokens have theirs from `certs`.
+    /// Starts one that presents this certificate; the registry's and the tokens' are from `certs`.
     pub fn start_with(certs: Certs, pair: &Pair) -> Self {
         for account in Self::ACCOUNTS {
             crate::secret(account.password);
@@ -189,22 +189,22 @@ impl TokenServer {
         self.server.authority()
     }
 
-    /// The server behind it, with the log of its connections and with what goes wrong on it.
+    /// The underlying server, with its log and faults.
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// The authority of its certificates and the registry's.
+    /// The authority of its own and the registry's certificates.
     pub fn certs(&self) -> &Certs {
         &self.certs
     }
 
-    /// Gives tokens that last so long from now on, to the second; five minutes where nothing is said.
+    /// Sets the lifetime of new tokens, in whole seconds; the default is five minutes.
     pub fn lasting(&self, lifetime: Duration) {
         *self.tokens.lifetime.lock().unwrap() = lifetime;
     }
 
-    /// What it was asked so far, in order.
+    /// The requests so far, in order.
     pub fn asked(&self) -> Vec<Asked> {
         self.tokens.asked.lock().unwrap().clone()
     }
@@ -233,7 +233,7 @@ mod tests {
         web::send(reqwest::Method::GET, &url, Some(server.certs().ca_pem()), log_in).unwrap()
     }
 
-    /// The claims of the token that an answer holds.
+    /// The claims of the token in an answer.
     fn claims(answer: &Answer) -> Value {
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         let claims = body["token"].as_str().unwrap().split('.').nth(1).unwrap();

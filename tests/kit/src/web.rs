@@ -1,22 +1,22 @@
-//! One request, one answer, for looking at a server from a test that is not async.
+//! Sends one request, for tests that are not async.
 
 use reqwest::{Client, Method, RequestBuilder};
 
-/// What was answered.
+/// The answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// The headers.
     pub headers: reqwest::header::HeaderMap,
-    /// The whole body.
+    /// The complete body.
     pub body: Vec<u8>,
 }
 
-/// Sends a request that `shape` completes, trusting `ca_pem` alone; follows no redirect, uses no proxy.
+/// Sends a request that `shape` completes; trusts only `ca_pem`, follows no redirect, uses no proxy.
 ///
 /// # Errors
-/// What stood in the way of an answer.
+/// Why there was no answer.
 pub fn send(
     method: Method,
     url: &str,
@@ -36,10 +36,10 @@ pub fn send(
     })
 }
 
-/// `GET`, trusting `ca_pem` alone.
+/// `GET`, trusting only `ca_pem`.
 ///
 /// # Panics
-/// Where nothing answers.
+/// If nothing answers.
 #[track_caller]
 pub fn get(url: &str, ca_pem: Option<&str>) -> Answer {
     send(Method::GET, url, ca_pem, |request| request).unwrap_or_else(|error| panic!("GET {url}: {error:?}"))

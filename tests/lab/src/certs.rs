@@ -1,6 +1,6 @@
-//! Certificates made on the spot: one authority, a good server certificate, and each kind of bad one that sites run into.
+//! Creates certificates: one authority, a good server certificate, and each kind of bad one that sites have.
 //!
-//! Nothing here is kept between runs, and no process-wide TLS default is read or set: every configuration names its provider.
+//! Nothing is kept between runs, and no process-wide TLS default is used: every configuration names its provider.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate chain and the key of its first certificate.
+/// A certificate chain and its private key.
 #[derive(Clone)]
 pub struct Pair {
     /// The chain as PEM, the leaf first.
@@ -40,8 +40,8 @@ impl Pair {
         self.configure(None, false)
     }
 
-    /// Like [`Pair::server_config`], and verifies client certificates against `ca_pem`;
-    /// a client without one is refused where `required`.
+    /// Like [`Pair::server_config`], but verifies client certificates against `ca_pem`; a client without one is refused if
+    /// `required`.
     pub fn server_config_with_clients(&self, ca_pem: &str, required: bool) -> Arc<ServerConfig> {
         self.configure(Some(ca_pem), required)
     }
@@ -71,7 +71,7 @@ impl Pair {
     }
 }
 
-/// One authority and what it has signed. Cheap enough to make in every test.
+/// One authority and its certificates. Cheap enough to create in every test.
 pub struct Certs {
     authority: Authority,
     names: Vec<SanType>,
@@ -79,7 +79,7 @@ pub struct Certs {
 }
 
 impl Certs {
-    /// Makes an authority and a server certificate for `localhost`, `127.0.0.1`, `::1` and the DNS `names`.
+    /// Creates an authority and a server certificate for `localhost`, `127.0.0.1`, `::1` and the DNS `names`.
     pub fn new(names: &[&str]) -> Self {
         let authority = Authority::new("Lab Root CA");
         let mut sans = vec![
@@ -92,7 +92,7 @@ impl Certs {
         Self { authority, names: sans, server }
     }
 
-    /// Another good server certificate, for these DNS names alone.
+    /// Another good server certificate, only for these DNS names.
     pub fn named(&self, names: &[&str]) -> Pair {
         let sans = names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a DNS name"))).collect();
         self.authority.sign(leaf(names.first().copied().unwrap_or_default(), sans, Eku::ServerAuth))
@@ -113,12 +113,12 @@ impl Certs {
         self.server.server_config()
     }
 
-    /// Right names, right authority, but its last day was 2001-01-01.
+    /// Right names and authority, but expired on 2001-01-01.
     pub fn expired(&self) -> Pair {
         self.authority.sign(expired(self.leaf(Eku::ServerAuth)))
     }
 
-    /// Good in every respect, but its end is two or three days away.
+    /// Good, but expires in two or three days.
     pub fn ending_soon(&self) -> Pair {
         let mut params = self.leaf(Eku::ServerAuth);
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
@@ -128,29 +128,29 @@ impl Certs {
         self.authority.sign(params)
     }
 
-    /// Signed by the authority, but for `other.example` alone.
+    /// Signed by the authority, but only for `other.example`.
     pub fn wrong_name(&self) -> Pair {
         self.named(&["other.example"])
     }
 
-    /// Right names, signed by an authority that nobody was given.
+    /// Right names, but signed by an unknown authority.
     pub fn unknown_ca(&self) -> Pair {
         Authority::new("Lab Unknown CA").sign(self.leaf(Eku::ServerAuth))
     }
 
-    /// Signed by its own key, and marked as no authority.
+    /// Self-signed, not marked as an authority.
     pub fn self_signed(&self) -> Pair {
         self_sign(self.leaf(Eku::ServerAuth))
     }
 
-    /// Signed by its own key and marked `CA:TRUE`, as `openssl req -x509` makes them.
+    /// Self-signed and marked `CA:TRUE`, as `openssl req -x509` creates it.
     pub fn self_signed_ca(&self) -> Pair {
         let mut params = self.leaf(Eku::ServerAuth);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         self_sign(params)
     }
 
-    /// An authority whose last day was 2001-01-01, and what it signed, which is good in every other respect.
+    /// An authority that expired on 2001-01-01, and a certificate of it that is otherwise good.
     pub fn expired_authority(&self) -> (String, Pair) {
         let authority = Authority::of(expired(Authority::params("Lab Old CA")));
         (authority.pem.clone(), authority.sign(self.leaf(Eku::ServerAuth)))
@@ -161,7 +161,7 @@ impl Certs {
         self.authority.sign(leaf(user, Vec::new(), Eku::ClientAuth))
     }
 
-    /// A client certificate whose last day was 2001-01-01.
+    /// A client certificate that expired on 2001-01-01.
     pub fn expired_client(&self, user: &str) -> Pair {
         self.authority.sign(expired(leaf(user, Vec::new(), Eku::ClientAuth)))
     }

@@ -1,7 +1,7 @@
-//! Faults on demand: which request, which of its kind, and what goes wrong.
+//! Faults on demand: which requests, which of them, and what goes wrong.
 //!
-//! A request is offered to the faults in the order in which they were added. The first that takes it acts;
-//! each counts only what was offered to it, so `First(2)` of one and then `First(1)` of the next make a sequence of three.
+//! A request is offered to the faults in the order in which they were added. The first match acts. Each only counts requests
+//! that were offered to it, so `First(2)` of one and then `First(1)` of the next form a sequence of three.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,7 +14,7 @@ use axum::response::Response;
 use futures::stream;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-/// Selects requests by method, path and, where given, a part of the query.
+/// Selects requests by method, path and optionally a part of the query.
 #[derive(Clone, Debug)]
 pub struct Match {
     method: Option<Method>,
@@ -23,7 +23,7 @@ pub struct Match {
 }
 
 impl Match {
-    /// Any method. In `path`, `*` stands for any text without a slash and `**` for any text: `/v2/**` is a prefix.
+    /// Any method. In `path`, `*` matches any text without a slash and `**` any text: `/v2/**` is a prefix.
     pub fn any(path: &str) -> Self {
         Self { method: None, path: path.to_owned(), query: None }
     }
@@ -63,7 +63,7 @@ impl Match {
         Self::method(Method::DELETE, path)
     }
 
-    /// Only where the query holds `part`.
+    /// Only if the query contains `part`.
     pub fn query(mut self, part: &str) -> Self {
         self.query = Some(part.to_owned());
         self
@@ -77,7 +77,7 @@ impl Match {
     }
 }
 
-/// `*` stands for any text without a slash, `**` for any text.
+/// `*` matches any text without a slash, `**` any text.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     match pattern {
         [] => text.is_empty(),
@@ -87,12 +87,12 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Which of the requests offered to a fault it takes.
+/// Which of the offered requests a fault takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Times {
-    /// The first so many.
+    /// The first ones, up to this number.
     First(usize),
-    /// One alone, counted from 1.
+    /// Only this one, counted from 1.
     Nth(usize),
     /// Every one.
     Always,
@@ -109,7 +109,7 @@ impl Times {
     }
 }
 
-/// An answer given in place of the handler's.
+/// An answer instead of the handler's.
 #[derive(Clone, Debug)]
 pub struct Answer {
     status: StatusCode,
@@ -120,7 +120,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A bare status.
+    /// A status without a body.
     pub fn status(status: u16) -> Self {
         Self {
             status: StatusCode::from_u16(status).expect("a status code"),
@@ -136,7 +136,7 @@ impl Answer {
         Self::status(status).header("content-type", "application/json").body(body.to_string())
     }
 
-    /// A status with an HTML body, as proxies answer.
+    /// A status with an HTML body, like a proxy's.
     pub fn html(status: u16, body: &str) -> Self {
         Self::status(status).header("content-type", "text/html").body(body.to_owned())
     }
@@ -153,13 +153,13 @@ impl Answer {
         self
     }
 
-    /// Sends the body so many times in one answer, so that a large one need not be held.
+    /// Sends the body repeatedly in one answer, so that a large one needs no memory.
     pub fn repeated(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// Answers at once, the request body unread, as nginx does with a 413. Without it the body is read first.
+    /// Answers at once, without reading the request body, as nginx does for a 413. The default is to read it first.
     pub fn early(mut self) -> Self {
         self.early = true;
         self
@@ -183,45 +183,45 @@ impl Answer {
     }
 }
 
-/// What goes wrong with a request that a fault took.
+/// What goes wrong with a request.
 #[derive(Clone)]
 pub enum Action {
-    /// This answer, and the handler never sees the request.
+    /// Send this answer; the handler never sees the request.
     Answer(Answer),
-    /// The connection is reset before any of the body is read.
+    /// Reset the connection before reading the body.
     Reset,
-    /// The handler gets so many bytes of the body, then the connection is reset.
+    /// Reset the connection after the handler got this many bytes of the body.
     ResetAfter(u64),
-    /// The handler does its work, then the connection is reset: done, but the reply is lost.
+    /// Let the handler work, then reset the connection: done, but the answer is lost.
     LoseReply,
-    /// The body is read and nothing is ever answered; the handler never sees the request.
+    /// Read the body and never answer; the handler never sees the request.
     Stall,
-    /// The handler gets the request so much later.
+    /// Delay the request.
     Delay(Duration),
-    /// The connection is closed after so many bytes of the answer's body.
+    /// Close the connection after this many bytes of the answer's body.
     CutReply(u64),
-    /// The answer's body comes `bytes` at a time, with a pause of `every` between.
+    /// Send the answer's body `bytes` at a time, with a pause of `every` between.
     TrickleReply {
         /// How many bytes at a time.
         bytes: usize,
         /// The pause between.
         every: Duration,
     },
-    /// The request's body is read `bytes` at a time, with a pause of `every` between: a slow uplink.
+    /// Read the request's body `bytes` at a time, with a pause of `every` between: a slow uplink.
     SlowRead {
         /// How many bytes at a time.
         bytes: usize,
         /// The pause between.
         every: Duration,
     },
-    /// The first `bytes` of the request's body are read one by one, with a pause of `every` between, the rest as it comes.
+    /// Read the first `bytes` of the request's body one by one, with a pause of `every` between, the rest at full speed.
     SlowStart {
         /// How many bytes.
         bytes: u64,
         /// The pause between.
         every: Duration,
     },
-    /// The handler does its work, then status, headers or body of its answer are changed.
+    /// Let the handler work, then change its answer.
     Edit(Edit),
 }
 
@@ -243,7 +243,7 @@ impl Action {
         })
     }
 
-    /// Takes one header out of the handler's answer.
+    /// Removes one header of the handler's answer.
     pub fn drop_header(name: &str) -> Self {
         let name: HeaderName = name.parse().expect("a header name");
         Self::edit(move |response| {
@@ -260,12 +260,12 @@ struct Rule {
     taken: AtomicUsize,
 }
 
-/// A fault that was added; it lives on in the server when this is dropped.
+/// An added fault; it stays in the server when this is dropped.
 #[derive(Clone)]
 pub struct Fault(Arc<Rule>);
 
 impl Fault {
-    /// How many requests it has taken. A test of a fault asserts this, so that it cannot pass without the fault.
+    /// How many requests it has taken. A test asserts this, so that it cannot pass without the fault.
     pub fn hits(&self) -> usize {
         self.0.taken.load(Ordering::SeqCst)
     }
@@ -297,7 +297,7 @@ impl Faults {
         self.refusals.store(count, Ordering::SeqCst);
     }
 
-    /// Takes all faults away; requests under way keep theirs.
+    /// Removes all faults; requests in progress keep theirs.
     pub fn clear(&self) {
         self.lock().clear();
         self.refusals.store(0, Ordering::SeqCst);

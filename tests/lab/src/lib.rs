@@ -15,7 +15,8 @@
 //!
 //! # A site
 //!
-//! [`site::Site::start`] returns when everything listens. The settings name all that a tool needs; the files are there.
+//! [`site::Site::start`] returns when everything listens. Its settings name everything that a tool needs, and the files
+//! exist.
 //!
 //! ```
 //! use scar_lab::site::{Site, SiteOptions};
@@ -31,8 +32,8 @@
 //!
 //! # A fault
 //!
-//! A fault is a match, how often, and an action. Later faults get what earlier ones leave, so faults added one after the
-//! other make a sequence. A test asserts `hits()`, for without the fault it would prove nothing.
+//! A fault is a match, how often, and an action. Later faults get what earlier ones let through, so several form a sequence.
+//! A test asserts `hits()`, because without the fault it would prove nothing.
 //!
 //! ```
 //! use scar_lab::faults::{Action, Answer, Match, Times};
@@ -67,10 +68,10 @@
 //! assert!(!begun, "no tool ran yet");
 //! ```
 //!
-//! What a server holds is asked of the part behind it: [`registry::LabRegistry::store`], [`vertex::Vertex`],
-//! [`kube::Cluster`], [`specman::Specman::served`].
+//! The state of a server is in the part behind it: [`registry::LabRegistry::store`], [`vertex::Vertex`], [`kube::Cluster`],
+//! [`specman::Specman::served`].
 
-// A rig that cannot start has nobody to report to but the test that started it: it panics, and says what it wanted.
+// A fixture that cannot start panics, and says why: only its test can report it.
 #![allow(clippy::expect_used)]
 
 pub mod certs;
@@ -89,19 +90,19 @@ pub mod vertex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where containers write their log: the cluster keeps it and serves it as `pods/NAME/log`.
+/// The destination of containers' logs: the cluster stores them and serves `pods/NAME/log`.
 pub trait PodLog: Send + Sync {
     /// Appends one line, without its line ending, to the log of the pod `pod` in `hubble-system`.
     fn line(&self, pod: &str, line: &str);
 }
 
-/// The cluster's secrets, as the platform handles them.
+/// The platform's access to the cluster's secrets.
 pub trait Secrets: Send + Sync {
-    /// Makes the secret, with a new uid, in place of one that is there.
+    /// Creates or replaces the secret, with a new uid.
     fn put_secret(&self, namespace: &str, name: &str, data: BTreeMap<String, Vec<u8>>);
-    /// Whether it is there.
+    /// Whether it exists.
     fn has_secret(&self, namespace: &str, name: &str) -> bool;
 }
 
-/// What the platform does when "Contains Spectro Manifests" of a pack registry was changed; called after it is stored.
+/// The platform's reaction to a change of "Contains Spectro Manifests"; called after it is stored.
 pub type OnFlag = Arc<dyn Fn(bool) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! What a server received, in order: the proof of what a tool did, and of what it left undone.
+//! A server's requests, in order: the evidence of what a tool did and did not do.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use jiff::Timestamp;
 
 use crate::faults::Match;
 
-/// How much of each request body is kept for a test to look at, in bytes.
+/// How many bytes of each request body are kept for tests.
 pub const KEPT_BODY: usize = 64 * 1024;
 
-/// One request, from its head on; the fields fill as the request goes on.
+/// One request, from its header on; fields are filled in as it proceeds.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// When its head had arrived.
+    /// When its header had arrived.
     pub at: Timestamp,
     /// The method.
     pub method: Method,
@@ -29,29 +29,29 @@ pub struct Request {
     pub body_bytes: u64,
     /// The first [`KEPT_BODY`] bytes of the body.
     pub body: Vec<u8>,
-    /// The status answered; none while the answer is pending and where a fault cut it off.
+    /// The answer's status; `None` while it is pending, or if a fault cut it off.
     pub status: Option<StatusCode>,
-    /// No route and no fault was there for it.
+    /// Whether no route or fault matched it.
     pub unexpected: bool,
 }
 
 impl Request {
-    /// One header as text, where it is there and is text.
+    /// One header, if it exists and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The kept body as text, losses marked.
+    /// The kept body as text, lossy.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The kept body as JSON; `Null` where it is none.
+    /// The kept body as JSON; `Null` if it is not.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// `METHOD path[?query] -> status`, the status `-` where nothing was answered.
+    /// `METHOD path[?query] -> status`, with `-` for no answer.
     pub fn line(&self) -> String {
         let query = self.query.as_ref().map(|q| format!("?{q}"));
         let status = self.status.map(|s| s.as_u16().to_string());
@@ -66,7 +66,7 @@ struct State {
     tls_failures: Vec<String>,
 }
 
-/// The log of one server. Readers get copies, so a test may read while the server works.
+/// The log of one server. Readers get copies, so a test may read while the server runs.
 #[derive(Default)]
 pub struct RequestLog {
     state: Mutex<State>,
@@ -74,7 +74,7 @@ pub struct RequestLog {
 }
 
 impl RequestLog {
-    /// All requests so far, in the order in which their heads arrived.
+    /// All requests so far, in the order of their headers' arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.lock().requests.clone()
     }
@@ -101,35 +101,36 @@ impl RequestLog {
         self.lock().requests.iter().map(|r| r.body_bytes).sum()
     }
 
-    /// Connections accepted so far, those without any request among them.
+    /// The number of accepted connections, also without a request.
     pub fn connections(&self) -> usize {
         self.lock().connections
     }
 
-    /// What became of the TLS handshakes that failed, in order.
+    /// The errors of failed TLS handshakes, in order.
     pub fn tls_failures(&self) -> Vec<String> {
         self.lock().tls_failures.clone()
     }
 
-    /// The requests that nobody scripted.
+    /// The requests that no route or fault expected.
     pub fn unexpected(&self) -> Vec<Request> {
         let mut found = self.requests();
         found.retain(|r| r.unexpected);
         found
     }
 
-    /// Forgets what was received so far.
+    /// Clears the log.
     pub fn clear(&self) {
         *self.lock() = State::default();
     }
 
-    /// Blocks until `ready` holds for the requests; false where `limit` passed first.
-    /// With it a test meets a request in its middle, without a sleep.
+    /// Blocks until `ready` is true for the requests; returns false after `limit`. So a test can act in the middle of a
+    /// request without sleeping.
     pub fn wait(&self, limit: Duration, mut ready: impl FnMut(&[Request]) -> bool) -> bool {
         self.wait_state(limit, |state| ready(&state.requests))
     }
 
-    /// Blocks until a TLS handshake has failed, for the server hears of it after the client; false as in [`RequestLog::wait`].
+    /// Blocks until a TLS handshake has failed, which the server notices after the client; returns false as in
+    /// [`RequestLog::wait`].
     pub fn wait_tls_failure(&self, limit: Duration) -> bool {
         self.wait_state(limit, |state| !state.tls_failures.is_empty())
     }
@@ -157,7 +158,7 @@ impl RequestLog {
         self.changed.notify_all();
     }
 
-    /// Opens an entry and says its place.
+    /// Creates an entry and returns its index.
     pub(crate) fn begin(&self, head: &Parts) -> usize {
         let mut state = self.lock();
         state.requests.push(Request {
@@ -190,7 +191,7 @@ impl RequestLog {
         });
     }
 
-    /// Does nothing for an entry that [`RequestLog::clear`] took away.
+    /// Does nothing for an entry that [`RequestLog::clear`] has removed.
     fn change(&self, place: usize, change: impl FnOnce(&mut Request)) {
         if let Some(request) = self.lock().requests.get_mut(place) {
             change(request);

@@ -1,4 +1,4 @@
-//! How the lab's own tests ask a server: one request, one answer, without async in the test.
+//! Sends one request, for the lab's own tests that are not async.
 
 use std::future::Future;
 
@@ -9,13 +9,13 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
-/// A client that trusts `ca_pem` alone and follows no redirect.
+/// A client that only trusts `ca_pem` and follows no redirect.
 pub(crate) fn client(ca_pem: Option<&str>) -> Client {
     let roots = ca_pem.map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM"));
     Client::builder().tls_certs_only(roots).no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 }
 
-/// What was answered.
+/// The answer.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) status: u16,
@@ -24,7 +24,7 @@ pub(crate) struct Got {
 }
 
 impl Got {
-    /// A header; the empty text where it is absent.
+    /// A header; empty if it is absent.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
     }

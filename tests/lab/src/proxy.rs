@@ -1,5 +1,5 @@
-//! A forward proxy on loopback, for `HTTPS_PROXY`: CONNECT alone, every request in a log, and the ways in which a
-//! proxy of a site says no.
+//! A forward proxy on loopback, for `HTTPS_PROXY`: only CONNECT, with a log of all requests, and the ways in which a site's
+//! proxy refuses.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,13 +13,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// The most of a request's head that is read, in bytes.
+/// The longest request header in bytes.
 const HEAD: usize = 16 * 1024;
 
-/// How the proxy takes a CONNECT.
+/// How the proxy answers a CONNECT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// It opens the tunnel, for everybody.
+    /// It opens the tunnel for everybody.
     Open,
     /// It opens the tunnel for this user and password, and answers 407 to everybody else.
     Login {
@@ -28,26 +28,26 @@ pub enum Manner {
         /// The password.
         password: String,
     },
-    /// It answers 403, as for a destination that is not on its list.
+    /// It answers 403, as for a destination that is not allowed.
     Refuse,
     /// It reads the request and never answers.
     Silent,
-    /// It resets the connection once it has read the request.
+    /// It resets the connection after reading the request.
     Reset,
-    /// It opens the tunnel and resets both ends after so many bytes from the server.
+    /// It opens the tunnel, and resets both ends after this many bytes from the server.
     CutAfter(u64),
 }
 
-/// One request that the proxy got.
+/// One request to the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The method; anything but `CONNECT` is answered 405.
     pub method: String,
     /// `HOST:PORT`.
     pub target: String,
-    /// `Proxy-Authorization`, as it came.
+    /// `Proxy-Authorization`, unchanged.
     pub authorization: Option<String>,
-    /// The status answered; none for a reset and for silence.
+    /// The answer's status; `None` for a reset or silence.
     pub status: Option<u16>,
 }
 
@@ -66,7 +66,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Binds, starts, and returns once connections are accepted.
+    /// Binds, starts, and returns when connections are accepted.
     pub fn start(manner: Manner) -> Self {
         let shared = Arc::new(Shared { manner: Mutex::new(manner), leads: Mutex::default(), log: Mutex::default() });
         let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on 127.0.0.1");
@@ -87,22 +87,22 @@ impl Proxy {
         format!("http://{}", self.addr)
     }
 
-    /// The same with a login in it; `user` and `password` must be fit for a URL as they are.
+    /// The same with a login; `user` and `password` must need no escaping in a URL.
     pub fn url_with(&self, user: &str, password: &str) -> String {
         format!("http://{user}:{password}@{}", self.addr)
     }
 
-    /// Takes the requests from now on in this manner.
+    /// Sets how it answers requests.
     pub fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
-    /// Opens tunnels to `target`, a `HOST:PORT` that no name service knows, to this address.
+    /// Directs tunnels for `target`, a `HOST:PORT` that does not resolve, to this address.
     pub fn lead(&self, target: &str, to: SocketAddr) {
         self.shared.leads.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), to);
     }
 
-    /// What it was asked so far, in order.
+    /// The requests so far, in order.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,7 +110,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // The receiver is gone only where the thread has ended.
+        // The receiver is only gone if the thread has ended.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let ended = self.thread.take().map(JoinHandle::join);
         assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "the lab's proxy panicked");
@@ -123,7 +123,7 @@ async fn accept(socket: std::net::TcpListener, shared: Arc<Shared>, mut stopped:
         tokio::select! {
             _ = &mut stopped => return,
             accepted = socket.accept() => {
-                // A client that was gone before it was accepted is nobody's concern, nor is how a tunnel ends.
+                // A client that is already gone does not matter, nor how a tunnel ends.
                 let Ok((client, _)) = accepted else { continue };
                 let shared = shared.clone();
                 tokio::spawn(async move { drop(serve(client, &shared).await) });
@@ -161,7 +161,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let status = if status == Some(200) && server.is_none() { Some(502) } else { status };
     shared.log.lock().unwrap_or_else(PoisonError::into_inner).push(Asked { method, target, authorization, status });
     if manner == Manner::Silent {
-        // Until the client gives up.
+        // Silent until the client gives up.
         return client.read_u8().await.map(drop);
     }
     let answer = match status {
@@ -192,7 +192,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// The head of a request, byte by byte, so that nothing of what follows it is taken.
+/// Reads a request's header byte by byte, so that nothing after it is consumed.
 async fn head(client: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_is_opened_logged_and_refused_as_told() {
+    fn a_tunnel_is_opened_logged_and_refused_as_set() {
         let certs = crate::certs::Certs::new(&[]);
         let router = axum::Router::new().route("/x", axum::routing::get(async || "x"));
         let server = Server::start(router, Listener::tls(certs.server_config()));

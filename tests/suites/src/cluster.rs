@@ -1,4 +1,4 @@
-//! A cluster of the lab's behind TLS, and the tools of the cluster called on it.
+//! A cluster of the lab with TLS, and the tools that run on it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use scar_lab::kube::{Ca, Cluster, Kubeconfig, Login, router};
 use scar_lab::server::{Listener, Server};
 use tempfile::TempDir;
 
-/// The cluster, its API server, and a folder with a kubeconfig of its admin.
+/// The cluster, its API server, and a folder with the admin's kubeconfig.
 pub struct KubeSite {
     /// What the API server shows.
     pub cluster: Arc<Cluster>,
-    /// Whom the kubeconfig trusts.
+    /// The certificates that the kubeconfig trusts.
     pub certs: Certs,
     /// The API server.
     pub server: Server,
@@ -21,14 +21,14 @@ pub struct KubeSite {
 }
 
 impl KubeSite {
-    /// With so many replicas of Specman.
+    /// Starts one with this many Specman replicas.
     pub fn new(replicas: u32) -> Self {
         let certs = Certs::new(&[]);
         let tls = certs.server().server_config_with_clients(certs.ca_pem(), false);
         Self::behind(replicas, certs, Listener::tls(tls))
     }
 
-    /// The same behind this listener.
+    /// The same with this listener.
     pub fn behind(replicas: u32, certs: Certs, listener: Listener) -> Self {
         let cluster = Cluster::start();
         if replicas > 0 {
@@ -41,7 +41,7 @@ impl KubeSite {
         site
     }
 
-    /// Writes the kubeconfig anew: the admin's token and the site's CA, but for what `change` changes.
+    /// Rewrites the kubeconfig: the admin's token and the site's CA, modified by `change`.
     pub fn configure(&self, change: impl FnOnce(&mut Kubeconfig)) {
         let mut config = Kubeconfig::new(&self.server.url(), Ca::Inline(self.certs.ca_pem().into()));
         config.login = Login::Token(self.cluster.token());
@@ -54,12 +54,12 @@ impl KubeSite {
         self.folder.path().join("kubeconfig")
     }
 
-    /// A folder of its own.
+    /// Its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A tool on this cluster; what differs from run to run reads as `SERVER` and `FOLDER`.
+    /// A tool on this cluster; values that differ between runs are shown as `SERVER` and `FOLDER`.
     #[track_caller]
     pub fn tool(&self, name: &str) -> Run {
         tool(name)

@@ -1,7 +1,7 @@
-//! The crates of the workspace and all that they stand on, as cargo tells of them. No network is asked: what is not built on
-//! this platform may never have been fetched, and is left out.
+//! The workspace's crates and their dependencies, from cargo, without network. Crates that are not built on this platform
+//! may never have been downloaded, and are left out.
 
-// Which cargo runs this, and where its registry is.
+// Which cargo runs this, and its registry folder.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
@@ -9,18 +9,18 @@ use std::collections::BTreeSet;
 use cargo_metadata::{Metadata, MetadataCommand};
 use scar_kit::{program, workspace};
 
-/// Every package that the lock names for this platform, optional ones included.
+/// Every package in the lock file for this platform, including optional ones.
 pub fn metadata() -> Metadata {
     let options = ["--offline", "--locked", "--filter-platform", "host-tuple"];
     MetadataCommand::new().current_dir(workspace()).other_options(options.map(str::to_owned)).exec().unwrap()
 }
 
-/// Every crate that is built, for the tests too, as its name and version. cargo's metadata also lists optional
-/// dependencies that no feature takes (ring is one); its tree does not.
+/// Every crate that is built, also for tests, with its version. cargo's metadata includes optional dependencies that are not
+/// used (such as ring); its tree does not.
 pub fn built() -> BTreeSet<(String, String)> {
     let arguments = ["tree", "--workspace", "--offline", "--locked", "--prefix", "none", "--format", "{p}"];
     let tree = program(std::env::var_os("CARGO").unwrap()).folder(workspace()).args(arguments);
-    // cargo finds its registry through the real HOME.
+    // cargo finds its registry folder through the real HOME.
     let homes = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"].map(|name| (name, std::env::var_os(name)));
     let tree = homes.into_iter().fold(tree, |tree, (name, value)| match value {
         Some(value) => tree.env(name, value),

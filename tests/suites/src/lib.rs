@@ -1,6 +1,6 @@
-//! The suites stand in `tests/`: one file or folder a tool, named as the tool is, and one file for what holds across tools.
+//! The suites are in `tests/`: one file or folder for each tool, and one for each promise across tools.
 //!
-//! Here is what several of them share: a site before its migration, and the tools called on it as the guide's steps are.
+//! Several of them share this: a site before its migration, and the tools as the guide's steps run them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -20,7 +20,7 @@ use scar_lab::specman::RegistryAccess;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A site, a tree to migrate, and a folder for what the steps leave. Every password of it is a registered secret.
+/// A site, a tree to migrate, and a folder for the steps' files. All its passwords are registered secrets.
 pub struct Migration {
     /// The site.
     pub site: Site,
@@ -35,12 +35,12 @@ impl Drop for Migration {
 }
 
 impl Migration {
-    /// On the lab's own registry.
+    /// With the lab's own registry.
     pub fn new() -> Self {
         Self::on(SiteOptions::default())
     }
 
-    /// On Debian's docker-registry.
+    /// With Debian's docker-registry.
     pub fn on_docker(registry: &DockerRegistry) -> Self {
         let access = RegistryAccess {
             url: registry.url(),
@@ -50,7 +50,7 @@ impl Migration {
         Self::on(SiteOptions { registry: Some(access), ..SiteOptions::default() })
     }
 
-    /// On a site with these options.
+    /// With these options for the site.
     pub fn on(options: SiteOptions) -> Self {
         let site = Site::start(options);
         let mut secrets = vec![scar_kit::secret(&site.cluster.token())];
@@ -69,7 +69,7 @@ impl Migration {
         migration
     }
 
-    /// A folder of its own.
+    /// Its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -79,24 +79,24 @@ impl Migration {
         self.folder.path().join("tree")
     }
 
-    /// Where the archive goes.
+    /// The archive's path.
     pub fn archive(&self) -> PathBuf {
         self.folder.path().join("manifests.tgz")
     }
 
-    /// A setting of the site.
+    /// One of the site's settings.
     #[track_caller]
     pub fn setting(&self, name: &str) -> String {
         let settings = self.site.environment();
         settings.into_iter().find(|(key, _)| key == name).unwrap_or_else(|| panic!("the site has no {name}")).1
     }
 
-    /// `HOST:PORT/REPOSITORY:TAG` of the guide.
+    /// The guide's reference, `HOST:PORT/REPOSITORY:TAG`.
     pub fn reference(&self) -> String {
         format!("{}/spectro-packs/spectro-manifests/manifest:0.0.0", self.setting("OCI_PACK_REGISTRY"))
     }
 
-    /// The arguments with which a person would call a tool on this site.
+    /// The arguments of a tool on this site, as a user would type them.
     pub fn arguments(&self, name: &str) -> Vec<String> {
         let path = |path: PathBuf| path.display().to_string();
         let login = |prefix: &'static str, peer: String| {
@@ -136,13 +136,13 @@ impl Migration {
         }
     }
 
-    /// A tool as a person would call it on this site; stdin is still `/dev/null`.
+    /// A tool as a user would run it on this site; stdin is still `/dev/null`.
     #[track_caller]
     pub fn tool(&self, name: &str) -> Run {
         tool(name).args(self.arguments(name)).env("KUBECONFIG", self.setting("KUBECONFIG")).folder(self.folder())
     }
 
-    /// Runs the steps before `name`, and gives the record that they come to. `begin` is the record that goes in.
+    /// Runs the steps before `name`, starting with the record `begin`, and returns the resulting record.
     #[track_caller]
     pub fn steps_before(&self, name: &str, begin: &Value) -> Value {
         let steps = STEPS.into_iter().take_while(|step| *step != name);
@@ -156,20 +156,20 @@ impl Default for Migration {
     }
 }
 
-/// The record that a run wrote, byte for byte; [`Outcome::json`] has names in the place of the run's own folders, and paths in a
-/// record must be paths.
+/// The record that a run wrote, byte for byte. [`Outcome::json`] replaces folders by names, but paths in a record must be
+/// real.
 #[track_caller]
 pub fn written(outcome: &Outcome) -> Value {
     serde_json::from_slice(outcome.succeeds().stdout_bytes()).unwrap()
 }
 
-/// The record with which a pipe begins.
+/// The record that a pipe begins with.
 pub fn new_record() -> Value {
     json!({"record": "scar-tools/1"})
 }
 
-/// Which tool sends such a request, by the line that [`Site::requests`] gives; none for the platform itself and for
-/// Specman's own look at the registry, which comes only once the flag is set.
+/// Which tool sent a request, by its line in [`Site::requests`]; `None` for the platform and for Specman, which only reads
+/// the registry after the flag is set.
 pub fn sender(line: &str) -> Option<&'static str> {
     let (server, request) = line.split_once(' ').unwrap();
     let path = request.split_once(' ').unwrap().1;

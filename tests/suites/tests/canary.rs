@@ -1,5 +1,5 @@
-//! Secrets never show: not in what a run says, not in arguments and environments, not in what it leaves on disk.
-//! Every run of every suite is watched so (see `scar_kit`); here are the runs that have most to give away.
+//! Secrets are never shown: not in output, arguments, environments, or files on disk. Every run of every suite is checked
+//! (see `scar_kit`); these are the runs with the most secrets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -11,14 +11,14 @@ use scar_kit::{Outcome, TOOLS, bash, docker_registry, find_secrets, program, wor
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_suites::{Migration, new_record};
 
-/// A pipe of all tools with `-vv`, options as a person would give them.
+/// A pipe of all tools with `-vv`, with a user's options.
 fn verbose_pipe(migration: &Migration) -> Outcome {
     let quoted = |words: Vec<String>| words.iter().map(|word| format!(" '{word}'")).collect::<String>();
     let stages = TOOLS.map(|name| format!("{name} -vv{}", quoted(migration.arguments(name))));
     bash(&stages.join(" |\n")).env("KUBECONFIG", migration.setting("KUBECONFIG")).folder(migration.folder()).run()
 }
 
-/// Tokens are made during the run: the servers' logs know them.
+/// Tokens are created during the run: the servers' logs have them.
 fn register_tokens(migration: &Migration) -> usize {
     let mut tokens = 0;
     for (_, server) in migration.site.servers() {
@@ -40,7 +40,7 @@ fn shows_none(outcome: &Outcome) {
     }
 }
 
-/// No file holds a secret but backups, which are the owner's alone.
+/// No file contains a secret, except backups, which only the owner can read.
 #[track_caller]
 fn leaves_none(folder: &Path) {
     for entry in walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file()) {
@@ -126,7 +126,7 @@ fn refusals(status: u16, said: &str) -> Vec<Answer> {
     ]
 }
 
-/// A server that repeats what it was sent, in its refusal: the message quotes it, but not the secret.
+/// A server that repeats the request in its refusal: the message quotes it, but without the secret.
 #[test]
 fn q22_a_server_that_repeats_a_secret_does_not_make_the_tool_show_it() {
     for (name, server) in [

@@ -1,4 +1,4 @@
-//! The cluster across tools: kubelets that refuse the API server, and the rights that the whole migration needs.
+//! The cluster, across tools: kubelets that refuse the API server, and the permissions that the whole migration needs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn q54_at_the_deadline_the_kubelet_is_named() {
     }
 }
 
-/// What a rule of a hint allows, and where.
+/// The permission in a hint, and its namespace.
 fn rules(table: &str) -> Vec<Rule> {
     let flat = table.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut rules = Vec::new();
@@ -65,7 +65,7 @@ fn rules(table: &str) -> Vec<Rule> {
     rules
 }
 
-/// The printed rules are applied, as an administrator would, and the whole migration runs on them: undo included.
+/// The whole migration and its undo run with exactly the permissions that the hints print.
 #[test]
 fn q55_the_rules_that_preflight_prints_are_all_that_the_migration_needs() {
     let migration = Migration::new();
@@ -89,7 +89,7 @@ fn q55_the_rules_that_preflight_prints_are_all_that_the_migration_needs() {
     let all = ["mkmanifests", "ocipush", "vertex-login", "pack-registry-set", "specman-wait", "specman-verify", "scar-set"];
     let record: Value = all.iter().fold(record, |record, step| migration.tool(step).record(&record).run().succeeds().json());
     assert!(record["verified"].is_object());
-    // The lab's Specman has nothing new to persist after a restart; that it was restarted is what counts here.
+    // The lab's Specman has nothing new to persist after a restart; only the restart counts here.
     let restart = tool("specman-wait").args(["--restart", "--timeout", "1s"]).env("KUBECONFIG", migration.setting("KUBECONFIG"));
     restart.record(&new_record()).run().exits(8);
     let restarts =

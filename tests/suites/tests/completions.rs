@@ -1,4 +1,4 @@
-//! `--completions`: the real shells load the scripts, and complete an option with them.
+//! `--completions`: the real shells load the scripts and complete an option.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use scar_kit::{Outcome, TOOLS, peer, program, tool};
 use tempfile::TempDir;
 
-/// Loads the script, and lets bash's own words stand where a person's would.
+/// Loads the script, and completes words that the test sets.
 const BASH: &str = r#"
     source "$1"
     complete -p "$2" >/dev/null
@@ -15,7 +15,7 @@ const BASH: &str = r#"
     printf '%s\n' "${COMPREPLY[@]}"
 "#;
 
-/// The completion of zsh lives in its line editor: a second one, on a terminal of its own, is typed to.
+/// zsh completes in its line editor, so the test types into a second zsh on a terminal.
 const ZSH: &str = r#"
     zmodload zsh/zpty
     zpty shell "zsh -f -i"
@@ -29,7 +29,7 @@ const ZSH: &str = r#"
 
 const FISH: &str = r#"source $argv[1]; complete -C "$argv[2] --vers""#;
 
-/// Runs `run` for each tool with the script that it prints for this shell.
+/// Calls `run` for each tool with its script for this shell.
 fn each_tool(shell: &str, run: impl Fn(PathBuf, &Path, &str) -> Outcome) {
     let Some(path) = peer(shell) else { return };
     let folder = TempDir::new().unwrap();

@@ -1,5 +1,5 @@
-//! What every tool owes every pipe: the record read and passed on, the result written or the failure told, the answers
-//! that need no site. Whole stdout, whole stderr and the status are claimed.
+//! The contract of every tool in a pipe: the record is read and passed on, the result is written or the failure reported,
+//! and the options that need no site work. Whole stdout, whole stderr and status are asserted.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use scar_kit::{Outcome, TOOLS, find_secrets, tool, workspace};
@@ -8,7 +8,7 @@ use scar_lab::server::Server;
 use scar_suites::{Migration, new_record, written};
 use serde_json::{Value, json};
 
-/// The tools that need sections of the record, with those.
+/// The tools that need sections of the record, with these sections.
 const NEEDS: [(&str, &[&str]); 4] = [
     ("ocipush", &["archive"]),
     ("pack-registry-set", &["session"]),
@@ -16,10 +16,10 @@ const NEEDS: [(&str, &[&str]); 4] = [
     ("scar-set", &["session", "artifact", "pack_registry", "specman", "verified"]),
 ];
 
-/// Fields of a needed section that may be missing.
+/// Optional fields of a needed section.
 const OPTIONAL: [&str; 5] = ["pushed_at", "replaced", "expires_at", "ca_file", "layer"];
 
-/// What the tools have asked so far, on every server; Specman looks at the registry when it likes.
+/// The tools' requests so far to every server; Specman reads the registry at any time.
 fn requests(migration: &Migration) -> Vec<String> {
     let from_tools = |request: &Request| request.header("user-agent") != Some(scar_lab::specman::USER_AGENT);
     let of_server = |name: &str, server: &Server| -> Vec<String> {
@@ -88,7 +88,7 @@ fn what_is_no_record_is_refused_before_anything_is_sent() {
     no_requests(&migration);
 }
 
-/// Each field that a step needs, taken out of the record that the steps before it made.
+/// Removes each field that a step needs from the record of the previous steps.
 #[test]
 fn a_record_without_a_needed_field_is_refused_before_anything_is_sent() {
     let migration = Migration::new();
@@ -114,7 +114,7 @@ fn a_record_without_a_needed_field_is_refused_before_anything_is_sent() {
     }
 }
 
-/// Also nested, in an order of their own, and numbers that no integer and no float holds.
+/// Also nested, in any order, and with numbers beyond integers and floats.
 #[test]
 fn unknown_fields_pass_through_byte_for_byte() {
     let migration = Migration::new();
@@ -122,13 +122,13 @@ fn unknown_fields_pass_through_byte_for_byte() {
     let mut record = format!("{before}\"alpha\":-0}}\n");
     for name in TOOLS {
         let outcome = migration.tool(name).stdin(record).run();
-        // As it was written: what is shown has the home folder's name replaced.
+        // The raw output, because the shown one has the home folder's name replaced.
         record = String::from_utf8(outcome.succeeds().stdout_bytes().to_vec()).unwrap();
         assert!(record.starts_with(before) && record.contains("\"alpha\":-0,"), "{outcome}");
     }
 }
 
-/// A tool at its place in the guide, on a site that the steps before it have prepared.
+/// A tool at its place in the guide, on a site that the earlier steps have prepared.
 fn each_in_its_place(check: impl Fn(&Migration, &str, &Value)) {
     let migration = Migration::new();
     let mut record = new_record();
@@ -147,7 +147,7 @@ fn a_closed_stdout_is_refused_before_anything_is_sent() {
             1,
             &format!(
                 "{name}: error: write the result: standard output is closed\n\
-                 {name}: hint: nothing was done; send it to a file or a pipe, or to >/dev/null to do without it\n"
+                 {name}: hint: nothing was done: redirect standard output to a file or a pipe, or to /dev/null\n"
             ),
         );
         assert_eq!(requests(migration), before, "{outcome}");
@@ -155,13 +155,13 @@ fn a_closed_stdout_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_record_that_a_full_disk_does_not_take_is_told_and_a_rerun_writes_it() {
+fn a_record_that_a_full_disk_does_not_take_is_reported_and_a_rerun_writes_it() {
     each_in_its_place(|migration, name, record| {
         let outcome = migration.tool(name).record(record).stdout_full().run();
         outcome.exits(1);
         let end = format!(
             "{name}: error: write to standard output: no space left on device\n\
-             {name}: hint: what this step did is done, only its record is lost; run it again, it finds its work in place\n"
+             {name}: hint: this step is done, only its record is lost: run it again, it changes nothing twice\n"
         );
         assert!(outcome.stderr().ends_with(&end), "{outcome}");
     });
@@ -282,7 +282,7 @@ fn quiet_says_nothing() {
     }
 }
 
-/// The plan on stderr, the record with its mark on stdout, and no request that changes anything.
+/// The plan is on stderr, the marked record on stdout, and no request changes anything.
 #[test]
 fn a_dry_run_changes_nothing_and_marks_the_record() {
     let migration = Migration::new();
@@ -290,7 +290,8 @@ fn a_dry_run_changes_nothing_and_marks_the_record() {
     let mut record = new_record();
     for name in TOOLS {
         let run = migration.tool(name).record(&record);
-        // The mark alone makes the later tools act so; the last one asks for the option, since its success is the end of all.
+        // The mark alone is enough for later tools; only the last one needs the option, because its success means that
+        // everything is done.
         let outcome = if record["dry_run"] == true && name != "scar-set" { run } else { run.arg("--dry-run") }.run();
         outcome.succeeds().says(&format!("{name}: would "));
         record = outcome.json();
@@ -302,7 +303,7 @@ fn a_dry_run_changes_nothing_and_marks_the_record() {
     assert_eq!(writing, Vec::<String>::new());
 }
 
-/// A login is a POST, and changes nothing.
+/// A login is a POST, but changes nothing.
 fn is_writing(line: &str) -> bool {
     let method = line.split(' ').nth(1).unwrap();
     !matches!(method, "GET" | "HEAD") && !line.contains("/v1/auth/syslogin") && !line.contains("/validate")

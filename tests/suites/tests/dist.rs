@@ -1,5 +1,5 @@
-//! What `shell/dist` ships and calls: the install script on a folder as its archive unpacks to, and the page of licences.
-//! That the archive is right is for `shell/dist --check`, which takes longer than a test may.
+//! What `shell/dist` ships and runs: the install script on an unpacked archive, and the page of licences. `shell/dist
+//! --check` checks the archive itself, which takes too long for a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use scar_kit::{Run, program, workspace};
 use tempfile::TempDir;
 
-/// An unpacked archive with these files, and the install script.
+/// Creates an unpacked archive with these files and the install script.
 fn unpacked(files: &[&str]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for name in files {
@@ -28,7 +28,7 @@ fn install(folder: &Path, prefix: &Path) -> Run {
     program(folder.join("install")).arg("--prefix").arg(prefix)
 }
 
-/// Every file and folder below, by its name there.
+/// Every file and folder below, by name.
 fn below(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = walkdir::WalkDir::new(folder).min_depth(1).into_iter().map(Result::unwrap);
     entries.map(|entry| entry.path().strip_prefix(folder).unwrap().to_owned()).collect()
@@ -50,7 +50,7 @@ fn what_install_puts_uninstall_takes_away_and_nothing_else() {
         let mode = if name.starts_with("bin/") { 0o755 } else { 0o644 };
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{name}");
     }
-    // The copy that stays knows its prefix.
+    // The installed copy knows its prefix.
     drop(folder);
     program(prefix.path().join("share/scar-tools/install")).arg("--uninstall").run().succeeds();
     assert_eq!(below(prefix.path()), before);
@@ -71,7 +71,7 @@ fn a_newer_version_takes_the_place_of_an_older_one() {
 }
 
 #[test]
-fn install_tells_where_the_tools_are_not_found_and_what_it_cannot_do() {
+fn install_says_where_the_tools_are_not_found_and_what_it_cannot_do() {
     let (folder, prefix) = (unpacked(&FILES), TempDir::new().unwrap());
     let bin = prefix.path().join("bin");
     install(folder.path(), prefix.path()).run().tells(&format!("install: hint: {} is not in PATH\n", bin.display()));
@@ -89,7 +89,7 @@ fn install_tells_where_the_tools_are_not_found_and_what_it_cannot_do() {
 }
 
 #[test]
-fn a_text_of_a_licence_stands_once_and_none_may_be_unknown() {
+fn a_licence_text_is_listed_once_and_none_may_be_unknown() {
     let crates = TempDir::new().unwrap();
     for (name, file, text) in [
         ("a-1", "LICENSE-MIT", "the words\r\nof one\r\n"),

@@ -1,12 +1,12 @@
-//! The pages are the contract: each says in its NAME line what `--help` says, lists the options that there are and no
-//! others, keeps the order of sections, and is clean for mandoc.
+//! The pages are the contract: each has the summary of `--help`, lists exactly the existing options, keeps the order of
+//! sections, and passes mandoc's checks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 
 use scar_kit::{TOOLS, peer, program, tool, workspace};
 
-/// Sections in their order; a page may leave some out.
+/// The order of sections; a page may omit some.
 const SECTIONS: [&str; 13] = [
     "NAME",
     "SYNOPSIS",
@@ -42,14 +42,14 @@ fn programs() -> impl Iterator<Item = &'static str> {
     TOOLS.into_iter().chain(["scar-get", "ecr-password", "scar-migrate"])
 }
 
-/// `--name` of every option that the help lists: at the beginning of a line, or one after the other.
+/// Every `--name` that the help lists: at the beginning of a line, or several in one.
 fn options_of_help(help: &str) -> BTreeSet<String> {
     let definitions = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let names = definitions.flat_map(|line| line.split("  ")).filter(|piece| piece.starts_with('-'));
     names.flat_map(long_options).collect()
 }
 
-/// `--name` of every option that the page defines: `.It Fl -name`, several in one line too.
+/// Every `--name` that the page defines: `.It Fl -name`, also several in one line.
 fn options_of_page(page: &str) -> BTreeSet<String> {
     let definitions = page.lines().filter(|line| line.starts_with(".It Fl "));
     definitions.flat_map(|line| line.split_whitespace().filter(|word| is_long(word)).map(|word| format!("-{word}"))).collect()
@@ -79,7 +79,7 @@ fn the_help_fits_a_screen() {
     for name in programs().filter(|name| *name != "scar-migrate") {
         let help = help(name);
         let (lines, widest) = (help.lines().count(), help.lines().map(|line| line.chars().count()).max().unwrap());
-        // The look before the pipe has the options of three peers and of an entry.
+        // scar-preflight has the options of three peers and of an entry.
         let limit = if name == "scar-preflight" { 64 } else { 50 };
         assert!(lines <= limit && widest <= 80, "{name}: {lines} lines of up to {widest} columns");
         let (examples, options) = (help.find("Examples:").unwrap(), help.find("Options:").unwrap_or(help.len()));
@@ -97,7 +97,7 @@ fn the_options_of_page_and_help_are_the_same() {
 }
 
 #[test]
-fn the_sections_stand_in_their_order() {
+fn the_sections_are_in_order() {
     for name in programs() {
         let page = page(&format!("{name}.1"));
         let found: Vec<_> =
@@ -127,7 +127,102 @@ fn the_readme_has_a_row_for_every_program() {
     }
 }
 
-/// `.It Va field No (type)` stands for each field of the schema, however deep; a section's own text says who writes it.
+/// The guide's steps that each part of the workspace may cite: 1 secret, 2-3 archive, 4-5 login and push, 6-8 console, 9 log,
+/// 10-12 the script that changes the SCAR setting. Other parts may cite any of the twelve.
+const STEPS: [(&str, &[u32]); 12] = [
+    ("scar-secret-rm", &[1]),
+    ("mkmanifests", &[2, 3]),
+    ("ocipush", &[4, 5]),
+    ("ecr-password", &[4]),
+    ("tools/lib/registry", &[4, 5]),
+    ("pack-registry-set", &[6, 7, 8]),
+    ("vertex-login", &[6, 10, 11, 12]),
+    ("tools/lib/vertex", &[5, 6, 7, 8, 10, 11, 12]),
+    ("specman-wait", &[9]),
+    ("specman-verify", &[9]),
+    ("scar-set", &[10, 11, 12]),
+    ("scar-get", &[10, 11, 12]),
+];
+
+/// The code, scripts and pages, each by its path in the workspace.
+fn sources() -> Vec<(String, String)> {
+    let root = workspace();
+    let mut files = Vec::new();
+    let mut folders: Vec<_> = ["tools", "tests", "shell", "man"].map(|name| root.join(name)).into();
+    let mut paths: Vec<_> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.extension().map(|extension| extension.to_str().unwrap()) {
+                _ if path.is_dir() => folders.push(path),
+                Some("rs" | "md" | "1" | "5" | "7") => paths.push(path),
+                None if folder.ends_with("shell") => paths.push(path),
+                _ => {}
+            }
+        }
+    }
+    for path in paths {
+        files.push((path.strip_prefix(root).unwrap().display().to_string(), std::fs::read_to_string(&path).unwrap()));
+    }
+    assert!(files.len() > 300, "only {} files were read", files.len());
+    files
+}
+
+/// The numbers at the beginning of ` 4 and 5)`.
+fn numbers(text: &str) -> Vec<u32> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.take_while(|word| matches!(*word, "" | "s" | "to" | "and") || word.parse::<u32>().is_ok());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn every_cited_step_of_the_guide_is_the_right_one() {
+    let mut citations = 0;
+    for (file, text) in sources().into_iter().filter(|(file, _)| !file.ends_with("docs.rs")) {
+        // A citation may be broken over two lines.
+        let words: Vec<_> = text.split_whitespace().filter(|word| !matches!(*word, "//" | "///" | "//!" | "#")).collect();
+        let text = words.join(" ");
+        for after in text.split("guide").skip(1) {
+            let other = after.strip_prefix(" step").map(numbers).unwrap_or_default();
+            assert!(other.is_empty(), "{file}: write 'guide, step {}'", other[0]);
+            let Some(cited) = after.strip_prefix(", step").map(numbers) else { continue };
+            let allowed = STEPS.iter().find(|(part, _)| file.contains(part)).map(|(_, steps)| *steps);
+            let is_right = |step: &u32| allowed.map_or((1..=12).contains(step), |steps| steps.contains(step));
+            assert!(!cited.is_empty() && cited.iter().all(is_right), "{file}: guide, step {cited:?}, not one of {allowed:?}");
+            citations += 1;
+        }
+    }
+    assert!(citations > 30, "only {citations} citations were found");
+    for row in std::fs::read_to_string(workspace().join("README.md")).unwrap().lines() {
+        let Some((steps, tool)) = row.strip_prefix("| ").and_then(|row| row.split_once(" | `")) else { continue };
+        let Some((_, allowed)) = STEPS.iter().find(|(part, _)| tool.starts_with(part)) else { continue };
+        assert!(numbers(steps).iter().all(|step| allowed.contains(step)), "README.md: {row}");
+    }
+}
+
+/// rustfmt wraps comments only on nightly. Tables, list heads of pages, addresses and string literals may be wider.
+#[test]
+fn no_line_is_wider_than_rustfmt_allows() {
+    let settings = std::fs::read_to_string(workspace().join("rustfmt.toml")).unwrap();
+    let width: usize = settings.lines().find_map(|line| line.strip_prefix("max_width = ")).unwrap().parse().unwrap();
+    let mut wide = Vec::new();
+    for (file, text) in sources() {
+        let is_markdown = file.ends_with(".md");
+        let mut in_block = false;
+        for (number, line) in text.lines().enumerate() {
+            in_block ^= is_markdown && line.starts_with("```");
+            let start = line.trim_start();
+            let is_comment = start.starts_with("//") || start.starts_with("# ");
+            let is_literal = !is_markdown && !is_comment && line.contains(['"', '\'', '\\', '{']);
+            let is_exempt = in_block || is_literal || line.starts_with('|') || line.starts_with(".It ") || line.contains("://");
+            if line.chars().count() > width && !is_exempt {
+                wide.push(format!("{file}:{}: {}", number + 1, line.chars().count()));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wider than {width} characters:\n{}", wide.join("\n"));
+}
+
+/// The page has `.It Va field No (type)` for each field of the schema at any depth; a section's text says who writes it.
 #[test]
 fn the_records_page_has_every_field_of_the_schema_with_its_type() {
     let (page, schema) = (page("scar-record.5"), page("scar-record.schema.json"));
@@ -144,7 +239,7 @@ fn the_records_page_has_every_field_of_the_schema_with_its_type() {
     }
 }
 
-/// `section.field`, `section.list[].field` of all that a schema's object holds.
+/// Collects `section.field` and `section.list[].field` of a schema's object.
 fn fields_below(root: &serde_json::Value, object: &serde_json::Value, prefix: &str, fields: &mut BTreeSet<String>) {
     for (name, about) in object["properties"].as_object().into_iter().flatten() {
         let about = match about["$ref"].as_str() {
@@ -157,7 +252,7 @@ fn fields_below(root: &serde_json::Value, object: &serde_json::Value, prefix: &s
     }
 }
 
-/// As a terminal of 80 columns shows them; an example is one line there, or says with a backslash or a pipe that it goes on.
+/// As on a terminal with 80 columns; an example is one line there, or continues with a backslash or pipe.
 #[test]
 fn the_pages_fit_80_columns() {
     let Some(mandoc) = peer("mandoc") else { return };
@@ -179,14 +274,14 @@ fn the_pages_fit_80_columns() {
     }
 }
 
-/// On a terminal without man and mandoc a tool shows its page by itself: the same text, in no more than 80 columns.
+/// On a host without man and mandoc a tool shows its page itself: the same text, in at most 80 columns.
 #[test]
 fn the_text_in_the_binary_is_that_of_mandoc() {
     let (Some(mandoc), Some(sh), Some(setsid)) = (peer("mandoc"), peer("sh"), peer("setsid")) else { return };
     let path = tempfile::TempDir::new().unwrap();
     std::os::unix::fs::symlink(sh, path.path().join("sh")).unwrap();
     std::os::unix::fs::symlink(setsid, path.path().join("setsid")).unwrap();
-    // Where a line ends is each one's own affair, and so is the opening quote.
+    // Line breaks and opening quotes may differ.
     let text = |shown: &str| shown.split_whitespace().collect::<String>().replace('`', "'");
     for name in programs().filter(|name| *name != "scar-migrate") {
         let outcome = tool(name).arg("--man").env("PATH", path.path()).stdout_terminal().run();
@@ -204,7 +299,7 @@ fn the_text_in_the_binary_is_that_of_mandoc() {
     }
 }
 
-/// Bold and underlined characters as the characters alone.
+/// Removes the overstrikes of bold and underlined characters.
 fn without_overstrikes(text: &str) -> String {
     let mut plain = String::new();
     for character in text.chars() {

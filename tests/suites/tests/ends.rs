@@ -1,5 +1,5 @@
-//! Every tool that connects ends when its time is over, and when a signal comes, whatever the network does: within a
-//! second, with one status for one cause, in words that name the host (rows Q30, Q31 and P43).
+//! Every tool that connects ends in time, and at a signal, whatever the network does: within a second, with one status for
+//! each cause, and a message that names the host (rows Q30, Q31 and P43).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read, Write};
@@ -14,33 +14,33 @@ use scar_lab::kube::{Ca, Kubeconfig, Login};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What a run is given by `--timeout`.
+/// The `--timeout` of a run.
 const LIMIT: Duration = Duration::from_millis(1500);
-/// How much later it may end, and how long after a signal.
+/// How much later it may end, also after a signal.
 const SOON: Duration = Duration::from_secs(1);
-/// What a busy machine takes to start a process and to take note of its end.
+/// The time that a busy machine takes to start a process and notice its end.
 const MACHINE: Duration = Duration::from_millis(700);
-/// How many runs are under way at a time: most of them only wait.
+/// The number of parallel runs: most of them only wait.
 const ABREAST: usize = 12;
-/// What a run is given where what it meets ends it sooner.
+/// The `--timeout` of a run that ends sooner by what it meets.
 const AMPLE: Duration = Duration::from_secs(30);
 
-/// What a server does with who comes.
+/// What a server does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Peer {
-    /// Its name is asked of a name server that never answers.
+    /// Its name server never answers.
     SilentNames,
-    /// Nobody listens.
+    /// Nothing listens.
     Refused,
-    /// What is sent to it is dropped.
+    /// Packets to it are dropped.
     Blackhole,
-    /// It accepts and says nothing.
+    /// It accepts, but sends nothing.
     Silence,
-    /// The same, where TLS is to begin.
+    /// The same, where TLS should begin.
     TlsSilence,
-    /// It begins an answer's head.
+    /// It sends half an answer's header.
     HalfHeader,
-    /// It begins an answer's body.
+    /// It sends half an answer's body.
     HalfBody,
 }
 
@@ -72,18 +72,18 @@ const CONNECTING: [&str; 11] = [
     "ecr-password",
 ];
 
-/// A place where a peer waits for a tool.
+/// A simulated peer.
 struct Place {
     scheme: &'static str,
     authority: String,
-    /// Whether the tool has come so far that it waits for an answer.
+    /// Whether the tool is waiting for its answer.
     met: Box<dyn Fn() -> bool>,
     resolv: Option<String>,
     _held: Vec<Box<dyn Send>>,
 }
 
 impl Peer {
-    /// None where this machine cannot play it.
+    /// `None` if this machine cannot simulate it.
     fn start(self) -> Option<Place> {
         let place = |scheme, authority: String, met: Box<dyn Fn() -> bool>, held| Place {
             scheme,
@@ -94,7 +94,7 @@ impl Peer {
         };
         Some(match self {
             Self::SilentNames => {
-                // A name server listens on port 53 and nowhere else; each case has an address of its own.
+                // A name server only listens on port 53; each case has its own address.
                 static NEXT: AtomicUsize = AtomicUsize::new(2);
                 let number = NEXT.fetch_add(1, Ordering::SeqCst);
                 let address = Ipv4Addr::new(127, 53, (number / 250) as u8, (number % 250 + 1) as u8);
@@ -118,7 +118,7 @@ impl Peer {
                     socket.listen(0).unwrap()
                 });
                 let address = listener.local_addr().unwrap();
-                // A queue of none takes one; the kernel drops what comes after it.
+                // A queue of length 0 takes one connection; the kernel drops others.
                 let filler = TcpStream::connect(address).unwrap();
                 let met = move || syn_sent(address.port());
                 place("http", address.to_string(), Box::new(met), vec![Box::new((runtime, listener, filler))])
@@ -152,7 +152,7 @@ impl Peer {
         })
     }
 
-    /// The status once its time is over; a refusal is known before.
+    /// The status after the timeout; a refusal shows earlier.
     fn status(self) -> i32 {
         if self == Self::Refused { 6 } else { 8 }
     }
@@ -168,7 +168,7 @@ fn syn_sent(port: u16) -> bool {
     })
 }
 
-/// The files with which the tools are called.
+/// The files that the tools' options name.
 struct Desk {
     folder: TempDir,
 }
@@ -184,7 +184,7 @@ impl Desk {
         }
         let key = secret("canary/ends+key");
         desk.write(".aws/credentials", &format!("[default]\naws_access_key_id = AKIAENDS\naws_secret_access_key = {key}\n"));
-        // As long as what a body of which half comes promises.
+        // The length that the half-sent body promises.
         desk.write("tree/file", &"content\n".repeat(25)[..100]);
         let mut config = Kubeconfig::new(&desk.url(place), Ca::Insecure);
         config.login = Login::Token(secret("canary-ends-token"));
@@ -206,7 +206,7 @@ impl Desk {
         format!("{}://{}", place.scheme, place.authority)
     }
 
-    /// The record that a step begins with.
+    /// The record that a step starts with.
     fn record(&self, place: &Place) -> Value {
         let digest = format!("sha256:{}", "0".repeat(64));
         let repository = "spectro-packs/spectro-manifests/manifest";
@@ -231,7 +231,7 @@ impl Desk {
         })
     }
 
-    /// A tool as it goes to `place`.
+    /// A tool that connects to `place`.
     fn run(&self, name: &str, place: &Place, limit: Option<Duration>) -> Run {
         let (url, plain) = (self.url(place), place.scheme == "http");
         let words: Vec<&str> = match name {
@@ -249,9 +249,9 @@ impl Desk {
         };
         let program_name = name.split(' ').next().unwrap();
         let run = match &place.resolv {
-            // Not as one of the tools whose every message is kept: which of two limits ends a request first is a matter of load.
+            // Not recorded in the message snapshots: which of two limits ends a request first depends on the load.
             None => program(binary(program_name)),
-            // A file system of its own, in which another file tells where the name server is.
+            // In a mount namespace with another /etc/resolv.conf.
             Some(_) => program("unshare")
                 .args(["-m", "sh", "-c", "mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"", "sh"])
                 .arg(binary(program_name)),
@@ -266,19 +266,19 @@ impl Desk {
     }
 }
 
-/// One cell of the matrix; what is wrong with it.
+/// Runs one cell of the matrix, and returns its violations.
 fn cell(name: &str, peer: Peer, end: End) -> Vec<String> {
     let Some(place) = peer.start() else { return Vec::new() };
     let desk = Desk::new(&place);
     let limit = if peer == Peer::Refused { AMPLE } else { LIMIT };
     let mut running = desk.run(name, &place, (end == End::Timeout).then_some(limit)).start();
-    // From here on: how long a busy machine takes to start a process is not the tool's.
+    // Measure from here: starting a process is not the tool's time.
     while !(place.met)() && !running.is_over() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let met = Instant::now();
     let limit = match end {
-        // It ends by itself, and may do so before its time is over.
+        // It ends by itself, possibly before its timeout.
         End::Timeout if peer == Peer::Refused => return judge(name, peer, end, &place, &running.wait(), Duration::ZERO),
         End::Timeout => LIMIT,
         End::Interrupt | End::Terminate => {
@@ -301,7 +301,7 @@ fn judge(name: &str, peer: Peer, end: End, place: &Place, outcome: &Outcome, lat
         }
     };
     let status = match end {
-        // Its lines say what each side ended with; its status is that of a prerequisite that is missing.
+        // Its lines show each side's result; its status means a missing prerequisite.
         End::Timeout if name == "scar-preflight" => 3,
         End::Timeout => peer.status(),
         End::Interrupt => 130,
@@ -313,7 +313,7 @@ fn judge(name: &str, peer: Peer, end: End, place: &Place, outcome: &Outcome, lat
     wrong
 }
 
-/// All cells of these peers, some at a time.
+/// Runs all cells of these peers, some in parallel.
 fn all(peers: &[Peer], ends: &[End]) {
     let cells: Vec<_> = peers
         .iter()
@@ -333,7 +333,7 @@ fn all(peers: &[Peer], ends: &[End]) {
             });
         }
     });
-    // By itself, so that no other run of this test's takes the time.
+    // Alone, so that no other run takes its time.
     let wrong: Vec<_> = again.into_inner().unwrap().into_iter().flat_map(|(name, peer, end)| cell(name, peer, end)).collect();
     assert!(wrong.is_empty(), "{} of {} cells:\n{}", wrong.len(), cells.len(), wrong.join("\n"));
 }

@@ -1,6 +1,6 @@
-//! `tests/FAULTS.md` against the tests: every row lists the tests that are named after it, and what else it lists exists.
+//! Compares `tests/FAULTS.md` with the tests: every row lists the tests that are named after it, and all listed tests exist.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// Whether the page is to be rewritten is set in the environment, as for the messages.
+// An environment variable requests rewriting the page, as for the messages.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use scar_kit::workspace;
 
-/// Every test of the suites and of the tools: its name, and its suite or crate.
+/// Every test of suites and tools, with its suite or crate.
 fn tests() -> BTreeSet<(String, String)> {
     let test = Regex::new(r"#\[test\](?:\s*#\[[^\]]*\])*\s*fn (\w+)\(").unwrap();
     let mut tests = BTreeSet::new();
@@ -26,14 +26,14 @@ fn tests() -> BTreeSet<(String, String)> {
     tests
 }
 
-/// `ocipush` for `ocipush/road.rs`, `lib/http` for `lib/http/src/url.rs`.
+/// `ocipush` for `ocipush/happy_path.rs`, `lib/http` for `lib/http/src/url.rs`.
 fn owner(path: &Path) -> String {
     let mut parts = path.iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs"));
     let first = parts.next().unwrap();
     if first == "lib" { format!("lib/{}", parts.next().unwrap()) } else { first.to_owned() }
 }
 
-/// The ids of the rows that a test is named after: `p20_…`, `b34_…`, `bad_input_7_…` and `bad_inputs_1_to_9_…`.
+/// The ids of the rows that a test's name begins with: `p20_…`, `b34_…`, `bad_input_7_…` and `bad_inputs_1_to_9_…`.
 fn ids(test: &str) -> Vec<String> {
     static NAMED: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^(?:([a-z]\d+)_|bad_inputs?_(\d+)_(?:(?:to|and)_(\d+)_)?)").unwrap());
@@ -46,7 +46,7 @@ fn ids(test: &str) -> Vec<String> {
     (first..=number(3).unwrap_or(first)).map(|number| format!("B{number}")).collect()
 }
 
-/// The last column of a row: the tests that are named after it, and those that it lists already and that exist.
+/// The last column of a row: the tests named after it, and listed ones that exist.
 fn column(listed: &str, of_the_row: &[&(String, String)], tests: &BTreeSet<(String, String)>) -> String {
     static NAME: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"`(\w+)`").unwrap());
     let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -68,7 +68,7 @@ fn column(listed: &str, of_the_row: &[&(String, String)], tests: &BTreeSet<(Stri
     if all.is_empty() { "open".to_owned() } else { all.join("; ") }
 }
 
-/// `SCAR_FAULTS=write` before the command brings the last columns up to date.
+/// `SCAR_FAULTS=write` updates the last columns.
 #[test]
 fn every_row_lists_its_tests_and_every_test_that_is_named_after_a_row_has_one() {
     let (path, tests) = (workspace().join("tests/FAULTS.md"), tests());

@@ -1,5 +1,5 @@
-//! Which cryptographic module a tool runs on, and what the FIPS build refuses: servers of openssl that do no approved
-//! suite. The standard build speaks with each of them, so every case fails in one of the two builds if it is not so.
+//! Which cryptographic module a tool uses, and what the FIPS build refuses: openssl servers without approved suites. The
+//! standard build accepts each of them, so a wrong build fails every case.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use scar_kit::{Outcome, Running, bash, peer, program, tool};
 use tempfile::TempDir;
 
-/// Servers that do nothing that is approved: no group but X25519, no extended master secret, no cipher but ChaCha20.
+/// Servers without anything approved: only the group X25519, no extended master secret, only the cipher ChaCha20.
 const UNAPPROVED: [&str; 4] = [
     "-groups X25519",
     "-tls1_2",
@@ -16,17 +16,17 @@ const UNAPPROVED: [&str; 4] = [
     "-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256",
 ];
 
-/// Whether the tools under test are those of the FIPS build.
+/// Whether the tools are the FIPS build's.
 fn is_fips() -> bool {
     tool("scar-get").args(["--version", "-v"]).run().stdout().contains("\nbuild:       FIPS\n")
 }
 
-/// A server of openssl with these options, and its `HOST:PORT`; a certificate of its own is in `folder`.
+/// An openssl server with these options, and its `HOST:PORT`; its certificate is in `folder`.
 fn serve(folder: &Path, options: &str) -> (Running, String) {
     let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=peer \
          -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem 2>/dev/null";
     bash(make).folder(folder).run().succeeds();
-    // The one way to leave the extended master secret out (SSL_CONF_cmd(3), Options).
+    // The only way to disable the extended master secret (SSL_CONF_cmd(3), Options).
     let settings = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = server\n[server]\n\
          CipherString = DEFAULT@SECLEVEL=1\nOptions = -ExtendedMasterSecret\n";
     std::fs::write(folder.join("openssl.cnf"), settings).unwrap();
@@ -43,7 +43,7 @@ fn serve(folder: &Path, options: &str) -> (Running, String) {
     (server, address)
 }
 
-/// Asks the server for a manifest; openssl answers every GET with a page of its own, which is none (7).
+/// Requests a manifest; openssl answers every GET with its own page, which is not one (7).
 fn ask(folder: &Path, address: &str) -> Outcome {
     tool("ocipush")
         .arg(format!("{address}/a/b:1"))
@@ -79,7 +79,7 @@ fn a_server_of_no_approved_suite_is_unsafe_in_the_fips_build_alone() {
         let outcome = ask(folder.path(), &address);
         match is_fips() {
             true => outcome.exits(5).writes_nothing().says("it takes nothing that is approved; offered to it: TLS 1.3"),
-            false => outcome.exits(7).says("it is no manifest"),
+            false => outcome.exits(7).says("it is not a manifest"),
         };
     }
 }
@@ -90,6 +90,6 @@ fn an_approved_server_is_spoken_to_in_either_build() {
     for options in ["-tls1_3 -groups P-384", "-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256"] {
         let folder = TempDir::new().unwrap();
         let (_server, address) = serve(folder.path(), options);
-        ask(folder.path(), &address).exits(7).says("it is no manifest");
+        ask(folder.path(), &address).exits(7).says("it is not a manifest");
     }
 }

@@ -1,4 +1,4 @@
-//! The floors of the design, read from cargo's own metadata: arrows lead downwards, and no tool links what it must not.
+//! The layers of the design, from cargo's metadata: dependencies lead downwards, and no tool links what it must not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, Package};
 use scar_kit::{TOOLS, workspace};
 use scar_suites::crates::metadata;
 
-/// Our crates from the ground up; each may use what stands before its floor. The tools and [`BESIDE`] are the top floor.
+/// Our crates from the bottom layer up; each may use those before it. The tools and [`BESIDE`] are the top layer.
 const FLOORS: [&[&str]; 7] = [
     &["scar-tool"],
     &["scar-record", "scar-links"],
@@ -19,10 +19,10 @@ const FLOORS: [&[&str]; 7] = [
     &TOOLS,
 ];
 
-/// Programs that are no stage of the pipe.
+/// Programs that are not stages of the pipe.
 const BESIDE: [&str; 2] = ["ecr-password", "scar-get"];
 
-/// What crates need that speak HTTP, TLS or Kubernetes.
+/// The crates for HTTP, TLS and Kubernetes.
 const NETWORK: [&str; 14] = [
     "reqwest",
     "hyper",
@@ -40,7 +40,7 @@ const NETWORK: [&str; 14] = [
     "tokio-tungstenite",
 ];
 
-/// What a package is built from on this platform, itself included: its normal and build dependencies and theirs.
+/// A package's normal and build dependencies on this platform, with itself.
 fn tree<'a>(metadata: &'a Metadata, name: &str) -> BTreeSet<&'a str> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -89,7 +89,7 @@ fn the_ground_and_mkmanifests_link_nothing_of_the_network() {
         let network: Vec<_> = NETWORK.iter().filter(|crate_| tree.contains(**crate_)).collect();
         assert!(network.is_empty(), "{name} links {network:?}");
     }
-    // The names are those that the others do link: else this could not fail.
+    // Other tools do link these crates; otherwise this test could not fail.
     let (push, wait) = (tree(&metadata, "ocipush"), tree(&metadata, "specman-wait"));
     for crate_ in ["reqwest", "rustls", "hyper", "tokio"] {
         assert!(push.contains(crate_), "ocipush links no {crate_}");
@@ -123,7 +123,7 @@ fn every_crate_keeps_the_lints_of_the_workspace() {
     }
     let root = std::fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
     assert!(root.contains("unsafe_code = \"forbid\""));
-    // Forbidden for all, so that no crate can allow it again; the word alone would be an attempt.
+    // Forbidden, so that no crate can allow it again; even the word would be an attempt.
     for entry in walkdir::WalkDir::new(workspace().join("tools")).into_iter().map(Result::unwrap) {
         if entry.path().extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(entry.path()).unwrap();
@@ -141,7 +141,7 @@ fn versions_are_one() {
     }
 }
 
-/// Cycles among files that are still there, each by its crate's folder and its files; the list only gets shorter.
+/// Known cycles among files, by crate folder; the list only gets shorter.
 const CYCLES: [(&str, &[&str]); 5] = [
     ("tools/scar-preflight", &["access", "claim", "cluster", "specman"]),
     ("tools/scar-preflight", &["pack", "platform"]),
@@ -150,7 +150,7 @@ const CYCLES: [(&str, &[&str]); 5] = [
     ("tools/specman-wait", &["report", "restart", "wait"]),
 ];
 
-/// The modules of a crate: their paths, and what their files say without tests and comments. The root is none: it lists the others.
+/// The modules of a crate: their paths, and their code without tests and comments; without the root, which lists the others.
 fn modules(source: &Path) -> BTreeMap<Vec<String>, String> {
     let mut modules = BTreeMap::new();
     let files = walkdir::WalkDir::new(source).into_iter().map(|entry| entry.unwrap().into_path());
@@ -168,7 +168,7 @@ fn modules(source: &Path) -> BTreeMap<Vec<String>, String> {
     modules
 }
 
-/// The paths that follow `crate::` and `super::` in a module, those in braces each by itself.
+/// The paths after `crate::` and `super::` in a module, with each path in braces separately.
 fn paths(module: &[String], code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (word, base) in [("crate::", &[][..]), ("super::", &module[..module.len().saturating_sub(1)])] {
@@ -187,7 +187,7 @@ fn paths(module: &[String], code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// The groups of modules that use each other in a circle.
+/// The groups of modules that form a cycle.
 fn cycles(modules: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
     let uses = |module: &Vec<String>| -> BTreeSet<Vec<String>> {
         let file = |mut path: Vec<String>| {

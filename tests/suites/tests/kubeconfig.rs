@@ -1,6 +1,6 @@
-//! The kubeconfig as kubectl reads it: where the real kubectl succeeds the tools do, and where it refuses they refuse.
+//! Compares with the real kubectl: the tools accept and refuse the same kubeconfigs.
 //!
-//! Without kubectl the comparison is left out; in CI it is needed.
+//! Without kubectl the comparison is skipped; in CI it is required.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const NAME: &str = "spectro-manifest-registry-secrets";
 const PATH: &str = "/api/v1/namespaces/hubble-system/secrets/spectro-manifest-registry-secrets";
 
-/// A cluster with the secret, its files, and the kubeconfig that every case is made from.
+/// A cluster with the secret, its files, and the base kubeconfig of every case.
 struct Bench {
     site: KubeSite,
     base: Value,
@@ -50,7 +50,7 @@ impl Bench {
         Self { site, base }
     }
 
-    /// The base with these settings: `/`-separated path and value, null to take one out.
+    /// The base with these changes: `/`-separated path and value; null removes it.
     fn write(&self, settings: &[(&str, Value)]) {
         let mut config = self.base.clone();
         for (path, value) in settings {
@@ -70,7 +70,7 @@ impl Bench {
         std::fs::write(self.site.kubeconfig(), config.to_string()).unwrap();
     }
 
-    /// Data of a kubeconfig: the file in base64.
+    /// A file in base64, as in a kubeconfig's data field.
     fn data(&self, file: &str) -> Value {
         use base64::Engine as _;
         json!(base64::engine::general_purpose::STANDARD.encode(std::fs::read(self.site.folder().join(file)).unwrap()))
@@ -89,7 +89,7 @@ impl Bench {
         run.home(self.site.folder()).stdin("").run()
     }
 
-    /// The ways to say who asks, each one alone good.
+    /// The valid credentials, each alone.
     fn logins(&self) -> Vec<Vec<(&'static str, Value)>> {
         vec![
             vec![("user/token", json!(self.site.cluster.token()))],
@@ -102,7 +102,7 @@ impl Bench {
         ]
     }
 
-    /// The ways to say whom to trust, each one alone good.
+    /// The valid certificate settings, each alone.
     fn authorities(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("cluster/certificate-authority", json!("ca.pem")),
@@ -112,7 +112,7 @@ impl Bench {
         ]
     }
 
-    /// What may be added or put in the place of something: mistakes, contradictions, and harmless company.
+    /// Additions and replacements: mistakes, contradictions, and harmless fields.
     fn twists(&self) -> Vec<(&'static str, Value)> {
         let exec = |field: &str, value: Value| {
             let mut exec = plugin("v1");
@@ -176,15 +176,15 @@ impl Bench {
     }
 }
 
-/// A plugin of this version: `cat` with the credential of that name.
+/// A plugin with this API version: `cat` with the credential of this name.
 fn plugin(version: &str) -> Value {
     let protocol = if version == "v1beta1" { "v1beta1" } else { "v1" };
     let api = format!("client.authentication.k8s.io/{protocol}");
-    // A path with a slash is resolved against the kubeconfig's folder; its arguments are not.
+    // A command with a slash is relative to the kubeconfig's folder; its arguments are not.
     json!({"apiVersion": api, "command": "./plugin", "args": [version], "interactiveMode": "IfAvailable"})
 }
 
-/// Every text that may be there and empty.
+/// Every string field that may be empty.
 const TEXTS: [&str; 14] = [
     "cluster/certificate-authority",
     "cluster/certificate-authority-data",
@@ -210,7 +210,7 @@ fn script(bench: &Bench) {
 }
 
 #[test]
-fn any_kubeconfig_works_where_it_works_in_kubectl_and_is_refused_where_kubectl_refuses_it() {
+fn any_kubeconfig_works_if_it_works_in_kubectl_and_is_refused_if_kubectl_refuses_it() {
     let Some(kubectl) = peer("kubectl") else { return };
     let bench = Bench::new();
     script(&bench);
@@ -218,7 +218,7 @@ fn any_kubeconfig_works_where_it_works_in_kubectl_and_is_refused_where_kubectl_r
     let twists = subsequence(bench.twists(), 0..=2);
     let strategy = (select(bench.logins()), select(bench.authorities()), empty, twists);
     let config = Config { cases: 60, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
-    // The same cases in each run: a change of ours is the only thing that can make it fail.
+    // The same cases in each run, so that only our changes can make it fail.
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     TestRunner::new_with_rng(config, rng)
         .run(&strategy, |(login, authority, empty, twists)| {
@@ -233,7 +233,7 @@ fn any_kubeconfig_works_where_it_works_in_kubectl_and_is_refused_where_kubectl_r
             let (ours, we_asked) = asked(&|| bench.ours());
             let same = (theirs.status() == 0) == (ours.status() == 0);
             prop_assert!(same, "{settings:?}\nkubectl: {theirs}\nours: {ours}");
-            // kubectl asks a person where the user has no login at all.
+            // kubectl prompts if the user has no login.
             let prompted = theirs.stdout().contains("Username");
             prop_assert!(prompted || they_asked == we_asked, "{settings:?}\nkubectl: {theirs}\nours: {ours}");
             Ok(())

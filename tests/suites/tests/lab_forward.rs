@@ -1,4 +1,4 @@
-//! The port-forward of the lab's cluster against kube-rs: what kube does not take for a kubelet, no tool should meet.
+//! Checks the lab's port-forward with kube-rs: a client that kube would not accept proves nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -50,7 +50,7 @@ async fn open(rig: &Rig, port: u16) -> Portforwarder {
     rig.pods.portforward("specman-0", &[port]).await.unwrap()
 }
 
-/// Posts `size` bytes and gives what comes back after the head.
+/// Posts `size` bytes and returns the answer's body.
 async fn post(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin), size: usize) -> Vec<u8> {
     let head = format!("POST /x HTTP/1.1\r\nhost: specman\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n");
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -76,14 +76,14 @@ async fn kube_reaches_a_pod_through_a_forward() {
     assert_eq!(rig.cluster.forwards("specman-0"), 1);
     assert_eq!(post(&mut stream, 3_000_000).await, vec![b'x'; 3_000_000]);
     drop(stream);
-    // The server closes when the pod's end is through; that kube then cannot say its own good-bye is no matter.
+    // The server closes when the pod is finished; it does not matter that kube cannot say goodbye then.
     drop(forward.join().await);
     assert!(rig.cluster.wait_for_forwards("specman-0", 0, LIMIT));
     assert_eq!(rig.echo.log().lines(), ["POST /x -> 200"]);
 }
 
 #[tokio::test]
-async fn a_port_where_nothing_listens_is_an_error_of_its_own_channel() {
+async fn a_port_without_a_listener_is_an_error_on_its_channel() {
     let rig = rig();
     let mut forward = open(&rig, 81).await;
     let words = forward.take_error(81).unwrap().await.unwrap();
@@ -133,7 +133,7 @@ async fn refusals_are_those_of_an_api_server() {
     assert_eq!(code("specman-0").await, (400, "pod specman-0 does not have a host assigned".to_owned()));
 }
 
-/// kubelets of all versions do so.
+/// All versions of the kubelet do this.
 #[tokio::test]
 async fn q70_an_accept_header_for_anything_in_particular_is_a_406() {
     let rig = rig();

@@ -1,6 +1,6 @@
-//! The VerteX of the lab against the guide's own commands: curl and jq, with the options that the guide gives them.
+//! Checks the lab's VerteX with the guide's own commands: curl and jq with the guide's options.
 //!
-//! Without curl, jq or bash the test says so and passes; with `CI=true` it fails.
+//! Without curl, jq or bash the test is skipped; with `CI=true` it fails.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -12,7 +12,7 @@ use scar_lab::server::{Listener, Server};
 use scar_lab::vertex::{JOBS, SPECMAN, Vertex, router};
 use serde_json::json;
 
-/// Login, PUT, both jobs, and the GET of the validation, as the guide's script and its last step send them.
+/// Login, PUT, both jobs, and the GET of the section "Validate", as in the guide.
 const SCRIPT: &str = r#"
 set -u
 authtoken=$(curl -k --location --silent --request POST "${ENDPOINT}/v1/auth/syslogin?setCookie=true" \

@@ -1,6 +1,6 @@
-//! The cluster of the lab against the real kubectl: what it does not take for a cluster, no tool of ours should.
+//! Checks the lab's cluster with the real kubectl: what kubectl does not accept proves nothing about our tools.
 //!
-//! Without kubectl the tests say so and pass; with `CI=true` they fail.
+//! Without kubectl the tests are skipped; with `CI=true` they fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -26,7 +26,7 @@ struct Site {
 }
 
 impl Site {
-    /// A cluster with one Specman, and a kubeconfig with its admin token. `None` where kubectl is missing.
+    /// A cluster with one Specman, and an admin's kubeconfig. `None` without kubectl.
     fn start() -> Option<Self> {
         if !Path::new(KUBECTL).exists() {
             assert_ne!(std::env::var_os("CI"), Some("true".into()), "{KUBECTL} is missing");
@@ -171,7 +171,7 @@ fn kubectl_reads_logs_whole_narrowed_and_of_the_previous_container() {
     let with = |more: &[&str]| site.done(&[&logs[..], more].concat());
     assert_eq!(with(&[]), "Syncing with OCI repo\nPersisting 0.0.0\n");
     assert_eq!(with(&["--tail=1", "--timestamps"]), "2024-12-06T12:43:15.250000000Z Persisting 0.0.0\n");
-    // The fraction is lost on the way, so that the line of the same second is there again.
+    // `sinceTime` loses the fraction, so the line of the same second comes again.
     assert_eq!(with(&["--since-time=2024-12-06T12:43:15.9Z"]), "Persisting 0.0.0\n");
     assert_eq!(with(&["--limit-bytes=7"]), "Syncing");
     site.cluster.restart_container("specman-0");

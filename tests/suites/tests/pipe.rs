@@ -1,5 +1,5 @@
-//! The pipe of the design as it stands there: eight tools, few options, on the lab's registry and on Debian's; what
-//! kubectl and skopeo then see; and that a stage that fails stops all after it.
+//! The pipe of the README: eight tools with few options, on the lab's registry and on Debian's; what kubectl and skopeo see
+//! afterwards; and that a failing stage stops all later ones.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use scar_lab::site::SiteOptions;
 use scar_suites::{Migration, sender};
 use serde_json::{Value, json};
 
-/// As in the design, but for the names of the hosts and of the folder.
+/// As in the README, except for the names of hosts and folder.
 const PIPE: &str = r#"
     scar-secret-rm |
       mkmanifests "$TREE" |
@@ -21,17 +21,17 @@ const PIPE: &str = r#"
       vertex-login "$CONSOLE" scar-set
 "#;
 
-/// The stages of the pipe, in their order; vertex-login runs two of them.
+/// The stages of the pipe, in order; vertex-login runs two of them.
 fn stages() -> impl Iterator<Item = &'static str> {
     STEPS.into_iter().filter(|name| *name != "vertex-login")
 }
 
-/// Who reads the record of a stage.
+/// The reader of a stage's record.
 fn reader(stage: &'static str) -> &'static str {
     if ["pack-registry-set", "scar-set"].contains(&stage) { "vertex-login" } else { stage }
 }
 
-/// A shell in which the pipe finds what an administrator's host has: logins, certificates, a kubeconfig; no options.
+/// A shell with an administrator's logins, certificates and kubeconfig, but no options.
 fn shell(migration: &Migration, script: &str) -> Run {
     let home = migration.folder().join("home");
     let registry = migration.setting("OCI_PACK_REGISTRY");
@@ -77,7 +77,7 @@ fn migrated(migration: &Migration, outcome: &Outcome) -> Value {
     record
 }
 
-/// Every file of the tree, fetched from Specman; the link as what it points to.
+/// Fetches every file of the tree from Specman; a link counts as its target.
 #[track_caller]
 fn serves_the_tree(migration: &Migration) {
     let (tree, ca) = (migration.tree(), migration.site.certs.ca_pem().to_owned());
@@ -119,7 +119,7 @@ fn the_pipe_waits_for_every_replica() {
     assert_eq!(record["specman"]["pods"], json!(["specman-0", "specman-1", "specman-2"]));
 }
 
-/// VerteX masks the entry's password: without the login the pipe stops before anything is written over it.
+/// VerteX masks the entry's password: without the login the pipe stops before it is overwritten.
 #[test]
 fn q41_a_pipe_without_the_entrys_login_stops_and_says_which_options_to_add() {
     let migration = Migration::new();
@@ -131,11 +131,11 @@ fn q41_a_pipe_without_the_entrys_login_stops_and_says_which_options_to_add() {
     serves_the_tree(&migration);
 }
 
-/// All stages share the terminal, and one draws at a time: what one draws is over before the next begins.
+/// All stages share the terminal, and only one draws at a time.
 #[test]
 fn one_stage_of_the_pipe_draws_at_a_time() {
     let migration = Migration::new();
-    // Long enough for its bar to be drawn, and again.
+    // Long enough for its bar to be drawn twice.
     std::fs::write(migration.tree().join("large.bin"), vec![7; 30_000_000]).unwrap();
     let outcome = shell(&migration, PIPE).stderr_terminal().run();
     let screen = outcome.succeeds().screen();
@@ -147,7 +147,7 @@ fn one_stage_of_the_pipe_draws_at_a_time() {
     assert_eq!(drawn, in_order, "{screen}");
 }
 
-/// How each bar begins, in the order of the stages.
+/// The beginning of each bar, in the order of the stages.
 const BARS: [&str; 9] = [
     "waiting for the secret",
     "listing",
@@ -160,7 +160,7 @@ const BARS: [&str; 9] = [
     "waiting for VerteX",
 ];
 
-/// A second pipe finds all in place: no byte is sent twice, no setting written again.
+/// A second pipe changes nothing: no byte is sent again, and no setting is written again.
 #[test]
 fn a_second_pipe_without_the_secret_step_changes_nothing() {
     let migration = Migration::new();
@@ -203,7 +203,7 @@ fn skopeo_agrees(migration: &Migration, record: &Value) {
     assert_eq!(manifest["layers"].as_array().unwrap().len(), 1);
     assert_eq!(manifest["layers"][0]["digest"], record["archive"]["digest"]);
     assert_eq!(manifest["layers"][0]["annotations"]["org.opencontainers.image.title"], "manifests.tgz");
-    // Copied out by skopeo, which verifies every digest, and unpacked, it is the tree.
+    // The copy by skopeo, which verifies every digest, unpacks to the tree.
     let copy = migration.folder().join("copy");
     run(&["copy", "--quiet", "--src-cert-dir", certificates, &reference, &format!("dir:{}", copy.display())]).succeeds();
     let layer = record["archive"]["digest"].as_str().unwrap().trim_start_matches("sha256:");
@@ -215,7 +215,7 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes)))
 }
 
-/// Regular files by name.
+/// The regular files, by name.
 fn files_of_archive(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()));
     let mut files = BTreeMap::new();
@@ -241,7 +241,7 @@ fn files_of_tree(tree: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// For each position: with this stage failing, nothing after it sends a request, and all before it have done theirs.
+/// For each stage: if it fails, no later stage sends a request, and all earlier ones have succeeded.
 #[test]
 fn a_stage_that_fails_stops_all_after_it() {
     for (position, failing) in stages().enumerate() {
@@ -253,7 +253,7 @@ fn a_stage_that_fails_stops_all_after_it() {
         for (other, name) in stages().enumerate().filter(|(_, name)| *name != "mkmanifests") {
             let mut sent = senders.contains(&name);
             if name == "ocipush" && position > 3 {
-                // Specman's requests to the registry come after the flag; they are none of ocipush's.
+                // Specman's requests to the registry come after the flag, so they are not ocipush's.
                 sent = true;
             }
             assert_eq!(sent, other < position, "{failing} fails, {name}:\n{}\n{outcome}", requests.join("\n"));
@@ -266,7 +266,7 @@ fn a_stage_that_fails_stops_all_after_it() {
     }
 }
 
-/// The same where a stage fails after it has asked its peer, as most failures do.
+/// The same if a stage fails after its first request, as is usual.
 #[test]
 fn a_peer_that_refuses_stops_all_after_it() {
     use scar_lab::faults::{Action, Answer, Match, Times};
@@ -282,7 +282,7 @@ fn a_peer_that_refuses_stops_all_after_it() {
         let (_, server) = servers.iter().find(|(name, _)| name == server).unwrap();
         server.faults().on(Match::any(path), Times::Always, Action::Answer(Answer::status(403)));
         let position = stages().position(|name| name == failing || reader(name) == failing).unwrap();
-        // PIPESTATUS tells which stage it was; pipefail alone gives the status of the last.
+        // PIPESTATUS shows the failed stage; pipefail only gives the last failure.
         let outcome = shell(&migration, &format!("{PIPE}\nstatuses=(${{PIPESTATUS[@]}}); exit ${{statuses[{position}]}}")).run();
         outcome.exits(4).writes_nothing().says(&format!("{failing}: error: "));
         let requests = migration.site.requests();

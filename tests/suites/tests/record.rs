@@ -1,7 +1,7 @@
-//! The record is checked as a whole before it is used: a generator takes the true record of a whole migration, changes one
-//! or two fields, and no record passes that no honest run could have written.
+//! The whole record is checked before it is used: a generator changes one or two fields of the record of a real migration,
+//! and no record that no run could have written is accepted.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// The seed of a longer or another run comes from the environment.
+// The environment can set another seed or more cases.
 #![allow(clippy::disallowed_methods)]
 
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ fn parse(record: &Value) -> Result<Record, scar_tool::Failure> {
     Record::parse(record.to_string().as_bytes())
 }
 
-/// The record of a whole migration as a run of all tools wrote it, the session included.
+/// The record of a whole migration, with its session.
 fn migrated(content: &str) -> Value {
     let migration = Migration::new();
     std::fs::write(migration.tree().join("content"), content).unwrap();
@@ -41,7 +41,7 @@ fn integers(value: &Value) -> bool {
     }
 }
 
-/// What the schema cannot say: which fields must agree. Written apart from the tools' own list.
+/// What the schema cannot express: which fields must agree. Written independently of the tools.
 fn agrees(record: &Value) -> bool {
     let at = |path: &str| record.pointer(path).unwrap_or(&Value::Null);
     let text = |path: &str| at(path).as_str().unwrap_or_default();
@@ -63,7 +63,7 @@ fn agrees(record: &Value) -> bool {
         && (!there("/verified") || ["missing", "different", "unreadable"].iter().all(|n| most(&format!("/verified/{n}"))))
 }
 
-/// Numbers that follow from a seed (xorshift64*): a failure can be repeated.
+/// Random numbers from a seed (xorshift64*), so that a failure can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -93,7 +93,7 @@ fn fields(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Another value: of the same type, of another type, near it, or one that a field elsewhere has.
+/// Another value: of the same type, of another type, a similar one, or one of another field.
 fn another(dice: &mut Dice, value: &Value, elsewhere: &Value) -> Value {
     let digest = format!("sha256:{}", "5".repeat(64));
     match dice.below(4) {
@@ -130,7 +130,7 @@ fn change(dice: &mut Dice, record: &mut Value, other_run: &Value) -> String {
     let what = match (dice.below(4), record.pointer_mut(parent).unwrap()) {
         (0, Value::Object(fields)) => fields.remove(name).map(|_| "gone"),
         (1, Value::Object(fields)) if parent.is_empty() => {
-            // Another run has its own digests, times and uids; its section is good in itself.
+            // A section of another run has other digests, times and uids, but is valid in itself.
             fields.insert(name.to_owned(), other_run[name].clone()).map(|_| "of another run")
         }
         (_, parent) => {
@@ -171,7 +171,7 @@ fn q9_no_record_passes_that_no_honest_run_could_have_written() {
     assert!(passed > 500 && refused > 4000, "{passed} passed, {refused} refused");
 }
 
-/// A listener that nobody named: whoever connects was led there by the record.
+/// A listener that the operator has not named: only the record can lead there.
 struct Nobody {
     authority: String,
     met: Arc<AtomicUsize>,
@@ -186,7 +186,7 @@ impl Nobody {
         Self { authority, met }
     }
 
-    /// Puts it into the record, each time as a run on that host would have written it.
+    /// Puts it into the record, as a run on that host would have.
     fn enters(&self, dice: &mut Dice, record: &mut Value) -> String {
         let (authority, origin) = (&self.authority, format!("https://{}", self.authority));
         let repository = record.pointer("/artifact/repository").and_then(Value::as_str).unwrap_or_default();
@@ -208,7 +208,7 @@ impl Nobody {
     }
 }
 
-/// What `scar-set` must have seen before it says that all is done.
+/// What the record must show for `scar-set`.
 fn shows_the_migration(record: &Value) -> bool {
     let at = |path: &str| record.pointer(path).unwrap_or(&Value::Null);
     at("/verified/layer") == at("/artifact/layer")
@@ -219,13 +219,13 @@ fn shows_the_migration(record: &Value) -> bool {
         && !at("/artifact/layer").is_null()
 }
 
-/// The programs themselves, with a host's options: a success is that of an honest record, and no host is asked that the
-/// operator has not named.
+/// Runs the programs with a host's options: they only succeed with an honest record, and only contact hosts that the
+/// operator named.
 #[test]
 fn a_generated_record_leads_no_tool_to_a_host_that_nobody_named() {
     let migration = Migration::new();
     let record = whole_record(&migration, &new_record());
-    // What Specman serves is then compared with the layer in the registry.
+    // Then Specman is compared with the layer in the registry.
     std::fs::remove_file(migration.archive()).unwrap();
     let (nobody, other_run) = (Nobody::listen(), migrated("two"));
     let setting = |name| migration.setting(name);
@@ -266,7 +266,7 @@ fn a_generated_record_leads_no_tool_to_a_host_that_nobody_named() {
     }
 }
 
-/// A record of the whole migration; each `(field, value)` replaced.
+/// The record of the whole migration, with each `(field, value)` replaced.
 fn whole(changes: &[(&str, &str)]) -> Result<Record, scar_tool::Failure> {
     let digest = |c: &str| format!("sha256:{}", c.repeat(64));
     let mut record = json!({
@@ -346,7 +346,7 @@ fn a_section_that_is_replaced_takes_the_later_ones_with_it() {
     assert!(record.section::<Specman>().unwrap().is_none() && record.section::<Verified>().unwrap().is_none());
 }
 
-/// Twice the fields take about twice the time, not four times: a record of 16 MiB is read in seconds.
+/// Twice the fields take about twice the time: a record of 16 MiB is read within seconds.
 #[test]
 fn reading_is_linear_in_the_size_of_the_record() {
     let fields = (0..200_000).map(|number| format!(",\"field-{number}\":{number}")).collect::<String>();

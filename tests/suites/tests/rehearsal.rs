@@ -1,4 +1,4 @@
-//! `shell/rehearse`: the whole migration for real, and nothing left of it, however it ends.
+//! `shell/rehearse`: the whole migration, and nothing is left behind, however it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use scar_kit::{Run, Signal, bash, binaries, program, workspace};
 use tempfile::TempDir;
 
-/// A rehearsal whose temporary files all go below `folder`; none where it would have to install something first.
+/// A rehearsal with all temporary files below `folder`; `None` if it would have to install something first.
 fn rehearse(folder: &Path) -> Option<Run> {
     scar_kit::peer("curl")?;
     let run = program(workspace().join("shell/rehearse"))
@@ -17,7 +17,7 @@ fn rehearse(folder: &Path) -> Option<Run> {
     Some(run)
 }
 
-/// No file below the folder, and no process that was called with it.
+/// Asserts that no file is below the folder, and no process has it in its arguments.
 #[track_caller]
 fn leaves_nothing(folder: &Path) {
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -36,14 +36,14 @@ fn the_sample_tree_migrates_and_every_file_is_served() {
     let Some(run) = rehearse(folder.path()) else { return };
     let outcome = run.run();
     outcome.succeeds();
-    // Into pipes: no escape, no bar.
+    // Into pipes there are no escapes and no bars.
     assert!(![outcome.stdout(), outcome.stderr()].iter().any(|text| text.contains(['\u{1b}', '\r'])), "{outcome}");
     let text = outcome.stdout();
     for line in [
         "SCAR setting  https://scar.example\n",
         "SCAR setting  https://specman-service.hubble-system.svc.cluster.local:8443\n",
         "secret        the old one\n",
-        "secret        made anew by the platform\n",
+        "secret        recreated by the platform\n",
         "Specman       serves nothing\n",
         "Specman       serves 0.0.0\n",
         "   the same: 46 files\n",
@@ -71,7 +71,7 @@ fn an_ecr_entry_whose_keys_are_hidden_migrates_with_the_keys_given_again() {
 }
 
 #[test]
-fn a_tree_of_ones_own_migrates_and_links_out_of_it_are_told_apart() {
+fn a_given_tree_migrates_and_links_out_of_it_are_distinguished() {
     let (folder, tree) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let at = |name: &str| tree.path().join(name);
     std::fs::create_dir(at("sub")).unwrap();
@@ -99,7 +99,7 @@ fn a_migration_that_fails_fails_the_rehearsal_and_leaves_nothing() {
 }
 
 #[test]
-fn a_folder_that_is_none_is_refused() {
+fn what_is_not_a_folder_is_refused() {
     let folder = TempDir::new().unwrap();
     for (argument, message) in [("/no/such/folder", "'/no/such/folder' is not a folder"), ("--kep", "unknown option '--kep'")] {
         let Some(run) = rehearse(folder.path()) else { return };
@@ -108,8 +108,8 @@ fn a_folder_that_is_none_is_refused() {
     leaves_nothing(folder.path());
 }
 
-/// Each step's progress is drawn over itself and is gone once the step says what it did: no line is wider than the terminal's
-/// 80 columns but a message, and nothing stays behind one.
+/// Progress is redrawn in place and removed after each step: no line but a message is wider than the terminal's 80 columns,
+/// and nothing remains behind a message.
 #[test]
 fn on_a_terminal_nothing_stays_behind() {
     let folder = TempDir::new().unwrap();
@@ -121,12 +121,12 @@ fn on_a_terminal_nothing_stays_behind() {
     for line in screen.lines() {
         let stays = line.rsplit('\r').next().unwrap();
         assert!(!is_progress(stays), "it stays behind: {stays:?}");
-        // What is written over what was drawn takes all of it away first.
+        // Whatever overwrites a bar erases it first.
         assert!(!line.contains('\r') || stays.starts_with("\u{1b}[2K") || stays.is_empty(), "{line:?}");
     }
 }
 
-/// What the bars say; no message begins so.
+/// The beginnings of bars, which no message has.
 fn is_progress(piece: &str) -> bool {
     let piece = visible(piece);
     ["listing ", "packing ", "pushing ", "waiting for "].iter().any(|word| piece.starts_with(word))
@@ -157,7 +157,7 @@ fn a_terminal_without_colour_or_of_no_kind_gets_none() {
     }
 }
 
-/// As Ctrl-C on a terminal does it: to the script and to all that it started.
+/// Like Ctrl-C on a terminal: to the script and all its children.
 #[test]
 fn ctrl_c_at_any_time_leaves_nothing() {
     for moment in ["== Before", "scar-secret-rm: ", "ocipush: ", "== After"] {
@@ -181,7 +181,7 @@ fn a_kept_site_serves_single_tools_until_it_is_ended() {
     running.until("scar-secret-rm --dry-run");
     let [stdout, ..] = running.said();
     let environment = stdout.lines().find_map(|line| line.trim().strip_prefix(". ")).unwrap().to_owned();
-    // The lines that it prints, typed in another terminal.
+    // The printed commands, run in another terminal.
     let commands = stdout.split(&environment).nth(1).unwrap().lines().filter(|line| !line.trim().starts_with("kubectl"));
     let script = format!(". {environment}\nset -ex\n{}", commands.collect::<Vec<_>>().join("\n"));
     let outcome = bash(&script).run();

@@ -1,5 +1,5 @@
-//! The way to each server: the proxy that refuses is named, `--no-proxy` goes around it; `-v` tells login, certificates
-//! and route, `-vv` each request and no secret; a peer of old TLS has its own verdict. For every tool.
+//! The routes to each server: a refusing proxy is named, and `--no-proxy` bypasses it; `-v` prints login, certificates and
+//! route, `-vv` each request without secrets; an old TLS peer has its own message. For every tool.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use scar_lab::proxy::{Manner, Proxy};
 use scar_suites::{KubeSite, Migration, new_record, written};
 use serde_json::{Value, json};
 
-/// Runs each step of the guide that has a peer; `check` may run a tool as often as it likes before its real run.
+/// Runs each step of the guide that has a peer; `check` may run a tool several times before its real run.
 fn steps(mut check: impl FnMut(&Migration, &str, &dyn Fn() -> Run) -> Outcome) {
     let migration = Migration::new();
     let mut record = new_record();
@@ -38,7 +38,7 @@ fn steps(mut check: impl FnMut(&Migration, &str, &dyn Fn() -> Run) -> Outcome) {
 }
 
 #[test]
-fn p42_each_tool_names_the_proxy_that_refuses_and_goes_around_it_when_told() {
+fn p42_each_tool_names_the_proxy_that_refuses_and_bypasses_it_when_asked() {
     let proxy = Proxy::start(Manner::Refuse);
     let run_by = |run: Run| run.env("HTTPS_PROXY", proxy.url());
     steps(|migration, name, run| {
@@ -47,7 +47,7 @@ fn p42_each_tool_names_the_proxy_that_refuses_and_goes_around_it_when_told() {
         // specman-wait has a timeout of its own already.
         let hurry: &[&str] = if name == "specman-wait" { &[] } else { &["--timeout", "3s"] };
         let refused = run_by(run()).args(hurry).run();
-        // What looks at everything is blocked by it.
+        // The preflight reports it as blocked.
         let statuses: &[i32] = if name == "scar-preflight" { &[3] } else { &[6, 8] };
         assert!(statuses.contains(&refused.status()), "{refused}");
         let said = refused.writes_nothing().stderr().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -74,7 +74,7 @@ fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_
         ] {
             let asked = migration.site.requests().len();
             let outcome = run().env("HTTPS_PROXY", address).args(["-v"]).run();
-            // What looks at everything is blocked by it.
+            // The preflight reports it as blocked.
             outcome.exits(if name == "scar-preflight" { 3 } else { 2 });
             let said = outcome.writes_nothing().stderr().split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(said.contains(&format!("read HTTPS_PROXY '{shown}': {says}")), "{outcome}");
@@ -92,7 +92,7 @@ fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_
 }
 
 #[test]
-fn each_tool_tells_login_certificates_and_route_and_scrubs_each_request() {
+fn each_tool_says_login_certificates_and_route_and_scrubs_each_request() {
     steps(|migration, name, run| {
         let outcome = run().arg("-vv").run();
         outcome.succeeds();
@@ -124,7 +124,7 @@ fn each_tool_tells_login_certificates_and_route_and_scrubs_each_request() {
     });
 }
 
-/// A server that ends each handshake with its first word.
+/// A server that ends each handshake with its first message.
 struct Curt {
     port: u16,
     connections: Arc<AtomicUsize>,
@@ -133,7 +133,7 @@ struct Curt {
 }
 
 impl Curt {
-    /// It answers with this record of TLS; a tool is to end with this status and these words.
+    /// It answers with this TLS record; a tool must end with this status and message.
     fn start(record: Vec<u8>, exit: i32, says: [&'static str; 2]) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! scar-get against the lab's VerteX: what it reads, what it expects, what it changes, which is nothing.
+//! scar-get against the lab's VerteX: what it reads and expects, and that it changes nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod vertex_site;
@@ -11,7 +11,7 @@ use vertex_site::Site;
 
 const SCAR: &str = "/v1/system/config/scar";
 
-/// A site whose SCAR is Specman, which serves.
+/// A site whose SCAR setting is Specman's address.
 fn site() -> Site {
     let site = Site::start();
     site.vertex.set_scar(json!({"endpoint": SPECMAN, "username": "", "password": ""}));

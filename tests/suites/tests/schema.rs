@@ -1,4 +1,4 @@
-//! The record's schema itself: it takes a whole record as DESIGN shows it, and refuses each field that is broken.
+//! The record's schema: it accepts a complete record, and refuses each malformed field.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use scar_kit::complaints;
@@ -38,7 +38,7 @@ fn takes_a_whole_record_and_one_without_sections() {
     assert_eq!(complaints(&json!({"record": "scar-tools/1"})), [""; 0]);
 }
 
-/// Every field of every section is typed: with `[]` in its place (or `{}` where a list stands) the record is refused.
+/// Every field has a type: with `[]` instead (or `{}` for a list) the record is refused.
 #[test]
 fn refuses_every_field_of_another_type() {
     let record = whole();
@@ -63,9 +63,9 @@ fn refuses_a_section_without_a_field_that_it_needs() {
     let optional = ["uid", "backup", "pushed_at", "replaced", "expires_at", "ca_file", "spectro_version"];
     for (section, value) in whole().as_object().unwrap() {
         for field in value.as_object().into_iter().flatten().map(|(field, _)| field) {
-            // A secret's uid may be missing, a pack registry's may not.
+            // A secret's uid is optional, a pack registry's is not.
             let may = optional.contains(&field.as_str()) && (section, field.as_str()) != (&"pack_registry".to_owned(), "uid");
-            // A folder that was compared has no layer.
+            // A compared folder has no layer.
             let may = may || (section, field.as_str()) == (&"verified".to_owned(), "layer");
             let mut record = whole();
             record[section].as_object_mut().unwrap().remove(field);

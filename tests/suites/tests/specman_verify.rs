@@ -1,5 +1,5 @@
-//! specman-verify on a migrated site: what Specman serves is held against archive, folder or registry, at every replica,
-//! whatever breaks on the way; and it changes nothing.
+//! specman-verify on a migrated site: it compares every replica with archive, folder or registry, whatever breaks meanwhile,
+//! and changes nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(20);
 const FILES: u64 = 4;
 const BYTES: u64 = 16 + 2 * 76_800;
 
-/// A site on which the steps before are done, and their record.
+/// A site after the earlier steps, and their record.
 struct Migrated {
     migration: Migration,
     record: Value,
@@ -46,19 +46,19 @@ impl Migrated {
         run.called(source, "ARCHIVE").called(self.migration.tree().display(), "TREE").record(&self.record)
     }
 
-    /// Without the certificate that Specman is trusted by.
+    /// Without trusting Specman's certificate.
     fn trusting_nobody(&self) -> Run {
         let run = tool("specman-verify").env("KUBECONFIG", self.migration.setting("KUBECONFIG"));
         run.folder(self.migration.folder()).record(&self.record)
     }
 
-    /// At an address.
+    /// With `--url`.
     fn at_address(&self) -> Run {
         let url = self.migration.setting("SPECMAN_URL");
         self.run().args(["--url", &url]).called(url, "URL")
     }
 
-    /// Specman's files as they must have been asked for: GET alone, and with no login.
+    /// Specman's files were only requested with GET and without a login.
     #[track_caller]
     fn only_looked(&self) {
         for (name, server) in self.migration.site.servers() {
@@ -155,7 +155,7 @@ fn the_folder_is_compared_as_it_is_now() {
 }
 
 #[test]
-fn v1_missing_different_and_unreadable_are_told_apart_and_a_report_succeeds() {
+fn v1_missing_different_and_unreadable_are_distinguished_and_a_report_succeeds() {
     let site = Migrated::new(1);
     let gone = site.fault(0, "/charts/empty", Times::Always, Action::Answer(Answer::status(404)));
     let other = Answer::status(200).body("kind: ConfigMop\n");
@@ -181,7 +181,7 @@ fn v1_missing_different_and_unreadable_are_told_apart_and_a_report_succeeds() {
     site.only_looked();
 }
 
-/// Specman has said that it persists the tag, and still serves what it had.
+/// Specman has logged the tag, but still serves the old content.
 #[test]
 fn q4_it_waits_until_every_replica_serves_the_layer_and_then_compares_all_again() {
     let site = Migrated::new(2);
@@ -202,7 +202,7 @@ fn q4_it_waits_until_every_replica_serves_the_layer_and_then_compares_all_again(
     }
 }
 
-/// What was right in the first pass is not known to be right together with what came right later.
+/// A file that was right in the first pass may be wrong now.
 #[test]
 fn q4_a_second_pass_that_is_not_done_in_time_is_no_success() {
     let site = Migrated::new(1);
@@ -224,7 +224,7 @@ fn q9_an_archive_that_is_not_what_was_pushed_is_refused() {
     assert_eq!(site.migration.site.requests(), Vec::<String>::new());
 }
 
-/// A registry without TLS on this host, which has only the layer.
+/// A registry on this host without TLS, with only the layer.
 #[test]
 fn q64_the_layer_is_read_from_a_registry_without_tls() {
     let site = Migrated::new(1);
@@ -241,7 +241,7 @@ fn q64_the_layer_is_read_from_a_registry_without_tls() {
     assert!(registry.log().lines().iter().any(|line| line.contains("/blobs/sha256:")));
 }
 
-/// A tree of small files, and a Specman behind a port-forward that serves it in plain HTTP.
+/// A tree of small files, and a Specman behind a port-forward that serves it over plain HTTP.
 fn many_files(site: &Migrated, count: usize, closes: bool) -> Server {
     let tree = site.migration.folder().join("many");
     std::fs::create_dir(&tree).unwrap();
@@ -337,7 +337,7 @@ fn v3_an_archive_that_is_gone_or_changed_is_read_from_the_registry() {
     let tokens = registry.log().matching(&Match::get("/**")).into_iter().filter_map(|request| request.query);
     let scopes: Vec<_> = tokens.filter(|query| query.contains("scope=")).collect();
     assert!(!scopes.is_empty() && scopes.iter().all(|query| !query.contains("push")), "{scopes:?}");
-    // Without the artifact there is nothing left to compare with.
+    // Without the artifact there is nothing to compare with.
     let mut record = site.record.clone();
     record.as_object_mut().unwrap().remove("artifact");
     site.run().record(&record).run().fails(
@@ -364,7 +364,7 @@ fn v3_a_layer_that_is_not_what_was_pushed_is_refused() {
     site.run().args(["--registry", &host]).run().exits(5).says("the certificate of '127.0.0.1' is not trusted");
 }
 
-/// A record from another host may name any registry: neither a login nor a question goes there.
+/// A record from another host may name any registry, which gets neither a login nor a request.
 #[test]
 fn q20_a_registry_that_only_the_record_names_is_not_asked() {
     let site = Migrated::new(1);
@@ -375,7 +375,7 @@ fn q20_a_registry_that_only_the_record_names_is_not_asked() {
     let login = ["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")];
     let run = || site.run().args(["--registry-ca-file", &setting("OCI_CA_FILE")]).called(&host, "HOST");
     run().args(login).run().exits(2).writes_nothing().says(
-        "error: read from 'HOST': only the record names this registry, and a login was given for no registry\n\
+        "error: read from 'HOST': only the record names this registry, and a login was given without a registry\n\
          specman-verify: hint: if it is the right one: --registry HOST\n",
     );
     run().run().exits(2).writes_nothing().says("only the record names this registry, and this host has no login for it\n");
@@ -413,14 +413,14 @@ fn v4_a_pod_that_does_not_come_back_is_unreachable() {
 }
 
 #[test]
-fn v4_without_the_permission_the_verb_is_named_and_the_way_round() {
+fn v4_without_the_permission_the_verb_and_the_alternative_are_named() {
     let site = Migrated::new(1);
     for verb in ["get", "create"] {
         site.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new(verb, "pods/portforward")]));
         let outcome = site.run().run();
         outcome.exits(4).writes_nothing().says("error: forward port 8443 of pod 'specman-0': ");
         outcome.says(&format!("cannot {verb} resource \"pods/portforward\""));
-        outcome.says("verbs: [\"get\", \"create\"]}, or leave the cluster out with --url");
+        outcome.says("verbs: [\"get\", \"create\"]}, or use --url");
     }
     site.migration.site.cluster.set_access(Access::AllBut(vec![Rule::new("get", "statefulsets")]));
     site.run().run().exits(4).says("no permission to get statefulsets 'specman'");
@@ -460,7 +460,7 @@ fn a_pinned_replica_that_shows_another_certificate_is_left() {
 }
 
 #[test]
-fn a_sample_tells_its_seed_and_repeats_with_it() {
+fn a_sample_says_its_seed_and_repeats_with_it() {
     let site = Migrated::new(1);
     let first = site.run().args(["--sample", "2"]).run();
     first.succeeds();
@@ -487,7 +487,7 @@ fn a_prefix_is_where_the_files_are() {
     site.run().args(["--path-prefix", "a/../b"]).run().exits(2).says("'..' is no folder's name");
 }
 
-/// A gzipped tar archive with these entries, whatever their names.
+/// A gzipped tar archive with these entries, unchecked.
 fn archive(entries: &[(tar::EntryType, &str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (kind, name, target) in entries {
@@ -510,11 +510,11 @@ fn bad_input_35_no_archive_and_no_folder_is_refused_before_anything_is_sent() {
     let folder = site.migration.folder();
     for (bytes, says) in [
         (b"PK\x03\x04".to_vec(), "it is not a gzip archive\n"),
-        (good[..good.len() - 9].to_vec(), "it ends in its middle\n"),
-        (archive(&[(Regular, "../led-out", "")]), "entry '../led-out' is refused: it leads out of the archive\n"),
+        (good[..good.len() - 9].to_vec(), "it is truncated\n"),
+        (archive(&[(Regular, "../led-out", "")]), "entry '../led-out' is refused: its path leaves the archive\n"),
         (
             archive(&[(Symlink, "l", "/tmp"), (Regular, "l/led-out", "")]),
-            "entry 'l/led-out' is refused: it lies behind a link of the archive itself\n",
+            "entry 'l/led-out' is refused: its path goes through a link in the archive\n",
         ),
     ] {
         let path = folder.join("bad.tgz");

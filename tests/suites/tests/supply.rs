@@ -1,4 +1,4 @@
-//! What is linked of others: where it comes from, under which licence, and what is never among it, as `deny.toml` says.
+//! Third-party crates: their origin and licence, and which ones are banned, as in `deny.toml`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use scar_kit::workspace;
 use scar_suites::crates::{built, metadata};
 
-/// The texts of a list in `deny.toml`: what `cargo deny` checks with a network is held here without one.
+/// The strings of a list in `deny.toml`: what `cargo deny` checks online is checked here offline.
 fn listed(section: &str, list: &str) -> Vec<String> {
     let text = std::fs::read_to_string(workspace().join("deny.toml")).unwrap();
     let section = text.split_once(&format!("\n[{section}]\n")).unwrap().1.split("\n[").next().unwrap();
@@ -14,7 +14,7 @@ fn listed(section: &str, list: &str) -> Vec<String> {
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The lock's packages, each as its keys and values.
+/// The lock file's packages, each as keys and values.
 fn lock() -> Vec<BTreeMap<String, String>> {
     let text = std::fs::read_to_string(workspace().join("Cargo.lock")).unwrap();
     let packages = text.split("[[package]]\n").skip(1);
@@ -25,8 +25,8 @@ fn lock() -> Vec<BTreeMap<String, String>> {
     packages.map(pairs).collect()
 }
 
-/// Whether we may ship under an SPDX expression, the older spelling with `/` included: one side of each `OR`, both of each
-/// `AND`, which binds closer.
+/// Whether an SPDX expression is allowed, in the older spelling with `/` too: one side of each `OR`, both of each `AND`,
+/// which binds tighter.
 fn may_ship(expression: &str, licences: &[String]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<_> = spaced.split_whitespace().collect();
@@ -69,7 +69,7 @@ fn one(words: &mut &[&str], licences: &[String]) -> bool {
     may(licence)
 }
 
-/// Takes the word where it is the next one.
+/// Consumes this word, if it is next.
 fn next(words: &mut &[&str], word: &str) -> bool {
     let is_next = words.first() == Some(&word);
     if is_next {
@@ -120,14 +120,14 @@ fn every_crate_is_ours_or_of_the_one_registry_with_its_checksum() {
     ours.sort();
     let local = lock.iter().filter(|package| !package.contains_key("source")).map(|package| package["name"].clone());
     assert_eq!(local.collect::<Vec<_>>(), ours);
-    // One registry, and cargo's own protocol: nothing of git, nothing of a folder.
+    // Only one registry: no git repository and no folder.
     let registry = &lock.iter().find(|package| package["name"] == "clap").unwrap()["source"];
     assert_eq!(*registry, format!("registry+{}", listed("sources", "allow-registry")[0]));
     for package in lock.iter().filter(|package| package.contains_key("source")) {
         assert_eq!(&package["source"], registry, "{}", package["name"]);
         assert_eq!(package["checksum"].len(), 64, "{}", package["name"]);
     }
-    // Nothing turns the registry into another one, or a crate into one from elsewhere.
+    // No setting replaces the registry or a crate.
     let root = std::fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
     assert!(!root.contains("\n[patch") && !root.contains("\n[replace") && !root.contains("git = "));
 }

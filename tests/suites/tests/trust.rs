@@ -1,4 +1,4 @@
-//! Whom a tool trusts and where a credential goes, tried with real handshakes against the lab's servers.
+//! Which servers a tool trusts, and where credentials go, with real handshakes against the lab's servers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read, Write};
@@ -16,12 +16,12 @@ use scar_trust::{TlsOptions, Trust};
 
 const CANARY: &str = "canary-5f1e";
 
-/// A server that knows one path, behind this certificate.
+/// A server with one path and this certificate.
 fn server(tls: Arc<rustls::ServerConfig>) -> Server {
     Server::start(Router::new().route("/thing", any(|| async { "here" })), Listener::tls(tls))
 }
 
-/// The host's trust and what these PEM texts hold.
+/// The system's certificates and these PEM texts.
 fn trust(directory: &tempfile::TempDir, pem: &[&str]) -> Trust {
     let path: PathBuf = directory.path().join("ca.pem");
     std::fs::write(&path, pem.concat()).unwrap();
@@ -37,7 +37,7 @@ async fn get(server: &Server, trust: &Trust) -> Result<String, Error> {
     Ok(String::from_utf8(answer.bytes(100).await?).unwrap())
 }
 
-/// What a tool would say of this certificate, with these ones configured.
+/// A tool's verdict on this certificate, with these ones configured.
 fn verdict(pair: &Pair, configured: &[&str]) -> Result<(), Failure> {
     let directory = tempfile::tempdir().unwrap();
     let server = server(pair.server_config());
@@ -86,7 +86,7 @@ fn p3_a_certificate_for_another_name_is_refused() {
 }
 
 #[test]
-fn p3_the_configured_certificate_itself_is_trusted_as_a_server_also_where_it_is_marked_as_an_authority() {
+fn p3_the_configured_certificate_itself_is_trusted_as_a_server_also_if_it_is_marked_as_an_authority() {
     let certs = Certs::new(&[]);
     for pair in [certs.self_signed(), certs.self_signed_ca()] {
         assert!(verdict(&pair, &[&pair.cert_pem]).is_ok());
@@ -94,7 +94,7 @@ fn p3_the_configured_certificate_itself_is_trusted_as_a_server_also_where_it_is_
 }
 
 #[test]
-fn p3_a_leaf_that_an_unknown_authority_signed_is_trusted_where_it_is_configured_itself() {
+fn p3_a_leaf_that_an_unknown_authority_signed_is_trusted_if_it_is_configured_itself() {
     let pair = Certs::new(&[]).unknown_ca();
     assert!(verdict(&pair, &[&pair.cert_pem]).is_ok());
 }
@@ -152,7 +152,7 @@ fn a_client_certificate_and_a_token_go_to_their_origin_alone() {
 }
 
 #[test]
-fn a_server_that_demands_a_client_certificate_is_told_as_such_with_and_without_one() {
+fn a_server_that_demands_a_client_certificate_is_reported_as_such_with_and_without_one() {
     let directory = tempfile::tempdir().unwrap();
     let certs = Certs::new(&[]);
     let another = Certs::new(&[]).client("stranger");
@@ -186,7 +186,7 @@ fn a_key_that_is_not_the_certificates_is_refused_naming_both_files() {
     let failure = Trust::load(&options).unwrap_err();
     let (cert, key) = (cert.display(), key.display());
     assert_eq!(failure.message, format!("use --cert-file '{cert}' with --key-file '{key}': the key is not the certificate's"));
-    assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Misuse, Some("give the two of one pair")));
+    assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Misuse, Some("use certificate and key of the same pair")));
 }
 
 #[test]
@@ -232,12 +232,12 @@ fn q26_an_authority_outside_its_dates_is_not_trusted() {
                 Jan  1 00:00:00 2001 +00:00 only";
     let failure = refused(&pair, &[&authority], says);
     assert!(failure.hint.unwrap().contains("--ca-file"));
-    // What is itself configured needs no authority; beside it a good one still counts.
+    // A configured certificate needs no authority; one signed by an authority is accepted too.
     assert!(verdict(&pair, &[&authority, &pair.cert_pem]).is_ok());
     assert!(verdict(certs.server(), &[&authority, certs.ca_pem()]).is_ok());
 }
 
-/// A server that answers a handshake with one alert, as one does that will not have us.
+/// A server that answers each handshake with this alert.
 fn ends_with(alert: u8) -> Failure {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -259,7 +259,7 @@ fn ends_with(alert: u8) -> Failure {
 
 /// The numbers are those of RFC 8446, 6.2.
 #[test]
-fn q53_what_ends_a_handshake_is_told_in_plain_words_with_a_way_on() {
+fn q53_what_ends_a_handshake_is_reported_in_plain_words_with_a_hint() {
     for (alert, exit, says) in [
         (112, Exit::Unsafe, "it knows no host of that name"),
         (40, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
@@ -276,7 +276,7 @@ fn q53_what_ends_a_handshake_is_told_in_plain_words_with_a_way_on() {
     }
 }
 
-/// A folder with keys and certificates as openssl makes them; none without openssl.
+/// A folder with keys and certificates made by openssl; `None` without openssl.
 fn openssl(folder: &tempfile::TempDir, script: &str) -> bool {
     let Some(openssl) = scar_kit::peer("openssl") else { return false };
     let script = format!("openssl() {{ '{}' \"$@\" 2>>openssl.log; }}\nset -e\n{script}", openssl.display());
@@ -324,7 +324,7 @@ impl Drop for OpensslServer {
     }
 }
 
-/// An authority, and a server certificate of it.
+/// An authority and its server certificate.
 const AUTHORITY: &str = "
     openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj '/CN=Lab CA' -days 3
     printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' >names
@@ -342,7 +342,7 @@ fn q44_a_client_certificate_of_x509_version_1_is_used() {
     let path = |name: &str| Some(folder.path().join(name));
     let text = std::fs::read(folder.path().join("admin.pem")).unwrap();
     let der = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(&text).unwrap();
-    // The first field of a certificate of version 3 is its version, tagged [0]; one of version 1 begins with its number.
+    // A certificate of version 3 begins with its version, tagged [0]; one of version 1 with its serial number.
     assert_eq!(der.as_ref()[8], 2, "openssl made another version");
     let options =
         TlsOptions { ca_file: path("ca.pem"), cert_file: path("admin.pem"), key_file: path("admin.key"), insecure: false };
@@ -354,7 +354,7 @@ fn q44_a_client_certificate_of_x509_version_1_is_used() {
         );
         let answer = server.ask(&trust).unwrap_or_else(|failure| panic!("{failure:?}"));
         assert!(answer.contains("CN = admin") || answer.contains("CN=admin"), "{answer}");
-        // Without one the server says in its own way that it wants one.
+        // Without one the server refuses in its own way.
         let without = Trust::load(&TlsOptions { ca_file: path("ca.pem"), ..TlsOptions::default() }).unwrap();
         let failure = server.ask(&without).unwrap_err();
         assert_eq!(

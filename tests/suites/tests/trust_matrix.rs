@@ -1,5 +1,5 @@
-//! No credential where it does not belong: every way to be led astray, to every kind of other place, with every kind of
-//! credential, through the real tools. An attacker keeps each byte that reaches it; none may be of a secret.
+//! No credential leaves its origin: every kind of misdirection, to every kind of other origin, with every kind of
+//! credential, with the real tools. An attacker records every byte; none may be a secret's.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod attacker;
@@ -25,7 +25,7 @@ use vertex_site::{PASSWORD as ADMIN_PASSWORD, Private, Site};
 const PASSWORD: &str = "canary+matrix/word=1";
 const IDENTITY: &str = "canary.identity+token/2";
 
-/// Where the registry leads to.
+/// Where the registry redirects to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     ForeignHost,
@@ -38,13 +38,13 @@ enum Place {
 const PLACES: [Place; 5] = [Place::ForeignHost, Place::OtherPort, Place::Downgrade, Place::IpLiteral, Place::LinkLocal];
 
 impl Place {
-    /// Whether somebody listens there, and TLS guards it.
+    /// Whether something listens there, with TLS.
     fn is_reachable(self) -> bool {
         !matches!(self, Self::Downgrade | Self::LinkLocal)
     }
 }
 
-/// What must not go there.
+/// The kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Basic,
@@ -54,7 +54,7 @@ enum Kind {
 
 const KINDS: [Kind; 3] = [Kind::Basic, Kind::Bearer, Kind::Certificate];
 
-/// A registry, an attacker that listens with and without TLS, and the files of a push.
+/// A registry, an attacker with and without TLS, and a push's files.
 struct Cell {
     place: Place,
     kind: Kind,
@@ -91,13 +91,13 @@ impl Cell {
         cell
     }
 
-    /// The registry as the user names it: by a name where it leads to an address.
+    /// The registry's name for the user: a host name if it redirects to an address.
     fn authority(&self) -> String {
         let authority = self.home.authority();
         if self.place == Place::IpLiteral { authority.replace("127.0.0.1", "localhost") } else { authority }
     }
 
-    /// The origin of the other place.
+    /// The other origin.
     fn elsewhere(&self) -> String {
         at(self.place, &self.attacker)
     }
@@ -113,7 +113,7 @@ impl Cell {
         }
     }
 
-    /// Nothing of a secret came, nor a certificate; and whether anything came at all.
+    /// Asserts that no secret or certificate arrived; returns whether anything did.
     #[track_caller]
     fn holds(&self, outcome: &Outcome, is_reached: bool) {
         let what = format!("{:?} {:?}\n{outcome}", self.place, self.kind);
@@ -135,7 +135,7 @@ fn at(place: Place, attacker: &Attacker) -> String {
     }
 }
 
-/// Tokens are made during a run: they are secrets from when the server that they are for has seen them.
+/// Tokens are created during a run: they are secrets after their server has seen them.
 fn register_tokens(requests: &[Request]) {
     for request in requests {
         for (header, before) in [("authorization", "Bearer "), ("cookie", "Authorization=")] {
@@ -146,7 +146,7 @@ fn register_tokens(requests: &[Request]) {
     }
 }
 
-/// All cells at once would be more than a small machine likes.
+/// Not all cells at once, which would overload a small machine.
 fn each(check: impl Fn(Place, Kind) + Copy + Send) {
     for place in PLACES {
         std::thread::scope(|scope| {
@@ -168,7 +168,7 @@ fn p13_an_upload_location_elsewhere_gets_no_credential() {
         assert!(fault.hits() > 0, "{outcome}");
         cell.holds(&outcome, false);
         if place.is_reachable() {
-            // By the user's word the archive goes there, and nothing else.
+            // If the user allows it, the archive goes there, but nothing else.
             let authority = cell.elsewhere().replace("https://", "");
             let outcome = cell.push().args(["--trust-upload", &authority]).run();
             cell.holds(&outcome, true);
@@ -187,7 +187,7 @@ fn p14_a_redirect_elsewhere_gets_no_credential() {
         ];
         for (matcher, status, is_reached) in ways {
             let cell = Cell::new(place, kind, false);
-            // The first is answered by the registry itself, so that the login is known to be asked for.
+            // The registry answers the first one itself, so that the login is known to be needed.
             let answer = Answer::status(status).header("location", &format!("{}/v2/x?token=1", cell.elsewhere()));
             let refused = if kind == Kind::Certificate { 0 } else { 1 };
             let fault = cell.home.faults().on(matcher, Times::Always, Action::Answer(answer));
@@ -208,7 +208,7 @@ fn p6_a_token_realm_elsewhere_gets_no_credential() {
     each(|place, kind| {
         let cell = Cell::new(place, kind, true);
         let run = match kind {
-            // A token that stands for the login is posted to the realm.
+            // A refresh token is posted to the realm.
             Kind::Bearer => tool("ocipush")
                 .arg(cell.authority())
                 .args(["manifests.tgz", "--new-record", "--ca-file", "ca.pem", "--registry-config", "config.json"])
@@ -225,7 +225,7 @@ fn p6_a_token_realm_elsewhere_gets_no_credential() {
 fn p42_a_proxy_gets_no_credential_of_the_registry() {
     each(|place, kind| {
         if place == Place::LinkLocal {
-            // Only the user can name a proxy; there is nobody who could lead there.
+            // Only the user names a proxy; nobody can redirect there.
             return;
         }
         let cell = Cell::new(place, kind, false);
@@ -233,7 +233,7 @@ fn p42_a_proxy_gets_no_credential_of_the_registry() {
             cell.attacker.answer(status);
             let outcome = cell.push().env("HTTPS_PROXY", cell.elsewhere()).args(["--timeout", "5s"]).run();
             outcome.writes_nothing();
-            // A proxy of TLS could ask for the certificate that is for the registry.
+            // A TLS proxy could ask for the registry's client certificate.
             let is_refused = kind == Kind::Certificate && place != Place::Downgrade;
             cell.holds(&outcome, !is_refused);
             if is_refused {
@@ -244,7 +244,7 @@ fn p42_a_proxy_gets_no_credential_of_the_registry() {
     });
 }
 
-/// The AWS SDK addresses its requests by itself: the rule is the transport's own there.
+/// The AWS SDK chooses its URLs itself; the transport enforces the rule.
 #[test]
 fn p42_the_client_certificate_for_ecrs_api_is_shown_to_no_proxy() {
     let certs = Certs::new(&[]);
@@ -267,7 +267,7 @@ fn p42_the_client_certificate_for_ecrs_api_is_shown_to_no_proxy() {
     }
 }
 
-/// The requests of a run that nothing disturbs: `METHOD PATH`, each once.
+/// The requests of an undisturbed run: `METHOD PATH`, each once.
 fn calls(requests: &[Request]) -> Vec<Match> {
     let mut calls: Vec<_> = requests.iter().map(|request| (request.method.clone(), request.path.clone())).collect();
     calls.sort_by_key(|(method, path)| (path.clone(), method.to_string()));
@@ -275,7 +275,7 @@ fn calls(requests: &[Request]) -> Vec<Match> {
     calls.into_iter().map(|(method, path)| Match::method(method, &path)).collect()
 }
 
-/// Leads each call of a run astray in turn. `run` makes a site, and gives its server and what to run.
+/// Misdirects each request of a run in turn. `run` creates a site, and returns its server and what to run.
 fn astray<S>(least: usize, site: impl Fn() -> (S, Run), server: impl Fn(&S) -> &Server) {
     let certs = Certs::new(&[]);
     let straight = {

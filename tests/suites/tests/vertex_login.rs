@@ -1,4 +1,4 @@
-//! vertex-login against the lab's VerteX: one password, one try, and every way in which a login goes wrong.
+//! vertex-login against the lab's VerteX: one password, one try, and every way in which a login can fail.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod vertex_site;
@@ -75,11 +75,11 @@ fn bad_input_31_a_path_of_the_api_or_the_console_is_left_out_and_plain_http_is_r
 }
 
 #[test]
-fn l1_a_password_that_is_none_is_refused_before_anything_is_sent() {
+fn l1_a_malformed_password_is_refused_before_anything_is_sent() {
     let site = Site::start();
     for (text, says) in [
-        ("", "nothing is there"),
-        ("\n", "nothing is there"),
+        ("", "it is empty"),
+        ("\n", "it is empty"),
         ("two\nlines\n", "more than one line"),
         (&"x".repeat(1 << 20), "longer than"),
     ] {
@@ -260,10 +260,10 @@ fn l5_an_account_with_a_second_factor_is_named_and_shown_the_way() {
     assert_eq!(site.requests().last().unwrap(), "GET /v1/system/users/me -> 200");
 }
 
-/// A login answers a token although the account has a passkey, or a proxy answers in VerteX's place: the session counts only
-/// if VerteX says whose it is.
+/// With a passkey a login still returns a token, and a proxy may answer instead of VerteX: a session only counts if VerteX
+/// says whose it is.
 #[test]
-fn q11_a_session_that_is_nobodys_is_refused_with_the_way_on() {
+fn q11_a_session_that_is_nobodys_is_refused_with_a_hint() {
     let case: Value = serde_json::from_str(include_str!("../reference/vertex/login-with-passkey.json")).unwrap();
     let errors: Value = serde_json::from_str(include_str!("../reference/vertex/errors.json")).unwrap();
     let password = Private::new(PASSWORD);
@@ -394,7 +394,7 @@ fn a_terminal_sees_no_token() {
     assert!(!outcome.screen().contains("eyJ"));
 }
 
-/// Chain loading: what follows COMMAND is COMMAND's, and it ends as COMMAND ends.
+/// Chain loading: everything after COMMAND is COMMAND's, and its status is the tool's.
 #[test]
 fn a_command_gets_the_record_with_the_session_and_its_own_options() {
     let site = Site::start();
@@ -411,7 +411,7 @@ fn a_command_gets_the_record_with_the_session_and_its_own_options() {
     assert_eq!((out, session["endpoint"].as_str()), (record, Some("[VERTEX]")));
 }
 
-/// With the session in no argument and no variable, which the kit looks at in every run; and in no file.
+/// The session is in no argument or variable, which the kit checks in every run, and in no file.
 #[test]
 fn a_command_takes_the_place_of_vertex_login() {
     let site = Site::start();
@@ -423,7 +423,7 @@ fn a_command_takes_the_place_of_vertex_login() {
     running.until(&format!("ready: {}\n", running.pid()));
     running.signal(Signal::TERM);
     running.wait().exits(9);
-    // No reader, and the shell is told so as by the first stage of any pipe.
+    // Without a reader, the shell sees the same as for any first stage.
     bash(&format!(
         "vertex-login {} --password-file {} yes | true; echo ${{PIPESTATUS[0]}}",
         site.url(),

@@ -1,4 +1,4 @@
-//! One process, from its environment to its end: what it is to be, its start, its life, and what the world sees of it.
+//! One process, from its environment to its end.
 
 mod running;
 mod start;
@@ -16,10 +16,10 @@ use crate::outcome::Outcome;
 
 pub use running::Running;
 
-/// How long a run may take where the test says nothing.
+/// The default time limit of a run.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where a stream of the child leads.
+/// The destination of a child's stream.
 enum Stream {
     Pipe,
     Null,
@@ -29,8 +29,8 @@ enum Stream {
     Bytes(Vec<u8>),
 }
 
-/// A run to be: a clean environment (PATH, HOME in a temporary folder, a UTF-8 locale, nothing else), `/dev/null` on
-/// stdin, pipes on stdout and stderr.
+/// A run to start: with a clean environment (only PATH, HOME in a temporary folder, a UTF-8 locale), `/dev/null` on stdin,
+/// and pipes on stdout and stderr.
 #[must_use = "a run that is not started tests nothing"]
 pub struct Run {
     program: PathBuf,
@@ -50,18 +50,18 @@ pub struct Run {
     any_record: bool,
 }
 
-/// A run of one of the suite's tools.
+/// Runs one of the tools.
 #[track_caller]
 pub fn tool(name: &str) -> Run {
     Run { is_tool: true, ..program(crate::binary(name)) }
 }
 
-/// A run of a bash script, with the tools first in PATH and `pipefail` set.
+/// Runs a bash script, with the tools first in PATH and `pipefail` set.
 pub fn bash(script: &str) -> Run {
     program("bash").args(["-o", "pipefail", "-c", script])
 }
 
-/// A run of any other program.
+/// Runs any other program.
 pub fn program(path: impl Into<PathBuf>) -> Run {
     Run {
         program: path.into(),
@@ -95,96 +95,96 @@ impl Run {
         self
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Runs in this folder; else in its HOME.
+    /// Runs in this folder; the default is its HOME.
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
         self.folder = Some(path.into());
         self
     }
 
-    /// Takes this folder for HOME, in place of an empty one that goes with the run.
+    /// Uses this folder as HOME, instead of a new empty one.
     pub fn home(mut self, path: impl Into<PathBuf>) -> Self {
         self.home = Some(path.into());
         self
     }
 
-    /// These bytes on stdin, through a pipe.
+    /// Writes these bytes to stdin, through a pipe.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Stream::Bytes(bytes.into());
         self
     }
 
-    /// This record on stdin, through a pipe.
+    /// Writes this record to stdin, through a pipe.
     pub fn record(self, record: &Value) -> Self {
         self.stdin(record.to_string())
     }
 
-    /// A file on stdin.
+    /// Uses a file as stdin.
     pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdin = Stream::File(path.into());
         self
     }
 
-    /// A closed stdin.
+    /// Closes stdin.
     pub fn stdin_closed(mut self) -> Self {
         self.stdin = Stream::Closed;
         self
     }
 
-    /// stdin is the terminal; see [`Run::terminal`].
+    /// Uses the terminal as stdin; see [`Run::terminal`].
     pub fn stdin_terminal(mut self) -> Self {
         self.stdin = Stream::Terminal;
         self.with_terminal()
     }
 
-    /// stdout into a file, truncated first; made with mode 0600.
+    /// Redirects stdout to a new or truncated file, mode 0600.
     pub fn stdout_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.stdout = Stream::File(path.into());
         self
     }
 
-    /// stdout on a full disk.
+    /// Redirects stdout to a full disk.
     pub fn stdout_full(self) -> Self {
         self.stdout_file("/dev/full")
     }
 
-    /// A closed stdout.
+    /// Closes stdout.
     pub fn stdout_closed(mut self) -> Self {
         self.stdout = Stream::Closed;
         self
     }
 
-    /// stdout thrown away, as `>/dev/null` does it.
+    /// Discards stdout, as with `>/dev/null`.
     pub fn stdout_null(mut self) -> Self {
         self.stdout = Stream::Null;
         self
     }
 
-    /// stdout is the terminal; see [`Run::terminal`].
+    /// Uses the terminal as stdout; see [`Run::terminal`].
     pub fn stdout_terminal(mut self) -> Self {
         self.stdout = Stream::Terminal;
         self.with_terminal()
     }
 
-    /// stderr is the terminal; see [`Run::terminal`].
+    /// Uses the terminal as stderr; see [`Run::terminal`].
     pub fn stderr_terminal(mut self) -> Self {
         self.stderr = Stream::Terminal;
         self.with_terminal()
     }
 
-    /// Gives the run a terminal of so many columns as its `/dev/tty`, whichever streams lead there.
-    /// [`Outcome::screen`] tells what stood on it.
+    /// Gives the run a terminal of this width as its `/dev/tty`, whatever its streams are. [`Outcome::screen`] returns what
+    /// was written to it.
     pub fn terminal(mut self, columns: u16) -> Self {
         self.terminal = Some(columns);
         self
     }
 
-    /// Types `answer` (with its `\n`) once `prompt` stands on the terminal; several are answered in order.
+    /// Types `answer` (with its `\n`) after `prompt` has appeared on the terminal; several are answered in order.
     pub fn answer(mut self, prompt: &str, answer: &str) -> Self {
         self.answers.push((prompt.to_owned(), answer.to_owned()));
         self.with_terminal()
@@ -195,47 +195,47 @@ impl Run {
         self
     }
 
-    /// How long it may take; then it is killed and the test fails with all that it said.
+    /// The time limit; then it is killed and the test fails with its output.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
-    /// How often arguments and environments are looked at; seldom where many runs look, since each look costs as much as work.
+    /// The interval for reading arguments and environments; longer for many runs, because each read costs CPU.
     pub fn watched_every(mut self, pause: Duration) -> Self {
         self.watch = pause;
         self
     }
 
-    /// Registers a secret that this and every later run of the process must not show.
+    /// Registers a secret that this and later runs of this process must not show.
     #[track_caller]
     pub fn secret(self, text: &str) -> Self {
         crate::secret(text);
         self
     }
 
-    /// What differs from run to run (a port, a temporary path) reads as `name` in what the outcome gives out.
+    /// Replaces what differs between runs (a port, a temporary path) by `name` in the outcome.
     pub fn called(mut self, value: impl ToString, name: &str) -> Self {
         self.names.push((value.to_string(), name.to_owned()));
         self
     }
 
-    /// The record that comes out holds what the schema refuses, since one went in.
+    /// Allows a record that violates the schema, because one was passed in.
     pub fn any_record(mut self) -> Self {
         self.any_record = true;
         self
     }
 
-    /// Starts it and waits for its end.
+    /// Starts it and waits until it ends.
     ///
     /// # Panics
-    /// Where it takes too long, shows a secret, or writes a record that is none.
+    /// If it takes too long, shows a secret, or writes an invalid record.
     #[track_caller]
     pub fn run(self) -> Outcome {
         self.start().wait()
     }
 
-    /// The command line as a person would type it.
+    /// The command line as a user would type it.
     pub(crate) fn line(&self) -> String {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str());
         let words = std::iter::once(name).chain(self.arguments.iter().map(OsString::as_os_str));

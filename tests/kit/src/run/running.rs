@@ -1,4 +1,4 @@
-//! A run under way: looked at, signalled, waited for.
+//! A running process: watch it, signal it, wait for it.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +16,7 @@ use crate::messages;
 use crate::outcome::Outcome;
 use crate::terminal::Terminal;
 
-/// A stream read to its end beside the test.
+/// A stream that is read in the background.
 pub(super) struct Collected {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -34,7 +34,7 @@ pub(super) fn collect(mut stream: impl Read + Send + 'static) -> Collected {
     Collected { bytes, reader }
 }
 
-/// A run under way; killed, with its process group, when dropped.
+/// A running process; killed with its process group when dropped.
 pub struct Running {
     pub(super) run: Run,
     pub(super) child: Child,
@@ -47,7 +47,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The process's id.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -67,15 +67,15 @@ impl Running {
         self.child.try_wait().expect("our own child").is_some()
     }
 
-    /// Waits until stdout, stderr or the terminal holds `part`.
+    /// Waits until stdout, stderr or the terminal contains `part`.
     ///
     /// # Panics
-    /// Where the run ends before, or its time is over.
+    /// If the run ends first, or its time is over.
     #[track_caller]
     pub fn until(&mut self, part: &str) {
         let end = self.begun + self.run.timeout;
         loop {
-            // Asked before the look, so that its last words count.
+            // Checked before reading, so that its last output counts.
             let over = self.is_over() || Instant::now() > end;
             let said = self.said();
             if said.iter().any(|text| text.contains(part)) {
@@ -86,7 +86,7 @@ impl Running {
         }
     }
 
-    /// What stdout, stderr and the terminal have so far.
+    /// The contents of stdout, stderr and the terminal so far.
     pub fn said(&self) -> [String; 3] {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let so_far = |stream: &Option<Collected>| stream.as_ref().map(|s| s.bytes.lock().unwrap().clone()).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Running {
         [text(so_far(&self.stdout)), text(so_far(&self.stderr)), text(screen)]
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     ///
     /// # Panics
     /// As [`Run::run`] does.
@@ -113,7 +113,7 @@ impl Running {
         }
         let took = self.begun.elapsed();
         self.terminal.iter().for_each(Terminal::end);
-        // What it said is whole once nobody holds the streams any more; a child left behind would.
+        // The output is complete when no process holds the streams any more; a child left behind would.
         let patience = Instant::now() + Duration::from_secs(5);
         let readers = || [&self.stdout, &self.stderr].into_iter().flatten().all(|stream| stream.reader.is_finished());
         while !(readers() && self.terminal.as_ref().is_none_or(Terminal::is_over)) && Instant::now() < patience {
@@ -156,7 +156,7 @@ impl Running {
     }
 
     fn kill(&self) {
-        // Nobody may be left to take it.
+        // The receiver may be gone.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
     }
 }

@@ -1,4 +1,4 @@
-//! The start of a run: its environment, and where its streams lead.
+//! Starts a run: its environment and streams.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -26,7 +26,7 @@ impl Run {
         if terminal.is_some() {
             command.env("TERM", "xterm-256color");
         } else {
-            // A terminal's run has a session of its own already.
+            // A run with a terminal already has its own session.
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -54,7 +54,7 @@ impl Run {
         });
         if let (Some(mut pipe), Stream::Bytes(bytes)) = (child.stdin.take(), &self.stdin) {
             let bytes = bytes.clone();
-            // A tool may refuse before it has read all.
+            // A tool may fail before it has read everything.
             std::thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
         let stdout = child.stdout.take().map(collect);
@@ -63,14 +63,14 @@ impl Run {
         Running { run: self, child, begun, own, stdout, stderr, terminal, watch }
     }
 
-    /// The command, inside what closes its streams and gives it its terminal; each of them replaces itself by the next,
-    /// so that the child's id is the tool's.
+    /// The command, wrapped in programs that close its streams and give it its terminal; each replaces itself by the next,
+    /// so that the child's process ID is the tool's.
     fn command(&self, terminal: Option<&Path>) -> Command {
         let mut words: Vec<OsString> = Vec::new();
         let closed = |stream: &Stream, what: &'static str| if matches!(stream, Stream::Closed) { what } else { "" };
         let (stdin, stdout) = (closed(&self.stdin, " <&-"), closed(&self.stdout, " >&-"));
         if let Some(path) = terminal {
-            // setsid takes its own stdin for the terminal; the tool's comes back from the descriptor that sh kept.
+            // setsid uses its own stdin as the terminal; sh restores the tool's stdin from a saved descriptor.
             let (keep, back) =
                 if matches!(self.stdin, Stream::Terminal) { ("", "") } else { ("exec 9<&0 <\"$0\"; ", " <&9 9<&-") };
             let inner = format!("exec \"$@\"{back}{stdin}{stdout}");
@@ -87,7 +87,7 @@ impl Run {
     }
 }
 
-/// The tools first, then what the machine has.
+/// The tools' folder first, then the machine's PATH.
 fn path() -> OsString {
     let rest = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(crate::binaries().to_owned()).chain(std::env::split_paths(&rest));

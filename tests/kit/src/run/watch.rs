@@ -1,4 +1,4 @@
-//! Secrets that a process would show to everybody on its host while it runs.
+//! Looks for secrets that a running process would show to every user of its host.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::canary::Secrets;
 
-/// Looks into `/proc` while a run lasts: what it and its children were called with, and the environment of each.
+/// Reads from `/proc`, while a run lasts, the arguments and environment of it and its children.
 pub(super) struct Watch {
     stop: Arc<Mutex<bool>>,
     thread: JoinHandle<Vec<String>>,
@@ -49,7 +49,7 @@ fn look(pid: u32, first: bool, given: &[OsString], secrets: &Secrets, seen: &mut
     let name = String::from_utf8_lossy(&arguments).replace('\0', " ");
     seen.extend(secrets.found(&arguments).into_iter().map(|secret| format!("{secret} in the arguments of {name}")));
     for variable in read("environ").split(|byte| *byte == 0) {
-        // What the test itself gave to the run stands in the run's own environment.
+        // Variables that the test set are allowed in the run's own environment.
         let is_given =
             |given: &OsString| variable.strip_prefix(given.as_encoded_bytes()).is_some_and(|rest| rest.starts_with(b"="));
         if first && given.iter().any(is_given) {

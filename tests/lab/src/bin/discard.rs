@@ -1,5 +1,5 @@
-//! `discard`: a registry on a free port of loopback that computes the digest of every blob and keeps none of its bytes,
-//! so that a push of any size can be measured. It tells its HOST:PORT and runs until it is ended.
+//! `discard`: a registry on a free loopback port that computes the digest of every blob but stores no data, to measure a
+//! push of any size. It prints its HOST:PORT and runs until it is killed.
 
 #![allow(clippy::print_stdout)]
 

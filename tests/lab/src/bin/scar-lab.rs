@@ -1,7 +1,7 @@
 //! `scar-lab`: the rehearsal site in the foreground.
 //!
-//! It starts the site with its state in DIR, writes DIR/site.env once everything listens, and runs until SIGTERM, SIGINT
-//! or SIGHUP, or until its stdin ends where that is a pipe. Then it takes DIR/site.env away and exits 0.
+//! It starts the site with its state in DIR, writes DIR/site.env when everything listens, and runs until SIGTERM, SIGINT or
+//! SIGHUP, or until its stdin ends if that is a pipe. Then it removes DIR/site.env and exits 0.
 
 #![allow(clippy::print_stdout)]
 
@@ -26,7 +26,7 @@ struct Options {
     /// Where the site keeps its files; DIR/site.env appears when it is up
     #[arg(value_name = "DIR", required_unless_present = "state_of", conflicts_with = "state_of")]
     directory: Option<PathBuf>,
-    /// Print the present state of the site that runs in DIR, as JSON
+    /// Print the state of the site that runs in DIR, as JSON
     #[arg(long, value_name = "DIR")]
     state_of: Option<PathBuf>,
     /// Use this registry instead of the lab's own
@@ -41,13 +41,13 @@ struct Options {
     /// The user's password, one line
     #[arg(long, value_name = "FILE", requires = "registry_user")]
     registry_password_file: Option<PathBuf>,
-    /// How many Specmans
+    /// Number of Specman replicas
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
     replicas: u32,
-    /// The pack registry's entry in VerteX is one for ECR, with static keys
+    /// Make the pack registry's entry one for ECR, with static keys
     #[arg(long)]
     ecr: bool,
-    /// How often Specman looks at the registry by itself, in seconds
+    /// Interval at which Specman looks at the registry itself, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     poll: u64,
 }
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
 
 fn serve(directory: &Path, options: &Options) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Listened to from here on, so that no signal ends the process while the site is half built.
+    // Handle signals from here on, so that none ends the process while the site is half started.
     let end = runtime.block_on(async { ends() })?;
     let site = Arc::new(Site::start(SiteOptions {
         directory: Some(directory.to_owned()),
@@ -80,7 +80,7 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
         poll: Some(Duration::from_secs(options.poll)),
         ..SiteOptions::default()
     }));
-    // A visitor with curl is no failed test; what nobody scripted is told at the end.
+    // A user with curl is no failed test; unexpected requests are printed at the end.
     site.servers().iter().for_each(|(_, server)| server.tolerate_unexpected());
     let control = site.control();
     control.tolerate_unexpected();
@@ -97,7 +97,7 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// Resolves when the site is to end.
+/// Resolves when the site must end.
 fn ends() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -113,7 +113,7 @@ fn ends() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Hears of the end of stdin. Only a pipe or socket is watched: /dev/null has ended before it began.
+/// Waits for the end of stdin, if it is a pipe or socket; /dev/null has ended before it began.
 fn stdin_closed() -> oneshot::Receiver<()> {
     let (closed, hears) = oneshot::channel();
     let watched = std::fs::metadata("/dev/stdin").map(|stdin| stdin.file_type());
@@ -121,14 +121,14 @@ fn stdin_closed() -> oneshot::Receiver<()> {
         std::thread::spawn(move || {
             let mut buffer = [0; 1024];
             while io::stdin().read(&mut buffer).is_ok_and(|size| size > 0) {}
-            // The process may be ending for another reason.
+            // The process may already be ending.
             let _ = closed.send(());
         });
     }
     hears
 }
 
-/// The registry that the options name.
+/// The registry from the options.
 fn access(options: &Options) -> io::Result<Option<RegistryAccess>> {
     let Some(url) = &options.registry else { return Ok(None) };
     let read = |path: &PathBuf| {
@@ -141,7 +141,7 @@ fn access(options: &Options) -> io::Result<Option<RegistryAccess>> {
     Ok(Some(RegistryAccess { url: url.trim_end_matches('/').to_owned(), ca_pem, credentials }))
 }
 
-/// Asks the site in `directory` where it stands.
+/// Requests the state of the site in `directory`.
 fn print_state(directory: &Path) -> io::Result<()> {
     let url = std::fs::read_to_string(directory.join("control"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,8 +1,7 @@
-//! Who asks, and what they may do.
+//! Authentication and permissions.
 //!
-//! A client is known by a bearer token, or by the common name of a certificate that the TLS layer
-//! has verified. What it may do is a set of rules over verb, resource, namespace and name, with `*`
-//! for any; the refusal is worded as RBAC words it.
+//! A client is identified by a bearer token, or by the common name of its verified certificate. Its permissions are rules
+//! over verb, resource, namespace and name, with `*` for any; a refusal is worded as by RBAC.
 
 use std::collections::HashMap;
 
@@ -29,19 +28,19 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// `verb` on every `resource` of every namespace.
+    /// Allows `verb` on every `resource` of every namespace.
     pub fn new(verb: &str, resource: &str) -> Self {
         let any = || "*".to_owned();
         Self { verb: verb.into(), resource: resource.into(), namespace: any(), name: any() }
     }
 
-    /// The same in one namespace alone.
+    /// Allows it in one namespace only.
     pub fn within(mut self, namespace: &str) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// The same for one object alone.
+    /// Allows it for one object only.
     pub fn named(mut self, name: &str) -> Self {
         self.name = name.into();
         self
@@ -59,12 +58,12 @@ impl Rule {
 /// What the users of the cluster may do.
 #[derive(Clone, Debug, Default)]
 pub enum Access {
-    /// Everything, as the admin kubeconfig of the guide.
+    /// Everything, as with the guide's admin kubeconfig.
     #[default]
     Everything,
-    /// What one of the rules allows.
+    /// Only what one of the rules allows.
     Only(Vec<Rule>),
-    /// What none of the rules names.
+    /// Everything except what one of the rules names.
     AllBut(Vec<Rule>),
 }
 
@@ -81,7 +80,7 @@ impl Access {
 /// The credentials that the cluster knows.
 #[derive(Default)]
 pub(super) struct Users {
-    /// Tokens and whose they are.
+    /// Tokens and their users.
     pub(super) tokens: HashMap<String, String>,
     pub(super) certificates_refused: bool,
     /// Requests without credentials are `system:anonymous` instead of a 401.
@@ -89,7 +88,7 @@ pub(super) struct Users {
 }
 
 impl Users {
-    /// Whose request this is.
+    /// The user of a request.
     pub(super) fn identify(&self, headers: &HeaderMap, certificate: Option<&CertificateDer<'_>>) -> Result<String, Refusal> {
         if let Some(certificate) = certificate
             && !self.certificates_refused

@@ -1,4 +1,4 @@
-//! Who may refuse a request beside RBAC: an admission webhook, and the kubelet that the API server asks for logs and
+//! What can refuse a request besides RBAC: an admission webhook, and the kubelet that the API server asks for logs and
 //! port-forwards.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::Cluster;
 use super::resource::Target;
 use super::status::{Refusal, failure};
 
-/// What the webhook does that is asked about every write.
+/// What the webhook does about every write.
 #[derive(Clone, Debug)]
 pub enum Webhook {
     /// It denies the request, with a code of its choice.
@@ -25,7 +25,7 @@ pub enum Webhook {
 /// How kubelets answer the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kubelets {
-    /// As asked.
+    /// Normally.
     #[default]
     Answer,
     /// They do not accept the API server's client certificate.
@@ -36,10 +36,10 @@ pub enum Kubelets {
     AreDown,
 }
 
-/// The user that the API server is to its kubelets, as kubeadm sets it up.
+/// The API server's user at its kubelets, as kubeadm sets it up.
 const API_SERVER: &str = "kube-apiserver-kubelet-client";
 
-/// Asks the webhook, where there is one.
+/// Asks the webhook, if there is one.
 pub(super) async fn ask(cluster: &Cluster) -> Result<(), Refusal> {
     let Some((name, webhook)) = cluster.lock().webhook.clone() else { return Ok(()) };
     // apiserver/pkg/admission/plugin/webhook/errors/statuserror.go, and the dispatcher's NewInternalError beside it.
@@ -70,7 +70,7 @@ pub(super) async fn ask(cluster: &Cluster) -> Result<(), Refusal> {
     }
 }
 
-/// What comes of asking the kubelet for a subresource of a pod; `upgrade` where the answer would switch protocols.
+/// The kubelet's answer about a subresource of a pod; `upgrade` if the answer would switch protocols.
 pub(super) fn kubelet(cluster: &Cluster, target: &Target<'_>, verb: &str, upgrade: bool) -> Result<(), Refusal> {
     let kubelets = cluster.lock().kubelets;
     let (resource, name) = (target.access_name(), target.name.as_deref().unwrap_or_default());
@@ -98,7 +98,7 @@ pub(super) fn kubelet(cluster: &Cluster, target: &Target<'_>, verb: &str, upgrad
         Kubelets::RefusePermission => (403, "Forbidden", denies.clone(), denies),
     };
     if upgrade {
-        // The kubelet's answer is handed through as it is (upgradeaware.go, tryUpgrade).
+        // The kubelet's answer is passed on unchanged (upgradeaware.go, tryUpgrade).
         let mut raw = Response::new(Body::from(text));
         *raw.status_mut() = StatusCode::from_u16(code).unwrap_or_default();
         return Err(Box::new(raw));

@@ -1,13 +1,12 @@
-//! The containers of a pod and what they wrote: the model under `pods/NAME/log`.
+//! The containers of a pod and their logs: the model behind `pods/NAME/log`.
 //!
-//! A container has instances, one after each restart; an instance has files, one after each
-//! rotation. A reader stays on the file that it opened and hears nothing more after a rotation, as a
-//! kubelet's may (kubernetes pkg/kubelet/kuberuntime/logs/logs.go, ReadLogs and waitLogs); a new one begins with
-//! the current file, the only one that a kubelet serves.
+//! A container has an instance after each restart; an instance has a file after each rotation. A reader stays on its file
+//! and gets nothing more after a rotation, as a kubelet's may (kubernetes pkg/kubelet/kuberuntime/logs/logs.go, ReadLogs and
+//! waitLogs); a new one begins with the current file, the only one that a kubelet serves.
 
 use jiff::Timestamp;
 
-/// One entry of a log file. The runtime writes a long line as several, of which the last ends it.
+/// One entry of a log file. The runtime splits a long line into several entries, of which the last ends it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) time: Timestamp,
@@ -37,7 +36,7 @@ pub(super) struct End {
 pub(super) struct Container {
     pub(super) name: String,
     pub(super) instances: Vec<Instance>,
-    /// It ends again and again, whatever the pod's state, and the kubelet waits before the next start.
+    /// It keeps crashing, whatever the pod's state, and the kubelet waits before each restart.
     pub(super) backs_off: bool,
 }
 
@@ -46,7 +45,7 @@ impl Container {
         Self { name: name.to_owned(), instances: Vec::new(), backs_off: false }
     }
 
-    /// Starts an instance; one that runs is ended first.
+    /// Starts an instance, after ending a running one.
     pub(super) fn start(&mut self) {
         self.end(1, "Error");
         let (a, b) = (super::uid(), super::uid());
@@ -58,7 +57,7 @@ impl Container {
         });
     }
 
-    /// Ends the instance that runs, if one does.
+    /// Ends the running instance, if there is one.
     pub(super) fn end(&mut self, code: i32, reason: &'static str) {
         if let Some(instance) = self.running_mut() {
             instance.end = Some(End { at: Timestamp::now(), code, reason });
@@ -73,19 +72,19 @@ impl Container {
         self.instances.last_mut().filter(|i| i.end.is_none())
     }
 
-    /// The last instance that has ended.
+    /// The last ended instance.
     pub(super) fn ended(&self) -> Option<(usize, &Instance, End)> {
         let mut all = self.instances.iter().enumerate().rev();
         all.find_map(|(place, instance)| Some((place, instance, instance.end?)))
     }
 
-    /// Restarts, as the pod's status counts them.
+    /// The number of restarts, as in the pod's status.
     pub(super) fn restarts(&self) -> usize {
         self.instances.len().saturating_sub(1)
     }
 }
 
-/// What a client wants of a log.
+/// The options of a log request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) follow: bool,
@@ -96,7 +95,7 @@ pub(super) struct Wanted {
     pub(super) limit: Option<usize>,
 }
 
-/// A place in one file of one instance.
+/// A position in one file of one instance.
 pub(super) struct Reader {
     pub(super) instance: usize,
     file: usize,
@@ -108,7 +107,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Opens the newest file of an instance; `tail` counts back from its end before `since` narrows.
+    /// Opens the newest file of an instance; `tail` counts back from its end, then `since` filters.
     pub(super) fn open(instance: usize, files: &[Vec<Entry>], wanted: &Wanted) -> Self {
         let file = files.len().saturating_sub(1);
         let lines = files.last().map_or(0, Vec::len);
@@ -123,7 +122,7 @@ impl Reader {
         }
     }
 
-    /// What the file holds that was not read yet.
+    /// The unread rest of the file.
     pub(super) fn take(&mut self, files: &[Vec<Entry>]) -> Vec<u8> {
         let mut out = Vec::new();
         let entries = files.get(self.file).map_or(&[][..], Vec::as_slice);
@@ -148,7 +147,7 @@ impl Reader {
         out
     }
 
-    /// The limit is spent.
+    /// Whether the limit is reached.
     pub(super) fn is_full(&self) -> bool {
         self.left == Some(0)
     }

@@ -1,11 +1,11 @@
-//! What the cluster says of itself: version, groups, resources, and as much OpenAPI as `kubectl
-//! apply` wants before it trusts the server to validate.
+//! What the cluster says about itself: version, groups, resources, and the OpenAPI that `kubectl apply` needs to let the
+//! server validate.
 
 use serde_json::{Value, json};
 
 use super::resource::{RESOURCES, Resource};
 
-/// The document at a path, if discovery has one there.
+/// The discovery document at a path, if there is one.
 pub(super) fn document(path: &str) -> Option<Value> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts[..] {
@@ -86,7 +86,7 @@ fn resources(group: &str) -> Option<Value> {
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list}))
 }
 
-/// A path for each object, whose PATCH takes `fieldValidation`: kubectl asks for no more.
+/// A path for each object, whose PATCH has `fieldValidation`, which is all that kubectl checks.
 fn openapi(group: &str) -> Value {
     let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
     let paths = RESOURCES.iter().filter(|r| r.group == group).map(|r| {

@@ -1,4 +1,4 @@
-//! The hand that moves the pods: states, restarts, lines, rotations, cuts. All of it in `hubble-system`.
+//! Controls the pods of a test: states, restarts, lines, rotations, cuts. Everything is in `hubble-system`.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use super::pods::{self, Cut, Pod, PodState};
 use super::{Cluster, SPECMAN_NAMESPACE};
 
 impl Cluster {
-    /// The uid of a pod, if it is there.
+    /// The uid of a pod, if it exists.
     pub fn pod_uid(&self, pod: &str) -> Option<String> {
         let object = self.object("pods", SPECMAN_NAMESPACE, pod)?;
         object["metadata"]["uid"].as_str().map(str::to_owned)
     }
 
-    /// Moves a pod to a state.
+    /// Sets a pod's state.
     pub fn set_pod(&self, pod: &str, state: PodState) {
         self.change_pod(pod, |pod| pod.enter(state));
     }
 
-    /// The state in which the controller makes pods from now on; at first [`PodState::Running`].
+    /// Sets the state of pods that the controller creates; the default is [`PodState::Running`].
     pub fn set_new_pods(&self, pods: PodState) {
         self.change(|state| state.new_pods = pods);
     }
 
-    /// Stops the controller, or lets it go on: while it stands, pods that are gone stay gone.
+    /// Stops the controller, or lets it continue: while stopped, deleted pods stay deleted.
     pub fn pause_controller(&self, paused: bool) {
         self.change(|state| {
             state.controller_paused = paused;
@@ -33,7 +33,7 @@ impl Cluster {
         });
     }
 
-    /// Ends every container of a pod and starts it anew: its log begins again, the old one is `previous`.
+    /// Restarts every container of a pod: its log begins again, the old one is `previous`.
     pub fn restart_container(&self, pod: &str) {
         self.change_pod(pod, |pod| {
             pod.containers.iter_mut().for_each(Container::start);
@@ -41,12 +41,12 @@ impl Cluster {
         });
     }
 
-    /// Deletes a pod, and the controller makes its successor with a new uid and an empty log.
+    /// Deletes a pod; the controller creates its successor with a new uid and an empty log.
     pub fn replace_pod(&self, pod: &str) {
         self.remove("pods", SPECMAN_NAMESPACE, pod);
     }
 
-    /// A container ends again and again from now on, or runs again; the others go on.
+    /// Makes a container crash repeatedly, or run again; the others continue.
     pub fn crash_container(&self, pod: &str, container: &str, crash: bool) {
         self.change_pod(pod, |pod| {
             for container in pod.containers.iter_mut().filter(|known| known.name == container) {
@@ -59,14 +59,13 @@ impl Cluster {
         });
     }
 
-    /// Appends a line that Specman's container of a pod wrote at `time`.
+    /// Appends a line of a pod's Specman container with the time `time`.
     pub fn line_at(&self, pod: &str, time: Timestamp, line: &str) {
         self.entry(pod, None, time, line.as_bytes(), true);
     }
 
-    /// Appends what a container (Specman's, if it is not named) wrote as one entry of its log file; `ends_line` false is the `P`
-    /// of the runtime's format, a part of a line that the next entry goes on with. Nothing happens
-    /// where the container does not run.
+    /// Appends one entry of a container's log (Specman's by default). Without `ends_line` it is a partial line (`P` in the
+    /// runtime's format), which the next entry continues. Does nothing if the container is not running.
     pub fn entry(&self, pod: &str, container: Option<&str>, time: Timestamp, text: &[u8], ends_line: bool) {
         let entry = Entry { time, text: text.to_vec(), ends_line };
         self.change_pod(pod, |pod| {
@@ -79,8 +78,8 @@ impl Cluster {
         });
     }
 
-    /// Rotates the log files of a pod: a read begins with the new file, an open follow stream stays
-    /// open on the old one and hears nothing more.
+    /// Rotates a pod's log files: a new read begins with the new file, an open stream stays on the old one and gets nothing
+    /// more.
     pub fn rotate_log(&self, pod: &str) {
         self.change_pod(pod, |pod| {
             let running = pod.containers.iter_mut().filter_map(Container::running_mut);
@@ -88,12 +87,12 @@ impl Cluster {
         });
     }
 
-    /// Whether follow streams send the last line of each chunk in two.
+    /// Sets whether follow streams split the last line of each chunk.
     pub fn split_lines(&self, split: bool) {
         self.change(|state| state.split_lines = split);
     }
 
-    /// Cuts the follow streams of a pod that are open now.
+    /// Cuts a pod's open follow streams.
     pub fn cut_streams(&self, pod: &str, cut: Cut) {
         self.change_pod(pod, |pod| {
             pod.cuts += 1;
@@ -101,14 +100,14 @@ impl Cluster {
         });
     }
 
-    /// How many follow streams of a pod are open.
+    /// The number of a pod's open follow streams.
     pub fn streams(&self, pod: &str) -> usize {
         let uid = self.pod_uid(pod);
         let state = self.lock();
         uid.and_then(|uid| state.pods.get(&uid)).map_or(0, |p| p.streams)
     }
 
-    /// Blocks until exactly `count` follow streams of a pod are open; false where `limit` passed first.
+    /// Blocks until exactly `count` follow streams of a pod are open; returns false after `limit`.
     pub fn wait_for_streams(&self, pod: &str, count: usize, limit: Duration) -> bool {
         self.wait(limit, |cluster| cluster.streams(pod) == count)
     }

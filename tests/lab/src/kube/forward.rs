@@ -1,8 +1,8 @@
 //! `…/pods/NAME/portforward` over WebSocket, as the kubelet frames it: two channels for each port, data and error, each
 //! beginning with the port in two bytes, the low one first (kubelet, `cri/streaming/portforward/websocket.go`).
 //!
-//! The other end is what [`Cluster::serve_port`] registered: the lab's Specman of that pod. A forward ends with the
-//! pod, on [`Cluster::cut_forwards`], or when both ends are through. SPDY, which kubectl speaks, is not spoken here.
+//! The other end is registered with [`Cluster::serve_port`]: the lab's Specman of that pod. A forward ends with the pod,
+//! with [`Cluster::cut_forwards`], or when both ends are finished. SPDY, which kubectl uses, is not supported.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -35,12 +35,12 @@ use super::status::{Refusal, bad_request, not_found};
 const PROTOCOL: &str = "v4.channel.k8s.io";
 
 impl Cluster {
-    /// From now on what is forwarded to `port` of the pod `pod` in `hubble-system`, and of its successors, goes to `to`.
+    /// Forwards connections to `port` of the pod `pod` in `hubble-system`, and of its successors, to `to`.
     pub fn serve_port(&self, pod: &str, port: u16, to: SocketAddr) {
         self.change(|state| state.ports.insert((pod.to_owned(), port), to));
     }
 
-    /// Cuts the forwards to a pod that are open now.
+    /// Cuts a pod's open forwards.
     pub fn cut_forwards(&self, pod: &str, cut: Cut) {
         self.change_pod(pod, |pod| {
             pod.forward_cuts += 1;
@@ -48,14 +48,14 @@ impl Cluster {
         });
     }
 
-    /// How many forwards to a pod are open.
+    /// The number of a pod's open forwards.
     pub fn forwards(&self, pod: &str) -> usize {
         let uid = self.pod_uid(pod);
         let state = self.lock();
         uid.and_then(|uid| state.pods.get(&uid)).map_or(0, |pod| pod.forwards)
     }
 
-    /// Blocks until exactly `count` forwards to a pod are open; false where `limit` passed first.
+    /// Blocks until exactly `count` forwards to a pod are open; returns false after `limit`.
     pub fn wait_for_forwards(&self, pod: &str, count: usize, limit: Duration) -> bool {
         self.wait(limit, |cluster| cluster.forwards(pod) == count)
     }
@@ -103,7 +103,7 @@ pub(super) fn open(
     cluster.notify();
     let forward = Forward { cluster: cluster.clone(), changes, uid, name: name.to_owned(), ports, cuts };
     tokio::spawn(async move {
-        // A client that is gone before the switch needs no answer.
+        // A client that is gone before the upgrade needs no answer.
         if let Ok(upgraded) = upgrade.await {
             forward.run(upgraded).await;
         }
@@ -124,7 +124,7 @@ fn switching(accept: &str) -> Response<Body> {
     response
 }
 
-/// The ports of the query, in the order in which they get their channels.
+/// The ports of the query, in the order of their channels.
 fn ports(query: &HashMap<String, String>) -> Result<Vec<u16>, Refusal> {
     let Some(text) = query.get("ports").filter(|text| !text.is_empty()) else {
         return Err(bad_request("query parameter \"port\" is required"));
@@ -136,7 +136,7 @@ fn ports(query: &HashMap<String, String>) -> Result<Vec<u16>, Refusal> {
     text.split(',').map(port).collect()
 }
 
-/// A forward that is open; as long as it lives it counts among those of its pod.
+/// An open forward, counted in its pod until it is dropped.
 struct Forward {
     cluster: Arc<Cluster>,
     changes: watch::Receiver<u64>,
@@ -172,7 +172,7 @@ impl Forward {
                 }
             }
         }
-        // From here on the end of all ports is the end of the channel.
+        // From here on the channel ends with the last port.
         drop(to_client);
         let mut open = writers.iter().any(Option::is_some);
         while open {
@@ -220,7 +220,7 @@ impl Forward {
         })
     }
 
-    /// Resolves when pod or test ends it.
+    /// Resolves when the pod or the test ends it.
     async fn ended(&mut self) -> Cut {
         loop {
             self.changes.borrow_and_update();
@@ -255,7 +255,7 @@ fn frame(channel: u8, bytes: &[u8]) -> Message {
     Message::Binary(Bytes::from(frame))
 }
 
-/// Carries what a pod says to the client, until its end.
+/// Copies a pod's data to the client until its end.
 async fn tell(mut pod: OwnedReadHalf, channel: u8, to_client: mpsc::Sender<Message>) {
     let mut buffer = vec![0; 32 * 1024];
     while let Ok(size @ 1..) = pod.read(&mut buffer).await {
@@ -265,7 +265,7 @@ async fn tell(mut pod: OwnedReadHalf, channel: u8, to_client: mpsc::Sender<Messa
     }
 }
 
-/// Carries one frame of the client to the pod; what comes for a port that is closed is lost.
+/// Passes one frame of the client to the pod; data for a closed port is lost.
 async fn give(writers: &mut [Option<OwnedWriteHalf>], frame: &[u8]) {
     let Some((channel, bytes)) = frame.split_first() else { return };
     let Some(writer) = writers.get_mut(usize::from(channel / 2)).filter(|_| channel.is_multiple_of(2)) else { return };

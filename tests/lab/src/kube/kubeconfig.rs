@@ -1,4 +1,4 @@
-//! A kubeconfig, written the ways that sites have them.
+//! Writes kubeconfigs in the forms that sites have.
 //!
 //! ```
 //! use scar_lab::kube::{Ca, Kubeconfig, Login};
@@ -16,23 +16,23 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What the client trusts.
+/// The certificates that the client trusts.
 #[derive(Clone, Debug)]
 pub enum Ca {
     /// `certificate-authority-data` with this PEM.
     Inline(String),
     /// `certificate-authority` with this path.
     File(PathBuf),
-    /// What the system trusts.
+    /// The system's certificates.
     System,
     /// `insecure-skip-tls-verify`.
     Insecure,
 }
 
-/// How the client says who it is.
+/// The client's credentials.
 #[derive(Clone, Debug)]
 pub enum Login {
-    /// Not at all.
+    /// None.
     None,
     /// `token`.
     Token(String),
@@ -66,9 +66,9 @@ pub enum Login {
 pub struct Kubeconfig {
     /// The API server.
     pub server: String,
-    /// What is trusted.
+    /// The trusted certificates.
     pub ca: Ca,
-    /// Who asks.
+    /// The credentials.
     pub login: Login,
     /// `tls-server-name`.
     pub tls_server_name: Option<String>,

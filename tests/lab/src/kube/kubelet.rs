@@ -1,5 +1,4 @@
-//! The kubelet's own refusals, as they come out of the API server: a log's as a `Status` that the API server makes of them,
-//! an upgrade's as they are.
+//! The kubelet's own refusals, as the API server passes them on: a log's as a `Status`, an upgrade's unchanged.
 
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
@@ -9,19 +8,19 @@ use serde_json::{Value, json};
 use super::Cluster;
 use super::status::{Refusal, bad_request, failure};
 
-/// How the kubelets take the API server's requests.
+/// How the kubelets answer the API server's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kubelet {
-    /// As they should.
+    /// Normally.
     #[default]
     Well,
-    /// They do not accept its credentials: its client certificate has expired, say.
+    /// They reject its credentials, such as an expired client certificate.
     NoLogin,
-    /// They do not allow it: the API server's user lacks the cluster role `system:kubelet-api-admin`.
+    /// They forbid it: the API server's user lacks the cluster role `system:kubelet-api-admin`.
     Forbidden,
-    /// Something on the way to them answers 502.
+    /// A proxy in between answers 502.
     BadGateway,
-    /// They serve it, but a log's file is gone.
+    /// They serve it, but the log file is gone.
     NoLogFile,
 }
 
@@ -29,7 +28,7 @@ pub enum Kubelet {
 const FORBIDDEN: &str = "Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)";
 
 impl Cluster {
-    /// How the kubelets take the API server's requests for logs and port-forwards from now on.
+    /// Sets how the kubelets answer requests for logs and port-forwards.
     pub fn set_kubelet(&self, kubelet: Kubelet) {
         self.change(|state| state.kubelet = kubelet);
     }
@@ -58,7 +57,7 @@ impl Kubelet {
         Err(failure(code, reason, &format!("{message} ( pods/log {pod})"), details))
     }
 
-    /// The refusal of an upgrade, which the API server hands through (apimachinery pkg/util/proxy/upgradeaware.go, tryUpgrade).
+    /// The refusal of an upgrade, which the API server passes on (apimachinery pkg/util/proxy/upgradeaware.go, tryUpgrade).
     pub(super) fn refuse_upgrade(self, headers: &HeaderMap) -> Result<(), Refusal> {
         match self.refusal() {
             Some((code, words)) => Err(Box::new(text(code, words))),
@@ -68,9 +67,9 @@ impl Kubelet {
     }
 }
 
-/// Whether the kubelet's route takes the request's `Accept`. The port-forward routes declare no content type (kubernetes
-/// pkg/kubelet/server/server.go, InstallAuthRequiredHandlers), so that only `*/*` or no header at all fits (go-restful
-/// jsr311.go, detectRoute; route.go, matchesAccept).
+/// Whether the kubelet's route accepts the request's `Accept`. The port-forward routes declare no content type (kubernetes
+/// pkg/kubelet/server/server.go, InstallAuthRequiredHandlers), so only `*/*` or no header matches (go-restful jsr311.go,
+/// detectRoute; route.go, matchesAccept).
 fn is_acceptable(headers: &HeaderMap) -> bool {
     let Some(accept) = headers.get(ACCEPT) else { return true };
     let mut kinds = accept.to_str().unwrap_or_default().split(',');
@@ -84,18 +83,18 @@ fn text(code: u16, words: &str) -> Response<Body> {
     response
 }
 
-/// A node that the API server does not reach (apiserver's proxy transport, net/http's words).
+/// A node that the API server cannot reach (apiserver's proxy transport, with net/http's message).
 pub(super) fn unreached(words: &str) -> Refusal {
     failure(500, "InternalError", words, Value::Null)
 }
 
-/// What a kubelet writes into a log's answer when the runtime has lost the file: the head was sent already, with a write of no
-/// bytes (kubernetes pkg/kubelet/kubelet_pods.go, GetKubeletContainerLogs; kuberuntime_container.go, GetContainerLogs).
+/// What a kubelet writes into a log's answer after the runtime has lost the file: the header was already sent (kubernetes
+/// pkg/kubelet/kubelet_pods.go, GetKubeletContainerLogs; kuberuntime_container.go, GetContainerLogs).
 pub(super) fn no_log_file(container: &str) -> String {
     format!("unable to retrieve container logs for {container}")
 }
 
-/// A pod that no node has yet (kubernetes pkg/registry/core/pod/strategy.go, streamLocation).
+/// A pod that is not scheduled yet (kubernetes pkg/registry/core/pod/strategy.go, streamLocation).
 pub(super) fn no_host(pod: &str) -> Refusal {
     bad_request(&format!("pod {pod} does not have a host assigned"))
 }

@@ -1,6 +1,6 @@
 //! `GET …/pods/NAME/log`: once, or followed.
 //!
-//! The refusals are the kubelet's, word for word; a client tells "not yet" from "never" by them.
+//! The refusals are the kubelet's exact words, by which clients distinguish "not yet" from "never".
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::resource::Target;
 use super::status::{Refusal, bad_request, invalid, not_found};
 use super::{Cluster, State};
 
-/// Answers for the pod that `target` names. A log that is followed is answered with its first line, or its end, and not
-/// before: a kubelet sends its headers with what it first writes.
+/// Answers for the pod that `target` names. A followed log is answered with its first line or its end, because a kubelet
+/// sends its header with the first data.
 pub(super) async fn log(
     cluster: &Arc<Cluster>,
     target: &Target<'_>,
@@ -38,7 +38,7 @@ pub(super) async fn log(
     Ok(text(Body::from_stream(stream::iter(first).chain(rest))))
 }
 
-/// What a request for a log comes to.
+/// The result of a log request.
 enum Opened {
     Whole(Response<Body>),
     Followed(Following),
@@ -47,7 +47,7 @@ enum Opened {
 fn open(cluster: &Arc<Cluster>, target: &Target<'_>, query: &HashMap<String, String>) -> Result<Opened, Refusal> {
     let name = target.name.as_deref().unwrap_or_default();
     let wanted = wanted(target, query, Timestamp::now())?;
-    // Before the state is read: a change in between then wakes the stream.
+    // Subscribe before reading the state, so that a change in between wakes the stream.
     let changes = cluster.changes.subscribe();
     let mut state = cluster.lock();
     let object = state.objects.get("pods", &target.namespace, name);
@@ -84,7 +84,7 @@ fn text(body: Body) -> Response<Body> {
     response
 }
 
-/// The options of the query. `sinceTime` is cut to whole seconds, as on its way to a real kubelet.
+/// The options of the query. `sinceTime` is cut to whole seconds, as by a real kubelet's clients.
 fn wanted(target: &Target<'_>, query: &HashMap<String, String>, now: Timestamp) -> Result<Wanted, Refusal> {
     let invalid = |cause: &str| invalid(target.resource, "", cause);
     let flag = |name: &str| query.get(name).is_some_and(|v| v != "false" && v != "0");
@@ -136,7 +136,7 @@ fn container(pod: &Pod, asked: Option<&str>) -> Result<usize, Refusal> {
     }
 }
 
-/// The instance whose log is meant, or why there is none (kubelet, `validateContainerLogStatus`).
+/// The requested instance, or why there is none (kubelet, `validateContainerLogStatus`).
 fn instance(pod: &Pod, container: usize, previous: bool) -> Result<usize, Refusal> {
     if pod.state == PodState::NodeLost {
         let words = format!(
@@ -160,7 +160,7 @@ fn instance(pod: &Pod, container: usize, previous: bool) -> Result<usize, Refusa
     current.or(ended).ok_or_else(|| bad_request(&format!("{label} is {waits}")))
 }
 
-/// A follow stream; as long as it lives it counts among the pod's open streams.
+/// A follow stream, counted in its pod until it is dropped.
 struct Following {
     cluster: Arc<Cluster>,
     changes: watch::Receiver<u64>,
@@ -168,14 +168,14 @@ struct Following {
     container: usize,
     reader: Reader,
     cuts: u64,
-    /// The second part of a chunk that is sent in two.
+    /// The second part of a split chunk.
     rest: Option<Vec<u8>>,
 }
 
 impl Following {
     async fn next(&mut self) -> Option<Result<Bytes, std::io::Error>> {
         if let Some(rest) = self.rest.take() {
-            // The first part has to leave before, else both become one chunk.
+            // The first part must be sent before, or both become one chunk.
             tokio::task::yield_now().await;
             return Some(Ok(rest.into()));
         }
@@ -227,7 +227,7 @@ enum Look {
     Break,
 }
 
-/// Where lines are to be split: the last line of the chunk in its middle.
+/// The position to split at: the middle of the chunk's last line.
 fn parts(mut chunk: Vec<u8>, state: &State) -> (Vec<u8>, Option<Vec<u8>>) {
     if !state.split_lines || chunk.len() < 2 {
         return (chunk, None);

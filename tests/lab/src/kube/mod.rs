@@ -1,5 +1,4 @@
-//! The Kubernetes API of the lab: as much of a cluster as the migration touches, honest enough that
-//! kubectl and kube-rs work against it.
+//! The lab's Kubernetes API: as much of a cluster as the migration touches, complete enough for kubectl and kube-rs.
 //!
 //! Objects have uids, resource versions, finalizers and preconditions; refusals are `Status`
 //! objects in the words of a real server; a small controller makes the pods of a StatefulSet; a
@@ -68,13 +67,13 @@ pub use pods::{Cut, PodState};
 
 use resource::Resource;
 
-/// The namespace of Specman, which every method that names a pod alone means.
+/// Specman's namespace, which methods with only a pod's name mean.
 pub const SPECMAN_NAMESPACE: &str = "hubble-system";
 
-/// The user that [`Cluster::token`] stands for.
+/// The user of [`Cluster::token`].
 pub const ADMIN: &str = "kubernetes-admin";
 
-/// A cluster. Every change through it is seen at once by open watches and log streams.
+/// A cluster. Open watches and log streams see every change at once.
 pub struct Cluster {
     state: Mutex<State>,
     /// Counts changes, for streams.
@@ -125,7 +124,7 @@ impl Cluster {
     /// A token of [`ADMIN`].
     ///
     /// # Panics
-    /// Where every such token was revoked.
+    /// If all such tokens were revoked.
     pub fn token(&self) -> String {
         let state = self.lock();
         let mut tokens = state.users.tokens.iter();
@@ -133,46 +132,46 @@ impl Cluster {
         found.map(|(token, _)| token.clone()).expect("a token of the admin")
     }
 
-    /// From now on `token` is `user`.
+    /// Makes `token` identify `user`.
     pub fn add_token(&self, token: &str, user: &str) {
         self.change(|state| drop(state.users.tokens.insert(token.into(), user.into())));
     }
 
-    /// From now on `token` is answered 401.
+    /// Revokes `token`.
     pub fn revoke_token(&self, token: &str) {
         self.change(|state| drop(state.users.tokens.remove(token)));
     }
 
-    /// Whether a verified client certificate says who a client is; at first it does.
+    /// Sets whether a verified client certificate identifies a client; the default is yes.
     pub fn accept_certificates(&self, accept: bool) {
         self.change(|state| state.users.certificates_refused = !accept);
     }
 
-    /// Whether a request without credentials is `system:anonymous` instead of a 401; at first it is a 401.
+    /// Sets whether a request without credentials is `system:anonymous` instead of a 401; the default is a 401.
     pub fn accept_anonymous(&self, accept: bool) {
         self.change(|state| state.users.anonymous = accept);
     }
 
-    /// What users may do, whoever they are.
+    /// Sets the permissions of all users.
     pub fn set_access(&self, access: Access) {
         self.change(|state| state.access = access);
     }
 
-    /// From now on this webhook is asked about every write; `None` takes it out.
+    /// Sets the webhook that is asked about every write, or removes it.
     pub fn set_webhook(&self, webhook: Option<(&str, Webhook)>) {
         self.change(|state| state.webhook = webhook.map(|(name, webhook)| (name.to_owned(), webhook)));
     }
 
-    /// How kubelets answer the API server from now on.
+    /// Sets how kubelets answer the API server.
     pub fn set_kubelets(&self, kubelets: Kubelets) {
         self.change(|state| state.kubelets = kubelets);
     }
 
-    /// Stores an object, new or in place of one that is there (then keeping its uid unless
-    /// `object` has one). `plural` is the resource, `namespace` empty for a cluster resource.
+    /// Stores an object, or replaces one (which keeps its uid unless `object` has one). `plural` is the resource,
+    /// `namespace` empty for a cluster resource.
     ///
     /// # Panics
-    /// Where the lab has no such resource.
+    /// If the lab has no such resource.
     pub fn put(&self, plural: &str, namespace: &str, name: &str, mut object: Value) -> Value {
         let resource = Resource::named(plural).expect("a resource of the lab");
         self.change(|state| {
@@ -193,7 +192,7 @@ impl Cluster {
         self.lock().objects.get(resource.plural, namespace, name).cloned()
     }
 
-    /// Changes an object behind the back of whoever is about to; false where it is not there.
+    /// Changes an object behind the client's back; returns false if it does not exist.
     pub fn edit(&self, plural: &str, namespace: &str, name: &str, edit: impl FnOnce(&mut Value)) -> bool {
         let Some(mut object) = self.object(plural, namespace, name) else { return false };
         edit(&mut object);
@@ -206,7 +205,7 @@ impl Cluster {
         true
     }
 
-    /// Takes an object away, finalizers or not; a pod of a StatefulSet is made anew.
+    /// Deletes an object, ignoring finalizers; a pod of a StatefulSet is recreated.
     pub fn remove(&self, plural: &str, namespace: &str, name: &str) {
         self.change(|state| {
             match Resource::named(plural).map(|r| r.plural) {
@@ -218,14 +217,14 @@ impl Cluster {
         });
     }
 
-    /// Makes a secret, with a new uid, in place of one that is there.
+    /// Creates or replaces a secret, with a new uid.
     pub fn put_secret(&self, namespace: &str, name: &str, data: BTreeMap<String, Vec<u8>>) {
         self.remove("secrets", namespace, name);
         let data: BTreeMap<_, _> = data.into_iter().map(|(k, v)| (k, STANDARD.encode(v))).collect();
         self.put("secrets", namespace, name, json!({"type": "Opaque", "data": data}));
     }
 
-    /// The data of a secret, if it is there.
+    /// The data of a secret, if it exists.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
         let object = self.object("secrets", namespace, name)?;
         let data = object["data"].as_object().into_iter().flatten();
@@ -236,7 +235,7 @@ impl Cluster {
         Some(decoded.collect())
     }
 
-    /// Blocks until `ready` holds; it is asked after each change. False where `limit` passed first.
+    /// Blocks until `ready` is true, checking it after each change; returns false after `limit`.
     pub fn wait(&self, limit: Duration, ready: impl Fn(&Self) -> bool) -> bool {
         let end = Instant::now() + limit;
         loop {
@@ -263,7 +262,7 @@ impl Cluster {
     /// Wakes every stream and every waiting thread.
     fn notify(&self) {
         self.changes.send_modify(|count| *count += 1);
-        // A waiting thread holds the lock from its look at the count to its sleep.
+        // A waiting thread holds the lock from checking the count until it sleeps.
         drop(self.lock());
         self.settled.notify_all();
     }
@@ -288,7 +287,7 @@ pub fn router(cluster: Arc<Cluster>) -> Router {
     Router::new().route("/{*path}", any(serve::serve)).with_state(cluster)
 }
 
-/// A UUID that was not given before.
+/// A new UUID.
 fn uid() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let seed = format!("{}/{}/{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), Timestamp::now().as_nanosecond());

@@ -1,7 +1,7 @@
-//! The stored objects, each change of one, and the selectors that a list is narrowed by.
+//! The stored objects, their changes, and the selectors of lists.
 //!
-//! Every write gives the object the next resource version and leaves an event; the events are never
-//! forgotten, so that a watch from any version is complete.
+//! Every write assigns the next resource version and stores an event; events are kept forever, so that a watch from any
+//! version is complete.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +43,8 @@ impl Objects {
         self.all.iter().filter(move |(key, _)| here(key)).map(|(_, object)| object)
     }
 
-    /// Stores an object under its resource, namespace and name, new or in place of one that is
-    /// there, and gives it as it is stored. What the server sets is set.
+    /// Stores or replaces an object under its resource, namespace and name, with the fields that the server sets, and
+    /// returns it.
     pub(super) fn put(&mut self, resource: &'static Resource, namespace: &str, name: &str, mut object: Value) -> Value {
         let key = (resource.plural, namespace.to_owned(), name.to_owned());
         let old = self.all.get(&key);
@@ -84,12 +84,12 @@ impl Objects {
     }
 }
 
-/// The time as metadata has it, whole seconds.
+/// The time for metadata, in whole seconds.
 pub(super) fn now() -> String {
     format!("{:.0}", Timestamp::now())
 }
 
-/// What a list or a watch is narrowed by.
+/// The selectors of a list or a watch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selection {
     labels: Vec<(String, Test)>,
@@ -105,10 +105,10 @@ enum Test {
 }
 
 impl Selection {
-    /// Reads `labelSelector` and `fieldSelector`.
+    /// Parses `labelSelector` and `fieldSelector`.
     ///
     /// # Errors
-    /// The words of a real server where a field cannot be selected by.
+    /// A real server's message if a field cannot be selected by.
     pub(super) fn read(labels: &str, fields: &str) -> Result<Self, String> {
         let fields = terms(fields);
         for (name, _) in &fields {

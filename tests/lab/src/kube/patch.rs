@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-/// How a patch is meant, by its content type.
+/// The kind of a patch, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Json,
@@ -29,7 +29,7 @@ impl Kind {
 /// Applies a patch.
 ///
 /// # Errors
-/// The reason in words where a JSON patch does not fit the object.
+/// The reason why a JSON patch does not fit the object.
 pub(super) fn patch(kind: Kind, object: &mut Value, patch: &Value) -> Result<(), String> {
     match kind {
         Kind::Json => json_patch(object, patch),
@@ -110,7 +110,7 @@ fn by_name(list: &mut Vec<Value>, items: &[Value]) {
     }
 }
 
-/// RFC 6902 without `move` and `copy`, which nobody sends to a cluster.
+/// RFC 6902 without `move` and `copy`, which nobody sends.
 fn json_patch(object: &mut Value, patch: &Value) -> Result<(), String> {
     let steps = patch.as_array().ok_or("a JSON patch is a list")?;
     for step in steps {

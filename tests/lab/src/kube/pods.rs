@@ -1,5 +1,4 @@
-//! The pods: their states, the object that shows a state, and the controller that makes them from
-//! a StatefulSet.
+//! The pods: their states, the object that shows a state, and the controller of the StatefulSet.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +13,9 @@ use super::resource::Resource;
 /// The states that a pod of the lab can be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodState {
-    /// On no node yet; its log is an empty 204.
+    /// Not scheduled; its log is an empty 204.
     Pending,
-    /// On a node, image or volume not there yet; its log is a 400.
+    /// Scheduled, but image or volume are missing; its log is a 400.
     ContainerCreating,
     /// Running and ready.
     Running,
@@ -31,34 +30,34 @@ pub enum PodState {
     OomKilled,
     /// Failed, reason `Evicted`.
     Evicted,
-    /// The node does not answer: the pod's last state stands, its log is a 500.
+    /// The node does not answer: the pod's last state remains, its log is a 500.
     NodeLost,
 }
 
-/// What runs behind a pod object; by uid, so that a successor of the same name is another.
+/// The runtime state of a pod, by uid, because a successor has the same name.
 pub(super) struct Pod {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) state: PodState,
     pub(super) containers: Vec<Container>,
-    /// Follow streams that are open.
+    /// Number of open follow streams.
     pub(super) streams: usize,
-    /// How many times its streams were cut, and how the last time.
+    /// How often its streams were cut, and how the last time.
     pub(super) cuts: u64,
     pub(super) cut: Cut,
-    /// Port-forwards that are open.
+    /// Number of open port-forwards.
     pub(super) forwards: usize,
-    /// How many times its forwards were cut, and how the last time.
+    /// How often its forwards were cut, and how the last time.
     pub(super) forward_cuts: u64,
     pub(super) forward_cut: Cut,
-    /// Deleted: its streams end.
+    /// Whether it was deleted, so that its streams end.
     pub(super) gone: bool,
 }
 
 /// How a follow stream or a port-forward is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// It ends in order, as when a proxy thinks that it was idle.
+    /// It ends properly, as when a proxy considers it idle.
     End,
     /// The connection breaks in the middle of the body.
     Break,
@@ -67,7 +66,7 @@ pub enum Cut {
 pub(super) type Pods = BTreeMap<String, Pod>;
 
 impl Pod {
-    /// Moves to a state, starting and ending instances as the state wants.
+    /// Changes the state, starting and ending instances accordingly.
     pub(super) fn enter(&mut self, state: PodState) {
         self.state = state;
         for container in self.containers.iter_mut().filter(|container| !container.backs_off) {
@@ -204,7 +203,7 @@ pub(super) fn show(state: &mut State, uid: &str) {
     }
 }
 
-/// Takes a pod away: object and streams.
+/// Deletes a pod: object and streams.
 pub(super) fn remove(state: &mut State, namespace: &str, name: &str) {
     let removed = state.objects.remove("pods", namespace, name);
     let uid = removed.as_ref().and_then(|o| o["metadata"]["uid"].as_str());
@@ -213,8 +212,8 @@ pub(super) fn remove(state: &mut State, namespace: &str, name: &str) {
     }
 }
 
-/// Does what the StatefulSet controller does: a pod for each replica, a new one where the template
-/// has changed, none beyond; then the status of the set.
+/// Works as the StatefulSet controller: a pod for each replica, a new one if the template has changed, none beyond; then the
+/// status of the set.
 pub(super) fn reconcile(state: &mut State) {
     if state.controller_paused {
         return;

@@ -1,12 +1,11 @@
-//! The one thing that kubectl sends as protobuf whatever it is told: the self reviews of
-//! `kubectl auth`.
+//! The only thing that kubectl always sends as protobuf: the self reviews of `kubectl auth`.
 //!
 //! The envelope is `k8s\0` and a `runtime.Unknown`; the field numbers are those of
 //! `k8s.io/api/authorization/v1/generated.proto`. Any other kind is not understood.
 
 use serde_json::{Value, json};
 
-/// A review as the JSON that it stands for.
+/// Converts a review to JSON.
 pub(super) fn review(body: &[u8]) -> Option<Value> {
     let unknown = body.strip_prefix(b"k8s\0")?;
     let kind = text(bytes(bytes(unknown, 1)?, 2)?);
@@ -36,7 +35,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The first field with this number, where it has a length.
+/// The first length-delimited field with this number.
 fn bytes(mut message: &[u8], wanted: u64) -> Option<&[u8]> {
     while !message.is_empty() {
         let key = varint(&mut message)?;

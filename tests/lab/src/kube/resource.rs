@@ -1,4 +1,4 @@
-//! The resources that the cluster of the lab has, and how a path names one.
+//! The resources of the lab's cluster, and how paths name them.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(super) struct Resource {
     pub(super) kind: &'static str,
     pub(super) short: &'static [&'static str],
     pub(super) namespaced: bool,
-    /// `create` alone for reviews.
+    /// Only `create` for reviews.
     pub(super) verbs: &'static [&'static str],
 }
 
@@ -32,7 +32,7 @@ const fn resource(
     Resource { group, version: "v1", plural, kind, short, namespaced, verbs }
 }
 
-/// Everything there is.
+/// All resources.
 pub(super) const RESOURCES: &[Resource] = &[
     resource("", "namespaces", "Namespace", &["ns"], false, ALL),
     resource("", "nodes", "Node", &["no"], false, ALL),
@@ -50,7 +50,7 @@ pub(super) const RESOURCES: &[Resource] = &[
 ];
 
 impl Resource {
-    /// The resource of a kind or plural that is known to be there.
+    /// The resource of a known kind or plural.
     pub(super) fn named(plural: &str) -> Option<&'static Self> {
         RESOURCES.iter().find(|r| r.plural == plural)
     }
@@ -72,7 +72,7 @@ impl Resource {
     }
 }
 
-/// What a path names: a collection, an object or a subresource of it.
+/// A path's collection, object or subresource.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     pub(super) resource: &'static Resource,
@@ -83,7 +83,7 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Takes apart `/api/v1/…` and `/apis/GROUP/VERSION/…`; `None` where the path names no resource.
+    /// Parses `/api/v1/…` and `/apis/GROUP/VERSION/…`; `None` if the path names no resource.
     pub(super) fn parse(path: &'a str) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.split('/').map(|p| percent_decode_str(p).decode_utf8_lossy());
         let (group, version) = match &*parts.next()? {

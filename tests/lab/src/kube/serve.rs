@@ -1,5 +1,4 @@
-//! A request's way: who, which document or object, which verb, whether it is allowed, and then the
-//! verb itself.
+//! Handles a request: user, document or object, verb, permission, and then the verb itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use super::{Cluster, access, admission, discovery, forward, logs, protobuf, tabl
 use crate::server::{PeerCertificates, unexpected, unscripted};
 
 const LARGEST_BODY: usize = 3 << 20;
-/// How long the garbage collector takes to find an object whose owners do not exist.
+/// The time that the garbage collector needs to find an object without existing owners.
 const COLLECTED: Duration = Duration::from_millis(500);
 
 /// Every path of the API server.
@@ -48,7 +47,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
         }
     }
     let Some(target) = Target::parse(path) else {
-        // Clients probe for groups that a cluster may lack, and for the older OpenAPI.
+        // Clients probe for optional groups, and for the older OpenAPI.
         let probe = path.starts_with("/apis/") || path.starts_with("/openapi/");
         return match probe && head.method == Method::GET {
             true => Err(no_such_path()),
@@ -78,7 +77,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
         }
         ("get" | "create", Some("portforward")) if target.resource.plural == "pods" => {
             if forward::is_websocket(&head.headers) {
-                // Since 1.35 a GET that switches to a WebSocket needs what the POST of SPDY always did.
+                // Since 1.35 a GET that upgrades to a WebSocket needs the permission of SPDY's POST.
                 access::check(&cluster.lock().access, &user, "create", &target)?;
             }
             admission::kubelet(cluster, &target, "create", true)?;
@@ -126,7 +125,7 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
     answer
 }
 
-/// JSON, and of protobuf the reviews; a real server reads all of it and YAML too, which none of our clients sends.
+/// JSON, and reviews in protobuf; a real server also accepts YAML and all protobuf, which our clients do not send.
 fn parse(body: &[u8], content_type: &str) -> Result<Value, Refusal> {
     if content_type == "application/vnd.kubernetes.protobuf"
         && let Some(review) = protobuf::review(body)

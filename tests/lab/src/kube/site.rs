@@ -1,12 +1,12 @@
-//! What a cluster of VerteX has that the migration touches: namespaces, a node, a storage class
-//! with its driver, and Specman with its service and claims.
+//! The parts of VerteX's cluster that the migration touches: namespaces, a node, a storage class with its driver, and
+//! Specman with its service and claims.
 
 use serde_json::{Value, json};
 
 use super::{Cluster, SPECMAN_NAMESPACE};
 
 impl Cluster {
-    /// What is there before anything of the migration.
+    /// The state before the migration.
     pub(super) fn furnish(&self) {
         for namespace in ["default", "kube-system", SPECMAN_NAMESPACE] {
             let labels = json!({"kubernetes.io/metadata.name": namespace});

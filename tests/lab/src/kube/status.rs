@@ -1,6 +1,6 @@
-//! The `Status` object: how the API server says no, and yes to a deletion.
+//! The `Status` object: the API server's refusals, and confirmed deletions.
 //!
-//! Clients read the words as much as the code, so the wording is the real server's.
+//! Clients also read the message, so the wording is the real server's.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::resource::{Resource, Target};
 
-/// A refusal on its way to the client.
+/// A refusal.
 pub(super) type Refusal = Box<Response<Body>>;
 
-/// A JSON answer with the headers that a real server always sends.
+/// A JSON answer with a real server's usual headers.
 pub(super) fn answer(status: u16, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
@@ -77,14 +77,13 @@ pub(super) fn not_allowed() -> Refusal {
     failure(405, "MethodNotAllowed", message, json!({}))
 }
 
-/// `409` of a name that is taken.
+/// `409` of an existing name.
 pub(super) fn exists(resource: &Resource, name: &str) -> Refusal {
     let message = format!("{} \"{name}\" already exists", resource.group_resource());
     failure(409, "AlreadyExists", &message, details(resource, Some(name)))
 }
 
-/// `409` of an object that is not the one meant. `subject` is the plural on an update and the kind
-/// where a precondition of a deletion failed, as the real server has it.
+/// `409` of a failed precondition. `subject` is the plural for an update and the kind for a deletion, as in a real server.
 pub(super) fn conflict(subject: &str, name: &str, cause: &str) -> Refusal {
     let message = format!("Operation cannot be fulfilled on {subject} \"{name}\": {cause}");
     failure(409, "Conflict", &message, json!({"name": name, "kind": subject}))

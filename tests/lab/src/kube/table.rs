@@ -1,16 +1,14 @@
-//! The table that `kubectl get` asks for, so that a person at the rehearsal site sees what a real
-//! cluster shows.
+//! The table for `kubectl get`, so that the rehearsal site looks like a real cluster.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::resource::Resource;
 
-/// The cells of an object between its name and its age.
+/// The cells between an object's name and age.
 type Cells = fn(&Value) -> Vec<String>;
 
-/// Objects as a `meta.k8s.io/v1` Table, with the columns of a real server for the resources that
-/// people look at, name and age for the rest.
+/// Objects as a `meta.k8s.io/v1` Table, with a real server's columns for common resources, name and age for others.
 pub(super) fn table(resource: &Resource, version: &str, objects: &[&Value], now: Timestamp) -> Value {
     let (columns, cells): (&[&str], Cells) = match resource.plural {
         "pods" => (&["Ready", "Status", "Restarts"], pod),

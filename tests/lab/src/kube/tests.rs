@@ -1,4 +1,4 @@
-//! The cluster as a client meets it, through the router.
+//! Tests of the cluster through its router.
 
 use super::*;
 use axum::body::{Body, to_bytes};
@@ -29,7 +29,7 @@ async fn get(cluster: &Arc<Cluster>, path: &str) -> (u16, Value) {
     send(cluster, Method::GET, path, "application/json", Value::Null).await
 }
 
-/// An open follow stream, and what arrives on it next.
+/// An open follow stream.
 async fn follow(cluster: &Arc<Cluster>, path: &str) -> Body {
     let request = request(cluster, Method::GET, path, "application/json", Value::Null);
     router(cluster.clone()).oneshot(request).await.unwrap().into_body()
@@ -191,7 +191,7 @@ async fn a_follow_stream_is_silent_after_a_rotation_and_can_be_cut_both_ways() {
     cluster.add_specman(1);
     let path = format!("{LOG}?follow=true");
     let line = |text: &str| cluster.line_at("specman-0", Timestamp::now(), text);
-    // As from a kubelet, an answer begins with its first line.
+    // As with a kubelet, an answer begins with its first line.
     line("one");
     let mut silent = follow(&cluster, &path).await;
     assert_eq!(next(&mut silent).await, Some(Ok("one\n".into())));
@@ -232,7 +232,7 @@ async fn a_line_can_come_in_two_chunks_and_as_two_entries_of_the_file() {
 }
 
 #[tokio::test]
-async fn a_watch_tells_what_is_there_and_then_each_change() {
+async fn a_watch_says_what_is_there_and_then_each_change() {
     let cluster = Cluster::start();
     secret(&cluster, "s");
     let mut body = follow(&cluster, &format!("{SECRETS}?watch=true&fieldSelector=metadata.name%3Ds")).await;

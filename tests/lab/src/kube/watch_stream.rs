@@ -1,4 +1,4 @@
-//! A watch: the objects that are there, then each change, one JSON document a line.
+//! A watch: the existing objects, then each change, as one JSON document per line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ struct Watching {
     plural: &'static str,
     namespace: String,
     selection: Selection,
-    /// The last revision that was told.
+    /// The last revision that was sent.
     told: u64,
-    /// The objects that were there, where the client named no version.
+    /// The existing objects, if the client named no version.
     first: Option<String>,
     end: Option<Instant>,
 }
 
-/// Opens a watch from `since` on; `None` or 0 begins with what is there.
+/// Opens a watch from `since` on; `None` or 0 begins with the existing objects.
 pub(super) fn open(
     cluster: &Arc<Cluster>,
     plural: &'static str,

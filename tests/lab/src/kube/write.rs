@@ -1,4 +1,4 @@
-//! The writing verbs: create, update, patch, delete, with the checks that keep two writers apart.
+//! The writing verbs: create, update, patch and delete, with preconditions.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ type Answer = Result<Response<Body>, Refusal>;
 
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
-/// Whether the query asks for a rehearsal alone.
+/// Whether the query asks for a dry run.
 fn is_dry(query: &HashMap<String, String>) -> bool {
     query.get("dryRun").is_some_and(|d| d == "All")
 }
@@ -65,8 +65,8 @@ pub(super) fn create(state: &mut State, target: &Target<'_>, query: &HashMap<Str
     Ok(answer(201, &stored))
 }
 
-/// Whether an object has owners and none of them exists: the garbage collector then deletes it, within a second
-/// (kubernetes pkg/controller/garbagecollector/garbagecollector.go, attemptToDeleteItem).
+/// Whether an object has only owners that do not exist: the garbage collector then deletes it within a second (kubernetes
+/// pkg/controller/garbagecollector/garbagecollector.go, attemptToDeleteItem).
 pub(super) fn is_garbage(state: &State, target: &Target<'_>, name: &str) -> bool {
     let Some(object) = state.objects.get(target.resource.plural, &target.namespace, name) else { return false };
     let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -101,7 +101,7 @@ pub(super) fn update(state: &mut State, target: &Target<'_>, query: &HashMap<Str
     replace(state, target, query, &old, object)
 }
 
-/// `PATCH` on an object; a server-side apply makes one that is not there.
+/// `PATCH` on an object; a server-side apply creates a missing one.
 pub(super) fn patch(
     state: &mut State,
     target: &Target<'_>,
@@ -208,7 +208,7 @@ fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
 }
 
-/// What the server makes of an object before it stores it.
+/// Completes an object before it is stored.
 fn complete(resource: &Resource, name: &str, object: &mut Value) -> Result<(), Refusal> {
     if resource.plural != "secrets" {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Who may do what: nobody asked, Basic, or Bearer with a token service, on the registry itself or on another server.
+//! Authentication: none, Basic, or Bearer with a token service, on the registry itself or on another server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -29,32 +29,32 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Both together.
+    /// Creates it.
     pub fn new(user: &str, password: &str) -> Self {
         Self { user: user.to_owned(), password: password.to_owned() }
     }
 
-    /// Whether a request carries exactly these, as Basic.
+    /// Whether a request has exactly these in Basic authentication.
     pub fn fit(&self, headers: &HeaderMap) -> bool {
         let expected = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password));
         scheme(headers, "basic").is_some_and(|given| given == expected)
     }
 }
 
-/// How the registry asks who is there.
+/// The kind of authentication.
 #[derive(Clone, Default)]
 pub enum Auth {
-    /// It does not.
+    /// None.
     #[default]
     None,
-    /// Basic, as `docker-registry` with htpasswd.
+    /// Basic, as in `docker-registry` with htpasswd.
     Basic(Credentials),
-    /// Bearer, as Harbor; tokens come from this service.
+    /// Bearer, as in Harbor, with this token service.
     Bearer(Arc<TokenService>),
 }
 
 impl Auth {
-    /// Ok, or the answer that refuses the request.
+    /// Ok, or the refusal.
     pub(super) fn check(&self, profile: Profile, rule: Option<Rule>, asked: &Asked<'_>) -> Result<(), Box<Response>> {
         let (realm, service) = match self {
             Self::Bearer(service) => {
@@ -67,7 +67,7 @@ impl Auth {
             Self::None => {}
             Self::Basic(credentials) if credentials.fit(asked.headers) => {}
             Self::Basic(_) => return Err(Box::new(profile.no_password(asked))),
-            // Harbor takes a password in the place of a token (src/server/middleware/security/basic_auth.go).
+            // Harbor accepts a password instead of a token (src/server/middleware/security/basic_auth.go).
             Self::Bearer(service) if profile == Profile::Harbor && service.credentials.fit(asked.headers) => {}
             Self::Bearer(service) => {
                 if let Err(why) = service.admits(profile, asked) {
@@ -88,11 +88,11 @@ fn scheme<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
 struct Token {
     scopes: Vec<String>,
     until: Instant,
-    /// Whether it was given for a password that does not fit.
+    /// Whether it was issued for a wrong password.
     anonymous: bool,
 }
 
-/// A token service as Harbor has one: Basic credentials for a token that holds for a scope and a while.
+/// A token service like Harbor's: Basic credentials get a token with a scope and lifetime.
 pub struct TokenService {
     realm: Option<String>,
     service: String,
@@ -101,12 +101,12 @@ pub struct TokenService {
     told: Option<Value>,
     lifetime: Duration,
     tokens: Mutex<HashMap<String, Token>>,
-    /// Whose service it is; set by the registry that starts with it.
+    /// The registry that uses it; set when that starts.
     pub(super) profile: OnceLock<Profile>,
 }
 
 impl TokenService {
-    /// A service on the registry's own server, at `/service/token`. Harbor's tokens live 30 minutes.
+    /// A service on the registry's own server, at `/service/token`. Harbor's tokens live for 30 minutes.
     pub fn new(credentials: Credentials, lifetime: Duration) -> Self {
         Self {
             realm: None,
@@ -120,19 +120,19 @@ impl TokenService {
         }
     }
 
-    /// The challenge names this realm; serve [`TokenService::router`] there.
+    /// Uses another realm in the challenge; serve [`TokenService::router`] there.
     pub fn at(mut self, realm: &str) -> Self {
         self.realm = Some(realm.to_owned());
         self
     }
 
-    /// Gives tokens for this refresh token, too (Docker's `identitytoken`).
+    /// Also accepts this refresh token (Docker's `identitytoken`).
     pub fn refreshed_by(mut self, token: &str) -> Self {
         self.refresh = Some(token.to_owned());
         self
     }
 
-    /// Tells this of how long its tokens hold (`expires_in`, `issued_at`), in place of the truth.
+    /// Claims this lifetime (`expires_in`, `issued_at`) instead of the true one.
     pub fn telling(mut self, told: Value) -> Self {
         self.told = Some(told);
         self
@@ -143,7 +143,7 @@ impl TokenService {
         Router::new().route("/service/token", get(issue).post(exchange)).with_state(self.clone())
     }
 
-    /// Ends all tokens given so far, as if their time had passed.
+    /// Expires all tokens issued so far.
     pub fn expire(&self) {
         self.lock().clear();
     }
@@ -164,7 +164,7 @@ impl TokenService {
         };
         let prefix = format!("repository:{name}:");
         let action = asked.action();
-        // Quay knows no action of its own for what is deleted (endpoints/v2/blob.py, `cancel_upload`).
+        // Quay has no action for deletions (endpoints/v2/blob.py, `cancel_upload`).
         let action = if profile == Profile::Quay && action == "delete" { "push" } else { action };
         let allowed = known
             .scopes
@@ -183,7 +183,7 @@ async fn issue(State(service): State<Arc<TokenService>>, request: Request) -> Re
     let asked = scopes(request.uri());
     let fits = service.credentials.fit(request.headers());
     match profile {
-        // A wrong password gets a token, too, that allows nothing (src/core/service/token/creator.go, `Create`).
+        // Even a wrong password gets a token, which allows nothing (src/core/service/token/creator.go, `Create`).
         Profile::Harbor if !fits && !asked.is_empty() => service.token(request.uri(), true),
         _ if !fits => reply::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "unauthorized", Value::Null),
         // endpoints/v2/v2auth.py, `SCOPE_REGEX_TEMPLATE`.
@@ -195,7 +195,7 @@ async fn issue(State(service): State<Arc<TokenService>>, request: Request) -> Re
     }
 }
 
-/// A refresh token in a form, for a token (RFC 6749, 6; Distribution "Token Authentication with OAuth2").
+/// Exchanges a refresh token in a form (RFC 6749, 6; Distribution "Token Authentication with OAuth2").
 async fn exchange(State(service): State<Arc<TokenService>>, form: String) -> Response {
     let Ok(form) = format!("/?{form}").parse::<http::Uri>() else { return invalid_grant() };
     let is = |name: &str, value: &str| parameter(&form, name).is_some_and(|given| given == value);
@@ -215,7 +215,7 @@ fn invalid_grant() -> Response {
 }
 
 impl TokenService {
-    /// A token for what the query asks.
+    /// A token for the query's scope.
     fn token(&self, asked: &http::Uri, anonymous: bool) -> Response {
         if parameter(asked, "service").is_none_or(|service| service != self.service) {
             return reply::error(StatusCode::BAD_REQUEST, "UNSUPPORTED", "unknown service", Value::Null);
@@ -224,7 +224,7 @@ impl TokenService {
         let until = Instant::now() + self.lifetime;
         let scopes = match self.profile.get() {
             _ if anonymous => Vec::new(),
-            // All that the user may do there, whatever was asked for (src/core/service/token/creator.go, `filter`).
+            // Everything that the user may do there, whatever was requested (src/core/service/token/creator.go, `filter`).
             Some(Profile::Harbor) => {
                 scopes(asked).iter().filter_map(|scope| Some(scope.rsplit_once(':')?.0.to_owned() + ":*")).collect()
             }
@@ -244,7 +244,7 @@ fn actions(scope: &str) -> impl Iterator<Item = &str> {
     scope.rsplit(':').next().unwrap_or_default().split(',')
 }
 
-/// Every `scope` parameter; one may hold several, parted by spaces.
+/// Every `scope` parameter; one may contain several, separated by spaces.
 fn scopes(uri: &http::Uri) -> Vec<String> {
     let query = uri.query().unwrap_or_default();
     query

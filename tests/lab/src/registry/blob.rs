@@ -1,4 +1,4 @@
-//! Blobs that are there: asked for, fetched whole or from a place on, deleted.
+//! Reading and deleting blobs.
 
 use std::io::SeekFrom;
 
@@ -85,7 +85,7 @@ impl Registry {
     }
 }
 
-/// First byte and the one after the last of `bytes=FROM-[TO]`; none where the blob has no such part.
+/// The first byte and the one after the last in `bytes=FROM-[TO]`; `None` if the blob has no such range.
 fn range(text: &str, size: u64) -> Option<(u64, u64)> {
     let (from, to) = text.strip_prefix("bytes=")?.split_once('-')?;
     let from: u64 = from.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Manifests and tags. A manifest is taken only where all that it names is in the repository.
+//! Manifests and tags. A manifest is only accepted if the repository has everything that it names.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,14 +11,15 @@ use super::store::{Manifest, digest_of};
 use super::target::{is_digest, is_tag, parameter};
 use super::{Profile, Registry, Rule};
 
-/// The largest manifest that is taken, in bytes; Distribution's limit.
+/// The largest manifest in bytes; Distribution's limit.
 const MAX_MANIFEST: usize = 4 << 20;
 
-/// The type of a list of tags.
+/// The tag list's media type.
 const JSON: &str = "application/json; charset=utf-8";
 
 impl Registry {
-    /// `GET` and `HEAD`. As in Distribution 2.8 an OCI manifest is unknown to a client that does not accept its type by name.
+    /// `GET` and `HEAD`. As in Distribution 2.8, an OCI manifest is unknown to a client that does not accept its type by
+    /// name.
     pub(super) fn get_manifest(&self, method: &Method, name: &str, reference: &str, headers: &HeaderMap) -> Response {
         let Some((digest, manifest)) = self.store.manifest(name, reference) else {
             return reply::manifest_unknown(reference);
@@ -104,7 +105,7 @@ impl Registry {
         }
     }
 
-    /// `GET /v2/<name>/tags/list`, in pages where `n` asks for them.
+    /// `GET /v2/<name>/tags/list`, in pages if `n` is given.
     pub(super) fn tags_list(&self, name: &str, uri: &Uri) -> Response {
         let mut tags = self.store.tags(name);
         if tags.is_empty() {
@@ -128,7 +129,7 @@ impl Registry {
         reply::with_body(StatusCode::OK, &headers, body)
     }
 
-    /// Ok where the manifest is one and the repository has all that it names.
+    /// Checks that it is a manifest, and that the repository has everything that it names.
     fn check(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Box<Response>> {
         let invalid = |detail: &str| Err(Box::new(reply::manifest_invalid(detail)));
         let Ok(manifest) = serde_json::from_slice::<Value>(bytes) else {

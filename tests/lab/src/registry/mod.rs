@@ -1,7 +1,7 @@
-//! An OCI distribution registry (specification v1.1) that behaves as a real one does, Distribution 2.8 unless another
-//! [`Profile`] is named, for machines without one and for tests that need one to misbehave.
+//! An OCI distribution registry (specification v1.1) that behaves like a real one, Distribution 2.8 unless another
+//! [`Profile`] is chosen: for machines without one, and for tests that need faults.
 //!
-//! Digests are really computed on what arrives. Blobs pass through; none is held in memory.
+//! Digests are really computed. Blobs are streamed; none is in memory as a whole.
 
 mod auth;
 mod blob;
@@ -34,31 +34,31 @@ use crate::server::{Listener, Server, unscripted};
 use profile::Asked;
 use target::{Target, is_name};
 
-/// How a registry differs from the plain one.
+/// The options of a registry.
 #[derive(Clone, Default)]
 pub struct RegistryOptions {
-    /// Where and how it listens.
+    /// Its address and TLS.
     pub listener: Listener,
-    /// Who may use it.
+    /// The authentication.
     pub auth: Auth,
-    /// Where blobs go.
+    /// The storage of blobs.
     pub storage: Storage,
-    /// `Location` without scheme and host, as the specification allows.
+    /// Sends a relative `Location`, as the specification allows.
     pub relative_location: bool,
-    /// The largest request body, in bytes; above it nginx's 413.
+    /// The largest request body in bytes; above it, nginx's 413.
     pub max_body: Option<u64>,
-    /// Which real registry it behaves as.
+    /// The real registry to behave as.
     pub profile: Profile,
-    /// What stands against a push.
+    /// Why a push is refused.
     pub rule: Option<Rule>,
-    /// Says yes to every upload and stores nothing.
+    /// Accepts every upload, but stores nothing.
     pub lying: bool,
-    /// Blobs come without their length and `Range` is ignored, as behind nginx with `sub_filter`
-    /// (ngx_http_sub_filter_module.c clears both).
+    /// Sends blobs without length and ignores `Range`, as nginx with `sub_filter` does (ngx_http_sub_filter_module.c clears
+    /// both).
     pub without_lengths: bool,
 }
 
-/// What the handlers see.
+/// The handlers' state.
 struct Registry {
     store: Arc<Store>,
     auth: Auth,
@@ -71,7 +71,7 @@ struct Registry {
     without_lengths: bool,
 }
 
-/// A running registry: a [`Server`], and what it holds.
+/// A running registry: a [`Server`] and its content.
 pub struct LabRegistry {
     server: Server,
     store: Arc<Store>,
@@ -100,12 +100,12 @@ impl LabRegistry {
         Self { server: Server::start(router, options.listener), store }
     }
 
-    /// What it holds.
+    /// Its content.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// Puts an archive in under a tag, as ORAS v1.0.0 would have pushed it, and gives the manifest's digest.
+    /// Stores an archive under a tag, as pushed by ORAS v1.0.0, and returns the manifest's digest.
     pub fn seed(&self, name: &str, tag: &str, archive: &[u8]) -> String {
         let config = self.store.put_blob(name, b"{}");
         let layer = self.store.put_blob(name, archive);
@@ -137,7 +137,7 @@ impl Deref for LabRegistry {
 }
 
 impl Registry {
-    /// This registry's URL as the client knows it.
+    /// The registry's URL for clients.
     fn own_url(&self, headers: &HeaderMap) -> String {
         let host = headers.get("host").and_then(|value| value.to_str().ok());
         format!("{}://{}", self.scheme, host.unwrap_or("127.0.0.1"))
@@ -154,7 +154,7 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
     if let (Some(max), Some(length)) = (registry.max_body, length)
         && length > max
     {
-        // nginx says so at once and reads on for a while (lingering_close): the answer is not lost in a reset.
+        // nginx answers at once and reads on for a while (lingering_close), so that no reset discards the answer.
         let mut rest = request.into_body();
         tokio::spawn(async move { while rest.frame().await.is_some() {} });
         return reply::too_large();

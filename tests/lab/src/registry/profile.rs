@@ -1,6 +1,6 @@
-//! Which registry the lab plays, and what an administrator has set up against a push.
+//! The registry that the lab simulates, and an administrator's settings that refuse a push.
 //!
-//! Each behaviour names the file of the real registry that has it: distribution (`distribution/distribution`), Harbor
+//! Each behaviour names the real registry's source file: distribution (`distribution/distribution`), Harbor
 //! (`goharbor/harbor`), Quay (`quay/quay`), Pulp (`pulp/pulp_container`), Cloudflare (`cloudflare/serverless-registry`).
 //! ECR's code is not public; its answers are those that AWS documents and clients report.
 
@@ -18,7 +18,7 @@ pub enum Profile {
     /// Distribution 2.8, as Debian's docker-registry and Harbor's own core.
     #[default]
     Distribution2,
-    /// Distribution 3: it looks at `Content-Range`.
+    /// Distribution 3, which checks `Content-Range`.
     Distribution3,
     /// Harbor 2.
     Harbor,
@@ -32,18 +32,18 @@ pub enum Profile {
     Cloudflare,
 }
 
-/// What stands against a push. A registry that knows no such thing takes the push all the same.
+/// Why a push is refused. A registry without such a setting accepts the push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// There is no such project, namespace or repository, and a push makes none.
+    /// The project, namespace or repository does not exist, and a push does not create it.
     Missing,
-    /// The user may read and not write.
+    /// The user may only read.
     NoRight,
     /// The storage quota is used up.
     Quota,
-    /// A tag that is there may not move.
+    /// Existing tags are immutable.
     Immutable,
-    /// Nothing may be written at all.
+    /// The registry is read-only.
     ReadOnly,
     /// The project is a proxy cache of another registry.
     Proxy,
@@ -51,18 +51,18 @@ pub enum Rule {
     Signed,
 }
 
-/// Why a request is not let in.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It carries no login.
+    /// It has no login.
     Nobody,
-    /// It carries one that does not hold, or no more.
+    /// Its login is invalid or expired.
     Invalid,
-    /// It carries one that holds for something else.
+    /// Its login is for something else.
     Scope,
 }
 
-/// A request as far as its refusal needs it.
+/// The part of a request that its refusal needs.
 pub(super) struct Asked<'r> {
     pub(super) method: &'r Method,
     pub(super) target: &'r Target,
@@ -99,7 +99,7 @@ impl Profile {
     pub const ALL: [Self; 7] =
         [Self::Distribution2, Self::Distribution3, Self::Harbor, Self::Quay, Self::Pulp, Self::Ecr, Self::Cloudflare];
 
-    /// Whether its clients log in with a token; else with user and password.
+    /// Whether clients log in with a token instead of user and password.
     pub fn has_tokens(self) -> bool {
         !matches!(self, Self::Ecr | Self::Cloudflare)
     }
@@ -109,7 +109,7 @@ impl Profile {
         (self == Self::Cloudflare).then_some(100_000_000)
     }
 
-    /// The 401, or what else it is, of a registry with a token service.
+    /// The refusal of a registry with a token service.
     pub(super) fn no_token(self, why: Why, asked: &Asked<'_>, realm: &str, service: &str) -> Response {
         let (action, name) = (asked.action(), asked.target.name());
         let actions = if action == "push" { "pull,push" } else { action };
@@ -121,8 +121,8 @@ impl Profile {
             Why::Scope => ",error=\"insufficient_scope\"",
         };
         match self {
-            // Any request that carries an Authorization gets a Basic challenge, one whose token has expired as well
-            // (src/server/middleware/v2auth/auth.go, `getChallenge`); message and cause are the same text, told twice
+            // Any request with an Authorization header gets a Basic challenge, even with an expired token
+            // (src/server/middleware/v2auth/auth.go, `getChallenge`); message and cause are the same text twice
             // (src/lib/errors/errors.go, `Error`).
             Self::Harbor => {
                 let said = match name {
@@ -135,8 +135,8 @@ impl Profile {
                 let challenge = if why == Why::Nobody { bearer } else { "Basic realm=\"harbor\"".to_owned() };
                 challenged(error(401, "UNAUTHORIZED", &format!("{said}: {said}")), &challenge)
             }
-            // No `error` in the challenge (auth/registry_jwt_auth.py, `get_auth_headers`), and no error of the
-            // specification's form for a token that does not hold (util/http.py, `abort`).
+            // No `error` in the challenge (auth/registry_jwt_auth.py, `get_auth_headers`), and no specified error format for
+            // an invalid token (util/http.py, `abort`).
             Self::Quay if why == Why::Invalid => {
                 let body = json!({"error": "Signature has expired"}).to_string();
                 let answer = reply::with_body(StatusCode::UNAUTHORIZED, &[("content-type", "application/json")], body);
@@ -157,7 +157,7 @@ impl Profile {
         }
     }
 
-    /// The 401 of a registry that takes user and password.
+    /// The 401 of a registry with user and password.
     pub(super) fn no_password(self, asked: &Asked<'_>) -> Response {
         let challenge = match self {
             Self::Ecr => format!("Basic realm=\"{}/\",service=\"ecr.amazonaws.com\"", asked.own_url),
@@ -168,13 +168,13 @@ impl Profile {
         challenged(error(401, "UNAUTHORIZED", "authentication required"), &challenge)
     }
 
-    /// The answer by which a rule stops a request whose login was taken.
+    /// The refusal of a request with a valid login.
     pub(super) fn stopped(self, rule: Rule, asked: &Asked<'_>, realm: &str, service: &str) -> Option<Response> {
         let name = asked.target.name()?;
         let project = name.split('/').next().unwrap_or_default();
         match (self, rule) {
-            // The header is there and empty; the project is looked for before the rights
-            // (src/server/middleware/v2auth/auth.go, `check`).
+            // The header is empty; the project is checked before permissions (src/server/middleware/v2auth/auth.go,
+            // `check`).
             (Self::Harbor, Rule::Missing) => {
                 let said = format!("project {project} not found: project {project} not found");
                 Some(challenged(error(401, "UNAUTHORIZED", &said), ""))
@@ -183,7 +183,7 @@ impl Profile {
                 let said = format!("The repository with name '{name}' does not exist in the registry with id '123456789012'");
                 Some(error(404, "NAME_UNKNOWN", &said))
             }
-            // A token for a namespace that is not there allows nothing (endpoints/v2/v2auth.py).
+            // A token for a missing namespace allows nothing (endpoints/v2/v2auth.py).
             (Self::Quay, Rule::Missing) => Some(self.no_token(Why::Scope, asked, realm, service)),
             (_, Rule::NoRight) if asked.writes() && self.has_tokens() => Some(self.no_token(Why::Scope, asked, realm, service)),
             (Self::Ecr, Rule::NoRight) if asked.writes() => {
@@ -194,9 +194,9 @@ impl Profile {
                 );
                 Some(error(403, "DENIED", &said))
             }
-            // src/user.ts, src/token.ts: a read-only user's writes are no valid login.
+            // src/user.ts, src/token.ts: a read-only user's login is invalid for writes.
             (Self::Cloudflare, Rule::NoRight) if asked.writes() => Some(self.no_password(asked)),
-            // src/server/middleware/quota/quota.go; the words are those of src/pkg/quota/errors.go.
+            // src/server/middleware/quota/quota.go; the message is in src/pkg/quota/errors.go.
             (Self::Harbor, Rule::Quota) if *asked.method == Method::PUT => Some(error(
                 403,
                 "DENIED",
@@ -232,16 +232,16 @@ impl Profile {
         }
     }
 
-    /// The refusal to hand out a manifest that is there (Harbor src/server/middleware/contenttrust/contentrust.go).
+    /// The refusal to return an existing manifest (Harbor src/server/middleware/contenttrust/contentrust.go).
     pub(super) fn unsigned(self, rule: Option<Rule>) -> Option<Response> {
         (self == Self::Harbor && rule == Some(Rule::Signed))
             .then(|| error(412, "PROJECTPOLICYVIOLATION", "The image is not signed by cosign."))
     }
 
-    /// The refusal to move the tag of a repository from the manifest `held`.
+    /// The refusal to move a tag away from the manifest `held`.
     pub(super) fn immutable(self, name: &str, tag: &str, held: &str, digest: &str) -> Option<Response> {
         match self {
-            // src/server/middleware/immutable/error.go: the same manifest once more is refused, too.
+            // src/server/middleware/immutable/error.go: the same manifest again is refused too.
             Self::Harbor => {
                 let repository = name.split_once('/').map_or(name, |(_, rest)| rest);
                 let said = format!("Failed to process request due to '{repository}:{tag}' configured as immutable.");
@@ -260,10 +260,10 @@ impl Profile {
         }
     }
 
-    /// The refusal of a manifest whose blob is not there.
+    /// The refusal of a manifest with a missing blob.
     pub(super) fn blob_unknown(self, digest: &str) -> Response {
         match self {
-            // data/model/oci/manifest.py; endpoints/v2/manifest.py: the blob is named in the detail alone.
+            // data/model/oci/manifest.py; endpoints/v2/manifest.py: only the detail names the blob.
             Self::Quay => reply::manifest_invalid_because(json!({"message": format!("Unknown blob `{digest}`")})),
             // pulp_container/app/exceptions.py, `BlobInvalid`.
             Self::Pulp => {
@@ -275,7 +275,7 @@ impl Profile {
         }
     }
 
-    /// The session part of an upload's address. Quay and Pulp keep no state in it.
+    /// The state in an upload's URL; Quay and Pulp have none.
     pub(super) fn session(self, name: &str, upload: &Upload) -> String {
         let path = format!("/v2/{name}/blobs/uploads/{}", upload.id);
         match self {
@@ -285,7 +285,7 @@ impl Profile {
         }
     }
 
-    /// The name of the parameter that holds the session's state.
+    /// The name of the state's query parameter.
     pub(super) fn state(self) -> Option<&'static str> {
         match self {
             Self::Quay | Self::Pulp => None,
@@ -294,17 +294,16 @@ impl Profile {
         }
     }
 
-    /// Whether the address that continues an upload leaves out the host (Pulp registry_api.py, `UploadResponse`;
-    /// Cloudflare src/registry/r2.ts).
+    /// Whether the URL of an upload omits the host (Pulp registry_api.py, `UploadResponse`; Cloudflare src/registry/r2.ts).
     pub(super) fn has_relative_sessions(self) -> bool {
         matches!(self, Self::Pulp | Self::Cloudflare)
     }
 
-    /// What `Range` says of an upload of so many bytes.
+    /// The `Range` of an upload with this many bytes.
     pub(super) fn range(self, method: &Method, size: u64) -> String {
         let last = size.saturating_sub(1);
         match self {
-            // endpoints/v2/blob.py, `_render_range`: a new one ends before it begins, and the status is one too many.
+            // endpoints/v2/blob.py, `_render_range`: a new one has a negative end, and the status is one too high.
             Self::Quay if *method == Method::POST => "bytes=0--1".to_owned(),
             Self::Quay if *method == Method::GET => format!("bytes=0-{size}"),
             Self::Ecr => "0-0".to_owned(),
@@ -312,7 +311,7 @@ impl Profile {
         }
     }
 
-    /// The refusal of an address that is not the last one of its session.
+    /// The refusal of a URL that is not the session's last one.
     pub(super) fn outdated(self) -> Response {
         match self {
             // registry/handlers/blobupload.go, `ResumeBlobUpload`; src/errors.ts, `RangeError`.
@@ -322,7 +321,7 @@ impl Profile {
         }
     }
 
-    /// How many bytes of a chunk are skipped, because the session has them; or the refusal of the chunk.
+    /// How many bytes of a chunk to skip, because the session has them, or the refusal of the chunk.
     pub(super) fn accepts(self, upload: &Upload, headers: &HeaderMap) -> Result<u64, Box<Response>> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let range = text("content-range").and_then(|range| range.split_once('-'));
@@ -359,8 +358,8 @@ impl Profile {
         }
     }
 
-    /// Whether what came of a chunk that was cut stays in the session. Distribution 2.8 loses the session (its writer is
-    /// closed with an error), Distribution 3 keeps the bytes, the others go back to where the chunk began.
+    /// Whether the received part of a cut chunk is kept. Distribution 2.8 loses the session (its writer is closed with an
+    /// error), Distribution 3 keeps the bytes, the others return to the start of the chunk.
     pub(super) fn after_cut(self) -> Cut {
         match self {
             Self::Distribution2 | Self::Harbor | Self::Ecr => Cut::Gone,
@@ -370,7 +369,7 @@ impl Profile {
     }
 }
 
-/// What becomes of a session whose chunk was cut.
+/// The fate of a session after a cut chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     Gone,
@@ -378,5 +377,5 @@ pub(super) enum Cut {
     Undone,
 }
 
-/// The least size of Cloudflare's chunks (src/chunk.ts, `MINIMUM_CHUNK`).
+/// The minimum size of Cloudflare's chunks (src/chunk.ts, `MINIMUM_CHUNK`).
 pub(super) const CLOUDFLARE_LEAST: u64 = 5 << 20;

@@ -64,7 +64,7 @@ pub(super) fn manifest_invalid_because(detail: Value) -> Response {
     error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid", detail)
 }
 
-/// What nginx answers where `client_max_body_size` is smaller than the request.
+/// nginx's answer if `client_max_body_size` is smaller than the request.
 pub(super) fn too_large() -> Response {
     with_body(
         StatusCode::PAYLOAD_TOO_LARGE,

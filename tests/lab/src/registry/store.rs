@@ -1,6 +1,6 @@
-//! What the registry holds: blobs as files, or as digests alone; manifests and tags in memory.
+//! The registry's content: blobs as files, or only as digests; manifests and tags in memory.
 //!
-//! A blob belongs to the repositories it was pushed to and is unknown in others, as in Distribution.
+//! A blob belongs to the repositories that it was pushed to, and is unknown in others, as in Distribution.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -11,22 +11,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// Where blobs go.
+/// The storage of blobs.
 #[derive(Clone, Debug, Default)]
 pub enum Storage {
-    /// Files in a directory that ends with the registry.
+    /// Files in a temporary directory.
     #[default]
     Temporary,
-    /// Files in this directory, which is made if need be.
+    /// Files in this directory, which is created if needed.
     Directory(PathBuf),
-    /// Blobs above 64 KiB are hashed and dropped: a test of gigabytes needs no disk. Their GET is answered 500.
+    /// Blobs above 64 KiB are only hashed, so that tests with gigabytes need no disk. Their GET is answered 500.
     Discard,
 }
 
-/// What [`Storage::Discard`] still keeps, in bytes: the config blob and other small ones.
+/// What [`Storage::Discard`] still stores, in bytes: the config blob and other small ones.
 const KEPT: u64 = 64 * 1024;
 
-/// A manifest as it was pushed.
+/// A pushed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Its `Content-Type`.
@@ -80,7 +80,7 @@ impl Store {
         found.map_or_else(Vec::new, |r| r.tags.keys().cloned().collect())
     }
 
-    /// Whether it ever had a tag: Distribution lists the tags of such a one as `null` once they are gone.
+    /// Whether it ever had a tag: Distribution then lists deleted tags as `null`.
     pub(super) fn was_tagged(&self, name: &str) -> bool {
         self.lock().repositories.get(name).is_some_and(|r| r.tagged)
     }
@@ -113,7 +113,7 @@ impl Store {
         known.then(|| state.sizes.get(digest).copied()).flatten()
     }
 
-    /// A blob's bytes. None where the repository lacks it or it was discarded.
+    /// A blob's bytes; `None` if the repository lacks it, or it was discarded.
     pub fn blob(&self, name: &str, digest: &str) -> Option<Vec<u8>> {
         self.blob_size(name, digest)?;
         std::fs::read(self.blob_path(digest)).ok()
@@ -124,7 +124,7 @@ impl Store {
         self.lock().uploads.len()
     }
 
-    /// Puts a blob in without HTTP and gives its digest.
+    /// Stores a blob directly, and returns its digest.
     pub fn put_blob(&self, name: &str, bytes: &[u8]) -> String {
         let mut upload = self.begin(name).expect("room for a blob");
         upload.write(bytes).expect("room for a blob");
@@ -133,7 +133,7 @@ impl Store {
         digest
     }
 
-    /// Puts a manifest in without HTTP or checks, moves `tag` to it and gives its digest.
+    /// Stores a manifest directly without checks, moves `tag` to it, and returns its digest.
     pub fn put_manifest(&self, name: &str, tag: Option<&str>, manifest: Manifest) -> String {
         let digest = digest_of(&manifest.bytes);
         if !self.lying {
@@ -148,14 +148,14 @@ impl Store {
         digest
     }
 
-    /// Takes a blob away, from this repository alone; false where it was not there.
+    /// Deletes a blob from this repository; returns false if it did not exist.
     pub fn remove_blob(&self, name: &str, digest: &str) -> bool {
         let mut state = self.lock();
         let repository = state.repositories.get_mut(name);
         repository.is_some_and(|r| r.blobs.remove(digest))
     }
 
-    /// Takes a tag away, or a manifest with all tags that point to it; false where it was not there.
+    /// Deletes a tag, or a manifest with all its tags; returns false if it did not exist.
     pub fn remove_manifest(&self, name: &str, reference: &str) -> bool {
         let mut state = self.lock();
         let Some(repository) = state.repositories.get_mut(name) else {
@@ -168,7 +168,7 @@ impl Store {
         repository.manifests.remove(reference).is_some()
     }
 
-    /// Makes a blob of `from` known in `name`; its size where that repository has it.
+    /// Mounts a blob of `from` in `name`; returns its size if that repository has it.
     pub(super) fn mount(&self, name: &str, from: &str, digest: &str) -> Option<u64> {
         let size = self.blob_size(from, digest)?;
         let mut state = self.lock();
@@ -196,13 +196,13 @@ impl Store {
         })
     }
 
-    /// Keeps a session open for the next request.
+    /// Stores a session for the next request.
     pub(super) fn suspend(&self, upload: Upload) {
         self.lock().uploads.insert(upload.id.clone(), upload);
     }
 
-    /// Takes a session out. It is put back only after a request that went through:
-    /// one that is cut leaves no session behind, as in Distribution 2.8.
+    /// Takes a session out. It is only put back after a successful request: a cut one leaves no session, as in Distribution
+    /// 2.8.
     pub(super) fn resume(&self, name: &str, id: &str) -> Option<Upload> {
         let mut state = self.lock();
         let known = state.uploads.get(id).is_some_and(|u| u.name == name);
@@ -231,7 +231,7 @@ impl Store {
     }
 }
 
-/// One upload session. Its file ends with it, unless it was committed.
+/// One upload session. Its file is deleted with it, unless committed.
 pub(super) struct Upload {
     pub(super) id: String,
     name: String,
@@ -261,12 +261,12 @@ impl Upload {
         format!("sha256:{}", hex::encode(self.hash.clone().finalize()))
     }
 
-    /// Where it is now, to go back to.
+    /// Its position, to return to.
     pub(super) fn mark(&self) -> (u64, Sha256) {
         (self.size, self.hash.clone())
     }
 
-    /// Goes back to where it was.
+    /// Returns to a position.
     pub(super) fn back_to(&mut self, (size, hash): (u64, Sha256)) -> io::Result<()> {
         (self.size, self.hash) = (size, hash);
         match &mut self.file {
@@ -277,7 +277,7 @@ impl Upload {
 
     fn discard(&mut self) {
         if self.file.take().is_some() {
-            // It may have gone with the registry's directory.
+            // It may have been deleted with the registry's directory.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -294,7 +294,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-/// 32 hexadecimal digits that no other call gives: for session names and tokens of a site that lives for minutes.
+/// 32 unique hexadecimal digits, for session names and tokens of a short-lived site.
 pub(crate) fn random() -> String {
     use std::hash::{BuildHasher, RandomState};
     let half = || RandomState::new().hash_one(std::time::Instant::now());

@@ -1,4 +1,4 @@
-//! What a path of the distribution API names. Repository names hold slashes, so the path is read from its end.
+//! Parses a path of the distribution API. Repository names contain slashes, so it is parsed from its end.
 
 use http::Uri;
 use percent_encoding::percent_decode_str;
@@ -15,7 +15,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// None where the path is no end point.
+    /// `None` if the path is not an endpoint.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let path = percent_decode_str(path).decode_utf8().ok()?;
         let rest = path.strip_prefix("/v2/")?;
@@ -67,7 +67,7 @@ pub(super) fn is_tag(tag: &str) -> bool {
     tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || c == '.' || c == '-')
 }
 
-/// Whether it is a digest of the one algorithm that this registry knows.
+/// Whether it is a digest with the only supported algorithm.
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))

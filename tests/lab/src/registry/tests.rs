@@ -1,4 +1,4 @@
-//! The registry, asked as a client asks it.
+//! Tests of the registry through HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Upload sessions. Those of Distribution 2.8 have habits that clients trip over: `Content-Range` is ignored, a session
-//! that was cut is gone, and only the last `Location` continues one; an older one is refused and the session stays.
+//! Upload sessions. Those of Distribution 2.8 have pitfalls: `Content-Range` is ignored, a cut session is gone, and only the
+//! last `Location` continues one; an older one is refused, and the session stays.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -14,7 +14,8 @@ use super::target::{is_digest, parameter};
 use super::{Profile, Registry};
 
 impl Registry {
-    /// `POST /v2/<name>/blobs/uploads/`: a session; with `digest` the whole blob; with `mount` and `from` a blob from there.
+    /// `POST /v2/<name>/blobs/uploads/`: opens a session; with `digest` stores the whole blob; with `mount` and `from`
+    /// mounts one.
     pub(super) async fn begin_upload(&self, name: &str, uri: &Uri, headers: &HeaderMap, body: Body) -> Response {
         if let Some(digest) = parameter(uri, "mount")
             && let Some(from) = parameter(uri, "from")
@@ -74,7 +75,7 @@ impl Registry {
         reply::upload_invalid()
     }
 
-    /// `PUT …?digest=`: appends the body and ends the session, well or ill.
+    /// `PUT …?digest=`: appends the body and closes the session.
     pub(super) async fn finish_upload(&self, name: &str, id: &str, uri: &Uri, headers: &HeaderMap, body: Body) -> Response {
         let upload = match self.resume(name, id, uri) {
             Ok(upload) => upload,
@@ -94,7 +95,7 @@ impl Registry {
         }
     }
 
-    /// Takes the session out where the `Location` used is its last one.
+    /// Takes the session out, if the `Location` used is its last one.
     fn resume(&self, name: &str, id: &str, uri: &Uri) -> Result<Upload, Box<Response>> {
         let upload = self.store.resume(name, id);
         let upload = upload.ok_or_else(|| Box::new(reply::upload_unknown()))?;
@@ -128,7 +129,7 @@ impl Registry {
         }
     }
 
-    /// Appends the body without the bytes that are to be skipped.
+    /// Appends the body without the bytes to skip.
     async fn receive(&self, upload: &mut Upload, mut skipped: u64, body: Body) -> Result<(), Box<Response>> {
         let limit = self.max_body.and_then(|max| usize::try_from(max).ok());
         let mut body = Limited::new(body, limit.unwrap_or(usize::MAX));
@@ -145,7 +146,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Keeps the session open, and answers a request that opened, continued or asked for it.
+    /// Stores the session, and answers a request that opened, continued or asked for it.
     fn suspend(&self, method: &Method, name: &str, upload: Upload, headers: &HeaderMap) -> Response {
         let status = match *method {
             Method::GET => StatusCode::NO_CONTENT,
@@ -166,7 +167,7 @@ impl Registry {
     }
 }
 
-/// What Distribution answers where its disk is full.
+/// Distribution's answer if its disk is full.
 pub(super) fn no_space() -> Response {
     reply::error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "unknown error", serde_json::json!({"Op": "write", "Err": 28}))
 }

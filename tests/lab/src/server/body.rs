@@ -1,4 +1,4 @@
-//! Bodies on their way: counted into the log, slowed, or ending where a fault says. None is ever held whole.
+//! Bodies: counted in the log, slowed down, or cut by a fault. None is in memory as a whole.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use tokio::time::Sleep;
 use super::wire::Link;
 use crate::log::RequestLog;
 
-/// A request body that reports what passes to the log, and may end with a reset.
+/// A request body that is counted in the log, and may end with a reset.
 pub(crate) struct Watched {
     pub(crate) body: Body,
     pub(crate) log: Arc<RequestLog>,
     pub(crate) place: usize,
     pub(crate) link: Arc<Link>,
-    /// Bytes until the connection is reset; none for never.
+    /// Bytes until the connection is reset; `None` for never.
     pub(crate) left: Option<u64>,
 }
 
@@ -52,12 +52,12 @@ impl HttpBody for Watched {
     }
 }
 
-/// An answer's body that ends in its middle, once what came before has left the socket.
+/// An answer's body that is cut after everything before has left the socket.
 pub(crate) struct Cut {
     pub(crate) body: Body,
     pub(crate) link: Arc<Link>,
     pub(crate) left: Option<u64>,
-    /// All that may go was handed over; the writer is to flush it.
+    /// Everything allowed was passed on; the writer must flush it.
     pub(crate) flushing: bool,
 }
 
@@ -90,7 +90,7 @@ impl HttpBody for Cut {
     }
 }
 
-/// The part of `data` that may pass; `left` goes down by it.
+/// The part of `data` that may pass; reduces `left`.
 fn cut(mut data: Bytes, left: &mut Option<u64>) -> Bytes {
     if let Some(left) = left {
         let allowed = usize::try_from(*left).unwrap_or(usize::MAX);
@@ -105,7 +105,7 @@ pub(crate) struct Slow {
     body: Body,
     bytes: usize,
     every: Duration,
-    /// Bytes until it comes as it likes; none for never.
+    /// Bytes until it comes at full speed; `None` for never.
     left: Option<u64>,
     ready: Bytes,
     pause: Option<Pin<Box<Sleep>>>,
@@ -116,7 +116,7 @@ impl Slow {
         Self { body, bytes: bytes.max(1), every, left: None, ready: Bytes::new(), pause: None }
     }
 
-    /// Slow for the first `left` bytes alone.
+    /// Only slow for the first `left` bytes.
     pub(crate) fn at_first(self, left: u64) -> Self {
         Self { left: Some(left), ..self }
     }

@@ -1,7 +1,7 @@
-//! One HTTP/1.1 server on loopback: a thread with a runtime of its own, so that tests need be neither async nor careful.
+//! One HTTP/1.1 server on loopback: a thread with its own runtime, so that tests need not be async.
 //!
-//! Every request is logged and offered to the faults before the router sees it. A request without a route is answered
-//! 501 and fails the test that made it, when the server is dropped. Dropping ends it at once, with all its connections.
+//! Every request is logged and offered to the faults before the router. A request without a route is answered 501, and fails
+//! its test when the server is dropped. Dropping ends it at once, with all connections.
 
 mod body;
 #[cfg(test)]
@@ -34,17 +34,17 @@ use crate::log::RequestLog;
 use body::{Cut, Slow, Watched};
 use wire::{Link, Wire};
 
-/// Connections that may wait to be accepted.
+/// The length of the connection queue.
 const BACKLOG: u32 = 1024;
 
 /// How a server listens, always on 127.0.0.1.
 #[derive(Clone, Default)]
 pub struct Listener {
-    /// TLS with this configuration; none for plain HTTP.
+    /// The TLS configuration; `None` for plain HTTP.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The port; 0 for any free one.
     pub port: u16,
-    /// The most that a connection takes before it is read, in bytes: a narrow link; none for what the system likes.
+    /// The receive buffer in bytes, for a narrow link; `None` for the system's default.
     pub window: Option<u32>,
 }
 
@@ -60,7 +60,7 @@ impl Listener {
     }
 }
 
-/// The client certificates of the connection, the leaf first; a request extension, there only where a client gave one.
+/// The connection's client certificates, the leaf first; a request extension, only present if the client gave one.
 #[derive(Clone, Debug)]
 pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
 
@@ -68,12 +68,12 @@ pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
 #[derive(Clone)]
 struct Unscripted;
 
-/// The answer to a request that nobody scripted; also for a router that takes paths apart by itself.
+/// The answer to an unexpected request; also for a router that parses paths itself.
 pub fn unscripted() -> Response {
     unexpected((StatusCode::NOT_IMPLEMENTED, "the lab has no such route\n").into_response())
 }
 
-/// Marks the answer to a request that has a route and yet is none that anybody should send.
+/// Marks the answer to a request that has a route but must not be sent.
 pub fn unexpected(mut response: Response) -> Response {
     response.extensions_mut().insert(Unscripted);
     response
@@ -98,7 +98,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds, starts, and returns once connections are accepted. The router's fallbacks are replaced by [`unscripted`].
+    /// Binds, starts, and returns when connections are accepted. Replaces the router's fallbacks by [`unscripted`].
     pub fn start(router: Router, listener: Listener) -> Self {
         let log = Arc::new(RequestLog::default());
         let faults = Arc::new(Faults::default());
@@ -118,7 +118,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             runtime.block_on(accept(socket, shared, stopped));
-            // Requests under way end here, those in blocking calls too.
+            // Requests in progress end here, also in blocking calls.
             runtime.shutdown_background();
         });
         Self { addr, secure, log, faults, tolerant: AtomicBool::new(false), stop: Some(stop), thread: Some(thread) }
@@ -145,22 +145,22 @@ impl Server {
         format!("{scheme}://{}", self.addr)
     }
 
-    /// What it received.
+    /// Its log.
     pub fn log(&self) -> &Arc<RequestLog> {
         &self.log
     }
 
-    /// What goes wrong on it.
+    /// Its faults.
     pub fn faults(&self) -> &Arc<Faults> {
         &self.faults
     }
 
-    /// Requests without a route are answered 501 and held against nobody.
+    /// Answers requests without a route with 501 without failing the test.
     pub fn tolerate_unexpected(&self) {
         self.tolerant.store(true, Ordering::SeqCst);
     }
 
-    /// Panics, naming them, where there were requests that nobody scripted; dropping does the same.
+    /// Panics, naming them, if there were unexpected requests; dropping does the same.
     pub fn assert_expected(&self) {
         if self.tolerant.load(Ordering::SeqCst) {
             return;
@@ -182,7 +182,7 @@ impl Drop for Server {
     }
 }
 
-/// What is set for the listening socket holds for the connections that it accepts.
+/// Options of the listening socket apply to the connections that it accepts.
 fn bind(port: u16, window: Option<u32>) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -211,7 +211,7 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, mut stopped: oneshot::
 }
 
 async fn connection(stream: TcpStream, link: Arc<Link>, shared: Arc<Shared>) {
-    // Without it small answers wait for the client's delayed acknowledgement; the server works either way.
+    // Otherwise small answers wait for the client's delayed acknowledgement; failure does not matter.
     let _ = stream.set_nodelay(true);
     let wire = Wire::new(stream, link.clone());
     tokio::select! {
@@ -254,7 +254,7 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
-    // How a connection ends is the client's affair; what it asked is in the log.
+    // How a connection ends does not matter; its requests are in the log.
     let _ = served;
 }
 
@@ -328,13 +328,13 @@ async fn route(router: &Router, request: Request<Body>) -> Response {
     }
 }
 
-/// Reads a request to its end; a client that leaves before is none of our concern.
+/// Reads a request to its end; a client that leaves earlier does not matter.
 async fn drain(request: Request<Body>) {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-/// Has a handler that works while it answers come to its end.
+/// Lets a handler that streams its answer finish.
 async fn drain_answer(response: Response) {
     let mut body = response.into_body();
     while let Some(Ok(_)) = body.frame().await {}

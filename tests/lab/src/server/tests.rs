@@ -82,7 +82,7 @@ fn a_reset_before_the_body_reads_none_of_it() {
 }
 
 #[test]
-fn a_reset_in_the_body_comes_after_exactly_so_many_bytes() {
+fn a_reset_in_the_body_comes_after_exactly_that_many_bytes() {
     for (size, at) in [(10_u64, 0_u64), (10, 1), (10, 10), (5 << 20, 3 << 20)] {
         let server = echo();
         server.faults().on(Match::any("/**"), Times::Always, Action::ResetAfter(at));
@@ -126,7 +126,7 @@ fn a_delayed_request_is_answered_later() {
 }
 
 #[test]
-fn a_cut_reply_gives_exactly_so_many_bytes() {
+fn a_cut_reply_gives_exactly_that_many_bytes() {
     for at in [0_u64, 1, 70_000, 1 << 20] {
         for certs in [None, Some(Certs::new(&[]))] {
             let router = Router::new().route("/big", get(async || vec![7_u8; (1 << 20) + 1]));

@@ -1,4 +1,4 @@
-//! A connection that can be cut from within a request: reset, or closed after what was written has left.
+//! A connection that a request can cut: with a reset, or after everything written was sent.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 
-/// What the requests of a connection know of it.
+/// A connection's handle for its requests.
 #[derive(Default)]
 pub(crate) struct Link {
     state: AtomicU8,
@@ -23,26 +23,26 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Has the connection reset (RST) and the requests on it dropped.
+    /// Resets the connection (RST) and drops its requests.
     pub(crate) fn reset(&self) {
         self.state.store(RESET, Ordering::SeqCst);
         self.cut.notify_one();
     }
 
-    /// Has the connection closed (FIN, no TLS close_notify) and the requests on it dropped.
+    /// Closes the connection (FIN, no TLS close_notify) and drops its requests.
     pub(crate) fn close(&self) {
         self.state.store(CLOSED, Ordering::SeqCst);
         self.cut.notify_one();
     }
 
-    /// Resolves when the connection is to end.
+    /// Resolves when the connection must end.
     pub(crate) async fn ended(&self) {
         while self.state.load(Ordering::SeqCst) == OPEN {
             self.cut.notified().await;
         }
     }
 
-    /// The last write did not get through whole: the client is not reading.
+    /// Whether the last write was incomplete, because the client is not reading.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::SeqCst)
     }
@@ -68,7 +68,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.link.state.load(Ordering::SeqCst) == RESET {
-            // A socket that is gone already needs no reset.
+            // A closed socket needs no reset.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -1,4 +1,4 @@
-//! The site as `scar-migrate` and the tools get it: files, and settings under their names.
+//! The site for `scar-migrate` and the tools: files, and settings by name.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -42,7 +42,7 @@ impl Site {
     }
 
     /// Writes [`Site::environment`] as `KEY=value` lines, quoted where a shell that sources them would need it.
-    /// The file appears whole, so its presence says that the site is up.
+    /// The file appears atomically, so its presence means that the site is up.
     pub fn write_environment(&self, path: &Path) {
         let lines: Vec<_> = self.environment().iter().map(|(key, value)| format!("{key}={}\n", quoted(value))).collect();
         write_file(path, &lines.concat(), 0o644);
@@ -72,16 +72,16 @@ impl Site {
     }
 }
 
-/// In single quotes where it holds more than plain characters. No setting of the site holds a quote.
+/// Quotes text with special characters. No setting of the site contains a quote.
 fn quoted(value: &str) -> String {
     let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.,:/@+".contains(c));
     if plain { value.to_owned() } else { format!("'{value}'") }
 }
 
-/// Writes a file whole: no reader meets it half written, or with another mode.
+/// Writes a file atomically, with its final mode.
 fn write_file(path: &Path, text: &str, mode: u32) {
     let beside = path.with_extension("new");
-    // What an earlier run left behind may have another mode.
+    // A leftover of an earlier run may have another mode.
     let _ = std::fs::remove_file(&beside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).expect("a file of the site");
     file.write_all(text.as_bytes()).expect("a file of the site");

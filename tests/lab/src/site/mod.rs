@@ -1,8 +1,8 @@
-//! The whole site: registry, VerteX, Kubernetes API and Specman, joined as the platform joins them.
+//! The whole site: registry, VerteX, Kubernetes API and Specman, connected as in the platform.
 //!
-//! It starts as a site is before the migration: the old SCAR is set, an old `spectro-manifest-registry-secrets` is there,
-//! the pack registry does not hold the manifests, and Specman serves nothing. When the flag of the pack registry is set
-//! the platform makes that secret anew and Specman syncs, for as long as flag and secret are there.
+//! It starts in the state before the migration: the old SCAR is set, an old `spectro-manifest-registry-secrets` exists, the
+//! pack registry's flag is off, and Specman serves nothing. When the flag is set, the platform recreates that secret and
+//! Specman syncs, as long as both exist.
 
 mod environment;
 mod state;
@@ -28,13 +28,13 @@ use crate::server::{Listener, Server};
 use crate::specman::{RegistryAccess, Specman, SpecmanOptions};
 use crate::vertex::{self, RegistryKind, SPECMAN, Vertex, basic_registry, ecr_registry};
 
-/// The secret of the guide's first step.
+/// The secret of the guide, step 1.
 pub const SECRET: &str = "spectro-manifest-registry-secrets";
-/// The repository of the guide, below the base path `spectro-packs`.
+/// The guide's repository, below the base path `spectro-packs`.
 pub const REPOSITORY: &str = "spectro-packs/spectro-manifests/manifest";
-/// The file server that the site used so far; it exists in the setting alone.
+/// The old file server, which only exists in the setting.
 pub const OLD_SCAR: &str = "https://scar.example";
-/// The uid of the pack registry that holds the images and packs.
+/// The uid of the pack registry with images and packs.
 pub const PACK_REGISTRY: &str = "65f1a2b3c4d5e6f708192a3b";
 
 /// The access key's id in the entry for ECR.
@@ -42,30 +42,30 @@ pub const ECR_ACCESS_KEY: &str = "AKIALABLABLABLABLAB0";
 /// The secret key in the entry for ECR.
 pub const ECR_SECRET_KEY: &str = "lab-ecr-secret-key-0c1a";
 
-/// The names in its certificates: Specman's service, and the hosts of the pages' examples, for whoever leads them here.
+/// The names in its certificates: Specman's service, and the hosts of the pages' examples.
 const NAMES: [&str; 4] =
     ["specman-service.hubble-system.svc.cluster.local", "harbor.example", "vertex.example", "specman.example"];
 
 /// The port on which Specman's pods listen.
 pub const SPECMAN_PORT: u16 = 8443;
 
-/// How long a token of the site's registry lives; Harbor's default.
+/// The lifetime of the registry's tokens; Harbor's default.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// How a site differs from the plain one.
+/// The options of a site.
 #[derive(Default)]
 pub struct SiteOptions {
-    /// Where its state goes; none for a directory that ends with it.
+    /// The folder for its state; `None` for a temporary one.
     pub directory: Option<PathBuf>,
-    /// A registry that is there already, such as Debian's; none for the lab's own, with TLS and tokens.
+    /// An existing registry, such as Debian's; `None` for the lab's own, with TLS and tokens.
     pub registry: Option<RegistryAccess>,
-    /// How many Specmans; 0 counts as 1.
+    /// The number of Specman replicas; 0 counts as 1.
     pub replicas: u32,
-    /// The user of the lab's own registry; none for `robot$packs`, whose `$` a shell may eat.
+    /// The user of the lab's own registry; the default is `robot$packs`, whose `$` a shell may expand.
     pub registry_user: Option<String>,
-    /// The pack registry's entry is of the kind for ECR, with static keys; its registry is the same.
+    /// Whether the pack registry's entry is one for ECR, with static keys; its registry is the same.
     pub ecr: bool,
-    /// How often Specman looks at the registry by itself; none for only when the flag is set.
+    /// The interval at which Specman looks at the registry itself; `None` for only when the flag is set.
     pub poll: Option<Duration>,
     /// Which registry the lab's own one behaves as; none for Harbor.
     pub profile: Option<Profile>,
@@ -77,18 +77,18 @@ pub struct SiteOptions {
     pub registry_certificate: Option<fn(&Certs) -> Pair>,
 }
 
-/// A running site. Dropping it ends it, and fails the test where a request came that nobody scripted.
+/// A running site. Dropping it ends it, and fails the test if there were unexpected requests.
 pub struct Site {
     _poll: Option<Poll>,
-    /// The lab's own registry; none where another is used.
+    /// The lab's own registry; `None` if another is used.
     pub registry: Option<LabRegistry>,
     /// The VerteX server.
     pub vertex_server: Server,
-    /// What VerteX holds.
+    /// VerteX's state.
     pub vertex: Arc<Vertex>,
     /// The Kubernetes API server.
     pub kube_server: Server,
-    /// What the cluster holds.
+    /// The cluster's state.
     pub cluster: Arc<Cluster>,
     /// Specman.
     pub specman: Arc<Specman>,
@@ -161,19 +161,19 @@ impl Site {
         site
     }
 
-    /// Where its files are.
+    /// Its folder.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// A kubeconfig for this site, to be changed and written by a test.
+    /// A kubeconfig for this site, for tests to modify and write.
     pub fn kubeconfig(&self) -> Kubeconfig {
         let mut config = Kubeconfig::new(&self.kube_server.url(), Ca::Inline(self.certs.ca_pem().to_owned()));
         config.login = Login::Token(self.cluster.token());
         config
     }
 
-    /// What no tool may ever show: the passwords of registry, VerteX and old SCAR, and the cluster's token.
+    /// What no tool may show: the passwords of registry, VerteX and old SCAR, and the cluster's token.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = vec![self.vertex.behaviour().password, self.scar_password.clone(), self.cluster.token()];
         secrets.push(ECR_SECRET_KEY.to_owned());
@@ -189,8 +189,8 @@ impl Site {
         servers
     }
 
-    /// Every request to every server of the site, by time: `registry PUT /v2/… -> 201`.
-    /// Specman's own requests to the registry are among them.
+    /// Every request to every server of the site, by time: `registry PUT /v2/… -> 201`. Includes Specman's own requests to
+    /// the registry.
     pub fn requests(&self) -> Vec<String> {
         let mut requests = Vec::new();
         for (name, server) in self.servers() {
@@ -201,7 +201,7 @@ impl Site {
     }
 }
 
-/// The lab's registry, with TLS, and tokens if its profile has them; and the way into it.
+/// The lab's registry, with TLS, and tokens if its profile has them, and Specman's access to it.
 fn own_registry(directory: &Path, certs: &Certs, options: &SiteOptions) -> (Option<LabRegistry>, RegistryAccess) {
     let credentials = Credentials::new(options.registry_user.as_deref().unwrap_or("robot$packs"), &password());
     let profile = options.profile.unwrap_or(Profile::Harbor);
@@ -224,7 +224,7 @@ fn own_registry(directory: &Path, certs: &Certs, options: &SiteOptions) -> (Opti
     (Some(registry), RegistryAccess { url, ca_pem, credentials })
 }
 
-/// Brings VerteX to where a site stands before the migration: an OVA install, with a second entry on the same registry.
+/// Sets up VerteX as before the migration: an OVA installation, with a second entry for the same registry.
 fn seed(vertex: &Vertex, access: &RegistryAccess, scar_password: &str, ecr: bool) {
     vertex.behave(|behaviour| behaviour.password = password());
     vertex.set_scar(json!({"endpoint": OLD_SCAR, "username": "scar", "password": scar_password}));
@@ -252,7 +252,7 @@ fn seed(vertex: &Vertex, access: &RegistryAccess, scar_password: &str, ecr: bool
     vertex.add_registry(RegistryKind::Basic, other);
 }
 
-/// Has the platform act on the flag, and the validation ask what Specman really serves. Gives where the flag is kept.
+/// Lets the platform react to the flag, and the validation ask what Specman really serves. Returns the flag.
 fn join(
     vertex: &Arc<Vertex>,
     cluster: &Arc<Cluster>,
@@ -276,20 +276,20 @@ fn join(
         kept.store(on, Ordering::SeqCst);
         if on {
             cluster.put_secret(SPECMAN_NAMESPACE, SECRET, secret_data(&access));
-            // The platform does not wait for Specman, and neither does the answer to the PUT.
+            // The platform does not wait for Specman, nor does the answer to the PUT.
             drop(specman.sync());
         }
     }));
     flag
 }
 
-/// Whether Specman's address leads to something in the cluster.
+/// Whether the cluster has Specman's service.
 fn has_service(cluster: &Cluster) -> bool {
     let service = cluster.object("services", SPECMAN_NAMESPACE, "specman-service").unwrap_or_default();
     service["spec"]["ports"].as_array().is_some_and(|ports| ports.iter().any(|port| port["port"] == SPECMAN_PORT))
 }
 
-/// What the platform writes into the secret: the way into the registry.
+/// The content of the secret: access to the registry.
 fn secret_data(access: &RegistryAccess) -> BTreeMap<String, Vec<u8>> {
     let mut data = BTreeMap::from([("endpoint".to_owned(), access.url.clone().into_bytes())]);
     if let Some(credentials) = &access.credentials {
@@ -299,12 +299,12 @@ fn secret_data(access: &RegistryAccess) -> BTreeMap<String, Vec<u8>> {
     data
 }
 
-/// A password that no other site has, so that a test may look for it where it must not be.
+/// A unique password, so that a test can search for it.
 fn password() -> String {
     format!("pw-{}", crate::registry::random())
 }
 
-/// Specman's own look at the registry, again and again.
+/// Specman's regular look at the registry.
 struct Poll {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -332,7 +332,7 @@ impl Poll {
 impl Drop for Poll {
     fn drop(&mut self) {
         self.stop = None;
-        // Its end is all that matters; it holds nothing that a panic could spoil.
+        // Only its end matters; a panic cannot corrupt anything.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

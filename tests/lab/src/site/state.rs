@@ -1,4 +1,4 @@
-//! Where the site stands in the migration, for before and after.
+//! The site's state of the migration, for before and after.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Site {
         state
     }
 
-    /// A server that answers `GET /state` with [`Site::state`], for whoever stands outside of the process.
+    /// A server that answers `GET /state` with [`Site::state`], for other processes.
     pub fn control(self: &Arc<Self>) -> Server {
         let site = self.clone();
         let router = Router::new().route("/state", get(async move || axum::Json(site.state())));

@@ -1,4 +1,4 @@
-//! The site, led through the migration by hand.
+//! Tests that migrate the site step by step.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn persisted(site: &Site, replicas: usize) -> bool {
 }
 
 #[test]
-fn a_new_site_stands_before_the_migration() {
+fn a_new_site_is_not_migrated_yet() {
     let site = Site::start(SiteOptions::default());
     let state = site.state();
     assert_eq!(state["secret"]["present"], true);
@@ -83,7 +83,7 @@ fn the_settings_name_files_that_are_there_and_secrets_are_for_the_owner_alone() 
 }
 
 #[test]
-fn the_flag_makes_the_secret_anew_and_every_specman_serves_the_tag() {
+fn the_flag_recreates_the_secret_and_every_specman_serves_the_tag() {
     let site = Site::start(SiteOptions { replicas: 2, ..SiteOptions::default() });
     let registry = site.registry.as_ref().unwrap();
     registry.seed(REPOSITORY, "0.0.0", &archive("a/b", "hello"));
@@ -128,7 +128,7 @@ fn a_polling_specman_sees_a_later_push() {
 }
 
 #[test]
-fn the_state_is_told_over_http() {
+fn the_state_is_reported_over_http() {
     let site = std::sync::Arc::new(Site::start(SiteOptions::default()));
     let control = site.control();
     site.cluster.remove("secrets", SPECMAN_NAMESPACE, SECRET);

@@ -1,8 +1,8 @@
-//! A Specman that does what the cluster's does: lists the tags, pulls each, verifies, unpacks, logs the guide's lines
-//! (step 8 of the guide), and serves the files over HTTPS.
+//! A Specman that works like the cluster's: lists the tags, pulls each, verifies, unpacks, logs the lines of the guide, step
+//! 9, and serves the files over HTTPS.
 //!
-//! Each replica works by itself, into a folder of its own. A tag whose manifest was persisted before is not pulled again.
-//! Among tags that are new at once the one created last comes last; the tag persisted last is the one served.
+//! Each replica works on its own, in its own folder. A tag whose manifest was persisted before is not pulled again. Of
+//! several new tags, the one created last is persisted last; the tag persisted last is served.
 
 mod pull;
 mod serve;
@@ -30,26 +30,26 @@ use serve::Root;
 use crate::PodLog;
 use crate::server::{Listener, Server};
 
-/// How Specman calls itself to the registry: a test can tell its requests from those of a tool.
+/// Specman's `User-Agent`, by which a test can tell its requests from a tool's.
 pub const USER_AGENT: &str = "specman";
 
-/// How a Specman is set up.
+/// The options of a Specman.
 pub struct SpecmanOptions {
     /// The registry that it pulls from.
     pub registry: RegistryAccess,
     /// The repository in it.
     pub repository: String,
-    /// Where it keeps what it pulled: a folder for each replica, in it one for each tag.
+    /// Its folder, with one for each replica, and in that one for each tag.
     pub directory: PathBuf,
-    /// How many pods, `specman-0` and on.
+    /// The number of pods, from `specman-0`.
     pub replicas: usize,
     /// How it serves.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Where its pods log.
+    /// The destination of its pods' logs.
     pub log: Arc<dyn PodLog>,
 }
 
-/// A tag as it is persisted.
+/// A persisted tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The tag.
@@ -58,7 +58,7 @@ pub struct Served {
     pub digest: String,
 }
 
-/// A running Specman. Dropping it ends its servers and cuts a sync under way.
+/// A running Specman. Dropping it ends its servers and a running sync.
 pub struct Specman {
     replicas: Vec<(Server, Arc<RwLock<Option<Served>>>)>,
     orders: UnboundedSender<Sender<()>>,
@@ -67,7 +67,7 @@ pub struct Specman {
 }
 
 impl Specman {
-    /// Starts all replicas; none has anything to serve yet.
+    /// Starts all replicas, which serve nothing yet.
     pub fn start(options: SpecmanOptions) -> Self {
         let mut replicas = Vec::new();
         let mut pods = Vec::new();
@@ -97,15 +97,16 @@ impl Specman {
         Self { replicas, orders, stop, worker: Some(worker) }
     }
 
-    /// Has all replicas sync, and returns at once: the platform waits for none of them. The receiver hears of the end.
+    /// Starts a sync of all replicas and returns at once, because the platform does not wait. The receiver is notified of
+    /// the end.
     pub fn sync(&self) -> Receiver<()> {
         let (done, ended) = mpsc::channel();
-        // A worker that is gone is seen by the receiver.
+        // The receiver notices if a worker is gone.
         let _ = self.orders.send(done);
         ended
     }
 
-    /// Has all replicas sync and waits for the end; false where `limit` passed first.
+    /// Syncs all replicas and waits for the end; returns false after `limit`.
     pub fn sync_and_wait(&self, limit: Duration) -> bool {
         self.sync().recv_timeout(limit).is_ok()
     }
@@ -157,7 +158,7 @@ async fn work(access: &RegistryAccess, repository: &str, mut pods: Vec<Pod>, mut
                 pod.say("error", &cause);
             }
         }
-        // Nobody need wait for it.
+        // The receiver may be gone.
         let _ = done.send(());
     }
 }
@@ -200,12 +201,12 @@ impl Pod {
         *self.root.write().expect("nobody panics with the lock") = Some(target);
         *self.served.write().expect("nobody panics with the lock") =
             Some(Served { tag: tag.to_owned(), digest: artifact.digest.clone() });
-        // The cluster's Specman says it before the work; here it is true when it is read.
+        // The cluster's Specman logs this before the work; here it is true when it is read.
         self.say("info", &format!("Persisting {tag}"));
         Ok(())
     }
 
-    /// Unpacks beside the folder that may be served at this moment; the folder is named by tag and digest.
+    /// Unpacks next to the folder that may be served at this moment; the folder is named after tag and digest.
     fn persist(&self, tag: &str, artifact: &Artifact, archive: &Path) -> Result<PathBuf, String> {
         let target = self.directory.join(format!("{tag}@{}", artifact.digest.replace(':', "-")));
         let file = File::open(archive).map_err(words)?;
@@ -215,12 +216,12 @@ impl Pod {
             fs::remove_dir_all(&target).map_err(words)?;
         }
         fs::rename(fresh.path(), &target).map_err(words)?;
-        // The folder has another name now; there is nothing left to take away.
+        // The folder was renamed; there is nothing left to delete.
         let _ = fresh.keep();
         Ok(target)
     }
 
-    /// A line as logrus writes it.
+    /// A line in logrus's format.
     fn say(&self, level: &str, message: &str) {
         let now = Timestamp::now();
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);

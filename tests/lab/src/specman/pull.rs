@@ -1,4 +1,4 @@
-//! How Specman reads a registry: tags, manifest, layer; nothing is taken that does not have its digest.
+//! How Specman reads a registry: tags, manifest and layer, each verified by digest.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,14 +13,14 @@ use crate::registry::{Credentials, digest_of};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A registry, and how it is entered.
+/// A registry, and the access to it.
 #[derive(Clone)]
 pub struct RegistryAccess {
-    /// `https://HOST[:PORT]`, as it is reached.
+    /// Its address, `https://HOST[:PORT]`.
     pub url: String,
-    /// What its certificate is verified against; a certificate in it is itself trusted. The system's are not asked.
+    /// The certificates to verify it with; one of these is trusted itself. The system's are not used.
     pub ca_pem: Option<String>,
-    /// The login; none for a registry that asks nobody.
+    /// The login; `None` for a registry without.
     pub credentials: Option<Credentials>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Artifact {
     size: u64,
 }
 
-/// One repository, open for reading. The token lasts for one sync.
+/// One repository, open for reading. The token is valid for one sync.
 pub(super) struct Repository {
     access: RegistryAccess,
     client: Client,
@@ -66,7 +66,7 @@ impl Repository {
         Ok(tags)
     }
 
-    /// What a tag points to. An image, or anything with other than one layer, is refused.
+    /// A tag's manifest. Images, and anything without exactly one layer, are refused.
     pub(super) async fn artifact(&mut self, tag: &str) -> Result<Artifact, String> {
         let response = self.get(&format!("/v2/{}/manifests/{tag}", self.name)).await?;
         let said = response.headers().get("docker-content-digest").cloned();
@@ -111,7 +111,7 @@ impl Repository {
         Ok(title.clone())
     }
 
-    /// A GET that logs in when asked to, once.
+    /// A GET that logs in once, if asked to.
     async fn get(&mut self, path: &str) -> Result<Response, String> {
         let mut response = self.send(path).await?;
         if response.status() == StatusCode::UNAUTHORIZED {

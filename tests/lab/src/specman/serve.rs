@@ -1,4 +1,4 @@
-//! The files of the tag that is served, over HTTP. A link counts as what it points to; one out of the folder is absent.
+//! Serves the files of the current tag over HTTP. A link counts as its target; one out of the folder does not exist.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio_util::io::ReaderStream;
 
-/// The folder that is served at present.
+/// The folder that is currently served.
 pub(super) type Root = Arc<RwLock<Option<PathBuf>>>;
 
 pub(super) fn router(root: Root) -> Router {

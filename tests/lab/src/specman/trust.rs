@@ -1,6 +1,7 @@
-//! Whom Specman trusts: what the given certificates signed, and those themselves.
+//! The certificates that Specman trusts: those signed by the given ones, and the given ones themselves.
 //!
-//! The second is how Go's TLS, and so the cluster's Specman, takes a self-signed server certificate that is marked as a CA.
+//! The latter is how Go's TLS, and so the cluster's Specman, accepts a self-signed server certificate that is marked as a
+//! CA.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! An archive becomes a folder, and nothing outside of it is touched.
+//! Unpacks an archive into a folder, touching nothing outside.
 //!
-//! Links are made as they are stored, but never written through: an entry below a link is refused, as is one with `..`.
+//! Links are created as stored, but never written through: an entry below a link is refused, and so is one with `..`.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,8 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::GzDecoder;
 use tar::{Archive, Entry, EntryType};
 
-/// Unpacks the gzipped tar archive into the folder `root`, which must be there and empty.
-/// The error names the entry.
+/// Unpacks the gzipped tar archive into the empty folder `root`. The error names the entry.
 pub(super) fn unpack(archive: impl Read, root: &Path) -> Result<(), String> {
     let mut archive = Archive::new(GzDecoder::new(archive));
     for entry in archive.entries().map_err(|e| e.to_string())? {
@@ -18,7 +17,7 @@ pub(super) fn unpack(archive: impl Read, root: &Path) -> Result<(), String> {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         place(&mut entry, root).map_err(|cause| format!("entry {name:?}: {cause}"))?;
     }
-    // What follows the archive's end is read too, so that the checksum of the last member is verified.
+    // Reads on after the archive's end, so that the last member's checksum is verified.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| e.to_string())?;
     Ok(())
 }
@@ -50,7 +49,7 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, root: &Path) -> io::Result<()> {
     }
 }
 
-/// Where `path` belongs below `root`, its parents made; none for the root itself.
+/// The path below `root`, with its parents created; `None` for the root itself.
 fn inside(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let mut target = root.to_owned();
     let mut depth = 0;
@@ -70,7 +69,7 @@ fn inside(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     Ok((depth > 0).then_some(target))
 }
 
-/// Makes the folder, or sees that it is one and no link to one.
+/// Creates the folder, or checks that it is one and not a link.
 fn folder(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
@@ -79,7 +78,7 @@ fn folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A later entry of the same name takes the place of an earlier one.
+/// A later entry replaces an earlier one of the same name.
 fn clear(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -112,7 +111,7 @@ mod tests {
             }
             let content = if is_link { "" } else { text };
             header.set_size(content.len() as u64);
-            // Written by hand, for the crate would refuse the names that this is about.
+            // Written directly, because the crate would refuse these names.
             header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
             header.set_cksum();
             builder.append(&header, content.as_bytes()).unwrap();

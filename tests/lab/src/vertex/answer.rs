@@ -1,7 +1,6 @@
 //! The answers of the System API: JSON, an empty 204, and the error object of the swagger, `v1Error`.
 //!
-//! Every error of this module's neighbours is made here, so that each has a code, a message and a
-//! `ref`, the words that a VerteX administrator quotes to support.
+//! All errors are created here, so that each has a code, a message and a `ref`, which an administrator quotes to support.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
@@ -15,7 +14,7 @@ pub(super) fn ok(body: &Value) -> Response<Body> {
     with_json(StatusCode::OK, body)
 }
 
-/// An answer without a body, as the swagger wants it for `202` and `204`, with the audit uid of the request.
+/// An answer without a body, as the swagger requires for `202` and `204`, with the request's audit uid.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

@@ -1,7 +1,6 @@
-//! `/v1/auth/syslogin`, the token it gives, and who may call the rest with it.
+//! `/v1/auth/syslogin`, its token, and who may use the rest of the API.
 //!
-//! The token is shaped like a JWT and carries `exp`, but what counts is the list of tokens that the
-//! lab issued: a token that was not issued, or is past its time, opens nothing.
+//! The token is a JWT with `exp`, but only tokens that the lab has issued and that have not expired are valid.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,17 +18,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Vertex, answer, unique};
 
-/// What the server remembers of logins.
+/// The state of logins.
 #[derive(Default)]
 pub(super) struct Logins {
-    /// Issued tokens and the second in which each ends.
+    /// Issued tokens with their expiry.
     tokens: HashMap<String, i64>,
     attempts: u32,
     failures: u32,
 }
 
 impl Vertex {
-    /// A token as the browser would show it after MFA or SSO, good for the usual time.
+    /// A token as in a browser after MFA or SSO, with the usual lifetime.
     pub fn issue_token(&self) -> String {
         let expires = self.token_end();
         let token = jwt(&self.behaviour().username, expires);
@@ -37,17 +36,17 @@ impl Vertex {
         token
     }
 
-    /// From now on no token that was issued is good any more.
+    /// Revokes all issued tokens.
     pub fn expire_tokens(&self) {
         self.lock().logins.tokens.clear();
     }
 
-    /// How many times a password was tried.
+    /// The number of password tries.
     pub fn login_attempts(&self) -> u32 {
         self.lock().logins.attempts
     }
 
-    /// Takes the lock off the account.
+    /// Unlocks the account.
     pub fn unlock(&self) {
         self.lock().logins.failures = 0;
     }
@@ -58,7 +57,7 @@ impl Vertex {
     }
 }
 
-/// `POST /v1/auth/syslogin`: user and password for a token; `?setCookie=true` sets it as a cookie too.
+/// `POST /v1/auth/syslogin`: exchanges user and password for a token; `?setCookie=true` also sets it as a cookie.
 pub(super) async fn syslogin(
     State(vertex): State<Arc<Vertex>>,
     Query(query): Query<HashMap<String, String>>,
@@ -99,7 +98,7 @@ pub(super) async fn syslogin(
     response
 }
 
-/// Lets a request pass that carries a good token.
+/// Lets a request with a valid token pass.
 pub(super) async fn required(State(vertex): State<Arc<Vertex>>, request: Request, next: Next) -> Response<Body> {
     let now = Timestamp::now().as_second();
     let known = token_of(request.headers()).and_then(|token| vertex.lock().logins.tokens.get(&token).copied());
@@ -110,8 +109,7 @@ pub(super) async fn required(State(vertex): State<Arc<Vertex>>, request: Request
     }
 }
 
-/// The token of a request: the cookie as the guide sends it (its `jq` leaves the quotes on), else
-/// the header `Authorization`.
+/// A request's token: the cookie as in the guide (its `jq` keeps the quotes), else the header `Authorization`.
 fn token_of(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(COOKIE).into_iter();
     let cookie = cookies

@@ -1,35 +1,35 @@
-//! What a test may set about the VerteX of the lab.
+//! A test's settings for the lab's VerteX.
 //!
-//! Each switch is a way in which real sites differ, not a fault: faults of the wire (a 500, a cut,
-//! a lost reply) are rules of the server and apply to every route alike.
+//! Each switch is a difference between real sites, not a fault: network faults (a 500, a cut, a lost answer) are the
+//! server's, and apply to every route.
 
 use std::time::Duration;
 
-/// How a GET shows the passwords that the server holds.
+/// How a GET shows stored passwords.
 ///
-/// VerteX masks them (the console's forms show the same masks). The others are kinder or odder; a tool must survive all.
+/// VerteX masks them, as in the console's forms. A tool must also handle the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Masking {
-    /// The stored value in clear.
+    /// In clear text.
     Shown,
-    /// The field is there and empty.
+    /// As an empty field.
     Blank,
     /// The field is left out.
     Absent,
-    /// `********`; of an ECR secret key its ends, `abc***def`.
+    /// As `********`, or for an ECR secret key `abc***def`.
     Masked,
 }
 
-/// A server that the SCAR setting may point to, as the validation of the lab knows it.
+/// A server that the SCAR setting may point to, for the lab's validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentServer {
     /// The endpoint, compared as text.
     pub endpoint: String,
-    /// User and password that it wants; `None` where it asks for none.
+    /// Its user and password; `None` if it needs none.
     pub login: Option<(String, String)>,
 }
 
-/// The switches. The defaults are those of a real site that is ready to migrate.
+/// The switches. The defaults are those of a real site before the migration.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
     /// The system administrator's name.
@@ -38,36 +38,36 @@ pub struct Behaviour {
     pub password: String,
     /// The account has a second factor: the login says so in [`Behaviour::mfa_field`], and its token opens nothing.
     pub mfa: bool,
-    /// How the login spells that field: `isMfa` in the swagger, `IsMfa` in answers of real sites.
+    /// The spelling of that field: `isMfa` in the swagger, `IsMfa` on real sites.
     pub mfa_field: String,
-    /// The login answers without `Authorization` at all (seen with an account that MFA is pending for).
+    /// The login answers without `Authorization` (seen for an account with pending MFA).
     pub no_token: bool,
-    /// Failed logins in a row after which the account is locked and every login is a 403.
+    /// The number of failed logins after which the account is locked, and every login is a 403.
     pub lockout_after: u32,
-    /// The life of a token, whole seconds; it stands in the token as `exp`.
+    /// The lifetime of a token in whole seconds; the token contains it as `exp`.
     pub token_lifetime: Duration,
-    /// What `/v1/system/version/installed` says.
+    /// The version at `/v1/system/version/installed`.
     pub version: String,
     /// How `GET /v1/system/config/scar` shows the password.
     pub scar_masking: Masking,
     /// How a GET of a pack registry shows its password, token or AWS keys.
     pub registry_masking: Masking,
-    /// How many validations fail after each PUT of the SCAR setting, although the endpoint serves.
+    /// How many validations fail after each PUT of the SCAR setting, although the endpoint works.
     pub scar_invalid_for: u32,
-    /// The file servers that the site has besides Specman, the old SCAR first of all.
+    /// The site's other file servers, such as the old SCAR.
     pub content_servers: Vec<ContentServer>,
     /// A validation that names `registryUid` and no password uses the stored one, as the console's does.
     pub validation_fills_secrets: bool,
-    /// A PUT of a registry sets `metadata.lastModifiedTimestamp`, as a real server does; off, the
-    /// object that is read back is exactly the one that was sent.
+    /// A PUT of a registry sets `metadata.lastModifiedTimestamp`, as on a real server; otherwise the object reads back
+    /// exactly as sent.
     pub stamps_changes: bool,
-    /// How many times the sync status says [`Behaviour::sync_word`] after a sync was started.
+    /// How often the sync status says [`Behaviour::sync_word`] after a sync was started.
     pub sync_polls: u32,
-    /// The word for a sync that is running. Seen: `Syncing`, `InProgress`, `Running`, `Pending`, `Unknown` and nothing.
+    /// The status of a running sync. Seen: `Syncing`, `InProgress`, `Running`, `Pending`, `Unknown` and nothing.
     pub sync_word: String,
     /// A PUT of a registry starts its sync, as saving an entry in the console does.
     pub syncs_after_put: bool,
-    /// The jobs that answer 409 because one of their kind is running.
+    /// The jobs that answer 409 because they are already running.
     pub jobs_in_progress: Vec<String>,
 }
 

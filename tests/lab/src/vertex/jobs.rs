@@ -1,6 +1,6 @@
-//! The two jobs that the guide's script starts once the SCAR endpoint is set.
+//! The two jobs that the guide's script starts after the SCAR endpoint is set.
 //!
-//! Only the guide tells of them; its curl has neither `--request` nor `--data`, so they are a GET.
+//! Only the guide mentions them; its curl has neither `--request` nor `--data`, so they are a GET.
 
 use std::sync::Arc;
 

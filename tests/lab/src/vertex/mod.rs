@@ -1,9 +1,9 @@
 //! The VerteX System API of the lab: login, SCAR setting, pack registries, versions, jobs.
 //!
-//! It behaves as the swagger in `tests/lab/reference/` and the migration guide say, and as public clients of the platform
-//! show it: a GET masks secrets, an entry holds its registry's CA and no key. Every request and every answer of its own is
-//! held against the swagger. What does not fit is kept as a violation that fails the test, and so is a mask, a blank or a
-//! private key that a tool sends. [`Behaviour`] switches between the kinds of sites that exist.
+//! It behaves as the swagger in `tests/lab/reference/`, the migration guide and public clients show: a GET masks secrets, an
+//! entry contains its registry's CA and no key. Every request and every answer is checked against the swagger. A violation
+//! fails the test, and so does a mask, a blank or a private key that a tool sends. [`Behaviour`] has the differences between
+//! sites.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -50,22 +50,22 @@ pub use behaviour::{Behaviour, ContentServer, Masking};
 pub use jobs::NAMES as JOBS;
 pub use registries::{RegistryKind, basic_registry, ecr_registry};
 
-/// Specman's address in the cluster, as the guide sets it.
+/// Specman's address in the cluster, which the guide sets.
 pub const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
-/// Bodies larger than this are refused; a real object has a few KiB.
+/// The largest body; a real object has a few KiB.
 const LARGEST_BODY: usize = 8 << 20;
 
 type Served = Arc<dyn Fn(&Value) -> Result<String, String> + Send + Sync>;
 
-/// The System API's state: what is stored, what was asked of it, and how it behaves.
+/// The System API's state, log and behaviour.
 pub struct Vertex {
     swagger: Result<swagger::Swagger, String>,
     behaviour: Mutex<Behaviour>,
     stored: Mutex<Stored>,
 }
 
-/// Everything that requests change.
+/// The state that requests change.
 #[derive(Default)]
 struct Stored {
     logins: auth::Logins,
@@ -87,18 +87,18 @@ impl Vertex {
         Arc::new(Self { swagger: swagger::Swagger::load(), behaviour: Mutex::default(), stored: Mutex::new(stored) })
     }
 
-    /// Changes how it behaves, also while it runs.
+    /// Changes its behaviour, also while it runs.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.behaviour.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// How it behaves now.
+    /// Its current behaviour.
     pub fn behaviour(&self) -> Behaviour {
         let behaviour = self.behaviour.lock();
         behaviour.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What did not fit the swagger: requests that were sent, and answers of the lab itself.
+    /// Violations of the swagger, in requests and in the lab's own answers.
     pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
@@ -144,7 +144,7 @@ async fn version(State(vertex): State<Arc<Vertex>>) -> Response<Body> {
     answer::ok(&json!({"version": vertex.behaviour().version}))
 }
 
-/// Refuses a request that the swagger would not have, and notes an answer that it would not have.
+/// Refuses a request that violates the swagger, and records an answer that does.
 async fn held_to_the_swagger(State(vertex): State<Arc<Vertex>>, request: Request, next: Next) -> Response<Body> {
     let line = format!("{} {}", request.method(), request.uri().path());
     let swagger = match &vertex.swagger {
@@ -180,7 +180,7 @@ fn violation(vertex: &Vertex, line: &str, wrong: &str) -> Response<Body> {
     unexpected(answer::error(status, "ValidationFailed", wrong))
 }
 
-/// 24 hex digits that were not given before, the form of the uids of a real site.
+/// 24 unique hex digits, the form of a real site's uids.
 fn unique() -> String {
     use sha2::{Digest as _, Sha256};
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -1,8 +1,8 @@
-//! The OCI pack registries as they are stored: the object in its two kinds, its login, its flag.
+//! The stored OCI pack registries: the object in its two kinds, its login, its flag.
 //!
-//! An object is kept exactly as it was PUT, with fields that the swagger does not know. What a tool must never send is
-//! refused: a mask or a blank in the place of a secret, and a private key where the entry has none. Whether VerteX would
-//! take a mask for the secret that it stands for is not public; if it does not, the login is lost.
+//! An object is stored exactly as sent, with unknown fields. What a tool must never send is refused: a mask or a blank
+//! instead of a secret, and a private key if the entry has none. It is not public whether VerteX would replace a mask by the
+//! secret; if it does not, the login would be lost.
 
 use serde_json::{Value, json};
 
@@ -11,14 +11,14 @@ use super::{Masking, Vertex};
 /// The two kinds of an OCI pack registry; the API has a path for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistryKind {
-    /// Harbor and its like: user and password.
+    /// With user and password, as for Harbor.
     Basic,
-    /// Amazon ECR: AWS keys or a role.
+    /// Amazon ECR, with AWS keys or a role.
     Ecr,
 }
 
 impl RegistryKind {
-    /// The word of the kind in paths and lists.
+    /// Its name in paths and lists.
     pub fn word(self) -> &'static str {
         match self {
             Self::Basic => "basic",
@@ -26,7 +26,7 @@ impl RegistryKind {
         }
     }
 
-    /// Where in `spec` an object of the kind keeps its login.
+    /// The path of the login in `spec`.
     pub(super) fn login(self) -> &'static str {
         match self {
             Self::Basic => "auth",
@@ -35,22 +35,22 @@ impl RegistryKind {
     }
 }
 
-/// A registry as the server holds it.
+/// A stored registry.
 pub(super) struct Registry {
     pub(super) kind: RegistryKind,
     pub(super) object: Value,
-    /// The login that the registry behind it really accepts.
+    /// The login that the registry really accepts.
     pub(super) login: Value,
-    /// How many times more the sync status says that a sync is running.
+    /// How many more times the sync status says that a sync is running.
     pub(super) polls_left: u32,
     pub(super) syncs: u32,
     pub(super) writes: u32,
-    /// When the last sync was started, where one was.
+    /// When the last sync was started.
     pub(super) synced_at: Option<String>,
 }
 
 impl Registry {
-    /// Starts a sync, which says that it runs for `polls` questions.
+    /// Starts a sync, which is running for `polls` requests.
     pub(super) fn sync(&mut self, polls: u32) {
         self.syncs += 1;
         self.polls_left = polls;
@@ -61,11 +61,11 @@ impl Registry {
 /// The fields of a login that a GET may hide.
 pub(super) const SECRETS: [&str; 4] = ["password", "token", "secretKey", "secretToken"];
 
-/// The CA of a self-signed registry, where a test does not put its own into the entry.
+/// The default CA of a self-signed registry.
 const CA: &str = "-----BEGIN CERTIFICATE-----\nbGFiIENB\n-----END CERTIFICATE-----\n";
 
-/// An object of the kind `Basic` as an OVA install leaves it: the self-signed registry's CA is in `tls.certificate`, and
-/// there is no key. Some of its fields are none of the swagger's.
+/// An object of the kind `Basic` after an OVA installation: `tls.certificate` is the self-signed registry's CA, without a
+/// key. Some of its fields are not in the swagger.
 pub fn basic_registry(uid: &str, name: &str, endpoint: &str, user: &str, password: &str) -> Value {
     json!({
         "kind": "basic",
@@ -90,7 +90,7 @@ pub fn basic_registry(uid: &str, name: &str, endpoint: &str, user: &str, passwor
     })
 }
 
-/// An object of the kind `Ecr` with AWS keys, with fields that the swagger does not know.
+/// An object of the kind `Ecr` with AWS keys, and fields that are not in the swagger.
 pub fn ecr_registry(uid: &str, name: &str, endpoint: &str, key: &str, secret: &str) -> Value {
     json!({
         "kind": "ecr",
@@ -139,7 +139,7 @@ pub(super) fn synced() -> Value {
 }
 
 impl Vertex {
-    /// Adds a pack registry; its login is taken as the one that the registry accepts. Gives its uid.
+    /// Adds a pack registry, whose login becomes the accepted one; returns its uid.
     pub fn add_registry(&self, kind: RegistryKind, object: Value) -> String {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let login = object["spec"][kind.login()].clone();
@@ -148,18 +148,18 @@ impl Vertex {
         uid
     }
 
-    /// A registry as it is stored, secrets in clear.
+    /// A stored registry, with secrets in clear.
     pub fn registry(&self, uid: &str) -> Option<Value> {
         self.lock().registries.get(uid).map(|r| r.object.clone())
     }
 
-    /// How many times a registry was written, and how many syncs were started.
+    /// How often a registry was written, and how many syncs were started.
     pub fn registry_writes(&self, uid: &str) -> (u32, u32) {
         let state = self.lock();
         state.registries.get(uid).map_or((0, 0), |r| (r.writes, r.syncs))
     }
 
-    /// Changes a registry behind the back of whoever is about to write it; the platform acts on its flag.
+    /// Changes a registry behind the client's back; the platform acts on its flag.
     pub fn edit_registry(&self, uid: &str, edit: impl FnOnce(&mut Value)) {
         let mut state = self.lock();
         let on_flag = state.on_flag.clone();
@@ -173,13 +173,13 @@ impl Vertex {
         }
     }
 
-    /// Whether the login stored in a registry is still the one that it accepts.
+    /// Whether the stored login of a registry is still accepted.
     pub fn registry_login_works(&self, uid: &str) -> bool {
         let state = self.lock();
         state.registries.get(uid).is_some_and(|r| same_login(&r.object["spec"][r.kind.login()], &r.login))
     }
 
-    /// Calls back when a PUT turns "Contains Spectro Manifests" on or off in any registry.
+    /// Sets a callback for when a PUT changes "Contains Spectro Manifests" of any registry.
     pub fn on_flag(&self, flag: crate::OnFlag) {
         self.lock().on_flag = Some(flag);
     }
@@ -217,7 +217,7 @@ pub(super) fn in_summary(registry: &Registry) -> Value {
     json!({"metadata": object["metadata"], "spec": spec, "status": {"sync": sync}})
 }
 
-/// An object as a GET shows it: each secret in it is hidden as the kind of site does.
+/// An object as a GET shows it, with its secrets hidden as the site does.
 pub(super) fn shown(registry: &Registry, secrets: Masking) -> Value {
     let mut object = registry.object.clone();
     hide(&mut object["spec"], secrets);
@@ -239,7 +239,7 @@ fn hide(value: &mut Value, secrets: Masking) {
     }
 }
 
-/// Public clients of the platform show both forms: `********`, and of an ECR secret key its ends.
+/// Both forms are in public clients of the platform: `********`, and `abc***def` for an ECR secret key.
 pub(super) fn mask(name: &str, secret: &Value) -> String {
     match secret.as_str().filter(|text| name == "secretKey" && text.len() > 6 && text.is_ascii()) {
         Some(text) => format!("{}***{}", &text[..3], &text[text.len() - 3..]),
@@ -247,7 +247,7 @@ pub(super) fn mask(name: &str, secret: &Value) -> String {
     }
 }
 
-/// Whether a field of an entry holds a secret: those of its login, and the private key of a client certificate.
+/// Whether a field of an entry is secret: the login's, and a client certificate's private key.
 fn is_secret(name: &str) -> bool {
     SECRETS.contains(&name) || name == "key"
 }
@@ -256,8 +256,8 @@ fn is_blank(value: &Value) -> bool {
     value.is_null() || value == ""
 }
 
-/// What no tool may send, if `spec` holds it: a mask, a blank in the place of a secret of `stored`, or a private key that
-/// `stored` does not have. Names the field alone.
+/// What no tool may send in `spec`: a mask, a blank instead of a secret of `stored`, or a private key that `stored` does not
+/// have. Only names the field.
 pub(super) fn forbidden(spec: &Value, stored: &Value) -> Option<String> {
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (sent, stored) = (fields(spec), fields(stored));

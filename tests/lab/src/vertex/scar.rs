@@ -1,7 +1,7 @@
 //! The SCAR setting: `GET` and `PUT /v1/system/config/scar`, and its validation.
 //!
-//! A PUT replaces the whole object, so what it leaves out is gone; a GET leaves out what is empty,
-//! as the output in the last step of the guide shows.
+//! A PUT replaces the whole object, so omitted fields are lost; a GET omits empty fields, as the output in the guide's
+//! section "Validate" shows.
 
 use std::sync::Arc;
 
@@ -13,28 +13,27 @@ use serde_json::{Map, Value, json};
 use super::{Behaviour, Masking, SPECMAN, Vertex, answer, violation};
 
 impl Vertex {
-    /// The SCAR setting as it is stored, secrets in clear.
+    /// The stored SCAR setting, with secrets in clear.
     pub fn scar(&self) -> Value {
         self.lock().scar.clone()
     }
 
-    /// Seeds the SCAR setting, as an earlier installation left it. Not a request: nothing is counted.
+    /// Sets the initial SCAR setting of an earlier installation; this is no request.
     pub fn set_scar(&self, setting: Value) {
         self.lock().scar = setting;
     }
 
-    /// How many times the setting was written.
+    /// How often the setting was written.
     pub fn scar_writes(&self) -> u32 {
         self.lock().scar_writes
     }
 
-    /// Specman serves (or no longer serves) content at its address in the cluster.
+    /// Sets whether Specman serves content at its address in the cluster.
     pub fn set_persisted(&self, persisted: bool) {
         self.lock().persisted = persisted;
     }
 
-    /// Asks `served` instead of the lab's own list whether a setting serves: the version it serves,
-    /// or why not.
+    /// Uses `served` instead of the lab's own list to validate a setting: the version that it serves, or why not.
     pub fn on_validate(&self, served: impl Fn(&Value) -> Result<String, String> + Send + Sync + 'static) {
         self.lock().served = Some(Arc::new(served));
     }
@@ -88,7 +87,7 @@ pub(super) async fn validate(State(vertex): State<Arc<Vertex>>) -> Response<Body
     }
 }
 
-/// Whether the endpoint of a setting serves content to the login in the setting.
+/// Whether the setting's endpoint serves content with the setting's login.
 fn serves(scar: &Value, persisted: bool, behaviour: &Behaviour) -> Result<String, String> {
     let endpoint = scar["endpoint"].as_str().unwrap_or_default();
     if endpoint == SPECMAN {

@@ -1,27 +1,27 @@
 //! The part of JSON Schema that the swagger uses (Swagger 2.0, "Schema Object").
 //!
-//! A keyword that is not checked here is an error when the swagger is read, so no rule is skipped silently. The
-//! complete validators that crates offer cost the site forty crates and half a minute of build time.
+//! An unknown keyword is an error when the swagger is parsed, so that no rule is silently skipped. The complete validator
+//! crates would cost forty more crates and half a minute of build time.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// What the API's definitions say of one value.
+/// The schema of one value.
 pub(super) struct Schema {
     rules: Value,
     definitions: Arc<Value>,
 }
 
-/// Keywords that say nothing of a value.
+/// Keywords without rules.
 const COMMENTS: [&str; 4] = ["description", "title", "default", "x-omitempty"];
 
 impl Schema {
-    /// Reads a schema, which may refer to `definitions`.
+    /// Parses a schema, which may refer to `definitions`.
     ///
     /// # Errors
-    /// Names the keyword, type, format or reference that is not known.
+    /// Names the unknown keyword, type, format or reference.
     pub(super) fn new(rules: &Value, definitions: &Arc<Value>) -> Result<Self, String> {
         for schema in definitions.as_object().into_iter().flat_map(|all| all.values()).chain([rules]) {
             is_known(schema, definitions)?;
@@ -29,7 +29,7 @@ impl Schema {
         Ok(Self { rules: rules.clone(), definitions: Arc::clone(definitions) })
     }
 
-    /// What is wrong with a value, with the place of each fault. The values stay out of the words: they may be passwords.
+    /// The violations of a value, with their paths. Values are not shown, because they may be passwords.
     pub(super) fn faults(&self, value: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         self.check(&self.rules, value, "", &mut faults);
@@ -98,7 +98,7 @@ fn is_known(rules: &Value, definitions: &Value) -> Result<(), String> {
         let known = match keyword.as_str() {
             "$ref" => value.as_str().is_some_and(|name| definition(definitions, name).is_object()),
             "type" => ["object", "array", "string", "boolean", "integer", "number"].iter().any(|kind| value == kind),
-            // A password's format says how a form shows it.
+            // The format `password` only affects forms.
             "format" => ["date-time", "password", "int32", "int64"].iter().any(|format| value == format),
             "enum" | "required" => value.is_array(),
             "uniqueItems" => value.is_boolean(),

@@ -1,7 +1,7 @@
-//! The public description of the API, held against every request and every answer.
+//! Checks every request and answer against the public description of the API.
 //!
-//! `reference/scar-migration.swagger.json` is read once. What the guide alone describes (the login and the two jobs)
-//! is added here, so that a path which neither of them knows does not exist. Unknown fields are legal, as in the swagger.
+//! `reference/scar-migration.swagger.json` is parsed once. The login and the two jobs, which only the guide describes, are
+//! added here, so that other paths do not exist. Unknown fields are allowed, as in the swagger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ pub(super) struct Operation {
 }
 
 impl Swagger {
-    /// Reads the swagger that is compiled in.
+    /// Parses the compiled-in swagger.
     ///
     /// # Errors
-    /// A sentence that says what in the swagger is not understood.
+    /// Describes what in the swagger is not understood.
     pub(super) fn load() -> Result<Self, String> {
         let mut swagger: Value = serde_json::from_str(SWAGGER).map_err(|e| e.to_string())?;
         add_the_guides_own(&mut swagger);
@@ -62,7 +62,7 @@ impl Swagger {
         Ok(Self { operations, error })
     }
 
-    /// The operation that serves a request; a literal path goes before one with a parameter.
+    /// The operation of a request; a literal path takes precedence over one with a parameter.
     pub(super) fn find(&self, method: &Method, path: &str) -> Option<&Operation> {
         let path = segments(path);
         self.operations
@@ -75,10 +75,10 @@ impl Swagger {
             .min_by_key(|o| o.path.iter().filter(|s| s.starts_with('{')).count())
     }
 
-    /// What is wrong with an answer of the lab itself, if anything is.
+    /// A violation in the lab's own answer.
     pub(super) fn judge_answer(&self, operation: &Operation, status: u16, body: &[u8]) -> Option<String> {
         let schema = match operation.answers.get(&status) {
-            // The swagger names a schema for a 204 in one place; there is no body all the same.
+            // The swagger has a schema for a 204 in one place, although it has no body.
             Some(_) if status == 204 => None,
             Some(schema) => schema.as_ref(),
             None if status >= 400 => Some(&self.error),
@@ -93,7 +93,7 @@ impl Swagger {
 }
 
 impl Operation {
-    /// What is wrong with the body of a request, if anything is.
+    /// A violation in a request's body.
     pub(super) fn judge_request(&self, body: &[u8]) -> Option<String> {
         match &self.request {
             Some(schema) => judge(schema, body).map(|e| format!("request: {e}")),
@@ -102,7 +102,7 @@ impl Operation {
         }
     }
 
-    /// Whether the operation takes a body.
+    /// Whether the operation has a body.
     pub(super) fn takes_a_body(&self) -> bool {
         self.request.is_some()
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_held_against_the_definition_and_its_values_are_not_told() {
+    fn a_request_is_held_against_the_definition_and_its_values_are_not_reported() {
         let swagger = Swagger::load().unwrap();
         let put = swagger.find(&Method::PUT, "/v1/system/config/scar").unwrap();
         assert_eq!(put.judge_request(br#"{"endpoint":"https://a","extra":1}"#), None);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_outside_the_swagger_is_told() {
+    fn an_answer_outside_the_swagger_is_reported() {
         let swagger = Swagger::load().unwrap();
         let get = swagger.find(&Method::GET, "/v1/system/version/installed").unwrap();
         assert_eq!(swagger.judge_answer(get, 200, br#"{"version":"4.5.15"}"#), None);

@@ -1,4 +1,4 @@
-//! The System API as a client meets it, through the router.
+//! Tests of the System API through its router.
 
 use super::*;
 use axum::http::{Method, header::COOKIE, header::SET_COOKIE};
@@ -105,7 +105,7 @@ async fn a_put_replaces_the_whole_scar_setting_and_validation_follows_the_conten
 }
 
 #[tokio::test]
-async fn a_registry_keeps_what_was_put_and_tells_of_its_flag() {
+async fn a_registry_keeps_what_was_put_and_announces_its_flag() {
     let vertex = Vertex::start();
     vertex.behave(|b| b.registry_masking = Masking::Shown);
     let token = vertex.issue_token();

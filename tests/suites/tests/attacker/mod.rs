@@ -1,4 +1,4 @@
-//! A server that wants what it should not get: keeps every byte, asks for a client certificate, and for a login.
+//! An attacker's server: records every byte, and asks for a client certificate and a login.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -27,7 +27,7 @@ pub(crate) struct Attacker {
 }
 
 impl Attacker {
-    /// Its certificate is one that the tools are told to trust: nothing but their own rules keeps a secret from it.
+    /// The tools trust its certificate, so that only their own rules protect a secret.
     pub(crate) fn start(certs: &Certs, is_plain: bool) -> Self {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
@@ -53,12 +53,12 @@ impl Attacker {
         self.port
     }
 
-    /// Answers with this status from now on.
+    /// Sets the status of its answers.
     pub(crate) fn answer(&self, status: &str) {
         status.clone_into(&mut self.shared.status.lock().unwrap());
     }
 
-    /// Every byte of every request, out of TLS.
+    /// Every byte of every request, decrypted.
     pub(crate) fn received(&self) -> Vec<u8> {
         self.shared.received.lock().unwrap().clone()
     }
@@ -82,7 +82,7 @@ impl Drop for Attacker {
 
 impl Shared {
     fn serve(&self, stream: TcpStream, tls: Option<Arc<ServerConfig>>, port: u16) {
-        // A client that says nothing must not hold up the end of the test.
+        // A silent client must not delay the end of the test.
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         match tls {
             None => self.converse(stream, port),
@@ -97,7 +97,7 @@ impl Shared {
         }
     }
 
-    /// Keeps what comes until the other side ends; answers each time that a head has come.
+    /// Records everything until the peer closes; answers after each request header.
     fn converse(&self, mut stream: impl Read + Write, port: u16) {
         let mut buffer = [0; 4096];
         let mut head = Vec::new();
@@ -106,7 +106,7 @@ impl Shared {
             self.received.lock().unwrap().extend_from_slice(&buffer[..count]);
             head.extend_from_slice(&buffer[..count]);
             if is_tunnel {
-                // What comes through a tunnel that leads nowhere was kept; nobody need wait for more.
+                // A request through a dead tunnel was recorded; nobody needs to wait.
                 return;
             }
             if !is_answered && head.windows(4).any(|four| four == b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! `ecr-password` against moto's server, and against answers of ECR and of each credential source as they go wrong.
+//! `ecr-password` against moto's server, and against faulty answers of ECR and each credential source.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod rig;
@@ -43,7 +43,7 @@ fn an_assumed_role_and_a_web_identity_work_through_moto_s_sts() {
 }
 
 #[test]
-fn tells_with_v_which_key_and_until_when_and_with_vv_each_request() {
+fn says_with_v_which_key_and_until_when_and_with_vv_each_request() {
     let (home, api) = (home(), api(Listener::plain()));
     asks(&home, &api).run().succeeds().quiet();
     let once = asks(&home, &api).arg("-v").run();
@@ -126,7 +126,7 @@ fn each_credential_source_of_the_sdk_signs() {
 }
 
 #[test]
-fn e1_without_credentials_it_tells_where_it_looked() {
+fn e1_without_credentials_it_says_where_it_looked() {
     let (empty, api) = (TempDir::new().unwrap(), api(Listener::plain()));
     asks(&empty, &api).called(empty.path().display(), "HOME").run().fails(
         4,
@@ -161,7 +161,7 @@ fn e1_a_host_without_instance_metadata_is_not_waited_for() {
 }
 
 #[test]
-fn e1_a_refusal_is_told_by_its_class() {
+fn e1_a_refusal_is_reported_by_its_class() {
     let home = home();
     for (code, message, says) in [
         ("ExpiredTokenException", "The security token included in the request is expired", "the AWS credentials have expired"),
@@ -199,7 +199,7 @@ fn hint(cause: &str) -> String {
 }
 
 #[test]
-fn e1_a_wrong_clock_is_told_with_both_times() {
+fn e1_a_wrong_clock_is_reported_with_both_times() {
     let refusal = error("InvalidSignatureException", "does not match").header("date", "Tue, 01 Jan 2019 00:00:00 GMT");
     let run = asks(&home(), &says(refusal)).run();
     run.exits(4)
@@ -210,7 +210,7 @@ fn e1_a_wrong_clock_is_told_with_both_times() {
 }
 
 #[test]
-fn e1_no_region_is_misuse_with_the_way_out() {
+fn e1_no_region_is_misuse_with_a_hint() {
     ecr(&home()).run().fails(
         2,
         "ecr-password: error: find the registry's region: neither HOST nor the AWS configuration names one\n\
@@ -225,7 +225,7 @@ fn e1_a_configuration_that_cannot_be_used_is_misuse() {
 }
 
 #[test]
-fn e1_a_source_that_fails_is_told_with_its_words() {
+fn e1_a_source_that_fails_is_reported_with_its_words() {
     let failing = TempDir::new().unwrap();
     write(&failing, "config", "[default]\ncredential_process = sh -c 'echo vault is sealed >&2; exit 3'\n");
     ecr(&failing).arg(HOST).run().exits(4).writes_nothing().says("load AWS credentials: ").says("vault is sealed");

@@ -1,4 +1,4 @@
-//! What the suite runs the tool against: home folders with AWS profiles, ECR's API with one answer, moto's server.
+//! The tool's environment: home folders with AWS profiles, ECR's API with one answer, moto's server.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -15,12 +15,12 @@ use tempfile::TempDir;
 
 pub(crate) const HOST: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 pub(crate) const ACCOUNT: &str = "123456789012";
-/// Long enough to be a canary, and of the form of a real one.
+/// Long enough to be a canary, in the form of a real one.
 pub(crate) const KEY: &str = "canary/SecretAccessKey+2f6e";
 pub(crate) const SESSION: &str = "canarySessionToken/7c31==";
 pub(crate) const PASSWORD: &str = "eyJwYXlsb2FkIjoiY2FuYXJ5In0=";
 
-/// A home folder with a profile `default` of one key.
+/// A home folder with a profile `default` with one key.
 pub(crate) fn home() -> TempDir {
     let home = TempDir::new().unwrap();
     write(&home, "credentials", &keys("AKIADEFAULT"));
@@ -38,7 +38,7 @@ pub(crate) fn write(home: &TempDir, name: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// The tool without an instance's metadata, which the machine that runs the tests may have.
+/// The tool without instance metadata, which the test machine may have.
 pub(crate) fn ecr(home: &TempDir) -> Run {
     let run = tool("ecr-password").home(home.path()).env("AWS_EC2_METADATA_DISABLED", "true");
     run.secret(KEY).secret(SESSION)
@@ -71,14 +71,14 @@ pub(crate) fn api(listener: Listener) -> Server {
     Server::start(Router::new().route("/", post(async move |_: axum::body::Bytes| axum::Json(body))), listener)
 }
 
-/// ECR's API where every call gets this answer.
+/// ECR's API with this answer to every request.
 pub(crate) fn says(answer: Answer) -> Server {
     let server = api(Listener::plain());
     server.faults().on(Match::post("/"), Times::Always, Action::Answer(answer));
     server
 }
 
-/// The access key that signed a server's only request.
+/// The access key that signed the server's only request.
 pub(crate) fn signer(server: &Server) -> String {
     let requests = server.log().matching(&Match::post("/"));
     assert_eq!(requests.len(), 1, "{:?}", server.log().lines());
@@ -86,21 +86,21 @@ pub(crate) fn signer(server: &Server) -> String {
     authorization.split_once("Credential=").unwrap().1.split('/').next().unwrap().to_owned()
 }
 
-/// moto's server on a port of its own; killed when dropped.
+/// moto's server on a free port; killed when dropped.
 pub(crate) struct Moto {
     child: Child,
     pub(crate) url: String,
 }
 
 impl Moto {
-    /// None, and said so, on a machine without it.
+    /// `None`, with a note, if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let mut command = Command::new(peer("moto_server")?);
         command.args(["-H", "127.0.0.1", "-p", "0"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("moto_server starts");
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = lines.find_map(|line| line.unwrap().split_once("Running on ").map(|(_, url)| url.trim().to_owned()));
-        // It logs each request; a full pipe would stop it.
+        // It logs each request; a full pipe would block it.
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self { child, url: url.expect("moto_server says where it listens") })
     }
@@ -108,7 +108,7 @@ impl Moto {
 
 impl Drop for Moto {
     fn drop(&mut self) {
-        // One that has ended by itself is what is wanted.
+        // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Every command that a page or the README shows is run, letter by letter, by bash against a site.
+//! Runs every command in the pages and the README exactly as printed, with bash against a site.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod rig;
@@ -11,7 +11,7 @@ use rig::Rig;
 use scar_kit::{binaries, peer, program, workspace};
 use snippets::{Snippet, of_help, of_markdown, of_page};
 
-/// Two tests for each tool, its page and its help; one for each page of no tool; and the list of all pages.
+/// Two tests for each tool, for its page and its help; one for each other page; and the list of all pages.
 macro_rules! pages {
     ($($test:ident $page:literal $($help:literal)?)*) => {
         const PAGES: &[&str] = &[$($page),*];
@@ -56,8 +56,7 @@ fn every_page_is_among_them() {
     assert_eq!(there, PAGES);
 }
 
-/// A page of the sections 1 and 5: each example on a site of its own. The suite's page: each subsection is one walk, in
-/// its order, on one site.
+/// In sections 1 and 5 each example has a new site. In section 7 each subsection runs in order on one site.
 fn examples_of(page: &str) {
     let Some(mandoc) = peer("mandoc") else { return };
     let is_suite = page.ends_with(".7");
@@ -96,7 +95,7 @@ fn examples_of(page: &str) {
     }
 }
 
-/// The examples of a tool's `--help`, each on a site of its own.
+/// The examples of a tool's `--help`, each on a new site.
 fn examples_of_help(name: &str) {
     let snippets = of_help(name);
     assert!(snippets.len() >= 2, "{name}: {snippets:?}");
@@ -105,13 +104,13 @@ fn examples_of_help(name: &str) {
     }
 }
 
-/// The commands that bring the site to where the example wants it.
+/// The commands that prepare the site for the example.
 fn before(page: &str, snippet: &Snippet) -> Option<&'static str> {
     let found = table::BEFORE.iter().find(|(of, text, _)| *of == page && snippet.text.starts_with(text));
     found.map(|(_, _, script)| *script)
 }
 
-/// The file that `scar-migrate -c` is given.
+/// The file after `scar-migrate -c`.
 fn file_of_settings(snippet: &Snippet) -> Option<String> {
     let after = snippet.text.split_once("scar-migrate -c ")?.1;
     after.split_whitespace().next().map(str::to_owned)
@@ -135,8 +134,8 @@ fn readme() {
     }
 }
 
-/// The words of the last lines. What differs from run to run (ports, times, digests, temporary files) has a digit or a slash
-/// of `/tmp` in it, and reads as N.
+/// The words of the last lines. Words with a digit or `/tmp/` differ between runs (ports, times, digests, files) and become
+/// N.
 fn end_of(text: &str, lines: usize) -> Vec<String> {
     let varies = |word: &str| word.contains(|c: char| c.is_ascii_digit()) || word.contains("/tmp/");
     let word = |word: &str| if varies(word) { "N".to_owned() } else { word.to_owned() };
@@ -145,7 +144,7 @@ fn end_of(text: &str, lines: usize) -> Vec<String> {
     all[all.len().saturating_sub(lines)..].to_vec()
 }
 
-/// `SCAR_MESSAGES=write` takes in what a rehearsal says now, as it does for messages.
+/// `SCAR_MESSAGES=write` updates the README with a rehearsal's output.
 #[test]
 #[allow(clippy::disallowed_methods)]
 fn the_readme_shows_how_a_rehearsal_ends() {

@@ -1,4 +1,4 @@
-//! A host as the pages take it for granted: their names lead to a site, its logins and certificates are in their places.
+//! A host as the pages assume it: its names lead to a site, with logins and certificates in place.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,10 +23,10 @@ const ECR_API: &str = "api.ecr.us-east-1.amazonaws.com";
 const ECR_VPC: &str = "ecr.vpc.example";
 const ECR_PASSWORD: &str = "eyJwYXlsb2FkIjoiZXhhbXBsZXMifQ==";
 
-/// Programs of the field that the examples call.
+/// Other programs that the examples run.
 const PEERS: [&str; 6] = ["kubectl", "skopeo", "aws", "curl", "jq", "parallel"];
 
-/// A site before its migration, and a folder to stand in.
+/// A site before its migration, and a working folder.
 pub(crate) struct Rig {
     pub(crate) migration: Migration,
     pub(crate) ecr: LabRegistry,
@@ -55,7 +55,7 @@ impl Rig {
             auth: Auth::Basic(Credentials::new("AWS", ECR_PASSWORD)),
             ..RegistryOptions::default()
         });
-        // A push to ECR makes no repository: one is there, with what another release left.
+        // A push to ECR creates no repository, so one exists, with another release's content.
         ecr.seed(REPOSITORY, "4.5.13", b"an older archive");
         let token = json!({"authorizationData": [{
             "authorizationToken": BASE64.encode(format!("AWS:{ECR_PASSWORD}")),
@@ -88,17 +88,17 @@ impl Rig {
         std::fs::read_to_string(self.migration.setting("OCI_PASSWORD_FILE")).unwrap().trim_end().to_owned()
     }
 
-    /// The text for this host: only what is a place outside of the folder is another.
+    /// Adapts the text to this host: only paths outside the folder change.
     fn here(&self, text: &str) -> String {
         let at = |name: &str| self.migration.folder().join(name).display().to_string();
         text.replace("/var/www/html", &at("tree")).replace("/root/", &at("root/")).replace("/srv/", &at("srv/"))
     }
 
-    /// bash in the folder, with this script.
+    /// Runs this script with bash in the folder.
     pub(crate) fn bash(&self, script: &str) -> Run {
         let setting = |name: &str| self.migration.setting(name);
         let script = format!("PATH=$PATH:{}\n{}", workspace().join("shell").display(), self.here(script));
-        // It names the site's registry for every tool, so it is set for the examples that mean ECR alone.
+        // It names the site's registry for every tool, so it is only set for examples about ECR.
         let ecr = if script.contains("$ECR_PACK_REGISTRY") || script.contains("ecr-password") { ECR } else { "" };
         program("bash")
             .args(["-e", "-o", "pipefail", "-c", &script])
@@ -121,12 +121,12 @@ impl Rig {
             .timeout(Duration::from_secs(120))
     }
 
-    /// Makes the files that a command reads and that are not there yet, each as the table says.
+    /// Creates missing files that a command reads, as the table says.
     fn provide(&self, text: &str) {
         self.provide_for("", text);
     }
 
-    /// The same for the commands that make `made`.
+    /// The same for the commands that create `made`.
     fn provide_for(&self, made: &str, text: &str) {
         for (name, script) in table::FILES {
             if name != made && is_read(text, name) && !self.there(name) {
@@ -141,13 +141,13 @@ impl Rig {
         self.folder.join(self.here(name)).exists()
     }
 
-    /// Keeps a file of settings under this name; its passwords and the kubeconfig lie where it says.
+    /// Writes a settings file, with the files that it names.
     pub(crate) fn settings(&self, name: &str, text: &str) {
         std::fs::write(self.folder.join(name), self.here(text) + "\n").unwrap();
         self.provide(&text.replace('=', " "));
     }
 
-    /// Runs one example, and looks at what it did. False where the machine lacks a program that it calls.
+    /// Runs one example, and checks its effect. Returns false if a program that it runs is missing.
     #[track_caller]
     pub(crate) fn example(&self, text: &str, before: Option<&str>) -> bool {
         if PEERS.iter().any(|name| words(text).any(|word| word == *name) && scar_kit::peer(name).is_none()) {
@@ -169,7 +169,7 @@ impl Rig {
         true
     }
 
-    /// What is to be seen at the site after such a command.
+    /// Checks the site after such a command.
     #[track_caller]
     fn did(&self, text: &str, before: &Value) {
         let state = self.migration.site.state();
@@ -204,7 +204,7 @@ impl Rig {
     }
 }
 
-/// The words of a command, redirections and pipes cut off.
+/// The words of a command, without redirections and pipes.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_whitespace() || "|<>();'\"".contains(c)).filter(|word| !word.is_empty())
 }

@@ -1,22 +1,22 @@
-//! The commands that the pages and the README show, as a person reads them.
+//! Extracts the commands of the pages and the README as a reader sees them.
 //!
-//! A page is taken as mandoc renders it, so that what mdoc makes of a character counts, not what its author meant.
+//! A page is used as mandoc renders it, so that mdoc's treatment of characters counts.
 
 use std::path::Path;
 
 use scar_kit::{program, workspace};
 
-/// One command, or one block of them.
+/// One command, or one block of commands.
 #[derive(Clone, Debug)]
 pub(crate) struct Snippet {
-    /// The section, and within it the subsection, it stands in.
+    /// Its section and subsection.
     pub(crate) place: (String, String),
-    /// The text as it would be copied.
+    /// The text to copy.
     pub(crate) text: String,
 }
 
 impl Snippet {
-    /// Lines `KEY=value` alone: a file of settings.
+    /// Whether it only has lines `KEY=value`: a settings file.
     pub(crate) fn is_settings(&self) -> bool {
         let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_uppercase() || c == '_');
         self.text.lines().all(|line| line.split_once('=').is_some_and(|(key, value)| is_key(key) && !value.contains(' ')))
@@ -37,7 +37,7 @@ pub(crate) fn of_page(mandoc: &Path, name: &str) -> Vec<Snippet> {
         match opening {
             0 => place = (shown, String::new()),
             1 => place.1 = shown,
-            // `.Li` and `.Ql` within a sentence are rendered with the same tag; a display has a frame around it.
+            // `.Li` and `.Ql` in a sentence have the same tag; a display has a frame around it.
             2 if !rest[..at].ends_with("Bd-indent\">") => {}
             _ => found.push(Snippet { place: place.clone(), text: shown }),
         }
@@ -46,13 +46,13 @@ pub(crate) fn of_page(mandoc: &Path, name: &str) -> Vec<Snippet> {
     found
 }
 
-/// Which of these comes first, and where.
+/// The first of these tags, and its position.
 fn first(text: &str, tags: &[&str]) -> Option<(usize, usize)> {
     let found = tags.iter().enumerate().filter_map(|(number, tag)| Some((text.find(tag)?, number)));
     found.min().map(|(at, number)| (number, at))
 }
 
-/// HTML as text; a line that mandoc broke, outside of a literal display, is one again.
+/// Converts HTML to text, and joins lines that mandoc broke, except in literal displays.
 fn text(html: &str) -> String {
     let html = if html.starts_with("<pre>") { html.to_owned() } else { html.split_whitespace().collect::<Vec<_>>().join(" ") };
     let mut out = String::new();
@@ -72,11 +72,11 @@ fn text(html: &str) -> String {
     out
 }
 
-/// Every example of a tool's `--help`; a variable that is set on a line of its own holds for those below it.
+/// Every example of a tool's `--help`; a variable on its own line applies to the examples below it.
 pub(crate) fn of_help(name: &str) -> Vec<Snippet> {
     let help = scar_kit::tool(name).arg("--help").run().succeeds().stdout();
     let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{name}: no examples"));
-    // A line that does not begin with spaces is a sentence about them; one with a colon at its end, a caption.
+    // An unindented line is a sentence; one that ends with a colon is a caption.
     let lines = examples.lines().take_while(|line| line.starts_with(' '));
     let lines: Vec<_> = lines.filter(|line| !line.ends_with(':') || line.starts_with("   ")).collect();
     let depth = lines.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap();
@@ -94,7 +94,7 @@ pub(crate) fn of_help(name: &str) -> Vec<Snippet> {
     found
 }
 
-/// Every block of a Markdown file that is marked as shell.
+/// Every shell block of a Markdown file.
 pub(crate) fn of_markdown(name: &str) -> Vec<Snippet> {
     let text = std::fs::read_to_string(workspace().join(name)).unwrap();
     let mut found = Vec::new();

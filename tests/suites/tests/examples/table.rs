@@ -1,9 +1,9 @@
-//! What an example finds in place, and the few that no test runs.
+//! The files that examples need, and the few examples that no test runs.
 
-/// Specman's address, as the guide sets it.
+/// Specman's address, which the guide sets.
 pub(crate) const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
-/// Files that examples read, each with the commands that make it. One may read another.
+/// Files that examples read, each with the commands that create it; one may read another.
 pub(crate) const FILES: [(&str, &str); 26] = [
     ("manifests.tgz", "mkmanifests /var/www/html >archive.json"),
     ("push.json", "mkmanifests /var/www/html | ocipush harbor.example >push.json"),
@@ -51,14 +51,14 @@ pub(crate) const FILES: [(&str, &str); 26] = [
     ("token", "umask 077; vertex-login https://vertex.example | sed 's/.*\"authorization\":\"\\([^\"]*\\)\".*/\\1/' >token"),
 ];
 
-/// Examples that want the site further on: page, how the text begins, the commands that bring it there.
+/// Examples that need a prepared site: page, beginning of the text, the commands that prepare it.
 pub(crate) const BEFORE: [(&str, &str, &str); 3] = [
     ("specman-wait.1", "specman-wait --new-record", "test -s record.json"),
     ("specman-verify.1", "specman-verify --new-record", "test -s record.json"),
     ("scar-get.1", "vertex-login https://vertex.example |\n  scar-get --validate --expect", "test -s record.json"),
 ];
 
-/// ORAS cannot be had as a package: its command is shown, and skopeo's beside it is run. No other host is at hand.
+/// Not run: there is no package of ORAS v1.0.0 (skopeo's command beside it is run), and no second host.
 pub(crate) const NOT_RUN: [(&str, &str); 2] = [
     ("scar-tools.7", "oras push \\\n  harbor.example/spectro-packs/spectro-manifests/manifest:0.0.0 \\\n  manifests.tgz"),
     (
@@ -68,10 +68,10 @@ pub(crate) const NOT_RUN: [(&str, &str); 2] = [
     ),
 ];
 
-/// Displays that are no commands: page and beginning.
+/// Displays that are not commands: page and beginning.
 pub(crate) const SHOWN: [(&str, &str); 1] = [("scar-record.5", "{\n  \"record\": \"scar-tools/1\"")];
 
-/// README's commands that another test holds: the section, how the block begins, and which test.
+/// README's commands that another test covers: the section, the block's beginning, and that test.
 pub(crate) const HELD_ELSEWHERE: [(&str, &str, &str); 2] = [
     ("", "shell/rehearse", "suite rehearsal; shell/test is what .ci/run calls"),
     ("Install on an airgapped host", "", "shell/dist-check"),

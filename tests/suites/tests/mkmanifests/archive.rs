@@ -1,4 +1,4 @@
-//! What goes into the archive, and that the same tree gives the same bytes.
+//! The archive's content, and that the same tree gives the same bytes.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -125,7 +125,7 @@ fn every_time_can_be_set_and_a_bad_one_is_refused() {
         .args(["-o", "-"])
         .arg(tree.path())
         .run()
-        .fails(2, "mkmanifests: error: read SOURCE_DATE_EPOCH 'soon': it is no number of seconds since 1970\n");
+        .fails(2, "mkmanifests: error: read SOURCE_DATE_EPOCH 'soon': it is not a number of seconds since 1970\n");
     tool("mkmanifests")
         .args(["--mtime", "soon", "-o", "-"])
         .arg(tree.path())
@@ -134,7 +134,7 @@ fn every_time_can_be_set_and_a_bad_one_is_refused() {
     tool("mkmanifests").env("SOURCE_DATE_EPOCH", "").args(["-o", "-"]).arg(tree.path()).run().succeeds();
 }
 
-/// Makes the same content twice, each time in another order.
+/// Creates the same content twice, in different order.
 fn twin(names: &[String]) -> TempDir {
     let dir = TempDir::new().unwrap();
     for (n, name) in names.iter().enumerate() {
@@ -158,7 +158,7 @@ fn m11_the_same_content_gives_the_same_bytes() {
     fs::create_dir(other.path().join("new")).unwrap();
     fs::write(one.path().join("dir-1/passing"), "").unwrap();
     fs::remove_file(one.path().join("dir-1/passing")).unwrap();
-    // Only root can give files away; elsewhere the owners are the same.
+    // Only root can change owners; otherwise they are the same.
     let _ = Command::new("chown").args(["-R", "12345:54321"]).arg(other.path()).stderr(Stdio::null()).status();
     let archive = |run: scar_kit::Run, tree: &Path| run.args(["-o", "-"]).arg(tree).run().succeeds().stdout_bytes().to_vec();
     let first = archive(tool("mkmanifests"), one.path());

@@ -1,5 +1,5 @@
-//! A disk that errs or is full, by faults put into the real system calls with strace and by a small file system: the old
-//! archive stays.
+//! A failing or full disk, by faults that strace injects into system calls, and by a small file system: the old archive
+//! stays.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn m2_a_file_that_is_gone_when_it_is_looked_at_is_named_and_another_try_can_succ
 }
 
 #[test]
-fn m4_a_disk_error_is_told_with_path_and_offset() {
+fn m4_a_disk_error_is_reported_with_path_and_offset() {
     let Some(strace) = peer("strace") else { return };
     let site = Site::new(1 << 20);
     for (name, inject, byte) in [("large", "pread64:error=EIO:when=3", 524_288), ("small", "read:error=EIO", 0)] {
@@ -54,7 +54,7 @@ fn m4_a_disk_error_is_told_with_path_and_offset() {
 fn m7_a_full_disk_at_any_write_leaves_the_old_archive() {
     let Some(strace) = peer("strace") else { return };
     let site = Site::new(3 << 20);
-    // Counted by thread: one thread writes the archive, in a header, seven blocks and a trailer.
+    // strace counts per thread: one thread writes the archive, as a header, seven blocks and a trailer.
     let mut failures = 0;
     for write in 2..20 {
         let inject = format!("inject=write:error=ENOSPC:when={write}");
@@ -70,7 +70,7 @@ fn m7_a_full_disk_at_any_write_leaves_the_old_archive() {
     assert!(is_whole(&fs::read(site.archive()).unwrap()));
 }
 
-/// A real file system that is full after each number of pages, in a mount namespace of its own.
+/// A real file system that is full after each possible number of pages, in a mount namespace.
 #[test]
 fn m7_a_disk_that_fills_at_each_page_leaves_the_old_archive() {
     let site = Site::new(60 << 10);
@@ -96,9 +96,9 @@ fn m7_a_disk_that_fills_at_each_page_leaves_the_old_archive() {
     assert!((15..=20).contains(&pages), "60 KiB and the old archive take {pages} pages");
 }
 
-/// Where the archive that is there takes most of the disk, and where the tree is far larger than it.
+/// If the existing archive takes most of the disk, and if the tree is far larger than it.
 #[test]
-fn m7_a_disk_without_room_is_told_before_anything_is_read() {
+fn m7_a_disk_without_room_is_reported_before_anything_is_read() {
     let site = Site::new(100);
     let large = fs::File::create(site.tree.path().join("large")).unwrap();
     large.set_len(100 << 20).unwrap();
@@ -120,15 +120,14 @@ fn m7_a_disk_without_room_is_told_before_anything_is_read() {
     outcome.succeeds().prints(&says);
 }
 
-/// Runs a bash script with the tool, a folder to mount a file system on, the tree, and a folder for notes; none where
-/// nothing may be mounted.
+/// Runs a bash script with the tool, a mount point, the tree, and a folder for notes; `None` if mounting is not allowed.
 fn on_a_small_disk(script: &str, site: &Site) -> Option<Outcome> {
     let unshare = peer("unshare")?;
     let (mount, notes) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let run = program(unshare).args(["-m", "bash", "-c", script, "bash"]).arg(binary("mkmanifests"));
     let run = run.arg(mount.path()).arg(site.tree.path()).arg(notes.path());
     let outcome = run.called(mount.path().canonicalize().unwrap().display(), "[DISK]").run();
-    // Without the privilege to mount there is still the fault at each write.
+    // Without the privilege to mount, the injected faults remain.
     if outcome.stderr().contains("unshare failed") || outcome.stdout() == "unmountable\n" {
         left_out("a file system that fills");
         return None;
@@ -136,7 +135,7 @@ fn on_a_small_disk(script: &str, site: &Site) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// Says what was left out, past the capture of a passing test.
+/// Prints what was skipped, uncaptured.
 fn left_out(what: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what} cannot be made, and CI leaves nothing out");
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("left out, for want of privileges: {what}\n").as_bytes());

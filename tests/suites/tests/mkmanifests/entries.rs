@@ -1,4 +1,4 @@
-//! Entries that are no plain files: links, lost, looped and followed, and special files.
+//! Links (dead, looping and followed) and special files.
 
 use std::fs;
 use std::io::Read;
@@ -93,7 +93,7 @@ fn m6_special_files_are_refused_by_name_and_never_opened() {
     let (tree, out) = (tree(), TempDir::new().unwrap());
     fifo(&tree.path().join("roar/fifo"));
     let _listener = std::os::unix::net::UnixListener::bind(tree.path().join("socket")).unwrap();
-    // Only root makes devices, and not in every container.
+    // Only root creates devices, and not in every container.
     let device = Command::new("mknod").arg(tree.path().join("zero")).args(["c", "1", "5"]).stderr(Stdio::null()).status();
     let mut details = "  pack './socket': it is a socket\n".to_owned();
     if device.is_ok_and(|status| status.success()) {

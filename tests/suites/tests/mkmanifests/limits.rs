@@ -1,4 +1,4 @@
-//! Names of any length and bytes, a file of more than 8 GiB, and a tree of any size in little memory.
+//! Names of any length and bytes, a file above 8 GiB, and a huge tree in little memory.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::{names, noise};
 fn m13_names_of_any_length_and_bytes() {
     let Some(python) = peer("python3") else { return };
     let (tree, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    // Folders within folders until the path is longer than the system takes in one call.
+    // Nested folders until the path is too long for one system call.
     let script = "import os, sys\nos.chdir(sys.argv[1])\nfor n in range(30):\n  os.mkdir('d' * 200); os.chdir('d' * 200)\n\
         open(b'\\xff\\n -' + b'x' * 250, 'w').write('deep')\n";
     program(&python).args(["-c", script]).arg(tree.path()).run().succeeds();
@@ -41,14 +41,14 @@ fn m13_a_file_of_more_than_eight_gibibytes() {
     let mut theirs =
         Command::new(tar).args(["-tvf", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut decoder = flate2::read::GzDecoder::new(ours.stdout.take().unwrap());
-    // tar lists an entry before it looks for its content: the headers suffice.
+    // tar lists an entry before it reads its content: the headers suffice.
     let mut headers = [0; 1024];
     decoder.read_exact(&mut headers).unwrap();
     theirs.stdin.take().unwrap().write_all(&headers).unwrap();
     let listed = String::from_utf8(theirs.wait_with_output().unwrap().stdout).unwrap();
     let sizes: Vec<_> = listed.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
     assert_eq!(sizes, ["0", "8589934593"], "{listed}");
-    // The rest is as long as it must be, and the checksum is right, or the decoder would say so.
+    // The decoder verifies the rest's length and checksum.
     let rest = std::io::copy(&mut decoder, &mut std::io::sink()).unwrap();
     assert_eq!(rest, (8 << 30) + 512 + 1024 + 1024);
     assert!(ours.wait().unwrap().success());
@@ -58,7 +58,7 @@ fn m13_a_file_of_more_than_eight_gibibytes() {
 fn m13_memory_is_bounded_whatever_the_tree() {
     let Some(python) = peer("python3") else { return };
     let (tree, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    // So many that the listing of one folder is shared between threads.
+    // Enough that threads share the listing of one folder.
     for folder in ["a", "b"] {
         fs::create_dir(tree.path().join(folder)).unwrap();
         for file in 0..10_000 {

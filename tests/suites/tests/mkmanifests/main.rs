@@ -1,17 +1,17 @@
-//! mkmanifests: what goes into the archive, what is refused, what the record says, and never half a file. Rows M1 to M13 of
-//! the faults, and the bad inputs 33 and 34.
+//! mkmanifests: the archive's content, refusals, the record, and never an incomplete file. Rows M1 to M13 of the faults, and
+//! the bad inputs 33 and 34.
 
-// A check that cannot be made fails.
+// A check that cannot run fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod archive;
-mod cut;
+mod changing_tree;
 mod disk;
 mod entries;
+mod interrupted;
 mod limits;
-mod motion;
+mod output;
 mod refused;
-mod told;
 mod trees;
 
 use std::fs;
@@ -35,7 +35,7 @@ pub(crate) fn tree() -> TempDir {
     dir
 }
 
-/// Bytes that do not compress, the same for the same seed.
+/// Incompressible data, reproducible by its seed.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1;
     let words = (0..length.div_ceil(8)).flat_map(|_| {
@@ -47,13 +47,13 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     words.take(length).collect()
 }
 
-/// Names in an archive, in its order.
+/// The names in an archive, in order.
 pub(crate) fn names(archive: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(flate2::bufread::GzDecoder::new(archive));
     archive.entries().unwrap().map(|entry| String::from_utf8_lossy(&entry.unwrap().path_bytes()).into_owned()).collect()
 }
 
-/// What lies in a folder, hidden or not.
+/// The names in a folder, including hidden ones.
 pub(crate) fn in_folder(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -85,7 +85,7 @@ impl Site {
         self.out.path().join("manifests.tgz")
     }
 
-    /// A run of the tool inside of strace.
+    /// Runs the tool under strace.
     pub(crate) fn traced(&self, strace: &Path, options: &[&str]) -> Run {
         program(strace)
             .args(["-f", "-qq", "-o", "/dev/null"])
@@ -97,7 +97,7 @@ impl Site {
             .called(self.out.path().canonicalize().unwrap().display(), "[OUT]")
     }
 
-    /// Claims that nothing but the old archive is there.
+    /// Asserts that only the old archive exists.
     #[track_caller]
     pub(crate) fn is_as_before(&self, outcome: &Outcome) {
         assert_eq!(in_folder(self.out.path()), ["manifests.tgz"], "{outcome}");
@@ -109,7 +109,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with(".mkmanifests-") && name.ends_with(".tmp")
 }
 
-/// Whether an archive is whole.
+/// Whether an archive is complete.
 pub(crate) fn is_whole(archive: &[u8]) -> bool {
     let mut decoder = flate2::bufread::GzDecoder::new(archive);
     decoder.read_to_end(&mut Vec::new()).is_ok() && decoder.into_inner().is_empty()

@@ -1,4 +1,4 @@
-//! What is no tree, no output or no record, and what may not be read or written. The bad inputs 33 and 34.
+//! Malformed trees, outputs and records, and missing permissions. The bad inputs 33 and 34.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -42,9 +42,9 @@ fn b34_the_archive_is_never_packed_into_itself() {
     let first = run().succeeds().quiet().json();
     let archive = fs::read(tree.path().join("manifests.tgz")).unwrap();
     assert!(!names(&archive).iter().any(|name| name.contains("tgz")));
-    // The guide runs it there again; neither the old archive nor the folder's new time changes a byte.
+    // The guide runs it there again: neither the old archive nor the folder's new time changes the result.
     assert_eq!(run().succeeds().json(), first);
-    // By inode: under another name, through a link, and on standard output.
+    // Recognized by inode: under another name, through a link, and on standard output.
     fs::hard_link(tree.path().join("manifests.tgz"), tree.path().join("roar/copy")).unwrap();
     symlink("../manifests.tgz", tree.path().join("empty/link")).unwrap();
     let outcome = tool("mkmanifests").args([".", "-o", "empty/link"]).folder(tree.path()).run();
@@ -98,7 +98,7 @@ fn a_lost_record_is_a_failure() {
         .fails(1, "mkmanifests: error: write 'standard output': no space left on device\n");
 }
 
-/// A copy of the tool in a folder that every user can reach, and a run of it as a user without privileges.
+/// A copy of the tool in a public folder, run as a user without privileges.
 struct Unprivileged {
     folder: TempDir,
     setpriv: PathBuf,
@@ -146,9 +146,9 @@ fn m1_an_unreadable_folder_or_file_is_named_and_the_old_archive_stays() {
 }
 
 #[test]
-fn m10_a_folder_that_takes_no_file_is_told_before_the_walk() {
+fn m10_a_folder_that_takes_no_file_is_reported_before_the_walk() {
     let tree = tree();
-    // What the walk would stumble over first.
+    // What the walk would fail on first.
     fifo(&tree.path().join("fifo"));
     tool("mkmanifests")
         .arg(tree.path())

@@ -1,5 +1,5 @@
-//! Any tree that the generator makes comes back equal through GNU tar and through Python's tarfile, and any
-//! number of threads gives the same bytes.
+//! Any generated tree is the same after GNU tar or Python's tarfile has unpacked it, and any number of threads gives the
+//! same bytes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use scar_kit::{peer, program, tool};
 use tempfile::TempDir;
 
-/// What stands at a path.
+/// The kind of an entry.
 #[derive(Debug, Clone)]
 enum Node {
     File {
@@ -31,7 +31,7 @@ enum Node {
     Hard,
 }
 
-/// A part of a path: any bytes that a file system takes, short and long, plain and odd.
+/// A part of a path: any bytes that a file system accepts, short and long.
 fn part() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![
         4 => "[a-c]{1,2}".prop_map(String::into_bytes),
@@ -49,7 +49,7 @@ fn part() -> impl Strategy<Value = Vec<u8>> {
 fn node() -> impl Strategy<Value = Node> {
     let content = prop_oneof![
         3 => vec(any::<u8>(), 0..600),
-        // Around the sizes at which blocks of tar and of the reader end.
+        // Around the block sizes of tar and of the reader.
         1 => (prop_oneof![Just(512_usize), Just(128 << 10), Just(256 << 10), Just(600 << 10)], 0_usize..3, any::<u8>())
             .prop_map(|(near, more, byte)| (0..near + more - 1).map(|n| byte.wrapping_add((n / 7) as u8)).collect()),
     ];
@@ -63,7 +63,7 @@ fn node() -> impl Strategy<Value = Node> {
     ]
 }
 
-/// Makes what can be made: a path that is taken or leads through a file stays away.
+/// Creates what is possible: skips a path that is taken or leads through a file.
 fn make(root: &Path, nodes: &[(Vec<Vec<u8>>, Node)]) {
     let mut first: Option<PathBuf> = None;
     for (parts, node) in nodes {
@@ -92,7 +92,7 @@ fn make(root: &Path, nodes: &[(Vec<Vec<u8>>, Node)]) {
     }
 }
 
-/// All that an archive keeps of a tree, by path.
+/// Everything that an archive stores about a tree, by path.
 type Seen = BTreeMap<PathBuf, (u32, Option<i64>, Vec<u8>)>;
 
 fn see(root: &Path, path: &Path, seen: &mut Seen) {
@@ -113,7 +113,7 @@ fn see(root: &Path, path: &Path, seen: &mut Seen) {
     }
 }
 
-/// Compares a tree with the archive that Python reads; both are given as arguments.
+/// Compares a tree with the archive as Python reads it; both are arguments.
 const PYTHON: &str = r#"
 import os, stat, sys, tarfile
 root, archive = map(os.fsencode, sys.argv[1:])

@@ -1,4 +1,4 @@
-//! A large file to a repository without a trace of a push: sent before its digest is known.
+//! A large file to a repository without a trace of a push: it is sent before its digest is known.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,12 +14,12 @@ use crate::logins::{PASSWORD, bearer, service};
 use crate::requests::{manifests, patches, puts};
 use crate::{REPOSITORY, Site, bytes, digest};
 
-/// The least that is sent so.
+/// The smallest file that is sent this way.
 const LARGE: u64 = 64 << 20;
-/// What else a push sends: configuration and manifest.
+/// The bytes of configuration and manifest.
 const REST: u64 = 10_000;
 
-/// A file of this size, and its bytes.
+/// A file of this size, and its content.
 fn large(site: &Site, size: u64) -> (PathBuf, Vec<u8>) {
     let unit = bytes(1_000_003);
     let mut content = unit.repeat(size as usize / unit.len() + 1);
@@ -39,7 +39,7 @@ fn assert_pushed(site: &Site, content: &[u8]) {
     assert_eq!(site.registry.store().open_uploads(), 0);
 }
 
-/// The bodies of the uploads that are no configuration.
+/// The bodies of the uploads, without the configuration.
 fn bodies(site: &Site) -> Vec<u64> {
     let uploads = |request: &&Request| request.path.contains("/blobs/uploads/") && request.body_bytes > 2;
     site.registry.log().requests().iter().filter(uploads).map(|request| request.body_bytes).collect()
@@ -62,7 +62,7 @@ fn it_goes_once_and_whole_after_the_configuration() {
     let artifact = &outcome.json()["artifact"];
     assert_eq!(artifact["layer"], digest(&content));
     assert_eq!((&artifact["size"], &artifact["uploaded"]), (&LARGE.into(), &true.into()));
-    // The same manifest as that of a push that hashed first.
+    // The manifest is the same as in a push that hashes first.
     let other = Site::plain();
     let record = crate::record(&path);
     let record = other.bare().arg("--plain-http").record(&record).run();
@@ -83,7 +83,7 @@ fn p37_a_second_push_sends_nothing() {
 
 #[test]
 fn p36_after_a_kill_what_is_there_is_not_sent_again() {
-    // When the layer is there and the manifest not yet; and while the layer is on its way.
+    // Killed when the layer is complete but the manifest is not, and while the layer is sent.
     for (at, again) in [(manifests(), 0), (patches(), LARGE)] {
         let site = Site::plain();
         let (path, content) = large(&site, LARGE);
@@ -106,8 +106,8 @@ fn p36_after_a_kill_what_is_there_is_not_sent_again() {
 }
 
 #[test]
-fn where_there_is_a_trace_of_a_push_it_is_hashed_first() {
-    // The configuration, a tag, a file below the size, one try alone, a registry that answers no HEAD.
+fn after_an_earlier_push_the_archive_is_hashed_first() {
+    // With the configuration, a tag, a smaller file, one try only, or a registry that answers no HEAD.
     type Case = fn(&Site, Run) -> Run;
     let cases: [(u64, Case); 5] = [
         (LARGE, |site, run| {
@@ -159,7 +159,7 @@ fn p16_p17_a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
     for (number, (at, action, bound)) in faults.into_iter().enumerate() {
         let site = Site::plain();
         let (path, content) = large(&site, LARGE);
-        // The configuration's own session is the first one.
+        // The first session is the configuration's.
         let times = if at.selects(&"PATCH".parse().unwrap(), "/v2/x/blobs/uploads/1", None) { 1 } else { 2 };
         let fault = site.registry.faults().on(at, Times::Nth(times), action);
         push(&site, &path).run().succeeds();
@@ -180,7 +180,7 @@ fn p19_a_body_that_was_too_large_is_not_sent_again_in_that_size() {
     let refused = site.registry.log().matching(&Match::any("/v2/**/blobs/uploads/*"));
     let refused: Vec<_> =
         refused.iter().filter(|request| request.status.is_some_and(|status| status.as_u16() == 413)).map(Request::line).collect();
-    // The whole, and once the next smaller size.
+    // Once in one piece, then in the next smaller size.
     assert_eq!(refused.len(), 2, "{refused:#?}");
 }
 
@@ -231,11 +231,11 @@ fn p30_a_file_that_changes_while_it_is_sent_never_gets_a_manifest() {
 #[test]
 fn q12_a_large_file_that_is_cut_never_gets_a_manifest() {
     let site = Site::plain();
-    // Noise, so that it stays large.
+    // Noise does not compress.
     let made = "head -c 70000000 /dev/urandom >noise; tar -cf - noise | gzip -1 >made.tgz; head -c -100 made.tgz >cut.tgz";
     scar_kit::bash(made).folder(site.folder.path()).timeout(Duration::from_secs(300)).run().succeeds();
     let path = |name: &str| site.folder.path().join(name);
-    push(&site, &path("cut.tgz")).run().exits(1).writes_nothing().says("it ends in its middle, or is damaged");
+    push(&site, &path("cut.tgz")).run().exits(1).writes_nothing().says("it is truncated or damaged");
     assert_eq!((site.registry.log().count(&manifests()), site.registry.store().open_uploads()), (0, 0));
     push(&site, &path("made.tgz")).run().succeeds();
 }
@@ -251,7 +251,7 @@ fn p40_a_signal_cancels_the_upload_and_does_not_wait_for_the_hashing() {
     running.signal(Signal::INT);
     running.wait().exits(130).writes_nothing();
     assert_eq!((site.registry.store().open_uploads(), site.tag()), (0, None));
-    // A file that takes long to be hashed, since the configuration is there.
+    // A file that takes long to hash, because the configuration exists.
     let site = Site::plain();
     site.registry.store().put_blob(REPOSITORY, b"{}");
     let path = site.folder.path().join("holes.tgz");

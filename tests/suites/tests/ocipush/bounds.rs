@@ -1,4 +1,4 @@
-//! Large things that are never held whole.
+//! Large data that is never completely in memory.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ const GIBIBYTE: u64 = 1 << 30;
 /// The most memory that any push may take, in KiB.
 const BOUND: u64 = 40 * 1024;
 
-/// Runs it to its end, and asserts that its memory stays within the bound.
+/// Runs it, and asserts that its memory stays within the bound.
 fn bounded(run: Run) -> Outcome {
     let mut running = run.start();
     let peak = crate::peak(&mut running);
@@ -27,7 +27,7 @@ fn bounded(run: Run) -> Outcome {
     running.wait()
 }
 
-/// A push of an archive of this size, of holes, to a registry that keeps nothing.
+/// Pushes an archive of this size, made of holes, to a registry that stores nothing.
 fn of_holes(size: u64, seeded: bool) -> (Site, Outcome) {
     let site = Site::start(RegistryOptions { storage: Storage::Discard, ..RegistryOptions::default() });
     if seeded {
@@ -55,7 +55,7 @@ fn p41_nor_is_one_whose_digest_is_taken_first() {
     assert_eq!(site.registry.log().count(&patches()), 0, "it was sent before its digest was known");
 }
 
-/// A server that answers with a head of 1 GiB of these bytes, for as long as it is read; counts what is.
+/// A server that answers with a header of 1 GiB of these bytes, as far as it is read, and counts them.
 fn head_of(piece: Vec<u8>) -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let (port, taken) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));
@@ -77,7 +77,7 @@ fn head_of(piece: Vec<u8>) -> (u16, Arc<AtomicU64>) {
 
 #[test]
 fn p41_a_head_of_1_gib_is_not_read_to_its_end() {
-    // One header, and a header a line.
+    // One long header, and many short ones.
     for piece in [vec![b'x'; MEBIBYTE], b"x\r\nx-more: ".repeat(MEBIBYTE / 16)] {
         let (port, taken) = head_of(piece);
         let site = Site::plain();
@@ -85,7 +85,7 @@ fn p41_a_head_of_1_gib_is_not_read_to_its_end() {
         let outcome = bounded(run.args(["--retries", "1", "--retry-max-wait", "20ms"]).called(port, "PORT"));
         outcome.exits(7).writes_nothing().says("message head is too large").never_says("TLS");
         assert!(outcome.stderr().len() < 4096, "{}", outcome.stderr().len());
-        // What the system holds for a reader is among it.
+        // This includes what the kernel buffers for a reader.
         let taken = taken.load(Ordering::SeqCst);
         assert!(taken < 32 * MEBIBYTE as u64, "{taken} bytes were taken");
     }

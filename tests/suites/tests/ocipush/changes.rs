@@ -1,4 +1,4 @@
-//! An archive that changes while it is pushed.
+//! An archive that changes during the push.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{REPOSITORY, SIZE, Site, bytes};
 
 #[test]
 fn p30_a_source_that_changes_never_gets_a_manifest() {
-    // Between hashing and sending: while the registry thinks about the HEAD.
+    // Between hashing and sending, while the registry answers the HEAD.
     for replace in [false, true] {
         let site = Site::plain();
         site.registry.faults().on(heads(), Times::First(1), Action::Delay(Duration::from_millis(500)));
@@ -25,7 +25,7 @@ fn p30_a_source_that_changes_never_gets_a_manifest() {
         running.wait().exits(1).says("it was changed in the meantime").writes_nothing();
         assert_eq!((site.registry.log().count(&puts()), site.registry.log().count(&manifests())), (0, 0));
     }
-    // In the middle of sending.
+    // While it is sent.
     let site = Site::plain();
     let slow = Action::SlowRead { bytes: 64 * 1024, every: Duration::from_millis(10) };
     site.registry.faults().on(puts(), Times::Always, slow);
@@ -39,7 +39,7 @@ fn p30_a_source_that_changes_never_gets_a_manifest() {
 
 #[test]
 fn p30_the_records_archive_is_proven_by_the_bytes_as_they_are_sent() {
-    // The same size, other bytes: the record alone tells, and the last piece never leaves.
+    // The same size, but other bytes: only the record shows it, and the last piece is never sent.
     let site = Site::plain();
     let path = site.archive(SIZE);
     let told = crate::record(&path);
@@ -47,7 +47,7 @@ fn p30_the_records_archive_is_proven_by_the_bytes_as_they_are_sent() {
     other[SIZE / 2] ^= 1;
     std::fs::write(&path, other).unwrap();
     let outcome = site.bare().arg("--plain-http").record(&told).run();
-    outcome.exits(1).says("it has changed since its digest was taken").says("has to be made again").writes_nothing();
+    outcome.exits(1).says("it has changed since its digest was taken").says("make it again first").writes_nothing();
     assert_eq!((site.registry.log().count(&puts()), site.registry.log().count(&manifests())), (1, 0));
     assert_eq!(site.registry.store().blob(REPOSITORY, told["archive"]["digest"].as_str().unwrap()), None);
     let layout = site.folder.path().join("layout");

@@ -1,4 +1,4 @@
-//! Chunks, where one request cannot carry the whole.
+//! Chunks, for when one request cannot carry the whole archive.
 
 use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::registry::RegistryOptions;
@@ -55,7 +55,7 @@ fn statuses() -> Match {
     Match::get("/v2/**/blobs/uploads/*")
 }
 
-/// No chunk goes twice in one session, but where the registry was asked in between.
+/// No chunk is sent twice in one session, unless the registry was asked in between.
 pub(crate) fn assert_none_is_sent_blindly(site: &Site) {
     let mut sent = Vec::new();
     for request in site.registry.log().requests() {
@@ -77,15 +77,15 @@ fn p27_a_chunk_whose_reply_is_lost_is_asked_for_and_never_sent_blindly() {
     let again = SIZE as u64 + 10_000;
     let refused = |status: u16| Action::Answer(Answer::status(status));
     for (number, (fault, status, bound)) in [
-        // The registry has it, and tells so: nothing goes twice.
+        // The registry has it and says so: nothing is sent twice.
         (Action::LoseReply, None, again),
-        // It has nothing of it, and tells so: this chunk alone goes again.
+        // It has nothing of it and says so: only this chunk is sent again.
         (refused(503), None, again + chunk),
         (refused(429), None, again + chunk),
         (Action::Reset, None, again + chunk),
-        // It was cut: the session is gone.
+        // The chunk was cut, so the session is gone.
         (Action::ResetAfter(1000), None, 2 * again),
-        // It does not tell, or something else.
+        // It does not say, or says something else.
         (Action::LoseReply, Some(refused(404)), 2 * again),
         (Action::LoseReply, Some(refused(405)), 2 * again),
         (Action::LoseReply, Some(refused(500)), 2 * again),
@@ -115,7 +115,7 @@ fn p27_a_chunk_whose_reply_is_lost_is_asked_for_and_never_sent_blindly() {
 
 #[test]
 fn p26_p27_a_registry_that_lies_about_a_lost_chunk_is_found_out_by_the_digest() {
-    // It has the chunk and says that it has not.
+    // It has the chunk but says that it has not.
     let site = Site::plain();
     site.registry.faults().on(patches(), Times::Nth(2), Action::LoseReply);
     site.registry.faults().on(statuses(), Times::Always, Action::set_header("range", "0-262143"));
@@ -125,9 +125,9 @@ fn p26_p27_a_registry_that_lies_about_a_lost_chunk_is_found_out_by_the_digest() 
 }
 
 #[test]
-fn p26_a_chunk_that_is_answered_before_it_was_read_is_none() {
+fn p26_a_chunk_that_is_answered_before_it_was_read_does_not_count() {
     let early = |status: u16| Action::Answer(Answer::status(status).early());
-    // The first chunk, one in the middle, and the last; of a file, and of a stream.
+    // The first, a middle and the last chunk; of a file and of a stream.
     for nth in [1, 2, 4] {
         for status in [201, 202, 503] {
             for stream in [false, true] {
@@ -158,19 +158,19 @@ fn p26_a_registry_that_knows_no_chunk_session_gets_the_whole() {
 #[test]
 fn p27_every_chunk_may_go_astray_once() {
     let site = Site::plain();
-    // Each counts what those before it let pass: the first try of every chunk fails.
+    // Each fault only counts what earlier ones let through: the first try of every chunk fails.
     let faults =
         [1, 2, 3, 4].map(|nth| site.registry.faults().on(patches(), Times::Nth(nth), Action::Answer(Answer::status(502))));
     site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
     assert_pushed(&site, SIZE);
     assert_none_is_sent_blindly(&site);
     assert_eq!(faults.map(|fault| fault.hits()), [1; 4]);
-    // Nothing is to be gone on with before the first chunk is there.
+    // There is nothing to resume before the first chunk.
     assert_eq!((site.registry.log().count(&patches()), site.registry.log().count(&statuses())), (8, 3));
 }
 
 #[test]
-fn p28_the_least_size_of_a_chunk_is_obeyed_where_it_is_one() {
+fn p28_a_plausible_least_size_of_a_chunk_is_obeyed() {
     for (least, chunks) in [("0", 4), ("1", 4), ("524288", 2), ("10737418240", 4), ("abc", 4)] {
         let site = Site::plain();
         site.registry.faults().on(uploads(), Times::Always, Action::set_header("oci-chunk-min-length", least));
@@ -180,7 +180,7 @@ fn p28_the_least_size_of_a_chunk_is_obeyed_where_it_is_one() {
 }
 
 #[test]
-fn a_request_of_an_upload_tells_its_length_also_where_it_is_none() {
+fn a_request_of_an_upload_sends_its_length_even_if_it_is_zero() {
     let site = Site::plain();
     site.ocipush(site.archive(SIZE)).args(["--chunk-size", "256KiB"]).run().succeeds();
     site.ocipush("-").stdin(bytes(SIZE + 1)).run().succeeds();
@@ -188,7 +188,7 @@ fn a_request_of_an_upload_tells_its_length_also_where_it_is_none() {
     let sends = |method: &str| matches!(method, "POST" | "PUT" | "PATCH");
     for request in requests.iter().filter(|request| sends(request.method.as_str())) {
         let told = request.header("content-length").map(str::to_owned);
-        // What comes out of a pipe has no length before its end.
+        // A pipe has no length before its end.
         let is_piped = request.method == "PATCH" && request.header("transfer-encoding").is_some();
         assert!(is_piped || told == Some(request.body_bytes.to_string()), "{}: {told:?}", request.line());
     }

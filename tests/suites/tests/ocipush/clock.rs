@@ -1,4 +1,4 @@
-//! P43: clocks that are wrong, here or at the registry, and clocks that jump.
+//! P43: wrong clocks, here or at the registry, and clocks that jump.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::logins::{PASSWORD, bearer, log_in, service};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// ocipush with a wall clock that is off by this much, such as `+1d`.
+/// ocipush with a wall clock that differs by this much, such as `+1d`.
 fn off_by(site: &Site, offset: &str) -> Option<Run> {
     let run = program(peer("faketime")?).args(["--exclude-monotonic", "-f", offset]).arg(binary("ocipush"));
     Some(arguments(site, run))
@@ -24,7 +24,7 @@ fn arguments(site: &Site, run: Run) -> Run {
     log_in(run.args(["--retry-max-wait", "20ms", "--timeout", "30s"]), PASSWORD)
 }
 
-/// How far a time is from this host's, which is the registry's, too.
+/// How far a time is from this host's clock, which is also the registry's.
 fn off(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::now()).unwrap_or_else(|error| error.duration())
 }
@@ -48,7 +48,7 @@ fn p43_a_clock_that_is_a_day_off_changes_nothing() {
         let artifact = &outcome.json()["artifact"];
         let time = |field: &str| SystemTime::from(artifact[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
         assert_eq!(time("created") < SystemTime::now(), sooner, "the clock was not off");
-        // The registry's clock says when the tag moved, for the log of another host is searched by it.
+        // The registry's clock says when the tag moved, because Specman's log is searched from then on.
         assert!(off(time("pushed_at")) < Duration::from_secs(120), "{artifact}");
     }
 }
@@ -74,7 +74,7 @@ fn p43_a_clock_that_jumps_ends_no_wait_and_no_step() {
         outcome.succeeds();
         assert!(outcome.took() < Duration::from_secs(10), "{:?}", outcome.took());
         assert_eq!(tokens(&site), 1);
-        // Of a registry that gives no date this host's clock is told.
+        // Without a date from the registry, this host's clock is used.
         let told: jiff::Timestamp = outcome.json()["artifact"]["pushed_at"].as_str().unwrap().parse().unwrap();
         assert!(off(SystemTime::from(told)) > DAY / 2, "the clock did not jump: {told:?}");
     }

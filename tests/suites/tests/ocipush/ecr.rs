@@ -1,4 +1,4 @@
-//! A registry that has an ECR's name, reached through a proxy that leads there: what ocipush says of ECR's own refusals.
+//! A registry with an ECR host name, reached through a proxy: what ocipush says about ECR's refusals.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::{REPOSITORY, Site};
 
 const HOST: &str = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";
-const ANEW: &str = "aws ecr get-login-password --region us-gov-west-1 | ocipush -u AWS --password-stdin";
+const NEW_PASSWORD: &str = "aws ecr get-login-password --region us-gov-west-1 | ocipush -u AWS --password-stdin";
 
-/// A password as ECR makes them, that ends then.
+/// A password in ECR's format with this expiry.
 fn password(expiration: i64) -> String {
     let token = json!({"payload": "canary", "datakey": "x", "version": "2", "type": "DATA_KEY", "expiration": expiration});
     secret(&STANDARD.encode(token.to_string()))
@@ -59,7 +59,7 @@ fn error(status: u16, code: &str, message: &str) -> Action {
 #[test]
 fn an_archive_goes_to_ecr_with_its_manners() {
     let ecr = Ecr::new(None);
-    // No digest, no location with a manifest; 201 for a chunk, whose range sticks.
+    // Like ECR: no digest and no location for a manifest; 201 for a chunk, whose range sticks.
     let bare = Action::edit(|response| {
         response.headers_mut().remove("docker-content-digest");
         response.headers_mut().remove("location");
@@ -73,7 +73,7 @@ fn an_archive_goes_to_ecr_with_its_manners() {
 }
 
 #[test]
-fn p15_a_missing_repository_of_ecr_is_told_with_the_command_that_makes_it() {
+fn p15_a_missing_repository_of_ecr_is_reported_with_the_command_that_makes_it() {
     let ecr = Ecr::new(None);
     let missing =
         error(404, "NAME_UNKNOWN", "The repository with name 'x' does not exist in the registry with id '123456789012'");
@@ -86,12 +86,15 @@ fn p15_a_missing_repository_of_ecr_is_told_with_the_command_that_makes_it() {
 }
 
 #[test]
-fn bad_input_15_an_expired_password_of_ecr_is_told_with_its_end() {
+fn bad_input_15_an_expired_password_of_ecr_is_reported_with_its_end() {
     let ecr = Ecr::new(None);
     let expired = password(1_733_488_994);
     let outcome = ecr.push(10, &expired);
-    outcome.exits(4).writes_nothing().says(&format!("the password expired at 2024-12-06T12:43:14Z; a new one: {ANEW}"));
-    // The registry's word counts before this host's clock.
+    outcome
+        .exits(4)
+        .writes_nothing()
+        .says(&format!("the password expired at 2024-12-06T12:43:14Z; get a new one: {NEW_PASSWORD}"));
+    // The registry knows better than this host's clock.
     let says = error(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.");
     ecr.site.registry.faults().on(Match::get("/v2/**/manifests/*"), Times::Nth(2), says);
     let outcome = ecr.push(10, &ecr.password);
@@ -99,23 +102,23 @@ fn bad_input_15_an_expired_password_of_ecr_is_told_with_its_end() {
         .exits(4)
         .writes_nothing()
         .says("has expired")
-        .says(&format!("the password expired at 2100-01-01T00:00:00Z; a new one: {ANEW}"));
+        .says(&format!("the password expired at 2100-01-01T00:00:00Z; get a new one: {NEW_PASSWORD}"));
 }
 
 #[test]
-fn bad_input_16_a_password_of_another_account_or_region_is_told() {
+fn bad_input_16_a_password_of_another_account_or_region_is_reported() {
     let ecr = Ecr::new(None);
     let elsewhere = password(4_102_444_799);
     let outcome = ecr.push(10, &elsewhere);
     outcome.exits(4).writes_nothing().says(
-        "the password holds until 2099-12-31T23:59:59Z: it is of another account than 123456789012 or another region than us-gov-west-1",
+        "the password is valid until 2099-12-31T23:59:59Z: it is for another account than 123456789012 or another region than us-gov-west-1",
     );
     let tried = |request: &&scar_lab::log::Request| request.header("authorization").is_some();
     assert_eq!(ecr.site.registry.log().requests().iter().filter(tried).count(), 1, "a password is tried once");
 }
 
 #[test]
-fn p33_an_immutable_tag_of_ecr_is_told() {
+fn p33_an_immutable_tag_of_ecr_is_reported() {
     let ecr = Ecr::new(Some(Rule::Immutable));
     ecr.push(10, &ecr.password).succeeds();
     let before = ecr.site.tag();
@@ -125,7 +128,7 @@ fn p33_an_immutable_tag_of_ecr_is_told() {
 }
 
 #[test]
-fn bad_input_16_a_user_whose_policy_lacks_a_permission_is_told_which() {
+fn bad_input_16_a_permission_that_the_policy_lacks_is_named() {
     for (matcher, action) in [
         (Match::post("/v2/**/blobs/uploads/"), "ecr:InitiateLayerUpload"),
         (Match::put("/v2/**/manifests/*"), "ecr:PutImage"),

@@ -1,4 +1,4 @@
-//! What is refused before anything is sent.
+//! Inputs that are refused before anything is sent.
 
 use scar_kit::tool;
 use serde_json::json;
@@ -19,8 +19,8 @@ fn bad_references_are_refused_without_a_connection() {
         ),
         (
             "proj/r:1",
-            "ocipush: error: read the reference 'proj/r:1': \"proj\" is no registry host: it has no dot, no port and is not \
-             localhost (there is no default registry); write HOST[:PORT]/REPOSITORY:TAG, or a bare HOST[:PORT]\n",
+            "ocipush: error: read the reference 'proj/r:1': \"proj\" is not a registry host: it has no dot, no port and is not \
+             localhost (there is no default registry); write HOST[:PORT]/REPOSITORY:TAG, or HOST[:PORT] alone\n",
         ),
         (
             "repo@sha256:xyz",
@@ -38,7 +38,7 @@ fn bad_references_are_refused_without_a_connection() {
 }
 
 #[test]
-fn options_that_are_none_get_a_way_out() {
+fn unknown_options_get_a_hint() {
     let run = |arguments: &[&str]| tool("ocipush").args(arguments).run();
     run(&["h.example", "--password", "canary99"]).exits(2).says("use --password-stdin or --password-file FILE");
     run(&["h.example", "--pasword-stdin"])
@@ -59,7 +59,7 @@ fn bad_input_17_the_file_is_named() {
         2,
         "ocipush: error: open the archive '[DIR]': it is a directory\nocipush: hint: mkmanifests makes the archive of a directory\n",
     );
-    site.ocipush("/dev/null").run().exits(2).says("it is no regular file");
+    site.ocipush("/dev/null").run().exits(2).says("it is not a regular file");
     let empty = site.folder.path().join("empty");
     std::fs::write(&empty, "").unwrap();
     site.ocipush(&empty).run().exits(2).says("it is empty");
@@ -105,7 +105,7 @@ fn a_record_that_cannot_be_used_stops_the_step_before_a_connection() {
 }
 
 #[test]
-fn a_full_disk_under_the_record_is_told_and_the_next_run_finds_the_work_done() {
+fn a_full_disk_under_the_record_is_reported_and_the_next_run_finds_the_work_done() {
     let site = Site::plain();
     let path = site.archive(10);
     site.ocipush(&path).stdout_full().run().exits(1).says("no space left on device").says("run it again");
@@ -133,7 +133,7 @@ fn the_environment_names_registry_and_base() {
         .exits(3)
         .says("adopt '127.0.0.1:PORT/spectro-packs/spectro-manifests/manifest:0.0.0'");
     let bad = site.ocipush(site.archive(10)).env("SOURCE_DATE_EPOCH", "soon").run();
-    bad.fails(2, "ocipush: error: read SOURCE_DATE_EPOCH 'soon': it is no number of seconds since 1970\n");
+    bad.fails(2, "ocipush: error: read SOURCE_DATE_EPOCH 'soon': it is not a number of seconds since 1970\n");
     let bad = site.ocipush(site.archive(10)).env("SOURCE_DATE_EPOCH", "-1").run();
-    bad.fails(2, "ocipush: error: read SOURCE_DATE_EPOCH '-1': it is no number of seconds since 1970\n");
+    bad.fails(2, "ocipush: error: read SOURCE_DATE_EPOCH '-1': it is not a number of seconds since 1970\n");
 }

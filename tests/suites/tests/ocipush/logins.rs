@@ -1,4 +1,4 @@
-//! Who pushes, and that no login goes where it does not belong.
+//! Logins, and that none goes where it does not belong.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) fn bearer(service: &Arc<TokenService>) -> Site {
     Site::start(RegistryOptions { auth: Auth::Bearer(service.clone()), ..RegistryOptions::default() })
 }
 
-/// Whether an `Authorization` of that scheme came, for each request.
+/// For each request, whether it had an `Authorization` of this scheme.
 fn authorizations(site: &Server, scheme: &str) -> usize {
     let with = |request: &&scar_lab::log::Request| request.header("authorization").is_some_and(|value| value.starts_with(scheme));
     site.log().requests().iter().filter(with).count()
@@ -69,7 +69,7 @@ fn p5_each_kind_of_login_is_used_as_asked() {
 }
 
 #[test]
-fn p5_a_malformed_challenge_is_told() {
+fn p5_a_malformed_challenge_is_reported() {
     for challenge in ["Bearer service=\"x\"", "Negotiate", "Bearer realm=\"unclosed", "Bearer realm=\"\""] {
         let site = Site::plain();
         let answer = Answer::status(401).header("www-authenticate", challenge);
@@ -102,7 +102,7 @@ fn p6_no_login_goes_to_a_realm_elsewhere() {
 #[test]
 fn p6_a_realm_elsewhere_needs_the_users_word() {
     let credentials = Credentials::new("pusher", PASSWORD);
-    // The realm's port must be known before its service is made.
+    // The realm's port must be known before its service is created.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let service = TokenService::new(credentials, Duration::from_secs(60)).at(&format!("http://127.0.0.1:{port}/service/token"));
     let service = Arc::new(service);
@@ -124,7 +124,7 @@ fn p6_a_realm_elsewhere_needs_the_users_word() {
 }
 
 #[test]
-fn p7_a_token_service_that_answers_nonsense_is_told_and_not_asked_for_ever() {
+fn p7_a_token_service_that_answers_nonsense_is_reported_and_not_asked_for_ever() {
     for (answer, says) in [
         (Answer::json(200, &json!({})), "holds no token"),
         (Answer::json(200, &json!({"token": ""})), "holds no token"),
@@ -159,7 +159,7 @@ fn p8_a_wrong_password_is_tried_once() {
 }
 
 #[test]
-fn p9_a_token_that_ends_on_the_way_is_renewed() {
+fn p9_a_token_that_expires_during_the_push_is_renewed() {
     let at = [
         Match::post("/v2/**/blobs/uploads/"),
         Match::head("/v2/**/blobs/*"),
@@ -173,7 +173,7 @@ fn p9_a_token_that_ends_on_the_way_is_renewed() {
         let fault = site.registry.faults().on(matcher, Times::First(1), Action::edit(move |_| ending.expire()));
         log_in(site.ocipush(site.archive(1_000_000)), PASSWORD).run().succeeds();
         assert_eq!(fault.hits(), 1);
-        // A token to cancel the session that was lost is another.
+        // The token for cancelling the lost session is another one.
         assert_eq!(site.registry.log().count(&Match::get("/service/token").query("pull%2Cpush&")), 2);
         assert!(site.tag().is_some());
     }
@@ -199,7 +199,7 @@ fn p7_a_token_realm_out_of_order_is_asked_as_often_as_the_user_allows() {
         let fault = site.registry.faults().on(realm.clone(), Times::Always, Action::Answer(Answer::status(status)));
         log_in(site.ocipush(site.archive(1000)).args(["--retries", "2"]), PASSWORD).run().exits(6).writes_nothing();
         assert_eq!(fault.hits(), 3);
-        // It comes back.
+        // The certificate is restored.
         site.registry.faults().clear();
         site.registry.faults().on(realm, Times::First(2), Action::Answer(Answer::status(status)));
         log_in(site.ocipush(site.archive(1000)).args(["--retries", "2"]), PASSWORD).run().succeeds();
@@ -222,7 +222,7 @@ fn p9_a_token_that_ends_while_a_try_waits_is_renewed() {
     let refused = Answer::status(401)
         .header("www-authenticate", &format!("Bearer realm=\"{}/service/token\",service=\"lab-registry\"", site.registry.url()));
     let fault = site.registry.faults().on(Match::put("/v2/**/blobs/uploads/*"), Times::First(3), Action::Answer(refused));
-    // Waits of half a second, of one, and of two, each with as much again at most.
+    // Waits of half, one and two seconds, each with up to as much again.
     let run = site.bare().arg(site.archive(1000)).args(["--plain-http", "--new-record", "--retry-max-wait", "10s"]);
     log_in(run, PASSWORD).run().succeeds();
     assert_eq!(fault.hits(), 3);
@@ -237,7 +237,7 @@ fn p9_a_login_that_ends_within_chunks_uses_up_no_try() {
             "www-authenticate",
             &format!("Bearer realm=\"{}/service/token\",service=\"lab-registry\"", site.registry.url()),
         );
-        // Each counts what those before it let pass: every chunk but the first is refused once.
+        // Each fault only counts what earlier ones let through: every chunk but the first is refused once.
         let patches = Match::patch("/v2/**/blobs/uploads/*");
         let refuse = |nth| site.registry.faults().on(patches.clone(), Times::Nth(nth), Action::Answer(refused.clone()));
         let faults = [2, 3, 4].map(refuse);
@@ -278,7 +278,7 @@ fn p13_no_login_goes_to_an_upload_location_elsewhere() {
     let push = || log_in(site.ocipush(site.archive(1000)), PASSWORD).called(other.port(), "OTHER");
     push().run().fails(
         5,
-        "ocipush: error: push to '127.0.0.1:PORT': it wants the archive at another server, 'http://127.0.0.1:OTHER'\n\
+        "ocipush: error: push to '127.0.0.1:PORT': it asks to send the archive to another server, 'http://127.0.0.1:OTHER'\n\
          ocipush: hint: if it belongs to the registry: --trust-upload 127.0.0.1:OTHER\n",
     );
     assert_eq!((other.log().connections(), fault.hits()), (0, 1));
@@ -306,7 +306,7 @@ fn p14_redirects_are_followed_at_home_alone() {
 }
 
 #[test]
-fn no_login_at_all_is_told_with_the_way_to_give_one() {
+fn no_login_at_all_is_reported_with_the_way_to_give_one() {
     let site = basic();
     let outcome = site.ocipush(site.archive(10)).run();
     outcome.exits(4).says("no login for '127.0.0.1:PORT' was found: give -u USER and --password-file FILE");
@@ -325,7 +325,7 @@ fn a_password_is_asked_for_on_the_terminal_with_user_and_registry() {
 }
 
 #[test]
-fn bad_input_13_a_robot_whose_name_the_shell_ate_is_told() {
+fn bad_input_13_a_robots_name_that_the_shell_expanded_is_reported() {
     let site = basic();
     let run =
         site.ocipush(site.archive(10)).args(["-u", "robot", "--password-stdin"]).stdin("canary-robot").secret("canary-robot");
@@ -347,7 +347,7 @@ fn q66_so_is_a_robot_of_a_project() {
 fn bad_inputs_11_and_12_a_password_is_one_line() {
     let site = basic();
     let run = |text: &str| site.ocipush(site.archive(10)).args(["-u", "pusher", "--password-stdin", "-v"]).stdin(text).run();
-    run("").exits(2).says("read the password from standard input: nothing is there");
+    run("").exits(2).says("read the password from standard input: it is empty");
     run("canary-a\ncanary-b\n").exits(2).says("more than one line");
     assert_eq!(site.registry.log().connections(), 0);
     run(&format!("{PASSWORD}\r\n")).succeeds().says("one line ending was stripped");
@@ -380,7 +380,7 @@ fn the_hosts_own_logins_are_found_in_their_order() {
             None => run.run(),
         }
     };
-    // Each place, from the last to the first, wins over all that were tried before it.
+    // Each source, from the last to the first, takes precedence over all earlier ones.
     for place in places {
         write(&site, place, &right);
         push(None)
@@ -414,7 +414,7 @@ fn an_identity_token_is_exchanged_at_the_realm_and_shown_to_nobody_else() {
     assert_eq!((exchanged.len(), exchanged[0].query.as_ref(), exchanged[0].header("authorization")), (1, None, None));
     assert_eq!(authorizations(&site.registry, "Basic"), 0);
     assert!(site.tag().is_some());
-    // One that does not hold is tried once.
+    // A wrong one is tried once.
     site.registry.log().clear();
     push(10, "canary-other").exits(4).says("invalid_grant").says("log in to the registry again").writes_nothing();
     assert_eq!(site.registry.log().count(&Match::post("/service/token")), 1);
@@ -428,7 +428,7 @@ fn bad_input_32_a_malformed_login_file_is_named_before_a_connection() {
         ("{\"auths\":".to_owned(), "not the expected JSON at line 1"),
         (json!({"auths": {(authority.as_str()): {"auth": "%%%"}}}).to_string(), "auths '127.0.0.1:PORT': 'auth' is not base64"),
         (json!({"auths": {(authority.as_str()): {"auth": "Y2FuYXJ5"}}}).to_string(), "holds no colon"),
-        (json!({"credHelpers": {(authority.as_str()): "../../bin/sh"}}).to_string(), "it is no plain name, and was not run"),
+        (json!({"credHelpers": {(authority.as_str()): "../../bin/sh"}}).to_string(), "it is not a plain name, so it was not run"),
     ] {
         let config = write(&site, "config.json", &text);
         site.ocipush(site.archive(10)).arg("--registry-config").arg(config).run().exits(2).says("[DIR]/config.json").says(says);
@@ -463,7 +463,7 @@ fn a_credential_helper_is_asked_for_the_registry() {
     push(one.clone()).exits(2).says("it failed (exit status: 1): the keyring is locked");
     helper("echo nonsense");
     push(one.clone()).exits(2).says("its answer is not the expected JSON");
-    // Whoever it leaves behind, with its streams, holds up nobody; nor is a flood read to its end.
+    // A child that keeps its streams open delays nobody, and a flood is not read to its end.
     helper(&format!("echo '{answer}'; sleep 50 &"));
     let outcome = push(one.clone());
     outcome.succeeds();
@@ -482,7 +482,7 @@ fn q47_a_helper_that_is_not_installed_is_warned_of_and_the_next_source_is_asked(
     let home = site.folder.path().join("home");
     write(&site, "home/.config/containers/auth.json", &logins(&site, PASSWORD).to_string());
     push(site.ocipush(site.archive(10)).home(home)).succeeds().says("is not installed");
-    // A registry that asks for no login needs none.
+    // A registry without logins needs none.
     let site = Site::plain();
     site.ocipush(site.archive(10)).arg("--registry-config").arg(config).run().succeeds().says("is not installed");
 }

@@ -1,27 +1,27 @@
-//! ocipush against the lab's registry and Debian's: the straight road, logins and trust, and each fault by its id.
+//! ocipush against the lab's registry and Debian's: the happy path, logins and certificates, and each fault by its id.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod ahead;
 mod bounds;
+mod certificates;
 mod changes;
 mod chunks;
 mod clock;
 mod ecr;
-mod ends;
+mod happy_path;
 mod inputs;
 mod logins;
 mod manifests;
 mod network;
-mod pace;
-mod places;
 mod profiles;
 mod refusals;
+mod remote;
 mod requests;
-mod road;
 mod sessions;
+mod signals;
+mod slow_links;
 mod streams;
-mod there;
 mod token_server;
 mod undo;
 
@@ -35,10 +35,10 @@ use tempfile::TempDir;
 /// The repository that all tests push to.
 pub(crate) const REPOSITORY: &str = "spectro-packs/spectro-manifests/manifest";
 
-/// Bytes of an archive where any size will do: some pieces, and quickly sent.
+/// An archive size for tests that need no particular one: several pieces, but quickly sent.
 pub(crate) const SIZE: usize = 1_000_000;
 
-/// A registry with what a test needs beside it: a folder for files.
+/// A registry, and a folder for files.
 pub(crate) struct Site {
     pub(crate) registry: LabRegistry,
     pub(crate) folder: TempDir,
@@ -53,19 +53,19 @@ impl Site {
         Self::start(RegistryOptions::default())
     }
 
-    /// A file that looks like an archive of so many bytes, the same for the same size.
+    /// A file of this size that looks like an archive; the same size gives the same content.
     pub(crate) fn archive(&self, size: usize) -> PathBuf {
         let path = self.folder.path().join(format!("manifests-{size}.tgz"));
         std::fs::write(&path, bytes(size)).unwrap();
         path
     }
 
-    /// ocipush to the registry's bare host over plain HTTP, with waits that suit a test and a port that reads as PORT.
+    /// ocipush to the registry's host over plain HTTP, with short waits, and its port shown as PORT.
     pub(crate) fn ocipush(&self, file: impl AsRef<Path>) -> Run {
         self.bare().arg(file.as_ref()).args(["--plain-http", "--new-record", "--retry-max-wait", "20ms"])
     }
 
-    /// ocipush with nothing but the reference.
+    /// ocipush with only the reference.
     pub(crate) fn bare(&self) -> Run {
         tool("ocipush")
             .arg(self.registry.authority())
@@ -80,13 +80,13 @@ impl Site {
     }
 }
 
-/// The layer is there, whole, and the tag points to it.
+/// Asserts that the layer is complete and the tag points to it.
 pub(crate) fn assert_pushed(site: &Site, size: usize) {
     assert_eq!(site.registry.store().blob(REPOSITORY, &digest(&bytes(size))).unwrap(), bytes(size));
     assert!(site.tag().is_some());
 }
 
-/// The most memory that a run takes until its end, in KiB.
+/// The peak memory of a run in KiB.
 pub(crate) fn peak(running: &mut Running) -> u64 {
     let mut peak = 0;
     while !running.is_over() {
@@ -98,7 +98,7 @@ pub(crate) fn peak(running: &mut Running) -> u64 {
     peak
 }
 
-/// Bytes that begin like gzip.
+/// Data that begins like gzip.
 pub(crate) fn bytes(size: usize) -> Vec<u8> {
     let mut state = size as u32 | 1;
     let unit: Vec<u8> = (0..size.min(100_003))

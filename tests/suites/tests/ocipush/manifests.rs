@@ -1,4 +1,4 @@
-//! The manifest and its tag, and what the registry holds afterwards.
+//! The manifest and its tag, and the registry's content afterwards.
 
 use scar_lab::faults::{Action, Answer, Times};
 use scar_lab::registry::{Profile, RegistryOptions, Rule};
@@ -19,7 +19,7 @@ fn p31_a_registry_that_forgot_a_blob_gets_it_once_more() {
 }
 
 #[test]
-fn p32_the_manifest_is_sent_again_where_its_fate_is_unknown() {
+fn p32_the_manifest_is_sent_again_if_its_fate_is_unknown() {
     for action in [Action::Answer(Answer::status(503)), Action::LoseReply, Action::Reset] {
         let site = Site::plain();
         let fault = site.registry.faults().on(manifests(), Times::First(1), action);
@@ -30,7 +30,7 @@ fn p32_the_manifest_is_sent_again_where_its_fate_is_unknown() {
 }
 
 #[test]
-fn p33_a_protected_tag_is_told_unless_it_holds_the_very_manifest() {
+fn p33_a_protected_tag_is_reported_unless_it_holds_the_very_manifest() {
     for profile in [Profile::Ecr, Profile::Harbor, Profile::Quay] {
         let site = Site::start(RegistryOptions { profile, rule: Some(Rule::Immutable), ..RegistryOptions::default() });
         site.registry.faults().on(manifests(), Times::First(1), Action::LoseReply);
@@ -44,7 +44,7 @@ fn p33_a_protected_tag_is_told_unless_it_holds_the_very_manifest() {
 }
 
 #[test]
-fn p33_a_refusal_whose_end_is_lost_is_told_as_far_as_it_came() {
+fn p33_a_refusal_whose_end_is_lost_is_reported_as_far_as_it_came() {
     let rule = Some(Rule::Immutable);
     let site = Site::start(RegistryOptions { profile: Profile::Harbor, rule, ..RegistryOptions::default() });
     site.ocipush(site.archive(SIZE)).run().succeeds();
@@ -55,7 +55,7 @@ fn p33_a_refusal_whose_end_is_lost_is_told_as_far_as_it_came() {
 }
 
 #[test]
-fn p34_the_registrys_digest_of_the_manifest_must_be_ours_where_it_gives_one() {
+fn p34_the_registrys_digest_of_the_manifest_must_be_ours_if_it_gives_one() {
     let site = Site::plain();
     let other = digest(b"other");
     site.registry.faults().on(manifests(), Times::Always, Action::set_header("docker-content-digest", &other));
@@ -73,7 +73,7 @@ fn p34_the_registrys_digest_of_the_manifest_must_be_ours_where_it_gives_one() {
 fn p35_a_registry_that_stores_nothing_is_found_out() {
     let site = Site::start(RegistryOptions { lying: true, ..RegistryOptions::default() });
     site.ocipush(site.archive(SIZE)).run().exits(7).says("does not have it").writes_nothing();
-    // It has manifest and tag, and lost the blob.
+    // It has manifest and tag, but lost the blob.
     let site = Site::plain();
     site.registry.faults().on(heads(), Times::Nth(3), Action::Answer(Answer::status(404)));
     site.ocipush(site.archive(SIZE)).run().exits(7).says("does not have it").writes_nothing();

@@ -1,4 +1,4 @@
-//! Names and connections: what has to come about before a registry can answer.
+//! Name resolution and connections.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use scar_kit::{peer, tool};
 use crate::{SIZE, Site, assert_pushed};
 
 #[test]
-fn p1_a_name_that_does_not_resolve_is_told() {
+fn p1_a_name_that_does_not_resolve_is_reported() {
     let site = Site::plain();
     let run = tool("ocipush").arg("registry.invalid").arg(site.archive(10)).args(["--new-record", "--retries", "1"]);
     run.args(["--retry-max-wait", "20ms"]).run().exits(6).says("registry.invalid").says("it is safe to run this step again");
 }
 
-/// The names are those of a file, through a library that answers in the place of the system's.
+/// Names come from a file, through a library that replaces the system's resolver.
 #[test]
 fn p1_a_name_that_resolves_a_moment_later_is_enough() {
     let Some(wrapper) = peer("libnss_wrapper.so") else { return };
@@ -25,7 +25,7 @@ fn p1_a_name_that_resolves_a_moment_later_is_enough() {
     let mut running = run.start();
     running.until("trying again in");
     assert_eq!(site.registry.log().connections(), 0);
-    // Replaced, not changed: the library looks at the file's time, to the second.
+    // Replace the file: the library checks its time, in whole seconds.
     let later = site.folder.path().join("later");
     std::fs::write(&later, "127.0.0.1 registry.example\n").unwrap();
     std::fs::rename(later, hosts).unwrap();
@@ -43,7 +43,7 @@ fn p2_connections_that_are_reset_are_made_again() {
     site.ocipush(site.archive(SIZE)).args(["--retries", "2"]).run().exits(6).writes_nothing();
 }
 
-/// A port whose queue of connections is full: what comes is dropped without a word.
+/// A port whose connection queue is full, so that connections are dropped silently.
 #[test]
 fn p2_a_host_that_drops_what_comes_is_given_up() {
     let Some(python) = peer("python3") else { return };

@@ -1,4 +1,4 @@
-//! The happy path, the faults of a token and the refusals that an administrator sets up, on every registry that the lab plays.
+//! The happy path, token faults and administrators' settings, on every registry profile of the lab.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::logins::PASSWORD;
 use crate::requests::{heads, manifests, patches, puts, uploads};
 use crate::{REPOSITORY, Site, bytes, digest};
 
-/// The robot that pushes.
+/// The pushing robot account.
 const ROBOT: &str = "robot$packs";
-/// More than two of the smallest chunks that Cloudflare's registry takes.
+/// More than two of the smallest chunks that Cloudflare's registry accepts.
 const SIZE: usize = 11 << 20;
-/// As small as that.
+/// The smallest such chunk.
 const CHUNK: &str = "5MiB";
 
-/// A registry, and its token service where it has one.
+/// A registry, and its token service if it has one.
 struct Played {
     site: Site,
     tokens: Option<Arc<TokenService>>,
@@ -38,7 +38,7 @@ impl Played {
         self.as_robot(self.site.ocipush(file))
     }
 
-    /// With an archive of this size on standard input.
+    /// Runs it with an archive of this size on standard input.
     fn stream(&self, size: usize) -> Run {
         self.push("-").stdin(bytes(size))
     }
@@ -52,7 +52,7 @@ impl Played {
         self.site.tag().is_some() && self.site.registry.store().blob(REPOSITORY, &layer).is_some_and(|blob| blob == bytes(size))
     }
 
-    /// How often a token for the push was asked for; one to cancel a session is another.
+    /// How often a token for the push was requested, without those for cancelling a session.
     fn tokens(&self) -> usize {
         self.site.registry.log().count(&Match::get("/service/token").query("pull%2Cpush&"))
     }
@@ -83,7 +83,7 @@ fn every_registry_takes_an_archive_whole_in_chunks_and_as_a_stream() {
     }
 }
 
-/// What a stream brings in one piece is more than one body of Cloudflare's may have; and unequal parts are none.
+/// A stream's piece may exceed Cloudflare's body limit, and its chunks must be equal.
 #[test]
 fn a_registry_that_wants_equal_chunks_below_100_mb_gets_them() {
     let size = 101 << 20;
@@ -95,7 +95,7 @@ fn a_registry_that_wants_equal_chunks_below_100_mb_gets_them() {
     }
 }
 
-/// Where a token may end: a name, the request whose answer is the last one before it does, how many of these, and the run.
+/// When a token expires: a name, the last request before it, how many of them, and the run.
 type Moment = (&'static str, Match, usize, fn(&Played) -> Run);
 
 fn moments() -> [Moment; 6] {
@@ -127,7 +127,7 @@ fn q60_a_token_that_ends_is_renewed_from_its_realm_whatever_the_challenge_says()
     }
 }
 
-/// The refusals of each registry that has them; everywhere else the push goes through.
+/// The refusals of each registry; without such a setting the push succeeds.
 fn refusals(rule: Rule, expected: &[(Profile, i32, &[&str])]) {
     for profile in Profile::ALL {
         let at = Played::new(profile, Some(rule));
@@ -161,7 +161,7 @@ fn q61_a_project_that_is_missing_is_named_with_the_registrys_words() {
 }
 
 #[test]
-fn a_user_who_may_not_push_is_told_so() {
+fn a_missing_push_permission_is_reported() {
     let may_not = "the user may not push to 'spectro-packs/";
     refusals(
         Rule::NoRight,
@@ -178,7 +178,7 @@ fn a_user_who_may_not_push_is_told_so() {
 }
 
 #[test]
-fn p24_a_quota_that_is_used_up_is_told_wherever_there_is_one() {
+fn p24_a_quota_that_is_used_up_is_reported_wherever_there_is_one() {
     refusals(
         Rule::Quota,
         &[
@@ -189,8 +189,8 @@ fn p24_a_quota_that_is_used_up_is_told_wherever_there_is_one() {
 }
 
 #[test]
-fn q50_what_an_administrator_has_set_up_is_told_as_that() {
-    let read_only = "it is read-only: end that, then run this step again";
+fn q50_what_an_administrator_has_set_up_is_reported_as_such() {
+    let read_only = "the registry is read-only: make it writable, then run this step again";
     refusals(
         Rule::ReadOnly,
         &[
@@ -205,7 +205,7 @@ fn q50_what_an_administrator_has_set_up_is_told_as_that() {
         Rule::Proxy,
         &[(Profile::Harbor, 1, &["can not push artifact to a proxy project", "is a proxy cache of another registry"])],
     );
-    // Q51: the tag has moved by then.
+    // Q51: the tag has already moved.
     refusals(
         Rule::Signed,
         &[(
@@ -227,10 +227,13 @@ fn q50_a_page_and_a_store_elsewhere_are_no_verdict_on_a_user() {
         let played = Played::new(Profile::Distribution2, None);
         played.site.registry.faults().on(at, Times::Always, Action::Answer(page.clone()));
         let outcome = played.push(played.site.archive(1000)).run();
-        outcome.exits(4).says("an HTML page titled 'Blocked'").says("a proxy or firewall before it stops the request");
+        outcome
+            .exits(4)
+            .says("an HTML page titled 'Blocked'")
+            .says("a proxy or firewall in front of the registry blocks the request");
         outcome.never_says("password").never_says("no project").writes_nothing();
     }
-    // Q52: a store elsewhere refuses what the registry promised.
+    // Q52: a blob store on another origin refuses the registry's redirect.
     let store = Site::plain();
     store.registry.faults().on(Match::any("/**"), Times::Always, Action::Answer(Answer::status(403)));
     let played = Played::new(Profile::Distribution2, None);
@@ -271,7 +274,7 @@ fn q13_an_aged_answer_about_the_tag_decides_nothing() {
         run.run().exits(7).says("42 s old, by a cache before the registry (Age)").writes_nothing();
     }
     assert!(fault.hits() >= 3 && played.site.tag().is_none() && !backup.exists());
-    // Every question about a tag is one that no cache has seen, and says that it wants none.
+    // Every request about a tag has a new URL, and asks for no cache.
     let asked = played.site.registry.log().matching(&tag);
     let mut queries: Vec<_> = asked.iter().filter_map(|request| request.query.clone()).collect();
     queries.sort();

@@ -1,4 +1,4 @@
-//! What a registry, or a proxy before it, answers in place of taking the archive.
+//! Refusals by a registry, or a proxy in front of it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn p15_a_missing_repository_is_named() {
     site.registry.faults().on(uploads(), Times::Always, Action::Answer(error(403, "DENIED")));
     let run = site.ocipush(site.archive(SIZE)).args(["-u", "user", "--password-stdin"]).stdin("canary/p15\n");
     run.secret("canary/p15").run().exits(4).says("may not push").says("no project 'spectro-packs'");
-    // Some versions of Harbor fail over it; that may pass, so it is tried as often as anything else.
+    // Some Harbor versions fail on it; that may pass, so it is retried like anything else.
     site.registry.faults().clear();
     let failing = site.registry.faults().on(uploads(), Times::Always, Action::Answer(error(500, "UNKNOWN")));
     let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "1"]).run();
@@ -67,7 +67,7 @@ fn p18_retry_after_is_waited_for_up_to_the_users_limit() {
 }
 
 #[test]
-fn p24_a_full_quota_is_told_and_not_tried_again() {
+fn p24_a_full_quota_is_reported_and_not_tried_again() {
     let site = Site::plain();
     let quota = json!({"errors": [{"code": "DENIED", "message": "quota exceeded: adding 1.0 MiB would exceed 10 of 10 MiB"}]});
     let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(Answer::json(403, &quota)));
@@ -75,7 +75,7 @@ fn p24_a_full_quota_is_told_and_not_tried_again() {
     assert_eq!(fault.hits(), 1);
 }
 
-/// The words of Harbor's quota controller, which name no quota, wherever it says them.
+/// The message of Harbor's quota controller, which does not contain the word quota.
 #[test]
 fn p24_a_full_quota_is_known_by_harbors_own_words() {
     let words = "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the configured \
@@ -99,8 +99,8 @@ fn p24_a_full_quota_is_known_by_harbors_own_words() {
 }
 
 #[test]
-fn p25_full_storage_is_told_after_the_usual_tries() {
-    // Distribution's own words say nothing; the system's number stands in the detail.
+fn p25_full_storage_is_reported_after_the_usual_tries() {
+    // Distribution's message says nothing; the errno is in the detail.
     let full = json!({"errors": [{"code": "UNKNOWN", "message": "unknown error", "detail": {"Op": "write", "Err": 28}}]});
     for answer in [Answer::status(507), Answer::json(500, &full)] {
         let site = Site::plain();
@@ -112,7 +112,7 @@ fn p25_full_storage_is_told_after_the_usual_tries() {
 }
 
 #[test]
-fn p29_a_registry_that_receives_something_else_is_told_after_one_more_try() {
+fn p29_a_registry_that_receives_something_else_is_reported_after_one_more_try() {
     let site = Site::plain();
     site.registry.faults().on(puts(), Times::First(1), Action::Answer(error(400, "DIGEST_INVALID")));
     site.ocipush(site.archive(SIZE)).run().succeeds();

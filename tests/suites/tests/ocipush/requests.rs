@@ -1,9 +1,9 @@
-//! The requests of a push, for a fault to take or the log to count, and the answer of a registry that refuses one.
+//! The requests of a push, for faults and for counting, and the answer of a registry that refuses one.
 
 use scar_lab::faults::{Answer, Match};
 use serde_json::json;
 
-/// An upload is opened.
+/// Opening an upload session.
 pub(crate) fn uploads() -> Match {
     Match::post("/v2/**/blobs/uploads/")
 }
@@ -13,17 +13,17 @@ pub(crate) fn patches() -> Match {
     Match::patch("/v2/**/blobs/uploads/*")
 }
 
-/// A blob, or what is missing of it, and its digest.
+/// The last part of a blob, with its digest.
 pub(crate) fn puts() -> Match {
     Match::put("/v2/**/blobs/uploads/*")
 }
 
-/// Whether a blob is there.
+/// The question for a blob.
 pub(crate) fn heads() -> Match {
     Match::head("/v2/**/blobs/*")
 }
 
-/// A blob's bytes.
+/// Reading a blob.
 pub(crate) fn gets() -> Match {
     Match::get("/v2/**/blobs/*")
 }

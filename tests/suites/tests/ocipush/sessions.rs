@@ -1,4 +1,4 @@
-//! Upload sessions: opened, lost, and never gone on with where it is unclear how far they are.
+//! Upload sessions: opened, lost, and never continued if their state is unclear.
 
 use scar_kit::tool;
 use scar_lab::certs::Certs;
@@ -39,7 +39,7 @@ fn p11_a_registry_that_does_not_answer_head_gets_the_blob() {
 fn p12_an_upload_without_a_location_is_refused_and_a_long_one_taken() {
     let site = Site::plain();
     site.registry.faults().on(uploads(), Times::Always, Action::drop_header("location"));
-    site.ocipush(site.archive(SIZE)).run().exits(1).says("without saying where (no Location)").writes_nothing();
+    site.ocipush(site.archive(SIZE)).run().exits(1).says("it opened an upload session without a Location").writes_nothing();
     site.registry.faults().clear();
     let long = Action::edit(|response| {
         let location = response.headers()["location"].to_str().unwrap().to_owned();
@@ -51,7 +51,7 @@ fn p12_an_upload_without_a_location_is_refused_and_a_long_one_taken() {
     assert_eq!(fault.hits(), 2);
     let put = &site.registry.log().matching(&puts())[0];
     assert!(put.query.as_ref().unwrap().contains(&format!("{}&digest=sha256%3A", "x".repeat(16_000))));
-    // Longer than an address can be.
+    // Longer than a URL may be.
     site.registry.faults().clear();
     let endless = Action::set_header("location", &format!("/v2/x/blobs/uploads/1?state={}", "x".repeat(64 << 10)));
     site.registry.faults().on(uploads(), Times::Always, endless);
@@ -60,7 +60,7 @@ fn p12_an_upload_without_a_location_is_refused_and_a_long_one_taken() {
     assert!(outcome.stderr().len() < 4096, "{}", outcome.stderr().len());
 }
 
-/// Changes where each upload is said to be.
+/// Changes the location of each upload session.
 fn locations(site: &Site, change: impl Fn(&str) -> String + Send + Sync + 'static) -> Fault {
     let edit = Action::edit(move |response| {
         let changed = change(response.headers()["location"].to_str().unwrap());
@@ -69,7 +69,7 @@ fn locations(site: &Site, change: impl Fn(&str) -> String + Send + Sync + 'stati
     site.registry.faults().on(uploads(), Times::Always, edit)
 }
 
-/// The path of a location, and what follows.
+/// The path and query of a location.
 fn path(url: &str) -> &str {
     &url[url.find("/v2/").unwrap()..]
 }
@@ -106,14 +106,13 @@ fn p12_a_location_without_a_port_has_the_schemes_own() {
         assert_eq!(fault.hits(), 2);
         assert_pushed(&site, SIZE);
     }
-    // Where the registry has another, that is somewhere else.
+    // On another origin, this is a different place.
     let site = Site::plain();
     let fault = locations(&site, |url| format!("http://127.0.0.1{}", path(url)));
     site.ocipush(site.archive(SIZE)).run().fails(
         5,
-        "ocipush: error: push to '127.0.0.1:PORT': it wants the archive at another server, 'http://127.0.0.1'\n\
-         ocipush: hint: the registry may not know the port that it is reached at: set its external URL, or the Host header of \
-         the proxy before it; if it does take uploads there: --trust-upload 127.0.0.1\n",
+        "ocipush: error: push to '127.0.0.1:PORT': it asks to send the archive to another server, 'http://127.0.0.1'\n\
+         ocipush: hint: the registry may not know its external port: set its external URL, or the Host header of the proxy in front of it; if it does take uploads there: --trust-upload 127.0.0.1\n",
     );
     assert_eq!(fault.hits(), 1);
 }

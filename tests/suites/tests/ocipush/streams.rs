@@ -1,4 +1,4 @@
-//! An archive on standard input, sent while it comes.
+//! An archive on standard input, which is sent while it arrives.
 
 use std::fs::File;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::{REPOSITORY, SIZE, Site, assert_pushed, bytes, digest};
 
 const CHUNK: usize = 256 * 1024;
 
-/// A named pipe, and a hand that writes into it what it is given until it is dropped.
+/// A named pipe, and a thread that writes to it until it is dropped.
 pub(crate) struct Maker {
     pub(crate) pipe: PathBuf,
     hand: mpsc::Sender<Vec<u8>>,
@@ -32,7 +32,7 @@ impl Maker {
         let path = pipe.clone();
         std::thread::spawn(move || {
             let mut end = File::options().write(true).open(path).unwrap();
-            // The reader may be gone before it has taken all.
+            // The reader may be gone before it has read everything.
             while let Ok(bytes) = work.recv() {
                 if end.write_all(&bytes).is_err() {
                     return;
@@ -51,7 +51,7 @@ fn push(site: &Site) -> Run {
     site.ocipush("-").args(["--chunk-size", "256KiB", "--stall-timeout", "1s"])
 }
 
-/// Runs it with this archive on standard input, whose end comes only after an upload was asked for.
+/// Runs it with this archive on standard input, which ends only after an upload was opened.
 fn streamed(site: &Site, run: Run, content: &[u8]) -> Outcome {
     let maker = Maker::new(site.folder.path());
     let mut running = run.stdin_file(&maker.pipe).start();
@@ -64,7 +64,7 @@ fn streamed(site: &Site, run: Run, content: &[u8]) -> Outcome {
     running.wait()
 }
 
-/// Waits until so many chunks were answered.
+/// Waits until this many chunks were answered.
 fn chunks_are_there(site: &Site, count: usize) {
     let there = move |requests: &[Request]| {
         requests.iter().filter(|request| request.method == "PATCH" && request.status.is_some()).count() >= count
@@ -78,7 +78,7 @@ fn an_archive_is_in_the_registry_before_it_has_ended() {
     let maker = Maker::new(site.folder.path());
     let content = bytes(40 << 20);
     let mut running = site.ocipush("-").stdin_file(&maker.pipe).start();
-    // Two chunks of at least the default size, whole and answered, while the maker has the rest in its hands.
+    // Two chunks of at least the default size are answered while the writer still has the rest.
     maker.write(&content[..17 << 20]);
     chunks_are_there(&site, 1);
     maker.write(&content[17 << 20..33 << 20]);
@@ -150,7 +150,7 @@ fn a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
         (puts(), refused(503)),
         (puts(), Action::Answer(error(400, "DIGEST_INVALID"))),
     ] {
-        // The first chunk, or one in the middle.
+        // The first or a middle chunk.
         for number in if matches!(action, Action::Reset) { vec![1, 2] } else { vec![2] } {
             let site = Site::plain();
             let times = if matcher.selects(&"PUT".parse().unwrap(), "/v2/x/blobs/uploads/1", None) { 1 } else { number };
@@ -185,7 +185,7 @@ fn a_registry_that_takes_no_chunks_gets_the_whole_in_one() {
         let whole = site.registry.log().matching(&puts());
         assert_eq!(whole[0].body_bytes, 17 << 20);
     }
-    // ECR's manners: 201 for 202, and a range that sticks.
+    // Like ECR: 201 instead of 202, and a range that sticks.
     let site = Site::plain();
     let edit = Action::edit(|response| {
         *response.status_mut() = "201".parse().unwrap();
@@ -204,7 +204,7 @@ fn a_registry_that_never_takes_the_second_chunk_gets_the_whole_in_one() {
         let second = patches().query("_state=262144");
         let fault = site.registry.faults().on(second, Times::Always, Action::Answer(Answer::status(status)));
         streamed(&site, push(&site), &bytes(SIZE)).succeeds();
-        // While it comes and afterwards, each time once more, since the registry tells that it has nothing of the chunk.
+        // During the stream and afterwards; each time once more, because the registry says that it has nothing of the chunk.
         assert_eq!(fault.hits(), 4);
         assert_pushed(&site, SIZE);
     }
@@ -256,7 +256,7 @@ fn what_the_tag_holds_already_is_not_stored_again() {
     assert_eq!(outcome.json()["artifact"]["uploaded"], false);
     let log = site.registry.log();
     assert_eq!((log.count(&Match::put("/**")), log.count(&Match::delete("/v2/**/blobs/uploads/*")), site.tag()), (0, 1, before));
-    // The blob alone: no end for the session, a manifest for the tag.
+    // Only data: the session is not closed, and no manifest is sent.
     let site = Site::plain();
     site.registry.store().put_blob(REPOSITORY, &bytes(SIZE));
     streamed(&site, push(&site), &bytes(SIZE)).succeeds().says("the registry has the layer");
@@ -285,11 +285,11 @@ fn what_cannot_succeed_ends_while_the_archive_still_comes() {
         running.wait().exits(status).says(says).writes_nothing();
         assert_eq!(fault.hits(), 1);
     }
-    // An upload location elsewhere gets no byte.
+    // An upload location on another origin gets no byte.
     let site = Site::plain();
     let elsewhere = Action::set_header("location", "http://127.0.0.1:9/v2/x/blobs/uploads/1");
     site.registry.faults().on(posts, Times::Always, elsewhere);
-    streamed(&site, push(&site), &bytes(SIZE)).exits(5).says("it wants the archive at another server").writes_nothing();
+    streamed(&site, push(&site), &bytes(SIZE)).exits(5).says("it asks to send the archive to another server").writes_nothing();
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn p41_a_stream_is_not_held_in_memory() {
     assert!(peak > 0 && peak < 40 * 1024, "{peak} kB");
 }
 
-/// A program that fails ends its pipe as one that succeeds does.
+/// A failing program closes its pipe just like a successful one.
 #[test]
 fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
     let site = Site::plain();
@@ -345,13 +345,13 @@ fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
     std::fs::write(tree.join("image"), bytes(SIZE)).unwrap();
     let made = tool("mkmanifests").arg(&tree).args(["-o", "-"]).run().succeeds().stdout_bytes().to_vec();
     let gzip = |script: &str| bash(script).env("TREE", &tree).run().succeeds().stdout_bytes().to_vec();
-    // tar was killed, and gzip made a good end of what came.
+    // tar was killed, and gzip ended its output properly.
     let tar_ended = gzip("(tar -cf - -C \"$TREE\" . || :) | head -c 600000 | gzip");
     let ends = [
-        (made[..10].to_vec(), "it ends in its middle, or is damaged"),
-        (made[..made.len() - 1].to_vec(), "it ends in its middle, or is damaged"),
-        (made[..made.len() / 2].to_vec(), "it ends in its middle, or is damaged"),
-        (tar_ended, "the tar in it ends in its middle"),
+        (made[..10].to_vec(), "it is truncated or damaged"),
+        (made[..made.len() - 1].to_vec(), "it is truncated or damaged"),
+        (made[..made.len() / 2].to_vec(), "it is truncated or damaged"),
+        (tar_ended, "the tar archive in it is truncated"),
     ];
     for (archive, says) in ends {
         let outcome = push(&site).stdin(archive).run();
@@ -362,12 +362,12 @@ fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
     assert!(!requests.iter().any(|request| request.method == "PUT"), "{requests:?}");
     let count = |method: &str| requests.iter().filter(|request| request.method == method).count();
     assert!(count("POST") > 0 && count("POST") == count("DELETE"), "each upload is cancelled: {requests:?}");
-    // A file of the same is no better, whether it is hashed first or sent at once.
+    // The same in a file fails too, hashed first or sent at once.
     let path = site.folder.path().join("cut.tgz");
     for cut in [made.len() / 2, made.len() - 1] {
         std::fs::write(&path, &made[..cut]).unwrap();
         let outcome = site.ocipush(&path).run();
-        outcome.exits(1).writes_nothing().says("error: push '[DIR]/cut.tgz': it ends in its middle, or is damaged\n");
+        outcome.exits(1).writes_nothing().says("error: push '[DIR]/cut.tgz': it is truncated or damaged\n");
     }
     assert!(site.registry.log().count(&Match::put("/**")) == 0);
     for whole in [made, gzip("tar -czf - -C \"$TREE\" .")] {
@@ -376,7 +376,7 @@ fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
 }
 
 #[test]
-fn a_stream_that_cannot_be_kept_or_read_is_told() {
+fn a_stream_that_cannot_be_kept_or_read_is_reported() {
     let site = Site::plain();
     let nowhere = push(&site).env("TMPDIR", "/nowhere").stdin(bytes(SIZE)).run();
     nowhere.exits(1).says("keep the archive from standard input").says("$TMPDIR names the directory").writes_nothing();

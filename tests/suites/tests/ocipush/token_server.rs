@@ -1,5 +1,5 @@
-//! The straight road on Debian's docker-registry with a token server beside it, both over TLS; and what a token's end,
-//! a wrong password, a missing right and an unknown server do to it.
+//! The happy path on Debian's docker-registry with a token server, both with TLS; and the effects of an expired token, a
+//! wrong password, a missing permission and an untrusted server.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::streams::Maker;
 use crate::{bytes, digest};
 
-/// Where all tests here push to.
+/// The repository of all tests here.
 const REPOSITORY: &str = "packs/manifest";
 
 /// A registry, its token server, and a folder for files.
@@ -24,7 +24,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// None on a machine without docker-registry.
+    /// `None` if docker-registry is not installed.
     fn start() -> Option<Self> {
         Self::beside(TokenServer::start())
     }
@@ -49,14 +49,14 @@ impl Rig {
         self.write("manifests.tgz", bytes(size))
     }
 
-    /// ocipush without a login, and with no word for the token server.
+    /// ocipush without a login, and without trusting the token server.
     fn bare(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
         let run = tool("ocipush").args(arguments).arg("--ca-file").arg(self.registry.ca_file());
         let run = run.args(["--retry-max-wait", "20ms"]).called(self.registry.authority(), "REGISTRY");
         run.called(self.tokens.authority(), "REALM").called(self.folder.path().display(), "[DIR]")
     }
 
-    /// ocipush of an account that trusts the token server.
+    /// ocipush with this account, which trusts the token server.
     fn as_account(&self, account: Account, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
         let password = self.write("password", account.password);
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -72,14 +72,14 @@ impl Rig {
         self.push_as(TokenServer::ROBOT, file)
     }
 
-    /// How many requests of these methods the registry has answered.
+    /// How many requests with these methods the registry has answered.
     fn answered(&self, methods: &[&str]) -> usize {
         let is = |line: &str, method: &&str| line.contains(&format!("http.request.method={method} "));
         let log = self.registry.log();
         log.iter().filter(|line| line.contains("response completed") && methods.iter().any(|method| is(line, method))).count()
     }
 
-    /// How often a password came, and was taken; a token to cancel a session, which may delete, is another.
+    /// How often a password was accepted, without tokens for cancelling a session.
     fn passwords(&self) -> (usize, usize) {
         let asked = self.tokens.asked();
         let cancels = |asked: &&scar_kit::Asked| asked.scopes.iter().any(|scope| scope.ends_with("delete"));
@@ -87,7 +87,7 @@ impl Rig {
         (with.len(), with.iter().filter(|asked| asked.status == 200).count())
     }
 
-    /// A token was renewed; twice on a machine so busy that one ended before its time.
+    /// A token was renewed, or twice on a machine so busy that one expired early.
     #[track_caller]
     fn assert_renewed(&self) {
         let (came, taken) = self.passwords();
@@ -127,7 +127,7 @@ fn chunks_and_standard_input_go_with_a_token_too() {
     rig.push(rig.archive(1_000_000)).args(["--chunk-size", "256KiB"]).run().succeeds();
     rig.assert_pushed(&bytes(1_000_000));
     assert_eq!(rig.answered(&["PATCH"]), 4);
-    // The whole is held back, and sent while it comes.
+    // The archive is complete before it is sent, or sent while it arrives.
     for (size, options) in [(70_000, &[][..]), (1_500_000, &["--chunk-size", "256KiB"][..])] {
         rig.push("-").args(options).stdin(bytes(size)).run().succeeds();
         rig.assert_pushed(&bytes(size));
@@ -169,7 +169,7 @@ fn p6_a_token_server_elsewhere_gets_nothing_without_the_users_word() {
          ocipush: hint: if it belongs to the registry: --trust-realm REALM\n",
     );
     assert_eq!(rig.tokens.server().log().connections(), 0);
-    // What the hint says is what helps.
+    // The hint works.
     push().args(["--trust-realm", &rig.tokens.authority()]).run().succeeds();
     assert_eq!(rig.passwords(), (1, 1));
 }
@@ -186,14 +186,14 @@ fn p8_a_wrong_password_goes_to_the_token_server_once() {
 }
 
 #[test]
-fn p8_a_user_who_may_only_read_is_told_both_causes() {
+fn p8_a_user_who_may_only_read_sees_both_causes() {
     let Some(rig) = Rig::start() else { return };
     let outcome = rig.push_as(TokenServer::READER, rig.archive(10)).run();
     outcome.exits(4).says("POST https://REGISTRY/v2/").says("401 Unauthorized").writes_nothing();
     outcome.says(&format!("the user may not push to '{REPOSITORY}', or there is no project 'packs'"));
     outcome.never_says("password is wrong");
     assert_eq!(rig.passwords().1, rig.passwords().0, "no password was refused");
-    // To look is allowed.
+    // Reading is allowed.
     rig.push(rig.archive(10)).run().succeeds();
     rig.push_as(TokenServer::READER, rig.archive(10)).arg("--adopt").run().succeeds();
 }
@@ -282,13 +282,13 @@ fn p9_a_token_that_ends_between_two_chunks_of_a_stream_is_renewed() {
 }
 
 #[test]
-fn p9_tokens_that_the_registry_never_takes_are_told_and_not_asked_for_again() {
+fn p9_tokens_that_the_registry_never_takes_are_reported_and_not_asked_for_again() {
     let Some(rig) = Rig::start() else { return };
     rig.tokens.lasting(Duration::ZERO);
     let outcome = rig.push(rig.archive(10)).run();
     outcome
         .exits(4)
-        .says("it refuses the token that its own realm gave: GET https://REGISTRY/v2/packs/manifest/manifests/v1?now=…: 401");
+        .says("it refuses the token of its own token realm: GET https://REGISTRY/v2/packs/manifest/manifests/v1?now=…: 401");
     outcome.says("compare their clocks").writes_nothing();
     assert_eq!(rig.passwords(), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! What the tag held is kept before it moves, and comes back.
+//! The tag's old content is saved before it moves, and restored.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ fn undo(site: &Site) -> Run {
     run.called(site.registry.port(), "PORT").called(site.folder.path().display(), "[DIR]")
 }
 
-/// However often something was pushed since, also by a run that was cut off before its manifest.
+/// However often it was pushed since, even by a run that was cut off before its manifest.
 #[test]
 fn the_tag_holds_again_what_it_held_byte_for_byte() {
     let site = Site::plain();
@@ -54,7 +54,7 @@ fn a_tag_that_was_not_there_stays_and_is_named() {
     }
     let pushed = site.tag().unwrap();
     undo(&site).run().succeeds().tells(&format!(
-        "ocipush: warning: '127.0.0.1:PORT/{REPOSITORY}:0.0.0' was not there before; it stays, delete it in the registry if it must go\n"
+        "ocipush: warning: '127.0.0.1:PORT/{REPOSITORY}:0.0.0' did not exist before; it stays: delete it in the registry if you want it gone\n"
     ));
     assert_eq!(site.tag().unwrap(), pushed);
 }
@@ -70,7 +70,7 @@ fn what_somebody_else_pushed_since_is_left_alone() {
         &format!(
             "ocipush: error: restore '127.0.0.1:PORT/{REPOSITORY}:0.0.0': the tag holds '{foreign}', which is not what was \
              pushed; it was left alone\n\
-             ocipush: hint: something else was pushed since; look at the repository, and move the tag by hand if that is wanted\n"
+             ocipush: hint: something else was pushed since: check the repository, and move the tag by hand if you want that\n"
         ),
     );
     assert_eq!(site.tag().unwrap(), foreign);
@@ -94,7 +94,7 @@ fn a_backup_of_something_else_is_refused() {
     assert_eq!(site.registry.log().connections(), 0);
 }
 
-/// What a later run asks before it goes on: whether the tag still holds what the record says.
+/// What a later run checks first: whether the tag still holds what the record says.
 #[test]
 fn q20_adopt_compares_with_the_records_artifact_of_the_same_reference() {
     let site = Site::plain();
@@ -112,7 +112,7 @@ fn q20_adopt_compares_with_the_records_artifact_of_the_same_reference() {
     bare.as_object_mut().unwrap().remove("artifact");
     adopt(&bare).run().succeeds();
     site.registry.log().clear();
-    // The host is never the record's: the login would follow it.
+    // The record never names the host, because the login would follow.
     for options in [&["--adopt"][..], &["--adopt", "-u", "robot"]] {
         tool("ocipush").args(options).record(&pushed).run().exits(2).writes_nothing().says("no REFERENCE is given");
     }

@@ -1,4 +1,4 @@
-//! The entry as real sites have it: its CA and no key, several on one host, endpoints with a path; and the one that is read.
+//! The entry as on real sites: a CA without key, several on one host, endpoints with a path; and reading the right one.
 
 use scar_kit::{secret, tool};
 use scar_lab::certs::Certs;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::vertex_site::{Private, REGISTRY_PASSWORD, Site, push_to};
 use crate::{ENTRY, set, shown_as, without_login};
 
-/// A case of `tests/suites/reference/vertex`, made from public documentation and clients of the platform.
+/// A case in `tests/suites/reference/vertex`, from public documentation and clients of the platform.
 fn case(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// VerteX with this entry; its masked secrets are the ones given here.
+/// VerteX with this entry, whose masked secrets are given here.
 fn with_entry(kind: RegistryKind, mut entry: Value, secrets: &[(&str, &str)]) -> Site {
     let site = Site::start();
     for (pointer, value) in secrets {
@@ -61,7 +61,7 @@ fn q40_an_ecr_entry_with_a_ca_and_static_keys_needs_the_keys_alone() {
     assert!(site.vertex.registry_login_works("e1"));
 }
 
-/// A key is asked for only if VerteX masks one: then there is one.
+/// A key is only required if VerteX masks one.
 #[test]
 fn q40_a_masked_key_is_given_by_its_option() {
     let site = Site::with_registry();
@@ -89,7 +89,7 @@ fn q42_of_two_entries_on_one_host_the_one_that_fits_the_artifact_is_meant() {
     record["artifact"]["repository"] = json!("our-packs/spectro-manifests/manifest");
     record["artifact"]["reference"] = json!("harbor.example/our-packs/spectro-manifests/manifest:0.0.0");
     assert_eq!(set(&site).record(&record).run().succeeds().json()["pack_registry"]["uid"], "a2");
-    // Without an artifact nothing says which of the two.
+    // Without an artifact nothing selects one of the two.
     let session = json!({"record": "scar-tools/1", "session": site.session()});
     let run = set(&site).record(&session).args(["--registry", "harbor.example"]);
     run.run().exits(2).writes_nothing().says("2 match:\n  --uid a1").says("--uid a2");
@@ -107,7 +107,7 @@ fn q42_of_two_entries_on_one_host_the_one_that_fits_the_artifact_is_meant() {
     );
 }
 
-/// `public.ecr.aws/ALIAS`, a project of Harbor in the address: the endpoint's path is a part of the repository.
+/// `public.ecr.aws/ALIAS`, or a Harbor project in the address: the endpoint's path is a part of the repository.
 #[test]
 fn q42_an_endpoint_may_have_a_path_and_no_scheme() {
     for (endpoint, base) in [
@@ -147,7 +147,7 @@ fn q10_an_answer_of_another_entry_than_the_listed_one_is_a_mismatch() {
     }
 }
 
-/// The record is a file: whoever changes it must not have the login put into the entry of another registry.
+/// A changed record must not write the login into another registry's entry.
 #[test]
 fn q20_a_record_of_another_registry_than_the_named_one_is_refused() {
     let site = Site::with_registry();

@@ -1,4 +1,4 @@
-//! What VerteX hides of an entry's login, and how it is given again.
+//! The secrets that VerteX hides in an entry's login, and how to give them again.
 
 use scar_kit::{secret, tool};
 use scar_lab::faults::{Action, Answer, Match, Times};
@@ -32,7 +32,7 @@ fn r7_what_the_server_hides_is_never_written_back() {
 }
 
 #[test]
-fn r7_a_hidden_password_is_asked_for_where_there_is_a_terminal_and_a_user() {
+fn r7_a_hidden_password_is_asked_for_if_there_is_a_terminal_and_a_user() {
     let site = Site::with_registry();
     let prompt = "Password for robot$packs at https://harbor.example: ";
     without_login(&site).args(["-u", "robot$packs"]).answer(prompt, "harbor-canary-7\n").run().succeeds();
@@ -89,7 +89,7 @@ fn r7_credentials_are_replaced_only_on_request() {
     assert_eq!(site.vertex.registry("r1").unwrap()["spec"]["auth"]["username"], "other");
 }
 
-/// However a site writes that it does not show a password.
+/// All ways in which a site hides a password.
 #[test]
 fn r7_every_kind_of_mask_is_known_as_one() {
     let hide = |value: Value| move |entry: &mut Value| entry["spec"]["auth"]["password"] = value.clone();
@@ -108,7 +108,7 @@ fn r7_every_kind_of_mask_is_known_as_one() {
     assert_eq!(site.writes(), [""; 0]);
 }
 
-/// A role has no secret to hide; what an entry of roles shows is written back as it is.
+/// A role has no secret; an entry with roles is written back as it is.
 #[test]
 fn r7_an_ecr_entry_with_a_role_needs_no_key() {
     let endpoint = "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com";

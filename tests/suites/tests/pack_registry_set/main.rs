@@ -1,9 +1,9 @@
 //! pack-registry-set against the lab's VerteX: one field changes, whatever the server hides, loses or changes itself.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod compare;
 mod entry;
 mod hidden;
-mod kept;
 mod undo;
 #[path = "../vertex_site/mod.rs"]
 mod vertex_site;
@@ -19,7 +19,7 @@ use vertex_site::{REGISTRY_PASSWORD, Site};
 pub(crate) const ENTRY: &str = "/v1/registries/oci/r1/basic";
 pub(crate) const VALIDATE: &str = "/v1/registries/oci/basic/validate";
 
-/// The step as an operator calls it: VerteX masks the entry's password, so the login is given.
+/// The step as an operator runs it: VerteX masks the entry's password, so the login is given.
 pub(crate) fn set(site: &Site) -> Run {
     without_login(site).args(["-u", "robot$packs", "--password-file"]).arg(site.registry_password.path())
 }
@@ -28,7 +28,7 @@ pub(crate) fn without_login(site: &Site) -> Run {
     tool("pack-registry-set").record(&site.pushed()).called(site.url(), "[VERTEX]")
 }
 
-/// Has the server show the entry `r1` changed, whatever it stores.
+/// Makes the server show a modified entry `r1`, whatever it stores.
 pub(crate) fn shown_as(site: &Site, change: impl Fn(&mut Value) + Send + Sync + 'static) {
     let vertex = site.vertex.clone();
     let show = Action::edit(move |response| {
@@ -40,7 +40,7 @@ pub(crate) fn shown_as(site: &Site, change: impl Fn(&mut Value) + Send + Sync + 
     site.fault(Match::get(ENTRY), Times::Always, show);
 }
 
-/// The entry as it is to be: what it was, with the flag set.
+/// The expected entry: the old one with the flag set.
 fn flagged(mut entry: Value) -> Value {
     entry["spec"]["containsSpectroManifest"] = json!(true);
     entry
@@ -84,9 +84,9 @@ fn the_flag_is_set_and_every_other_field_kept() {
     }
 }
 
-/// The entry is found by its host, without a push; nothing but questions is sent.
+/// The entry is found by its host, without a push; only reading requests are sent.
 #[test]
-fn a_check_tells_what_the_flag_is_and_writes_nothing() {
+fn a_check_says_what_the_flag_is_and_writes_nothing() {
     let site = Site::with_registry();
     let record = json!({"record": "scar-tools/1", "session": site.session()});
     let check = || set(&site).record(&record).args(["--registry", "Harbor.example:443", "--check", "--drop-session"]);
@@ -148,7 +148,7 @@ fn r2_unknown_fields_and_numbers_go_back_as_they_came() {
 }
 
 #[test]
-fn r3_an_ended_session_is_refused_with_the_way_on() {
+fn r3_an_ended_session_is_refused_with_a_hint() {
     let site = Site::with_registry();
     site.vertex.expire_tokens();
     set(&site).run().fails(
@@ -198,7 +198,7 @@ fn r4_a_write_that_did_nothing_is_tried_again_only_after_reading() {
 }
 
 #[test]
-fn r4_where_reading_fails_too_nobody_says_that_it_is_done() {
+fn r4_if_reading_fails_too_nobody_says_that_it_is_done() {
     let site = Site::with_registry();
     site.fault(Match::put(ENTRY), Times::Always, Action::LoseReply);
     site.fault(Match::get(ENTRY), Times::Nth(3), Action::Answer(Answer::html(404, "<html></html>")));
@@ -368,7 +368,7 @@ fn the_sync_is_waited_for_and_its_failure_shown() {
         Action::Answer(Answer::json(200, &status))
     };
     let (old, new) = ("2026-01-05T08:12:44.431Z", "2026-01-05T09:00:00.000Z");
-    // A failure from before the write says nothing of it, and neither would a success.
+    // An earlier failed or successful sync says nothing about this write.
     site.fault(Match::get(path), Times::First(2), status("Failed", old));
     let running = site.fault(Match::get(path), Times::First(1), status("Pending", new));
     site.fault(Match::get(path), Times::Always, status("Failed", new));

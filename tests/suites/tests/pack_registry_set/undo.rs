@@ -1,4 +1,4 @@
-//! The way back from a saved entry: the flag alone, with the login that VerteX masks, read back.
+//! Restoring a saved entry: only the flag, with the login that VerteX masks, and read back.
 
 use scar_kit::{Run, tool};
 use scar_lab::faults::{Action, Answer, Match, Times};
@@ -13,7 +13,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// The flag is set, and the entry from before is saved.
+    /// The flag is set, and the old entry is saved.
     fn new() -> Self {
         let rig = Self { site: Site::with_registry(), folder: tempfile::tempdir().unwrap() };
         set(&rig.site).arg("--backup").arg(rig.file()).run().succeeds();
@@ -85,7 +85,7 @@ fn undo_is_for_the_same_vertex_and_the_same_registry() {
 }
 
 #[test]
-fn undo_is_not_done_where_the_flag_reads_otherwise() {
+fn undo_is_not_done_if_the_flag_reads_otherwise() {
     let rig = Rig::new();
     rig.site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(204)));
     rig.undo().run().exits(7).writes_nothing().says("VerteX said that it is done, and the flag reads true");

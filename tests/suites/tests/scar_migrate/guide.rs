@@ -1,4 +1,4 @@
-//! The script's middle is the guide, and a run of it says what it did.
+//! The middle of the script follows the guide, and a run reports what it did.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +9,7 @@ use scar_suites::Migration;
 
 use crate::{at, log, migrate, saved, server, state};
 
-/// The tools of the script's pipe, one a line, its comments taken out.
+/// The tools of the script's pipe, one per line, without comments.
 fn middle() -> Vec<String> {
     let script = std::fs::read_to_string(workspace().join("shell/scar-migrate")).unwrap();
     let body = script.split("\nmigrate() {\n").nth(1).unwrap().split("\n}\n").next().unwrap().to_owned();
@@ -18,7 +18,7 @@ fn middle() -> Vec<String> {
     lines.filter_map(|line| line.trim().strip_prefix("stage ")).map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
 }
 
-/// Whoever knows the guide can say which line does which step.
+/// Every line of the pipe has its step of the guide.
 #[test]
 fn the_middle_of_the_script_is_the_guide_step_by_step() {
     let lines = middle();
@@ -43,7 +43,7 @@ fn the_middle_of_the_script_is_the_guide_step_by_step() {
     assert!(code.count() <= 410);
 }
 
-/// scar-tools(7) grows the pipe up to this very one.
+/// The pipe in scar-tools(7) ends as the script's pipe.
 #[test]
 fn the_page_grows_the_pipe_up_to_the_scripts() {
     let page = std::fs::read_to_string(workspace().join("man/scar-tools.7")).unwrap();
@@ -78,7 +78,7 @@ fn migrates_and_keeps_a_record_without_a_session() {
         log.contains("Z scar-migrate 0.1.0 begins: all\n") && log.lines().last().unwrap().contains("Z all done in "),
         "{log}"
     );
-    // For the ticket of the change: what was and what is.
+    // The summary for the change ticket: old and new state.
     let script = workspace().join("shell/scar-migrate");
     for line in [
         "SCAR setting  https://scar.example -> https://specman-service.hubble-system.svc.cluster.local:8443 (validated"
@@ -105,7 +105,7 @@ fn every_replica_is_waited_for() {
     assert_eq!(record["specman"]["pods"].as_array().unwrap().len(), 2);
 }
 
-/// A prerequisite that is missing ends the run before anything is changed.
+/// A missing prerequisite ends the run before anything is changed.
 #[test]
 fn what_preflight_finds_missing_stops_all_of_it() {
     let migration = Migration::new();
@@ -137,7 +137,7 @@ fn a_failed_stage_is_named_with_what_is_done_and_the_two_ways_on() {
              scar-migrate: hint: or take back what was done: {script} -c [CONF] --state [STATE] undo\n"
         )
     );
-    // The stages after it say that they did nothing, in a line each.
+    // Each later stage says in one line that it did not run.
     for tool in ["vertex-login", "specman-wait", "specman-verify"] {
         outcome.says(&format!("\n{tool}: error: not run: the stage before it wrote no record\n"));
     }
@@ -186,7 +186,7 @@ fn the_site_is_not_changed_without_a_word_of_the_user() {
     assert_eq!(outcome.screen().matches("Go on?").count(), 1, "{outcome}");
 }
 
-/// One password, asked for once, for the look before and both logins; and nothing that the caller exported takes part.
+/// One password prompt, for the preflight and both logins; and no variable that the caller exported is used.
 #[test]
 fn q21_one_password_is_asked_for_and_is_in_no_environment() {
     let migration = Migration::new();

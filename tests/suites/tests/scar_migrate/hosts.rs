@@ -1,4 +1,5 @@
-//! Two hosts: one sees the file server and the registry, the other the cluster and the console. The record goes between.
+//! Two hosts: one reaches the file server and the registry, the other the cluster and the console. The record travels
+//! between them.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::script;
 
-/// A host with a HOME of its own, and only those settings of the site that begin so.
+/// A host with its own HOME, and only the site's settings with these prefixes.
 fn host(migration: &Migration, home: &Path, kinds: &[&str]) -> Run {
     configure(migration, home, kinds);
     script().args(["-c", "site.conf"]).home(home).env("SCAR_SETTLE", "5s").called(home.display(), "[HOST]")
@@ -44,7 +45,7 @@ fn a_record_file_is_all_that_goes_from_one_host_to_the_other() {
     let pushed = outcome.succeeds().says("with [HOST]/.local/state/scar-tools/push.json\n").json();
     outcome.never_says("vertex-login").never_says("scar-secret-rm");
     std::fs::copy(state(one.path()).join("push.json"), other.path().join("push.json")).unwrap();
-    // Neither the tree nor the archive exists any more.
+    // Tree and archive no longer exist.
     std::fs::remove_dir_all(migration.tree()).unwrap();
     std::fs::remove_dir_all(one.path().join(".local")).unwrap();
     let outcome = cutover(&migration, other.path()).arg("push.json").run();
@@ -56,11 +57,11 @@ fn a_record_file_is_all_that_goes_from_one_host_to_the_other() {
     assert!(record["verified"]["source"].as_str().unwrap().contains(REPOSITORY), "{outcome}");
     assert!(!state(other.path()).join("manifests.tgz").exists());
     assert!(migration.site.state()["scar"]["endpoint"].as_str().unwrap().contains("specman-service"));
-    // The same again finds all in place.
+    // Running it again changes nothing.
     cutover(&migration, other.path()).arg("push.json").run().succeeds();
 }
 
-/// As over ssh, which hands standard input on: `push | ssh other scar-migrate cutover --yes`.
+/// As over ssh, which passes on standard input: `push | ssh other scar-migrate cutover --yes`.
 #[test]
 fn the_record_goes_through_a_pipe_as_well() {
     let (migration, one, other) = (Migration::new(), TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -77,7 +78,7 @@ fn the_record_goes_through_a_pipe_as_well() {
     let outcome = bash(&script).run();
     assert!(outcome.succeeds().json().get("scar").is_some());
     assert!(state(other.path()).join("record.json").exists() && state(one.path()).join("push.json").exists());
-    // What failed on the first host does nothing on the second.
+    // After a failure on the first host, the second does nothing.
     let outcome = bash(&script.replace("SCAR_CONTENT=", "SCAR_CONTENT=/nonexistent")).run();
     outcome.exits(2).says("scar-migrate: error: not run: the stage before it wrote no record\n");
 }

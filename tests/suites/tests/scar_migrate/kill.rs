@@ -1,5 +1,5 @@
-//! SIGKILL at every stage boundary and at random moments inside of the stages: the same command again ends where a run
-//! without a kill does, and nothing was done twice but the jobs.
+//! SIGKILL at every stage boundary and at random moments: the same command again ends like an undisturbed run, and only the
+//! jobs may run twice.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{STAGES, done, migrate};
 
-/// The state of a site that nobody has stopped, but for what differs from site to site.
+/// The state of a site, without what differs between sites.
 fn comparable(migration: &Migration) -> Value {
     let mut state = migration.site.state();
     state["secret"]["uid"] = Value::Null;
@@ -20,7 +20,7 @@ fn comparable(migration: &Migration) -> Value {
     state
 }
 
-/// What a site comes to that nobody stops.
+/// The state after an undisturbed run.
 fn clean() -> &'static Value {
     static CLEAN: OnceLock<Value> = OnceLock::new();
     CLEAN.get_or_init(|| {
@@ -30,7 +30,7 @@ fn clean() -> &'static Value {
     })
 }
 
-/// Kills a run, with all that it started, some time after it has come to a stage; how many runs came to scar-set.
+/// Kills a run and its children some time after it has reached a stage; returns how many runs reached scar-set.
 fn kill_in(migration: &Migration, stage: &str, after: Duration) -> usize {
     let mut running = migrate(migration).start();
     running.until(stage);
@@ -41,7 +41,7 @@ fn kill_in(migration: &Migration, stage: &str, after: Duration) -> usize {
     usize::from(running.wait().stderr().contains("scar-set: "))
 }
 
-/// One more run ends where one does that nobody stopped, and nothing was done twice.
+/// Another run ends like an undisturbed one, and nothing was done twice.
 fn ends_well(migration: &Migration, in_set: usize, what: &str) {
     let outcome = migrate(migration).run();
     assert_eq!(outcome.status(), 0, "{what}\n{outcome}");
@@ -70,8 +70,7 @@ fn f2_a_kill_at_every_boundary_leaves_a_rerun_that_ends_the_same() {
     ends_well(&migration, in_set, "killed at every boundary");
 }
 
-/// Each moment on a site of its own, which nothing before has prepared: the first run is the one that changes most.
-/// SCAR_KILLS=100 is the long form; SCAR_KILL_SEED shows a failure again.
+/// Each moment on a new site: the first run changes most. SCAR_KILLS=100 runs longer; SCAR_KILL_SEED repeats a failure.
 #[test]
 fn f2_random_kills_inside_of_the_stages() {
     let seed = number("SCAR_KILL_SEED", std::process::id().into());

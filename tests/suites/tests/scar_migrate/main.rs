@@ -1,5 +1,5 @@
-//! `scar-migrate`: settings checked before anything is done, the failed stage named, a state folder that holds no session;
-//! stopped anywhere and run again, also on another host, and undone.
+//! `scar-migrate`: settings are checked first, the failed stage is named, the state folder has no session; it can be stopped
+//! anywhere, run again, also on another host, and undone.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod guide;
@@ -18,7 +18,7 @@ use scar_lab::server::Server;
 use scar_suites::Migration;
 use serde_json::Value;
 
-/// What each stage says first, in the order of the pipe: a run that says it has come that far.
+/// The first output of each stage, in the order of the pipe.
 pub(crate) const STAGES: [&str; 7] = [
     "scar-secret-rm: ",
     "ocipush: ",
@@ -33,12 +33,12 @@ pub(crate) fn script() -> Run {
     program(workspace().join("shell/scar-migrate"))
 }
 
-/// The site's settings in a file, a state folder, and no question asked.
+/// Runs it with the site's settings in a file and a state folder, without a question.
 pub(crate) fn migrate(migration: &Migration) -> Run {
     at(migration, &state(migration)).arg("--yes").env("SCAR_CONTENT", migration.tree())
 }
 
-/// The same on another state folder, without --yes.
+/// The same with another state folder, without --yes.
 pub(crate) fn at(migration: &Migration, state: &Path) -> Run {
     let config = migration.folder().join("site.conf");
     migration.site.write_environment(&config);
@@ -59,7 +59,7 @@ pub(crate) fn server<'m>(migration: &'m Migration, name: &str) -> &'m Server {
     migration.site.servers().into_iter().find(|(known, _)| known == name).unwrap().1
 }
 
-/// How often the site has done what such a line says, as `vertex PUT /v1/...`; the status is that of success.
+/// How often the site has served such a request, as `vertex PUT /v1/...`, successfully.
 pub(crate) fn done(migration: &Migration, begin: &str, end: &str) -> usize {
     migration.site.requests().iter().filter(|line| line.starts_with(begin) && line.ends_with(end)).count()
 }

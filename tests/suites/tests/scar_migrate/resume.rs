@@ -1,4 +1,4 @@
-//! The same command again: what is in place is found, what has changed since is done again; one run at a time.
+//! Running the same command again: it skips what is done and repeats what has changed since; only one run at a time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{done, log, migrate, server, state};
 
-/// The platform has made the secret again: it is not deleted. Nothing at all is written a second time.
+/// The recreated secret is not deleted, and nothing is written a second time.
 #[test]
 fn a_second_run_finds_all_in_place_and_changes_nothing_but_the_syncs() {
     let migration = Migration::new();
@@ -30,7 +30,7 @@ fn a_second_run_finds_all_in_place_and_changes_nothing_but_the_syncs() {
 fn f4_what_was_changed_since_is_done_again() {
     let migration = Migration::new();
     let first = migrate(&migration).run().succeeds().json();
-    // The archive torn, the tag moved, the flag taken off, the SCAR setting changed.
+    // A damaged archive, a moved tag, a cleared flag, a changed SCAR setting.
     std::fs::write(state(&migration).join("manifests.tgz"), "torn").unwrap();
     migration.site.registry.as_ref().unwrap().seed(REPOSITORY, "0.0.0", b"something else");
     let mut entry = migration.site.vertex.registry(PACK_REGISTRY).unwrap();
@@ -61,14 +61,14 @@ fn f3_one_run_at_a_time_and_sigterm_ends_all_of_it() {
     );
     migrate(&migration).run().fails(1, &stderr);
     migrate(&migration).arg("undo").run().fails(1, &stderr);
-    // To the script alone: no stage goes on.
+    // A signal only to the script stops all stages.
     running.signal(Signal::TERM);
     running.wait().exits(143);
     registry.faults().clear();
     migrate(&migration).run().succeeds();
 }
 
-/// As Ctrl-C does it: to the script and to its tools.
+/// Like Ctrl-C: to the script and its tools.
 #[test]
 fn ctrl_c_ends_the_stage_at_hand_with_the_ways_on() {
     let migration = Migration::new();
@@ -83,7 +83,7 @@ fn ctrl_c_ends_the_stage_at_hand_with_the_ways_on() {
     migrate(&migration).run().succeeds();
 }
 
-/// A line for each thing, without a trace; what is not done is no failure before a run has done it.
+/// One line for each part, and no trace; what is not done yet is no failure before the first run.
 #[test]
 fn status_looks_and_changes_nothing() {
     let migration = Migration::new();

@@ -1,4 +1,4 @@
-//! Settings: checked whole, never run, from the file before the environment.
+//! Settings: all are checked, none is executed, and the file takes precedence over the environment.
 
 use scar_kit::{TokenServer, docker_registry_with_tokens, program, workspace};
 use scar_suites::Migration;
@@ -43,7 +43,7 @@ fn settings_are_checked_before_anything_is_done() {
         (good.clone() + "SCAR_CONTENT=/\n", format!("read '[CONF]': line {number}: 'SCAR_CONTENT' is set twice")),
     ] {
         std::fs::write(&config, text).unwrap();
-        // A session of its own: no terminal to ask for a password on.
+        // A new session has no terminal to prompt on.
         let run = program("setsid").arg("--wait").arg(workspace().join("shell/scar-migrate")).arg("--yes").arg("-c").arg(&config);
         let outcome = run.arg("--state").arg(state(&migration)).called(config.display(), "[CONF]").run();
         outcome.exits(2).writes_nothing().never_says("pw@");
@@ -54,7 +54,7 @@ fn settings_are_checked_before_anything_is_done() {
     assert!(!state(&migration).join("backup/secret.json").exists());
 }
 
-/// Nothing in the file is expanded or run; the file comes before the environment.
+/// Nothing in the file is expanded or executed; the file takes precedence over the environment.
 #[test]
 fn a_settings_file_is_read_and_never_run() {
     let migration = Migration::new();
@@ -68,7 +68,7 @@ fn a_settings_file_is_read_and_never_run() {
     );
     std::fs::write(&config, text).unwrap();
     let outcome = script().arg("-c").arg(&config).env("SCAR_CONTENT", "/no/folder").env("OCI_PACK_REGISTRY", "r.example").run();
-    // The empty line of the file takes the registry of the environment away: nothing else is wrong.
+    // The empty setting in the file overrides the registry of the environment; nothing else is wrong.
     outcome.fails(
         2,
         "scar-migrate: error: setting 'OCI_PACK_REGISTRY' is missing: the registry, HOST[:PORT]\n\
@@ -93,9 +93,9 @@ fn options_are_those_of_the_help() {
     assert!(script().arg("--help").run().succeeds().quiet().stdout().lines().all(|line| line.len() <= 120));
 }
 
-/// No password file, and nobody who gives one: ecr-password says why, before anything is changed.
+/// Without a password, ecr-password says why before anything is changed.
 #[test]
-fn a_password_for_ecr_that_cannot_be_had_is_told() {
+fn a_password_for_ecr_that_cannot_be_had_is_reported() {
     let migration = Migration::new();
     let config = migration.folder().join("ecr.conf");
     migration.site.write_environment(&config);
@@ -111,8 +111,8 @@ fn a_password_for_ecr_that_cannot_be_had_is_told() {
     assert_eq!(migration.site.state(), before);
 }
 
-/// The registry's token server, on another port, gets the login if the setting names it: for the look before, the push,
-/// and the layer that is read again.
+/// The registry's token server on another port gets the login if the setting names it: for the preflight, the push, and
+/// reading the layer.
 #[test]
 fn a_token_server_elsewhere_gets_the_login_if_the_setting_names_it() {
     let tokens = TokenServer::start();

@@ -1,10 +1,10 @@
-//! Many sites at once, as scar-tools(7) shows it.
+//! Many sites at once, as in scar-tools(7).
 
 use scar_kit::{bash, peer, workspace};
 use scar_suites::Migration;
 use tempfile::TempDir;
 
-/// The lines of the page's example that begin with this word, up to the end of their display.
+/// The lines of the page's example from this word to the end of the display.
 fn example(word: &str) -> String {
     let page = std::fs::read_to_string(workspace().join("man/scar-tools.7")).unwrap();
     let text = page.split(".Ss Many sites").nth(1).expect("a section on many sites");

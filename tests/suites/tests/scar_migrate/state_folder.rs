@@ -1,4 +1,4 @@
-//! The state folder: the user's alone, nothing in it followed through a link, and any characters in its path.
+//! The state folder: private, never followed through a link, with any characters in its path.
 
 use std::os::unix::fs::symlink;
 

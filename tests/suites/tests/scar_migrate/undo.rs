@@ -1,4 +1,4 @@
-//! The way back, from wherever a run came to, and from the middle of the way back itself.
+//! Undo, from any point of a run, and from the middle of an undo.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn pushed_before() -> Migration {
     migration
 }
 
-/// What undo brings back: all of the site but what has run, or what the platform has made.
+/// What undo restores: everything but the jobs and what the platform has created.
 fn brought_back(migration: &Migration) -> Value {
     let state = migration.site.state();
     let tag = migration.site.registry.as_ref().unwrap().store().tag(REPOSITORY, "0.0.0");
@@ -29,7 +29,7 @@ fn data(migration: &Migration) -> Value {
     secret.map(|secret| secret["data"].clone()).unwrap_or_default()
 }
 
-/// Runs up to where a stage begins to speak, and kills all of it there.
+/// Runs until a stage's first output, and kills everything.
 fn run_until(migration: &Migration, next: &str) {
     let mut running = migrate(migration).start();
     running.until(next);
@@ -66,7 +66,7 @@ fn f5_an_undo_that_is_killed_anywhere_is_run_again() {
         let migration = pushed_before();
         let before = brought_back(&migration);
         migrate(&migration).run().succeeds();
-        // The request is done, and the tool never hears of it.
+        // The request succeeds, but its answer is lost.
         if let Some((name, request)) = &held {
             server(&migration, name).faults().on(request.clone(), Times::First(1), Action::Delay(Duration::from_millis(300)));
         }
@@ -82,7 +82,7 @@ fn f5_an_undo_that_is_killed_anywhere_is_run_again() {
     }
 }
 
-/// And the site of a run after it is that of the run before it.
+/// A run after it ends like the run before it.
 #[test]
 fn f5_a_run_an_undo_and_a_run_end_where_the_first_run_did() {
     let migration = Migration::new();
@@ -98,8 +98,8 @@ fn f5_a_run_an_undo_and_a_run_end_where_the_first_run_did() {
     let undone = migrate(&migration).arg("undo").run();
     undone.succeeds().says("undone; the backups are in '[STATE]/undone-").says("sync jobs that have run change no setting\n");
     let mut expected = start;
-    // A tag that was not there before stays, and ocipush says so.
-    undone.says("was not there before; it stays, ");
+    // A tag that did not exist before stays, and ocipush says so.
+    undone.says("did not exist before; it stays: ");
     expected["tag"] = brought_back(&migration)["tag"].clone();
     assert_eq!(brought_back(&migration), expected);
     assert_eq!(migration.site.state()["scar"]["endpoint"], OLD_SCAR);
@@ -115,7 +115,7 @@ fn f5_a_run_an_undo_and_a_run_end_where_the_first_run_did() {
     }
 }
 
-/// Whoever runs the migration again in the middle of the way back comes to its end, and can still go back.
+/// A migration that is run in the middle of an undo completes, and can still be undone.
 #[test]
 fn f5_a_run_in_the_middle_of_an_undo_goes_forward_again() {
     let migration = pushed_before();

@@ -538,7 +538,7 @@ fn f1_a_push_is_not_allowed() {
 
 /// A token of a robot that pushes may not hold the right to delete; then the registry ends the upload by itself.
 #[test]
-fn an_upload_that_cannot_be_cancelled_is_told_and_blocks_nothing() {
+fn an_upload_that_cannot_be_cancelled_is_reported_and_blocks_nothing() {
     let rig = Rig::new();
     rig.migration.site.registry.as_ref().unwrap().faults().on(
         Match::delete("/v2/**/blobs/uploads/*"),

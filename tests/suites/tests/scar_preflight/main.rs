@@ -328,7 +328,7 @@ fn q56_links_are_judged_as_mkmanifests_judges_them_and_fresh_files_are_named() {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_is_told() {
+fn a_certificate_that_ends_soon_is_reported() {
     let certs = Certs::new(&[]);
     let listener = Listener::tls(certs.ending_soon().server_config());
     let registry = LabRegistry::start(RegistryOptions { listener, ..RegistryOptions::default() });

@@ -9,7 +9,7 @@ use crate::rig::{Rig, lines, says};
 
 /// What a token server said of the login is told apart: who it is, what it may, and tokens that the registry never takes.
 #[test]
-fn debians_registry_with_a_token_server_is_told_as_it_is() {
+fn debians_registry_with_a_token_server_is_reported_as_it_is() {
     let tokens = TokenServer::start();
     let Some(registry) = docker_registry_with_tokens(&tokens) else { return };
     let rig = Rig { migration: Migration::on_docker(&registry) };
@@ -28,7 +28,7 @@ fn debians_registry_with_a_token_server_is_told_as_it_is() {
     let (login, push, outcome) = look(&reader);
     assert_eq!((login.as_str(), push.as_str()), ("ok", "blocked"), "{outcome}");
     says(&outcome, "hint: the user may not push to");
-    says(&outcome, "(Harbor says the same to both)");
+    says(&outcome, "(Harbor gives the same answer for both)");
     std::fs::write(&password, "canary-wrong").unwrap();
     let (login, push, outcome) = look(&reader);
     assert_eq!((login.as_str(), push.as_str()), ("blocked", "skipped"), "{outcome}");

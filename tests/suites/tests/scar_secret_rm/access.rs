@@ -1,4 +1,4 @@
-//! The way to the cluster: kubeconfig, permissions, plugins, certificates and the proxy.
+//! Access to the cluster: kubeconfig, permissions, plugins, certificates and the proxy.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -99,7 +99,7 @@ fn s9_tls_server_name_says_under_which_name_the_server_is_known() {
 }
 
 #[test]
-fn s9_a_client_certificate_says_who_asks_and_an_expired_one_is_told() {
+fn s9_a_client_certificate_says_who_asks_and_an_expired_one_is_reported() {
     let site = site();
     let client = site.certs.client("root");
     let login =
@@ -114,7 +114,7 @@ fn s9_a_client_certificate_says_who_asks_and_an_expired_one_is_told() {
 }
 
 #[test]
-fn s1_a_kubeconfig_that_cannot_be_used_is_told_before_anything_is_read_or_sent() {
+fn s1_a_kubeconfig_that_cannot_be_used_is_reported_before_anything_is_read_or_sent() {
     let site = site();
     let file = |name: &str, text: &str| {
         let path = site.folder().join(name);
@@ -137,7 +137,7 @@ fn s1_a_kubeconfig_that_cannot_be_used_is_told_before_anything_is_read_or_sent()
         (file("plain", &good.replace("https://127.0.0.1", "http://k8s.example")), None, "plain HTTP would show credentials"),
     ];
     for (path, context, says) in cases {
-        // Standard input stays open and empty: a tool that read it would wait.
+        // Standard input stays open and empty, so that a tool that reads it would hang.
         let mut run = site.tool("scar-secret-rm").stdin_terminal().arg("--kubeconfig").arg(path);
         if let Some(context) = context {
             run = run.args(["--context", context]);
@@ -192,7 +192,7 @@ fn a_plugin_may_hand_out_a_client_certificate() {
     outcome.succeeds();
     assert!(!outcome.stderr().contains("PRIVATE KEY"));
     assert!(site.server.log().requests().iter().all(|request| request.header("authorization").is_none()));
-    // One that hands out nothing is told, and nothing that it wrote is.
+    // A plugin without an answer is reported, but not its output.
     std::fs::write(&credential, "canary-of-the-plugin").unwrap();
     let outcome = tool(&site).secret("canary-of-the-plugin").run();
     outcome.exits(4).says(
@@ -229,7 +229,7 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
     let before = proxy.asked().len();
     tool(&site).env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.0/8").run().succeeds();
     assert_eq!(proxy.asked().len(), before);
-    // The kubeconfig's own proxy-url wins over NO_PROXY, as kubectl has it.
+    // The kubeconfig's proxy-url takes precedence over NO_PROXY, as in kubectl.
     seed(&site);
     proxy.behave(Manner::Open);
     let text = std::fs::read_to_string(site.kubeconfig()).unwrap();
@@ -238,13 +238,13 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
     tool(&site).env("NO_PROXY", "*").run().succeeds();
     let asked = proxy.asked().len();
     assert!(asked > before);
-    // The user's own word wins over both.
+    // The user's option takes precedence over both.
     seed(&site);
     tool(&site).arg("--no-proxy").run().succeeds();
     assert_eq!(proxy.asked().len(), asked);
 }
 
-/// A webhook is no permission: no rule of RBAC helps against it.
+/// A webhook is not a permission: no RBAC rule helps.
 #[test]
 fn q54_a_webhook_that_denies_the_delete_is_named_whatever_code_it_chose() {
     for code in [400, 401, 403, 404, 409, 500] {
@@ -275,7 +275,7 @@ fn q54_a_webhook_that_could_not_be_asked_is_named_and_asked_again() {
 }
 
 #[test]
-fn s3_a_request_without_a_login_is_told_as_one() {
+fn s3_a_request_without_a_login_is_reported_as_such() {
     let site = site();
     site.cluster.accept_anonymous(true);
     site.cluster.set_access(Access::Only(vec![]));

@@ -1,4 +1,4 @@
-//! The backup that comes before the deletion, and what never shows.
+//! The backup before the deletion, and what is never shown.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -54,9 +54,9 @@ fn a_backup_is_written_first_and_kubectl_restores_it() {
 }
 
 #[test]
-fn the_first_backup_is_kept_and_told_of() {
+fn the_first_backup_is_kept_and_reported() {
     let site = site();
-    // The delete fails for good: the backup is there, the secret too.
+    // The delete fails permanently: backup and secret exist.
     site.server.faults().on(Match::delete(PATH), Times::First(1), Action::Answer(Answer::status(403)));
     tool(&site).args(["--backup", "b.json"]).run().exits(4);
     let file = site.folder().join("b.json");
@@ -69,7 +69,7 @@ fn the_first_backup_is_kept_and_told_of() {
     assert_eq!(tool(&site).args(["--backup", "b.json"]).run().succeeds().json()["secret"]["backup"], "FOLDER/b.json");
 }
 
-/// The platform makes the secret again once the flag is set. A second run of the pipe leaves that one.
+/// The platform recreates the secret after the flag is set. A second run of the pipe keeps it.
 #[test]
 fn s11_a_secret_that_is_newer_than_the_backup_stays() {
     for arguments in [&[][..], &["--backup", "b.json"]] {
@@ -144,7 +144,7 @@ fn a_dry_run_makes_no_folder_and_no_backup_is_made_on_request() {
     tool(&site).env("HOME", "").run().exits(2).says("neither XDG_STATE_HOME nor HOME is an absolute path");
 }
 
-/// The secrets of two sites have the same name: the backup of one says nothing about the other.
+/// Two sites' secrets have the same name: one's backup says nothing about the other.
 #[test]
 fn the_backup_of_another_cluster_is_refused() {
     let (site, other) = (site(), site());
@@ -165,7 +165,7 @@ fn a_file_that_is_no_backup_is_never_overwritten() {
     symlink("elsewhere", site.folder().join("link")).unwrap();
     for (path, says) in [
         ("notes", "it is no backup of secret 'spectro-manifest-registry-secrets'"),
-        ("folder", "it is no regular file"),
+        ("folder", "it is not a regular file"),
         ("link", "it is a symbolic link"),
         ("none/b.json", "its folder is not there"),
         ("-", "a backup goes into a file"),
@@ -197,7 +197,7 @@ fn a_backup_that_cannot_be_written_leaves_the_secret() {
     }
 }
 
-/// What another user can write may hold another secret, and would come back as ours.
+/// A file that another user can write may contain another secret, which would be restored.
 #[test]
 fn q24_a_backup_of_another_user_is_refused() {
     let site = site();

@@ -1,4 +1,4 @@
-//! scar-secret-rm against the lab's cluster: what it deletes, what it never touches, what it says.
+//! scar-secret-rm against the lab's cluster: what it deletes, keeps and prints.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;

@@ -1,4 +1,4 @@
-//! What is deleted, what stays, and how the deletion goes where the cluster stumbles.
+//! What is deleted, what stays, and how a failing cluster is handled.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ fn a_404_of_something_on_the_way_is_no_success() {
 fn s4_a_secret_that_was_replaced_after_it_was_read_stays() {
     let site = site();
     let before = uid(&site);
-    // The read is answered, and held back until the secret was replaced.
+    // The answer to the read is delayed until the secret was replaced.
     let hold = site.server.faults().on(Match::delete(PATH), Times::First(1), Action::Delay(Duration::from_millis(1500)));
     let running = tool(&site).start();
     assert!(site.server.log().wait(Duration::from_secs(20), |all| all.iter().any(|r| r.method == "DELETE")));
@@ -109,7 +109,7 @@ fn s5_a_lost_reply_is_decided_by_another_look() {
 }
 
 #[test]
-fn s5_a_lost_reply_after_which_the_platform_made_it_anew_is_a_success() {
+fn s5_a_lost_reply_after_which_the_platform_recreated_it_is_a_success() {
     let site = site();
     site.server.faults().on(Match::delete(PATH), Times::First(1), Action::LoseReply);
     let hold = site.server.faults().on(Match::get(PATH), Times::Nth(2), Action::Delay(Duration::from_millis(1500)));
@@ -133,7 +133,7 @@ fn s6_finalizers_are_waited_for() {
          for the finalizers keep.example/a, keep.example/b\n\
          scar-secret-rm: hint: whatever set them must take them off; run this step again then, or with a longer --timeout\n",
     );
-    // A second run finds it on its way out, and goes on waiting.
+    // A second run finds the deletion pending, and waits.
     let running = tool(&site).start();
     assert!(site.server.log().wait(Duration::from_secs(20), |all| all.iter().filter(|r| r.method == "GET").count() > 6));
     assert!(site.cluster.edit("secrets", NAMESPACE, NAME, |secret| secret["metadata"]["finalizers"] = json!([])));
@@ -234,7 +234,7 @@ fn an_interrupt_ends_it_with_130() {
     assert!(is_there(&site));
 }
 
-/// What the API server put off was not done: the new secret that came meanwhile is not ours.
+/// A request that the API server postponed did not happen: the new secret is not ours.
 #[test]
 fn s7_a_delete_that_was_put_off_is_not_taken_for_one_that_was_done() {
     let site = site();
@@ -247,8 +247,8 @@ fn s7_a_delete_that_was_put_off_is_not_taken_for_one_that_was_done() {
     assert_eq!((put_off.hits(), uid(&site)), (1, after));
 }
 
-/// A webhook that denies the delete, or that the API server waits for in vain, is what keeps the secret: it is named, not
-/// the look for which no time was left.
+/// A webhook that denies the delete or times out keeps the secret: the message names it, not the check that had no time
+/// left.
 #[test]
 fn q54_what_is_said_last_is_what_kept_the_delete_from_being_done() {
     let site = site();

@@ -1,4 +1,4 @@
-//! The way back: the secret from its backup, and what is never touched.
+//! Restoring the secret from its backup, and what is never touched.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn data(site: &KubeSite) -> Value {
     site.cluster.object("secrets", NAMESPACE, NAME).expect("the secret is there")["data"].clone()
 }
 
-/// Also where the answer to the request is lost, and as often as it is run.
+/// Also if the answer is lost, and if it is run several times.
 #[test]
 fn a_secret_comes_back_from_its_backup() {
     for lost in [false, true] {
@@ -63,7 +63,7 @@ fn an_undo_of_something_else_is_refused_before_anything_is_sent() {
     assert_eq!(requests(&site), Vec::<String>::new());
 }
 
-/// As the platform's operator makes it: with an owner, which the cluster's garbage collector asks for at once.
+/// As the platform's operator creates it: with an owner, which the garbage collector checks at once.
 #[test]
 fn q73_a_secret_is_restored_without_owners_that_do_not_exist() {
     for (place, kept) in [("gone", false), ("made again", false), ("there", true)] {
@@ -89,13 +89,13 @@ fn q73_a_secret_is_restored_without_owners_that_do_not_exist() {
         };
         let secret = site.cluster.object("secrets", NAMESPACE, NAME).unwrap();
         assert_eq!(secret["metadata"].get("ownerReferences").is_some(), kept, "{place}");
-        // The pipe may be run again: this one is not the platform's.
+        // The pipe may be run again, because this secret is not the platform's.
         tool(&site).args(["--backup", "b.json"]).run().succeeds();
         assert!(!is_there(&site), "{place}");
     }
 }
 
-/// Whatever takes it away again: that it was restored is not claimed.
+/// If something deletes it again, the tool does not claim success.
 #[test]
 fn q73_a_secret_that_does_not_stay_is_no_success() {
     let site = site();

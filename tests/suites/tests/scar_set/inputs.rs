@@ -1,4 +1,4 @@
-//! Options, the record and the session: what is refused before anything is sent, and what is passed on.
+//! Options, record and session: what is refused before anything is sent, and what is passed on.
 
 use scar_kit::tool;
 use scar_lab::certs::Certs;
@@ -73,7 +73,7 @@ fn c12_a_record_that_does_not_show_the_steps_before_is_refused() {
     }
 }
 
-/// It would say that VerteX is set, and VerteX would not be.
+/// It would claim that VerteX is changed, although it is not.
 #[test]
 fn q1_a_dry_runs_record_is_never_taken_for_a_real_one() {
     let site = site();
@@ -103,7 +103,7 @@ fn q2_a_dry_run_is_true_or_absent() {
     assert_eq!(site.server.log().connections(), 0);
 }
 
-/// Clocks differ by minutes: whether a session has ended is for the server to say.
+/// Clocks differ by minutes, so only the server knows whether a session has expired.
 #[test]
 fn q5_a_session_ends_by_the_servers_word_and_not_by_this_hosts_clock() {
     let site = site();

@@ -1,4 +1,4 @@
-//! scar-set against the lab's VerteX: there, and back, with whatever goes wrong on the way.
+//! scar-set against the lab's VerteX: the change and its undo, with everything that can go wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod inputs;
@@ -20,7 +20,7 @@ pub(crate) const SCAR: &str = "/v1/system/config/scar";
 pub(crate) const VALIDATE: &str = "/v1/system/config/scar/validate";
 pub(crate) const OLD_PASSWORD: &str = "scar-canary-3";
 
-/// A site whose old SCAR wants a login, and whose Specman serves.
+/// A site whose old SCAR needs a login, and whose Specman serves.
 pub(crate) fn site() -> Site {
     let site = Site::start();
     secret(OLD_PASSWORD);
@@ -41,7 +41,7 @@ pub(crate) fn old() -> Value {
     })
 }
 
-/// What the guide's script puts there.
+/// What the guide's script sets.
 pub(crate) fn new() -> Value {
     json!({"endpoint": SPECMAN, "username": "", "password": ""})
 }
@@ -55,7 +55,7 @@ pub(crate) fn set(site: &Site, home: &Path) -> Run {
         .called(home.display(), "[STATE]")
 }
 
-/// Has the server show the setting changed, whatever it stores.
+/// Makes the server show a modified setting, whatever it stores.
 pub(crate) fn shown_as(site: &Site, change: impl Fn(&mut Value) + Send + Sync + 'static) {
     let vertex = site.vertex.clone();
     let show = Action::edit(move |response| {

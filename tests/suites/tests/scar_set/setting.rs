@@ -1,4 +1,4 @@
-//! The setting: read, saved, written, read back; a second run, and what a dry run tells.
+//! The setting: read, saved, written, read back; a second run, and dry runs.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -89,7 +89,7 @@ fn a_rerun_writes_nothing_and_starts_no_job_that_the_record_shows() {
     assert_eq!(again.json()["scar"], expected);
     assert_eq!(site.requests(), ["GET /v1/system/config/scar -> 200", "GET /v1/system/config/scar/validate -> 200"]);
     assert_eq!(backups(home.path()).len(), 1);
-    // Without the record of the first run the jobs, which have no status to read, are sent again.
+    // Without the first run's record the jobs are started again, because they have no status.
     let outcome = set(&site, home.path()).run();
     outcome.succeeds().says("SCAR is 'https://specman-service.hubble-system.svc.cluster.local:8443' already");
     assert_eq!(outcome.json()["scar"]["changed"], false);
@@ -114,7 +114,7 @@ fn c1_a_setting_that_cannot_be_read_is_not_written() {
     }
 }
 
-/// What answers is not a setting: a write over it would lose the one that is really there.
+/// The answer is not a setting, so overwriting it would lose the real one.
 #[test]
 fn q7_an_answer_that_is_not_a_setting_is_saved_whole_and_nothing_is_written() {
     let error = r#"{"code":"Busy","message":"later","n":1.50}"#;
@@ -216,7 +216,7 @@ fn c5_a_signal_during_the_write_is_held_until_it_is_read_back() {
 }
 
 #[test]
-fn another_endpoint_is_set_where_it_is_asked_for() {
+fn another_endpoint_is_set_if_it_is_asked_for() {
     let site = site();
     let home = home();
     site.vertex.behave(|b| b.content_servers.push(ContentServer { endpoint: "https://mirror.example:8443".into(), login: None }));
@@ -271,7 +271,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
 }
 
 #[test]
-fn a_named_backup_is_kept_and_the_next_one_stands_beside_it() {
+fn a_named_backup_is_kept_and_the_next_one_is_written_beside_it() {
     let site = site();
     let folder = home();
     let file = folder.path().join("scar.json");
@@ -282,7 +282,7 @@ fn a_named_backup_is_kept_and_the_next_one_stands_beside_it() {
     assert_eq!(outcome.json()["scar"]["backup"], "[STATE]/scar.json.1");
 }
 
-/// Another way to write the same is not another setting, there and back.
+/// The same value in another form is not a change, when setting and when undoing.
 #[test]
 fn c3_a_setting_in_other_words_is_the_same_setting() {
     let site = site();

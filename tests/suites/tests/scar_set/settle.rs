@@ -1,4 +1,4 @@
-//! After the write: the settling time with its validation, and the two jobs.
+//! After the write: the settling time with the validation, and the two jobs.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::vertex_site::Private;
 use crate::{OLD_PASSWORD, VALIDATE, home, new, old, set, site, undo};
 
 #[test]
-fn c6_a_setting_that_is_never_found_good_starts_no_job_and_prints_the_way_back() {
+fn c6_a_setting_that_is_never_found_good_starts_no_job_and_prints_the_undo_command() {
     let site = site();
     let home = home();
     site.vertex.set_persisted(false);
@@ -45,7 +45,7 @@ fn c6_undo_on_failure_restores_the_old_setting() {
     let outcome = set(&site, home.path()).arg("--undo-on-failure").run();
     outcome.exits(7).writes_nothing().says("the old setting 'https://old.example' is restored (--undo-on-failure)");
     assert_eq!(site.vertex.scar(), old());
-    // What the server hides must be at hand before anything is changed.
+    // A hidden secret must be given before anything is changed.
     site.vertex.behave(|b| b.scar_masking = Masking::Masked);
     let outcome = set(&site, home.path()).arg("--undo-on-failure").run();
     outcome.exits(2).writes_nothing().says("--scar-password-file FILE");
@@ -65,7 +65,7 @@ fn c6_a_server_that_repeats_the_old_password_is_quoted_without_it() {
     set(&site, home.path()).arg("-vv").run().exits(7).writes_nothing().says("does not open it");
 }
 
-/// A job that runs may have begun before the change, and then syncs from the old place.
+/// A running job may have begun before the change, and then syncs from the old address.
 #[test]
 fn c7_a_job_that_runs_already_does_not_count_as_started() {
     let site = site();
@@ -112,7 +112,7 @@ fn a_session_that_ends_in_the_middle_says_in_which_state_the_system_is() {
     assert!(site.vertex.jobs().is_empty());
 }
 
-/// The guide's script takes 204 alone for a start. Anything else may be a proxy's, or an error in other clothes.
+/// The guide's script only accepts 204. Anything else may come from a proxy, or be an error in disguise.
 #[test]
 fn q8_a_job_is_started_by_204_alone() {
     for (answer, status, says) in [

@@ -1,4 +1,4 @@
-//! The way back.
+//! Restoring the old setting.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn a_hidden_password_does_not_stand_in_the_way() {
         assert_eq!(site.vertex.scar(), {
             let mut expected = old();
             let kept = expected.as_object_mut().unwrap();
-            // A setting without what the server leaves out means the same.
+            // A setting without the fields that the server omits means the same.
             kept.retain(|_, value| *value != json!(""));
             expected
         });
@@ -33,7 +33,7 @@ fn a_hidden_password_does_not_stand_in_the_way() {
 }
 
 #[test]
-fn undo_refuses_where_someone_has_changed_the_setting_since() {
+fn undo_refuses_if_someone_has_changed_the_setting_since() {
     let site = site();
     let home = home();
     set(&site, home.path()).run().succeeds();

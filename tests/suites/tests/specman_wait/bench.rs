@@ -1,5 +1,5 @@
-//! What the wait promises, on long logs: the exact verdict, soon, in little memory. The gate runs a hundred thousand lines;
-//! `shell/bench follow` runs a million on the release build and shows what it prints.
+//! The wait on long logs: the exact verdict, soon, in little memory. The test suite runs a hundred thousand lines;
+//! `shell/bench follow` runs a million with the release build, and prints the results.
 #![allow(clippy::print_stdout)]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,15 +11,15 @@ use scar_suites::{KubeSite, Random};
 
 use crate::{SOON, error, following, info, say, tool};
 
-/// The most memory that a wait may take, in KiB.
+/// The memory limit in KiB.
 const MEMORY: u64 = 48 * 1024;
-/// How long after the line the verdict may come.
+/// The time limit of the verdict after the line.
 const LATENCY: Duration = Duration::from_secs(2);
-/// For how long there must be no verdict: longer than a look at the cluster and the settling of a marker take.
+/// How long there must be no verdict: longer than the interval between looks, and the settling of a marker.
 const NO_VERDICT: Duration = Duration::from_secs(3);
 const PODS: [&str; 2] = ["specman-0", "specman-1"];
 
-/// What a loud Specman says, and none of it counts for the tag.
+/// Other lines of Specman, none about the tag.
 fn noise(random: &mut Random, tag: &str) -> String {
     let number = random.below(1_000_000);
     match random.below(9) {
@@ -32,13 +32,13 @@ fn noise(random: &mut Random, tag: &str) -> String {
     }
 }
 
-/// The greatest memory that a process has had, in KiB; nothing once it is gone.
+/// The peak memory of a process in KiB; `None` after it has ended.
 fn peak(running: &Running) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Something that happens to a pod. Whatever it said before may not count any more; none of it is said by the last pod.
+/// An event of a pod. Earlier markers may become void; the last pod logs none of this.
 fn happen(site: &KubeSite, random: &mut Random, tag: &str, pod: &str) -> usize {
     let (cluster, marker) = (&site.cluster, info(&format!("Persisting {tag}")));
     let event = random.below(7);
@@ -48,18 +48,18 @@ fn happen(site: &KubeSite, random: &mut Random, tag: &str, pod: &str) -> usize {
         2 => cluster.rotate_log(pod),
         3 => cluster.restart_container(pod),
         4 => {
-            // A sidecar says it, and crashes.
+            // A sidecar logs the marker, and crashes.
             say(site, pod, "mesh", &marker);
             cluster.crash_container(pod, "mesh", true);
             cluster.crash_container(pod, "mesh", false);
         }
         5 => {
-            // The first replica says it, and is replaced.
+            // The first replica logs the marker, and is replaced.
             cluster.line(PODS[0], &marker);
             cluster.replace_pod(PODS[0]);
         }
         _ => {
-            // It says it, and an error about the tag follows.
+            // It logs the marker, and then an error about the tag.
             cluster.line(PODS[0], &marker);
             cluster.line(PODS[0], &error(&format!("failed to persist {tag}: input/output error")));
         }
@@ -67,8 +67,8 @@ fn happen(site: &KubeSite, random: &mut Random, tag: &str, pod: &str) -> usize {
     usize::try_from(event).unwrap()
 }
 
-/// One wait through `lines` lines of two replicas with a sidecar each, and about eight events a second: no verdict before
-/// each has said it for good, and one soon after.
+/// One wait for two replicas with sidecars, through `lines` lines and about eight events per second: no verdict before each
+/// has logged a valid marker, and one soon after.
 fn round(site: &KubeSite, number: u32, lines: u64, random: &mut Random) -> (Duration, u64) {
     let tag = format!("0.0.{number}");
     let run = tool(site).args(["--tag", &tag, "--timeout", "10m"]).timeout(Duration::from_secs(700));
@@ -89,7 +89,7 @@ fn round(site: &KubeSite, number: u32, lines: u64, random: &mut Random) -> (Dura
         assert!(!running.is_over(), "a verdict before the line: {}", running.wait());
     }
     let took = begun.elapsed();
-    // What the first replica said last was taken back.
+    // The first replica's last marker was revoked.
     site.cluster.line(PODS[0], &info(&format!("Persisting {tag}")));
     site.cluster.replace_pod(PODS[0]);
     PODS.iter().for_each(|pod| site.cluster.cut_streams(pod, Cut::End));

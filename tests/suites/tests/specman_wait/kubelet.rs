@@ -1,4 +1,4 @@
-//! What a kubelet does: it refuses the API server, loses a log's file, rotates under a stream.
+//! Kubelets that refuse the API server, lose a log file, or rotate under a stream.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use scar_suites::KubeSite;
 
 use crate::{SOON, done, following, info, persist, tool};
 
-/// Where the API server does not reach a node, pods are there and their logs are not.
+/// If the API server cannot reach a node, pods exist but their logs cannot be read.
 #[test]
-fn w8_a_log_that_the_cluster_cannot_reach_is_told_with_its_words() {
+fn w8_a_log_that_the_cluster_cannot_reach_is_reported_with_its_words() {
     let site = KubeSite::new(1);
     site.cluster.set_pod("specman-0", PodState::NodeLost);
     let outcome = tool(&site).args(["--timeout", "3s"]).run();
@@ -41,14 +41,14 @@ fn q75_a_kubelet_without_the_log_is_not_taken_for_specman() {
     outcome
         .exits(8)
         .says("no log line; its log cannot be read: the kubelet says: unable to retrieve container logs for containerd://");
-    // Nor in the last lines of a pod that crashed.
+    // Also in the last lines of a crashed pod.
     site.cluster.set_pod("specman-0", PodState::CrashLoopBackOff);
     let outcome = tool(&site).args(["--patience", "1ms"]).run();
     outcome.exits(3).never_says("unable to retrieve");
 }
 
-/// A kubelet looks every 10 s whether a log is to be rotated (kubernetes pkg/kubelet/logs/container_log_manager.go), and at
-/// 500 lines a second a file of 10 KiB is full each time. Each numbered line must be heard.
+/// A kubelet checks every 10 s whether to rotate a log (kubernetes pkg/kubelet/logs/container_log_manager.go), and at 500
+/// lines/s a file of 10 KiB is full each time. Each numbered line must be received.
 #[test]
 fn q71_no_line_is_lost_to_rotations_at_500_lines_a_second() {
     const BEAT: Duration = Duration::from_secs(10);

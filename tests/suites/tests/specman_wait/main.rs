@@ -1,14 +1,14 @@
-//! specman-wait against the lab's cluster: it succeeds on the marker after the push, said by every replica, and on
-//! nothing else, whatever happens to streams, containers and pods meanwhile.
+//! specman-wait against the lab's cluster: it only succeeds if every replica logs the marker after the push, whatever
+//! happens to streams, containers and pods.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
 mod bench;
 mod kubelet;
+mod messages;
 mod pods;
 mod restart;
 mod stream;
-mod words;
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) fn ago(seconds: i64) -> Timestamp {
     Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).unwrap()
 }
 
-/// The record of a push so many seconds ago.
+/// The record of a push this many seconds ago.
 pub(crate) fn pushed(seconds: i64) -> Value {
     let digest = format!("sha256:{}", "0".repeat(64));
     let at = format!("{:.0}", ago(seconds));
@@ -56,7 +56,7 @@ pub(crate) fn persist(site: &KubeSite, pod: &str) {
     site.cluster.line(pod, &info("Persisting 0.0.0"));
 }
 
-/// Says something as one container of a pod.
+/// Logs a line as one container of a pod.
 pub(crate) fn say(site: &KubeSite, pod: &str, container: &str, line: &str) {
     site.cluster.entry(pod, Some(container), Timestamp::now(), line.as_bytes(), true);
 }

@@ -17,15 +17,16 @@ fn w1_a_replica_without_the_line_is_named_at_the_deadline() {
     site.cluster.line("specman-1", &info("Downloading 0.0.0"));
     let outcome = tool(&site).args(["--timeout", "3s"]).run();
     outcome.exits(8).writes_nothing();
-    outcome.says("error: wait for Specman to persist '0.0.0': not said by specman-1 within 3 s\n");
+    outcome.says("error: wait for Specman to persist '0.0.0': not logged by specman-1 within 3 s\n");
     outcome.says("  specman-0 (container specman): persisted at ");
     outcome.says("  specman-1 (container specman): Running, last line ").says("msg=\"Downloading 0.0.0\"\n");
-    outcome
-        .says("hint: see the log: kubectl logs --namespace hubble-system specman-1 --container specman; wait on with a longer");
+    outcome.says(
+        "hint: see the log: kubectl logs --namespace hubble-system specman-1 --container specman; or wait longer with --timeout",
+    );
 }
 
 #[test]
-fn w1_no_pod_at_all_is_told_at_the_deadline_and_one_that_comes_is_followed() {
+fn w1_no_pod_at_all_is_reported_at_the_deadline_and_one_that_comes_is_followed() {
     let site = KubeSite::new(0);
     site.cluster.pause_controller(true);
     site.cluster.add_specman(1);
@@ -79,7 +80,7 @@ fn w9_a_pod_that_will_not_run_ends_the_wait_with_its_reason() {
         site.cluster.set_pod("specman-0", state);
         let outcome = tool(&site).args(["--patience", "1s"]).run();
         outcome.exits(3).writes_nothing().says(&format!("pod specman-0 (container specman) does not run: {says}"));
-        outcome.says("kubectl describe pod --namespace hubble-system specman-0; --keep-waiting waits on nevertheless");
+        outcome.says("kubectl describe pod --namespace hubble-system specman-0; --keep-waiting waits anyway");
         assert!(outcome.took() < Duration::from_secs(10), "{outcome}");
         if state != PodState::ImagePullBackOff {
             outcome.says("  panic: the last words\n");
@@ -124,7 +125,7 @@ fn w8_a_replica_that_is_gone_and_does_not_come_back_has_no_log_to_look_at() {
     site.cluster.replace_pod("specman-0");
     let outcome = running.wait();
     outcome.exits(8).writes_nothing().says("  specman-0: there is no such pod");
-    outcome.says("hint: see what keeps it: kubectl describe statefulset --namespace hubble-system specman\n");
+    outcome.says("hint: see why: kubectl describe statefulset --namespace hubble-system specman\n");
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn q6_a_replica_that_was_replaced_must_say_it_again() {
     assert!(site.cluster.wait_for_streams("specman-0", 1, SOON), "the successor is followed");
     persist(&site, "specman-1");
     let outcome = running.wait();
-    outcome.exits(8).writes_nothing().says("not said by specman-0 within 5 s\n");
+    outcome.exits(8).writes_nothing().says("not logged by specman-0 within 5 s\n");
     persist(&site, "specman-0");
     done(&tool(&site).run(), &["specman-0", "specman-1"]);
 }
@@ -198,11 +199,11 @@ fn q75_the_hint_names_the_pods_that_it_is_about() {
     let site = KubeSite::new(3);
     persist(&site, "specman-0");
     let outcome = tool(&site).args(["--timeout", "3s"]).run();
-    outcome.exits(8).says("not said by specman-1, specman-2 within 3 s\n");
+    outcome.exits(8).says("not logged by specman-1, specman-2 within 3 s\n");
     let logs = ["specman-1", "specman-2"].map(|pod| format!("kubectl logs --namespace hubble-system {pod} --container specman"));
-    outcome.says(&format!("hint: see the log: {}; wait on", logs.join("; ")));
-    // A volume that cannot be mounted leaves a container in ContainerCreating; only its events tell.
+    outcome.says(&format!("hint: see the log: {}; or wait longer", logs.join("; ")));
+    // A volume that cannot be mounted leaves a container in ContainerCreating; only its events say why.
     site.cluster.set_pod("specman-2", PodState::ContainerCreating);
     let outcome = tool(&site).args(["--timeout", "3s"]).run();
-    outcome.exits(8).says("hint: see what keeps it: kubectl describe pod --namespace hubble-system specman-2\n");
+    outcome.exits(8).says("hint: see why: kubectl describe pod --namespace hubble-system specman-2\n");
 }

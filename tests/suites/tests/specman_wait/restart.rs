@@ -11,7 +11,7 @@ use crate::{SOON, ago, done, following, persist, tool};
 #[test]
 fn a_restart_is_kubectls_and_only_the_new_pods_count() {
     let site = KubeSite::new(2);
-    // What the old pods said, and that they do not run, is of no account.
+    // The old pods' logs and health do not count.
     persist(&site, "specman-0");
     site.cluster.set_pod("specman-1", PodState::ImagePullBackOff);
     let old: Vec<_> = ["specman-0", "specman-1"].map(|pod| site.cluster.pod_uid(pod).unwrap()).into();

@@ -57,13 +57,13 @@ fn w3_a_stream_that_ends_or_breaks_is_reopened_without_losing_a_line() {
     assert_eq!(outcome.stderr(), "specman-wait: specman-0 (container specman) persisted '0.0.0'\n", "said once");
 }
 
-/// Many lines through cuts, rotations and restarts of two replicas, with near misses among them.
+/// Many lines, with similar ones, through cuts, rotations and restarts of two replicas.
 #[test]
 fn the_marker_is_found_once_among_many_lines_whatever_happens_to_the_streams() {
     let site = KubeSite::new(2);
     let mut running =
         following(&site, tool(&site).args(["-v", "--timeout", "50s"]).timeout(Duration::from_secs(70)), "specman-0");
-    // A fixed sequence that looks like chance.
+    // A fixed pseudo-random sequence.
     let mut dice = 7u32;
     let mut roll = |sides: u32| {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -100,7 +100,7 @@ fn w3_a_line_that_was_cut_off_is_not_taken_for_a_whole_one() {
     let site = KubeSite::new(1);
     let mut running = following(&site, tool(&site).args(["--timeout", "6s"]), "specman-0");
     let now = Timestamp::now();
-    // What comes after the cut makes it another tag.
+    // The text after the cut makes it another tag.
     site.cluster.entry("specman-0", None, now, format!("time=\"{now:.0}\" level=info msg=Persisting 0.0.0").as_bytes(), false);
     site.cluster.cut_streams("specman-0", Cut::Break);
     assert!(site.cluster.wait_for_streams("specman-0", 0, SOON) && site.cluster.wait_for_streams("specman-0", 1, SOON));
@@ -141,7 +141,7 @@ fn w7_a_marker_in_the_previous_log_alone_is_found() {
     let outcome = tool(&site).arg("-v").run();
     done(&outcome, &["specman-0"]);
     outcome.says("specman-0 was restarted (1 in all): reading its previous log, too");
-    // And where the restart comes while the log is followed, and nothing was read since the line.
+    // Also if the restart comes while the log is followed, before the line was read.
     let site = KubeSite::new(2);
     let running = following(&site, tool(&site), "specman-0");
     site.server.faults().on(
@@ -172,7 +172,7 @@ fn w12_a_loud_log_stays_within_its_memory() {
         file.display()
     );
     let script = format!("{{ {script}; }} <<<'{}'", pushed(60));
-    // Bash gives a background process /dev/null for its standard input, unless told otherwise.
+    // Bash gives a background process /dev/null as standard input by default.
     let script = script.replace("specman-wait &", "specman-wait <&0 &");
     let outcome = scar_kit::bash(&script).env("KUBECONFIG", site.kubeconfig()).run();
     done(&outcome, &["specman-0"]);
@@ -194,7 +194,7 @@ fn w15_a_run_after_the_marker_came_succeeds_at_once_from_the_log() {
     }
 }
 
-/// A node whose clock is ahead, and is then put right: what it says from then on seems older than what it said before.
+/// A node whose clock is ahead and then corrected: later lines have older timestamps.
 #[test]
 fn w3_a_line_from_the_future_hides_none_that_follow() {
     let site = KubeSite::new(1);
@@ -207,7 +207,7 @@ fn w3_a_line_from_the_future_hides_none_that_follow() {
     done(&running.wait(), &["specman-0"]);
 }
 
-/// Said while no stream was open, and stamped as the last line was that the one before brought.
+/// Logged while no stream was open, with the same timestamp as the last line before.
 #[test]
 fn w6_a_marker_in_the_gap_of_a_cut_and_of_the_same_moment_is_found() {
     let site = KubeSite::new(1);

@@ -1,6 +1,6 @@
-//! The VerteX of one test, and the records with which a step begins there.
+//! A test's VerteX, and the records that a step starts with.
 
-// Each suite uses its part.
+// Each suite uses only a part.
 #![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 pub const PASSWORD: &str = "Spectro-2024!";
 /// The registry's password in VerteX.
 pub const REGISTRY_PASSWORD: &str = "harbor-canary-7";
-/// The registry's host, as it was pushed to.
+/// The registry's host in the push.
 pub const REGISTRY: &str = "harbor.example";
 
-/// A VerteX on loopback; every request is held against the API's description when it is dropped.
+/// A VerteX on loopback; when dropped, it checks every request against the API's description.
 pub struct Site {
     pub vertex: Arc<Vertex>,
     pub server: Server,
-    /// The registry's password, as a file.
+    /// A file with the registry's password.
     pub registry_password: Private,
     token: String,
 }
@@ -38,7 +38,7 @@ impl Site {
         Self { vertex, server, registry_password: Private::new(REGISTRY_PASSWORD), token }
     }
 
-    /// The same with one Harbor as its pack registry: uid `r1`, name `harbor`.
+    /// The same with Harbor as its pack registry: uid `r1`, name `harbor`.
     pub fn with_registry() -> Self {
         let site = Self::start();
         let object = basic_registry("r1", "harbor", "https://harbor.example", "robot$packs", REGISTRY_PASSWORD);
@@ -46,7 +46,7 @@ impl Site {
         site
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn url(&self) -> String {
         self.server.url()
     }
@@ -61,14 +61,14 @@ impl Site {
         self.server.log().lines()
     }
 
-    /// The requests that may change something, logins and validations aside.
+    /// The requests that may change something, without logins and validations.
     pub fn writes(&self) -> Vec<String> {
         let mut lines = self.requests();
         lines.retain(|line| !line.starts_with("GET ") && !line.contains("/validate") && !line.contains("/syslogin"));
         lines
     }
 
-    /// A session with a token that is good.
+    /// A session with a valid token.
     pub fn session(&self) -> Value {
         json!({"endpoint": self.url(), "authorization": self.token, "insecure": false})
     }
@@ -107,7 +107,7 @@ impl Site {
     }
 }
 
-/// Has the record's artifact be in another registry.
+/// Moves the record's artifact to another registry.
 pub fn push_to(record: &mut Value, registry: &str) {
     let (repository, tag) = (&record["artifact"]["repository"], &record["artifact"]["tag"]);
     let reference = format!("{registry}/{}:{}", repository.as_str().unwrap_or_default(), tag.as_str().unwrap_or_default());
@@ -123,7 +123,7 @@ impl Drop for Site {
     }
 }
 
-/// A file of mode 0600 in a folder of its own.
+/// A file with mode 0600 in a new folder.
 pub struct Private(tempfile::TempDir);
 
 impl Private {

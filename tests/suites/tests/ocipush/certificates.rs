@@ -1,4 +1,4 @@
-//! Certificates: whom a push trusts, and what it says of the others.
+//! Certificates: which ones a push trusts, and what it says about others.
 
 use scar_lab::certs::{Certs, Pair};
 use scar_lab::faults::{Action, Answer, Match, Times};
@@ -38,7 +38,7 @@ fn p3_a_certificate_that_is_not_trusted_ends_the_step_at_once() {
 }
 
 #[test]
-fn p3_the_configured_certificate_itself_is_trusted_also_where_it_is_a_ca() {
+fn p3_the_configured_certificate_itself_is_trusted_also_if_it_is_a_ca() {
     let certs = Certs::new(&[]);
     for pair in [certs.self_signed(), certs.self_signed_ca()] {
         let site = secure(&pair);
@@ -55,10 +55,10 @@ fn p3_the_configured_certificate_itself_is_trusted_also_where_it_is_a_ca() {
 
 /// A registry behind a proxy that ends TLS, which is not told so, and one whose store has no TLS.
 #[test]
-fn q52_a_registry_of_tls_that_leads_to_plain_http_is_told_which_side_to_correct() {
+fn q52_a_registry_of_tls_that_leads_to_plain_http_is_reported_which_side_to_correct() {
     let certs = Certs::new(&[]);
     for (host, hint) in [
-        ("[REGISTRY]".to_owned(), "set its external URL, or X-Forwarded-Proto in the proxy before it".to_owned()),
+        ("[REGISTRY]".to_owned(), "set its external URL, or X-Forwarded-Proto in the proxy in front of it".to_owned()),
         (
             "store.invalid".to_owned(),
             "'http://store.invalid' is where the registry keeps its blobs: give that store TLS".to_owned(),
@@ -86,7 +86,7 @@ fn q52_a_registry_of_tls_that_leads_to_plain_http_is_told_which_side_to_correct(
 }
 
 #[test]
-fn plain_http_to_a_port_of_tls_is_told() {
+fn plain_http_to_a_port_of_tls_is_reported() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let outcome = site.ocipush(site.archive(10)).run();
@@ -150,7 +150,7 @@ fn a_host_without_any_bundle_of_certificates_works() {
 }
 
 #[test]
-fn bad_input_22_a_ca_file_that_holds_something_else_is_told_before_a_connection() {
+fn bad_input_22_a_ca_file_that_holds_something_else_is_reported_before_a_connection() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let der = site.folder.path().join("ca.der");
@@ -165,7 +165,7 @@ fn bad_input_22_a_ca_file_that_holds_something_else_is_told_before_a_connection(
         run.run().exits(2).says("read --ca-file '[DIR]/").says(says).writes_nothing();
     }
     assert_eq!(site.registry.log().connections(), 0);
-    // An expired one, or a leaf, is one: whether it is the server's is seen there.
+    // An expired certificate or a leaf is valid input: whether it is the server's shows later.
     let leaf = file(&site, "leaf.pem", &certs.server().cert_pem);
     site.bare().arg(site.archive(10)).arg("--new-record").arg("--ca-file").arg(leaf).run().succeeds();
     let expired = certs.expired();
@@ -176,7 +176,7 @@ fn bad_input_22_a_ca_file_that_holds_something_else_is_told_before_a_connection(
 }
 
 #[test]
-fn bad_input_23_half_a_client_certificate_is_told_before_a_connection() {
+fn bad_input_23_half_a_client_certificate_is_reported_before_a_connection() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let (one, other) = (certs.client("one"), certs.client("other"));

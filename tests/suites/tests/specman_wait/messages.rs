@@ -1,4 +1,4 @@
-//! What the lines say, when they were said, and what is told of them.
+//! The log lines: their meaning, their time, and what is printed about them.
 
 use jiff::Timestamp;
 use scar_lab::PodLog as _;
@@ -25,7 +25,7 @@ fn waits_until_every_replica_has_said_it() {
     }
     let record = outcome.json();
     assert!(record["artifact"].is_object(), "what the steps before wrote passes through");
-    // Nothing but reading was asked for, and nothing that lists or watches.
+    // Only single objects were read; nothing was listed or watched.
     let requests = site.server.log().requests();
     assert!(requests.iter().all(|request| request.method == "GET" && !request.path.ends_with("/pods")), "{requests:?}");
 }
@@ -35,11 +35,11 @@ fn w10_a_marker_from_before_the_push_does_not_count() {
     let site = KubeSite::new(1);
     let old = ago(600);
     site.cluster.line_at("specman-0", old, &info_at(old, "Persisting 0.0.0"));
-    // Written after the push, and telling a time before it.
+    // Written after the push, but with an earlier timestamp.
     site.cluster.line("specman-0", &info_at(old, "Persisting 0.0.0"));
     let outcome = tool(&site).args(["--timeout", "3s"]).run();
     outcome.exits(8).writes_nothing();
-    outcome.says(&format!("hint: specman-0 persisted '0.0.0' at {old:.0}, which is too long before the push; "));
+    outcome.says(&format!("hint: specman-0 persisted '0.0.0' at {old:.0}, which is too early; "));
     outcome.says(&format!("--since {old:.0} lets it count\n"));
     let since = format!("{old:.0}");
     let outcome = tool(&site).args(["--since", &since]).run();
@@ -77,11 +77,11 @@ fn q4_without_the_time_of_the_push_a_line_of_any_age_counts() {
 #[test]
 fn q5_a_registry_whose_clock_is_ahead_is_allowed_for() {
     let site = KubeSite::new(1);
-    // The push is three minutes ahead of the cluster's clock, so that what came after it seems to be from before.
+    // The push's clock is three minutes ahead of the cluster's, so later lines seem to be older.
     persist(&site, "specman-0");
     done(&site.tool("specman-wait").record(&pushed(-180)).run(), &["specman-0"]);
     let narrow = site.tool("specman-wait").record(&pushed(-180)).args(["--skew", "2m", "--timeout", "2s"]).run();
-    narrow.exits(8).says("which is too long before the push");
+    narrow.exits(8).says("which is too early");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn specmans_own_error_about_the_tag_ends_the_wait() {
         let says = format!("pod specman-0 (container specman) says: {message}\n");
         outcome.says(&format!("error: wait for Specman to persist '0.0.0': {says}"));
     }
-    // Another tag's error, and one that passes by itself, end nothing.
+    // Another tag's error, or one that passes by itself, does not end the wait.
     let site = KubeSite::new(1);
     let running = following(&site, tool(&site).args(["--patience", "1s"]), "specman-0");
     site.cluster.line("specman-0", &error("Error pulling 4.5.13: 401 Unauthorized"));
@@ -122,7 +122,7 @@ fn specmans_own_error_about_the_tag_ends_the_wait() {
 }
 
 #[test]
-fn tags_without_ours_are_told_at_the_deadline() {
+fn tags_without_ours_are_reported_at_the_deadline() {
     let site = KubeSite::new(1);
     site.cluster.line("specman-0", &info("tags[4.5.13 4.5.15]"));
     let outcome = tool(&site).args(["--timeout", "2s"]).run();

@@ -1,4 +1,4 @@
-//! A tree that changes while it is packed: what changed is named, and no archive is whole.
+//! A tree that changes while it is packed: the change is reported, and no archive is complete.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::{fifo, names, noise};
 
-/// Streams a tree and takes so many bytes of the archive; then `meddle` may change the tree before the rest is taken. Gives
-/// what the tool ended with and said, and the archive.
+/// Streams a tree and reads this many bytes of the archive; then `meddle` changes the tree before the rest is read. Returns
+/// the tool's outcome and the archive.
 fn streamed(tree: &Path, first: usize, meddle: impl FnOnce(&Path)) -> (Option<i32>, String, Vec<u8>) {
     let mut child = Command::new(binary("mkmanifests"))
         .args(["-o", "-", "--new-record", "--level", "1", "--threads", "2"])
@@ -32,7 +32,7 @@ fn streamed(tree: &Path, first: usize, meddle: impl FnOnce(&Path)) -> (Option<i3
     (child.wait().unwrap().code(), said, archive)
 }
 
-/// A tree that is larger than what is read ahead, changed once its listing is done.
+/// A tree larger than the read-ahead, changed after it was listed.
 fn meddled(meddle: impl FnOnce(&Path)) -> (Option<i32>, String, Vec<u8>) {
     let tree = TempDir::new().unwrap();
     fs::create_dir(tree.path().join("a")).unwrap();
@@ -43,7 +43,7 @@ fn meddled(meddle: impl FnOnce(&Path)) -> (Option<i32>, String, Vec<u8>) {
         fs::write(tree.path().join(name), noise(size, 1)).unwrap();
     }
     symlink("z", tree.path().join("z-link")).unwrap();
-    // The header of gzip is written when the listing is done.
+    // The gzip header is written after the listing.
     streamed(tree.path(), 10, meddle)
 }
 
@@ -76,7 +76,7 @@ fn m3_a_file_that_changes_is_named_and_no_archive_is_whole() {
     let cases: [(Meddle, &str); 6] = [
         (&|tree| append(&tree.join("z")), "./z': changed while reading (since it was listed)"),
         (&|tree| File::create(tree.join("y-large")).unwrap().set_len(5).unwrap(), "./y-large': changed while reading ("),
-        // The same size and the same time of content: the time of status tells.
+        // The same size and mtime: only the ctime differs.
         (
             &|tree| {
                 let time = fs::metadata(tree.join("z")).unwrap().modified().unwrap();
@@ -109,7 +109,7 @@ fn m3_a_file_that_changes_is_named_and_no_archive_is_whole() {
     }
 }
 
-/// While a large file is being read: the stream stands still in its middle.
+/// While a large file is being read: the stream stops in its middle.
 #[test]
 fn m3_a_large_file_that_grows_or_shrinks_in_the_middle_is_named() {
     let cases: [(u64, &str); 2] = [(20 << 20, "(it grew)"), (14 << 20, "(it shrank)")];
@@ -117,7 +117,7 @@ fn m3_a_large_file_that_grows_or_shrinks_in_the_middle_is_named() {
         let tree = TempDir::new().unwrap();
         let path = tree.path().join("large");
         fs::write(&path, noise(16 << 20, 3)).unwrap();
-        // More than the header: the first block is compressed, so the file is being read.
+        // More than the header, so the first block is compressed and the file is being read.
         let resize = |_: &Path| File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
         let (status, said, archive) = streamed(tree.path(), 100_000, resize);
         assert_eq!(said, format!("mkmanifests: error: pack './large': changed while reading {how}\n{IN_MOTION}"));

@@ -1,4 +1,4 @@
-//! What the registry has of an artifact whose manifest is on the tag, and how it tells.
+//! What the registry has of an artifact whose manifest is on the tag, and how it says so.
 
 use scar_kit::Run;
 use scar_lab::faults::{Action, Answer, Match, Times};
@@ -7,10 +7,10 @@ use scar_lab::registry::RegistryOptions;
 use crate::requests::{error, gets, heads, manifests, puts};
 use crate::{REPOSITORY, SIZE, Site, assert_pushed, bytes, digest, record};
 
-/// More than is fetched to learn a length.
+/// More than is fetched to find out a length.
 const LARGE: usize = 5_000_000;
 
-/// A registry that lost the configuration of what was pushed.
+/// A registry that lost the configuration after a push.
 fn without_configuration() -> Site {
     let site = Site::plain();
     site.ocipush(site.archive(SIZE)).run().succeeds();
@@ -41,9 +41,9 @@ fn p35_a_configuration_that_was_lost_is_sent_again_alone() {
     }
 }
 
-/// Nor is a registry that fails to answer taken at its manifest's word.
+/// If the registry fails to answer, its manifest proves nothing either.
 #[test]
-fn p35_a_configuration_is_looked_for_where_heads_are_refused() {
+fn p35_a_configuration_is_looked_for_if_heads_are_refused() {
     let site = without_configuration();
     let refused = site.registry.faults().on(heads(), Times::Always, Action::Answer(Answer::status(405)));
     site.ocipush(site.archive(SIZE)).run().succeeds().says("its configuration was lost, and was sent again");
@@ -52,7 +52,7 @@ fn p35_a_configuration_is_looked_for_where_heads_are_refused() {
 }
 
 #[test]
-fn p35_a_configuration_of_another_size_is_told_unless_sending_it_mends_it() {
+fn p35_a_configuration_of_another_size_is_reported_unless_sending_it_fixes_it() {
     let config = || Match::head(&format!("/v2/**/blobs/{}", digest(b"{}")));
     for (times, status) in [(Times::First(1), 0), (Times::Always, 7)] {
         let site = Site::plain();
@@ -73,7 +73,7 @@ fn p35_adopt_looks_for_every_blob() {
         7,
         &format!(
             "ocipush: error: adopt '127.0.0.1:PORT/{REPOSITORY}:0.0.0': the registry does not have its blob '{}'\n\
-             ocipush: hint: push the archive, without --adopt: what is missing is sent\n",
+             ocipush: hint: push the archive without --adopt: only what is missing is sent\n",
             digest(b"{}")
         ),
     );
@@ -128,14 +128,14 @@ fn p35_a_head_that_failed_in_passing_is_asked_again() {
     }
 }
 
-/// As behind nginx with `sub_filter`: the archive is larger than what is held in memory.
+/// As behind nginx with `sub_filter`, with an archive larger than the memory bound.
 #[test]
 fn q46_a_blob_without_any_length_is_read_through_the_digest() {
     let site = Site::start(RegistryOptions { without_lengths: true, ..RegistryOptions::default() });
     site.ocipush(site.archive(LARGE)).run().succeeds();
     assert_pushed(&site, LARGE);
     site.ocipush(site.archive(LARGE)).run().succeeds().says("nothing was sent");
-    // What comes is another thing.
+    // The content is different.
     let other = Action::Answer(Answer::status(200).body(vec![b'x'; LARGE / 2]).repeated(2));
     let fault = site.registry.faults().on(Match::get(&format!("/v2/**/blobs/{}", digest(&bytes(LARGE)))), Times::Always, other);
     let outcome = site.ocipush(site.archive(LARGE)).run();
@@ -143,7 +143,7 @@ fn q46_a_blob_without_any_length_is_read_through_the_digest() {
     assert!(fault.hits() > 0);
 }
 
-/// Two pushes of one archive whose manifests differ in their time alone: whichever the tag holds, both are right.
+/// Two pushes of one archive, whose manifests only differ in time: either may win.
 #[test]
 fn p38_another_push_of_the_same_archive_at_the_same_time_is_no_contradiction() {
     let site = Site::plain();
@@ -184,7 +184,7 @@ fn p31_only_the_blob_that_is_missed_is_sent_again() {
         assert_eq!(site.registry.log().body_bytes(), (SIZE + 2 + again + 2 * manifest) as u64);
         assert_eq!(fault.hits(), 1);
     }
-    // It names none, and one of them is not there.
+    // The refusal names none, and one of them is missing.
     let site = Site::plain();
     let (store, lost) = (site.registry.store().clone(), config.clone());
     let gone = Action::edit(move |_| assert!(store.remove_blob(REPOSITORY, &lost)));
@@ -192,7 +192,7 @@ fn p31_only_the_blob_that_is_missed_is_sent_again() {
     let fault = site.registry.faults().on(manifests(), Times::First(1), unknown(serde_json::Value::Null));
     site.ocipush(site.archive(SIZE)).run().succeeds();
     assert_eq!((fault.hits(), site.registry.log().count(&puts())), (1, 3));
-    // The blob that is missed to the end is named.
+    // The message names the blob that stays missing.
     let site = Site::plain();
     site.registry.faults().on(manifests(), Times::Always, unknown(serde_json::json!(config)));
     site.ocipush(site.archive(SIZE)).run().exits(7).says(&format!("blob unknown to registry ({config})"));

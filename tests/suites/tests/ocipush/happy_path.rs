@@ -1,4 +1,4 @@
-//! The straight road: what is pushed, what is told, what is written.
+//! The happy path: what is pushed, printed and recorded.
 
 use scar_kit::{docker_registry, peer, program, tool};
 use scar_lab::faults::Match;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{REPOSITORY, Site, bytes, digest, record};
 
-/// An archive, and the manifest that ORAS v1.0.0 made of it.
+/// An archive, and its manifest made by ORAS v1.0.0.
 fn reference(name: &str) -> std::path::PathBuf {
     scar_kit::workspace().join("tests/suites/reference/oras-1.0.0").join(name)
 }
@@ -75,7 +75,7 @@ fn p36_a_blob_that_is_there_is_not_sent_again() {
 }
 
 #[test]
-fn what_the_tag_held_before_is_told_as_replaced() {
+fn what_the_tag_held_before_is_reported_as_replaced() {
     let site = Site::plain();
     site.ocipush(site.archive(10)).run().succeeds();
     let before = site.tag().unwrap();
@@ -129,7 +129,7 @@ fn adopt_takes_what_another_tool_pushed() {
         3,
         &format!(
             "ocipush: error: adopt '127.0.0.1:PORT/{REPOSITORY}:0.0.0': the registry has no such tag\n\
-             ocipush: hint: push it: leave out --adopt\n"
+             ocipush: hint: push it: run this again without --adopt\n"
         ),
     );
     let held = site.registry.seed(REPOSITORY, "0.0.0", &bytes(10));

@@ -1,4 +1,4 @@
-//! Runs that are killed or signalled in their middle.
+//! Killed and interrupted runs.
 
 use std::time::Duration;
 

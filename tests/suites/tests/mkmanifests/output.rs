@@ -1,4 +1,4 @@
-//! What is told of a run: a listing, a plan, progress, or nothing.
+//! The output of a run: a listing, a plan, progress, or nothing.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Runs that are killed, stopped, left alone or met by another one: never half a file.
+//! Runs that are killed, stopped, or in parallel: never an incomplete file.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -50,14 +50,14 @@ fn m8_a_kill_at_any_step_leaves_one_whole_archive_and_the_next_run_cleans_up() {
             assert_eq!(fs::read(site.archive()).unwrap(), new);
         }
     }
-    // The faults really came, before and after the rename.
+    // The faults really happened, before and after the rename.
     assert!(kills >= 15 && drafts >= 5 && renewed >= 1, "{kills} kills, {drafts} drafts, {renewed} renewed");
 }
 
 #[test]
 fn m12_of_two_runs_at_once_one_wins_whole() {
     let site = Site::new(6 << 20);
-    // Into the tree itself, so that each also meets the other's temporary file.
+    // Into the tree itself, so that each run also meets the other's temporary file.
     let to = site.tree.path().join("m.tgz");
     let run = || tool("mkmanifests").arg(site.tree.path()).arg("-o").arg(&to).start();
     for _ in 0..3 {
@@ -72,7 +72,7 @@ fn m12_of_two_runs_at_once_one_wins_whole() {
     }
 }
 
-/// Starts a run that would take long, and waits until its archive grows.
+/// Starts a long run, and waits until its archive grows.
 fn long_run(site: &Site) -> scar_kit::Running {
     let large = fs::File::create(site.tree.path().join("large")).unwrap();
     large.set_len(100 << 30).unwrap();

@@ -1,4 +1,4 @@
-//! What VerteX keeps beside what was sent: the same in other words, or another entry; and whose entry it is.
+//! What VerteX changes in an entry that was sent: equal, or another entry; and which entry it is.
 
 use scar_lab::vertex::{RegistryKind, basic_registry};
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::vertex_site::{REGISTRY_PASSWORD, Site};
 use crate::{set, shown_as};
 
-/// A server that writes what it was sent in its own way: keys in another order, defaults that nobody sent, nothing where
-/// nothing is, a slash; and the time of each answer.
+/// A server that normalizes what it was sent: reordered keys, defaults, omitted empty fields, a slash; and the time of each
+/// answer.
 fn in_other_words(entry: &mut Value) {
     entry["metadata"]["lastModifiedTimestamp"] = json!(jiff::Timestamp::now().to_string());
     if entry["spec"]["containsSpectroManifest"] == false {
@@ -58,9 +58,9 @@ fn r6_another_entry_than_was_sent_is_a_mismatch_that_shows_no_secret() {
     shows(|entry| entry["spec"]["auth"]["tls"]["insecureSkipVerify"] = json!(true), "  spec.auth.tls.insecureSkipVerify: ");
 }
 
-/// A counter of the server's own is told, and is none of the entry's login or place.
+/// The server's own counter is reported, but does not belong to the entry's login or location.
 #[test]
-fn r6_what_the_server_writes_by_itself_is_told() {
+fn r6_what_the_server_writes_by_itself_is_reported() {
     let site = Site::with_registry();
     site.vertex.edit_registry("r1", |entry| entry["spec"]["revision"] = json!(4));
     shown_as(&site, |entry| {
@@ -72,7 +72,7 @@ fn r6_what_the_server_writes_by_itself_is_told() {
 }
 
 #[test]
-fn r1_the_entry_for_packs_is_meant_where_the_registry_has_one_for_charts_too() {
+fn r1_the_entry_for_packs_is_meant_if_the_registry_has_one_for_charts_too() {
     let site = Site::with_registry();
     let mut charts = basic_registry("r2", "charts", "harbor.example", "robot$packs", REGISTRY_PASSWORD);
     charts["spec"]["providerType"] = json!("helm");

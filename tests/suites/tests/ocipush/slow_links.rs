@@ -1,4 +1,4 @@
-//! A link that is slow, and one on which nothing moves.
+//! A slow link, and one on which nothing moves.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn p23_a_slow_link_is_no_stall() {
     assert_pushed(&site, 16 << 20);
 }
 
-/// The smallest steps that TCP moves in, since a closed window opens by no less: 576 bytes here.
+/// The smallest steps in which TCP moves, because a closed window opens by no less: 576 bytes here.
 #[test]
 fn p23_the_slowest_link_that_moves_is_no_stall() {
     let listener = Listener { window: Some(1), ..Listener::plain() };
@@ -45,7 +45,7 @@ fn p23_the_slowest_link_that_moves_is_no_stall() {
     assert_pushed(&site, 16_000);
 }
 
-/// Whatever the system holds for the registry is full: nothing moves until the registry reads on.
+/// The kernel's buffers for the registry are full: nothing moves until the registry reads on.
 #[test]
 fn p23_a_registry_that_takes_nothing_or_a_byte_a_second_for_half_a_minute_is_waited_for() {
     let byte = Action::SlowStart { bytes: 30, every: Duration::from_secs(1) };
