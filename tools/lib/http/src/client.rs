@@ -179,6 +179,9 @@ pub(crate) fn build(
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(connect)
+        // By default 30 s: the system then ends a connection whose other side takes nothing for so long (tcp(7),
+        // TCP_USER_TIMEOUT), where a registry may need longer. What is too long, our own limits say.
+        .tcp_user_timeout(None)
         .user_agent(concat!("scar-tools/", env!("CARGO_PKG_VERSION")))
         .no_proxy();
     if let Some(proxy) = proxy.cloned() {
