@@ -22,7 +22,7 @@ struct Watching {
     namespace: String,
     selection: Selection,
     /// The last revision that was sent.
-    told: u64,
+    reported: u64,
     /// The existing objects, if the client named no version.
     first: Option<String>,
     end: Option<Instant>,
@@ -40,7 +40,7 @@ pub(super) fn open(
     let changes = cluster.changes.subscribe();
     let state = cluster.lock();
     let mut first = String::new();
-    let told = match since {
+    let reported = match since {
         Some(since) if since > 0 => since,
         _ => {
             let there = state.objects.list(plural, namespace).filter(|o| selection.selects(o));
@@ -55,7 +55,7 @@ pub(super) fn open(
         plural,
         namespace: namespace.to_owned(),
         selection,
-        told,
+        reported,
         first: (!first.is_empty()).then_some(first),
         end: timeout.map(|s| Instant::now() + Duration::from_secs(s)),
     };
@@ -93,14 +93,14 @@ impl Watching {
     fn news(&mut self) -> String {
         let state = self.cluster.lock();
         let mut lines = String::new();
-        for event in state.objects.events.iter().filter(|e| e.revision > self.told) {
+        for event in state.objects.events.iter().filter(|e| e.revision > self.reported) {
             let place = event.object["metadata"]["namespace"].as_str().unwrap_or_default();
             let here = self.namespace.is_empty() || place == self.namespace;
             if event.plural == self.plural && here && self.selection.selects(&event.object) {
                 lines.push_str(&line(event.word, &event.object));
             }
         }
-        self.told = state.objects.revision;
+        self.reported = state.objects.revision;
         lines
     }
 }

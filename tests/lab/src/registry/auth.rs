@@ -98,7 +98,7 @@ pub struct TokenService {
     service: String,
     credentials: Credentials,
     refresh: Option<String>,
-    told: Option<Value>,
+    answer: Option<Value>,
     lifetime: Duration,
     tokens: Mutex<HashMap<String, Token>>,
     /// The registry that uses it; set when that starts.
@@ -113,7 +113,7 @@ impl TokenService {
             service: "lab-registry".to_owned(),
             credentials,
             refresh: None,
-            told: None,
+            answer: None,
             lifetime,
             tokens: Mutex::default(),
             profile: OnceLock::new(),
@@ -133,8 +133,8 @@ impl TokenService {
     }
 
     /// Claims this lifetime (`expires_in`, `issued_at`) instead of the true one.
-    pub fn telling(mut self, told: Value) -> Self {
-        self.told = Some(told);
+    pub fn with_answer(mut self, answer: Value) -> Self {
+        self.answer = Some(answer);
         self
     }
 
@@ -232,7 +232,7 @@ impl TokenService {
         };
         self.lock().insert(token.clone(), Token { scopes, until, anonymous });
         let truth = || json!({"expires_in": self.lifetime.as_secs(), "issued_at": jiff::Timestamp::now().to_string()});
-        let mut body = self.told.clone().unwrap_or_else(truth);
+        let mut body = self.answer.clone().unwrap_or_else(truth);
         body["token"] = json!(token);
         body["access_token"] = json!(token);
         reply::with_body(StatusCode::OK, &[("content-type", "application/json")], body.to_string())

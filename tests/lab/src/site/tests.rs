@@ -132,9 +132,9 @@ fn the_state_is_reported_over_http() {
     let site = std::sync::Arc::new(Site::start(SiteOptions::default()));
     let control = site.control();
     site.cluster.remove("secrets", SPECMAN_NAMESPACE, SECRET);
-    let told = crate::probe::get(&(control.url() + "/state")).unwrap().json();
-    assert_eq!(told["secret"], json!({"name": SECRET, "present": false}));
-    assert_eq!(told, site.state());
+    let state = crate::probe::get(&(control.url() + "/state")).unwrap().json();
+    assert_eq!(state["secret"], json!({"name": SECRET, "present": false}));
+    assert_eq!(state, site.state());
 }
 
 #[test]

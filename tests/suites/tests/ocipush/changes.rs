@@ -42,16 +42,16 @@ fn p30_the_records_archive_is_proven_by_the_bytes_as_they_are_sent() {
     // The same size, but other bytes: only the record shows it, and the last piece is never sent.
     let site = Site::plain();
     let path = site.archive(SIZE);
-    let told = crate::record(&path);
+    let record = crate::record(&path);
     let mut other = bytes(SIZE);
     other[SIZE / 2] ^= 1;
     std::fs::write(&path, other).unwrap();
-    let outcome = site.bare().arg("--plain-http").record(&told).run();
+    let outcome = site.bare().arg("--plain-http").record(&record).run();
     outcome.exits(1).says("it has changed since its digest was taken").says("make it again first").writes_nothing();
     assert_eq!((site.registry.log().count(&puts()), site.registry.log().count(&manifests())), (1, 0));
-    assert_eq!(site.registry.store().blob(REPOSITORY, told["archive"]["digest"].as_str().unwrap()), None);
+    assert_eq!(site.registry.store().blob(REPOSITORY, record["archive"]["digest"].as_str().unwrap()), None);
     let layout = site.folder.path().join("layout");
-    let outcome = site.bare().arg("--oci-layout").arg(&layout).record(&told).run();
+    let outcome = site.bare().arg("--oci-layout").arg(&layout).record(&record).run();
     outcome.exits(1).says("it has changed since its digest was taken").writes_nothing();
     assert!(!layout.join("index.json").exists());
 }

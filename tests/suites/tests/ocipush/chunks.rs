@@ -187,10 +187,10 @@ fn a_request_of_an_upload_sends_its_length_even_if_it_is_zero() {
     let requests = site.registry.log().requests();
     let sends = |method: &str| matches!(method, "POST" | "PUT" | "PATCH");
     for request in requests.iter().filter(|request| sends(request.method.as_str())) {
-        let told = request.header("content-length").map(str::to_owned);
+        let length = request.header("content-length").map(str::to_owned);
         // A pipe has no length before its end.
         let is_piped = request.method == "PATCH" && request.header("transfer-encoding").is_some();
-        assert!(is_piped || told == Some(request.body_bytes.to_string()), "{}: {told:?}", request.line());
+        assert!(is_piped || length == Some(request.body_bytes.to_string()), "{}: {length:?}", request.line());
     }
     let empty = |method: &str| requests.iter().any(|request| request.method == method && request.body_bytes == 0);
     assert!(empty("POST") && empty("PUT"), "{requests:?}");

@@ -75,22 +75,22 @@ fn p43_a_clock_that_jumps_ends_no_wait_and_no_step() {
         assert!(outcome.took() < Duration::from_secs(10), "{:?}", outcome.took());
         assert_eq!(tokens(&site), 1);
         // Without a date from the registry, this host's clock is used.
-        let told: jiff::Timestamp = outcome.json()["artifact"]["pushed_at"].as_str().unwrap().parse().unwrap();
-        assert!(off(SystemTime::from(told)) > DAY / 2, "the clock did not jump: {told:?}");
+        let pushed_at: jiff::Timestamp = outcome.json()["artifact"]["pushed_at"].as_str().unwrap().parse().unwrap();
+        assert!(off(SystemTime::from(pushed_at)) > DAY / 2, "the clock did not jump: {pushed_at:?}");
     }
 }
 
 #[test]
 fn p43_a_token_is_used_until_the_registry_refuses_it() {
-    for told in [
+    for answer in [
         json!({"issued_at": "1970-01-01T00:00:00Z", "expires_in": 1}),
         json!({"issued_at": "2999-01-01T00:00:00Z", "expires_in": -5}),
         json!({"issued_at": "no time", "expires_in": 0}),
     ] {
-        let service = TokenService::new(Credentials::new("pusher", PASSWORD), DAY).telling(told.clone());
+        let service = TokenService::new(Credentials::new("pusher", PASSWORD), DAY).with_answer(answer.clone());
         let site = bearer(&Arc::new(service));
         log_in(site.ocipush(site.archive(1_000_000)), PASSWORD).run().succeeds();
-        assert_eq!(tokens(&site), 1, "{told}");
+        assert_eq!(tokens(&site), 1, "{answer}");
     }
 }
 

@@ -94,12 +94,12 @@ fn a_record_that_cannot_be_used_stops_the_step_before_a_connection() {
     let mut half = record(&path);
     half["archive"].as_object_mut().unwrap().remove("digest");
     site.bare().record(&half).run().exits(2).says("missing field 'digest'").writes_nothing();
-    let told = record(&path);
+    let record = record(&path);
     std::fs::write(&path, "changed").unwrap();
-    site.bare().record(&told).run().exits(7).says("the archive was changed after mkmanifests wrote it").writes_nothing();
-    site.bare().arg(site.archive(20)).record(&told).run().exits(7).writes_nothing();
+    site.bare().record(&record).run().exits(7).says("the archive was changed after mkmanifests wrote it").writes_nothing();
+    site.bare().arg(site.archive(20)).record(&record).run().exits(7).writes_nothing();
     std::fs::remove_file(&path).unwrap();
-    site.bare().record(&told).run().exits(1).says("no such file").writes_nothing();
+    site.bare().record(&record).run().exits(1).says("no such file").writes_nothing();
     site.bare().arg(site.archive(20)).arg("--new-record").stdout_closed().run().exits(1).says("standard output is closed");
     assert_eq!(site.registry.log().connections(), 0);
 }

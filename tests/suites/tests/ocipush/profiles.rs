@@ -137,13 +137,13 @@ fn refusals(rule: Rule, expected: &[(Profile, i32, &[&str])]) {
             Some((_, status, says)) => {
                 assert_eq!(outcome.status(), *status, "{profile:?}: {outcome}");
                 assert!(outcome.stdout().is_empty(), "{profile:?}: {outcome}");
-                says.iter().for_each(|says| assert!(told(&outcome, says), "{profile:?}: not '{says}' in {outcome}"));
+                says.iter().for_each(|says| assert!(shows(&outcome, says), "{profile:?}: not '{says}' in {outcome}"));
             }
         }
     }
 }
 
-fn told(outcome: &Outcome, text: &str) -> bool {
+fn shows(outcome: &Outcome, text: &str) -> bool {
     outcome.stderr().contains(text)
 }
 

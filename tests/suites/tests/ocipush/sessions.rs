@@ -93,12 +93,12 @@ fn p12_a_location_may_leave_out_scheme_host_and_port_of_the_registry() {
 #[test]
 fn p12_a_location_without_a_port_has_the_schemes_own() {
     let certs = Certs::new(&["registry.example"]);
-    for (typed, told) in [("registry.example:443", "registry.example"), ("registry.example", "registry.example:443")] {
+    for (typed, answered) in [("registry.example:443", "registry.example"), ("registry.example", "registry.example:443")] {
         let listener = Listener::tls(certs.server_config());
         let site = Site::start(RegistryOptions { listener, ..RegistryOptions::default() });
         let proxy = Proxy::start(Manner::Open);
         proxy.lead("registry.example:443", site.registry.addr());
-        let fault = locations(&site, move |url| format!("https://{told}{}", path(url)));
+        let fault = locations(&site, move |url| format!("https://{answered}{}", path(url)));
         let authority = site.folder.path().join("ca.pem");
         std::fs::write(&authority, certs.ca_pem()).unwrap();
         let run = tool("ocipush").arg(typed).arg(site.archive(SIZE)).args(["--new-record", "--ca-file"]).arg(authority);

@@ -40,7 +40,7 @@ fn w10_a_marker_from_before_the_push_does_not_count() {
     let outcome = tool(&site).args(["--timeout", "3s"]).run();
     outcome.exits(8).writes_nothing();
     outcome.says(&format!("hint: specman-0 persisted '0.0.0' at {old:.0}, which is too early; "));
-    outcome.says(&format!("--since {old:.0} lets it count\n"));
+    outcome.says(&format!("if it was this archive, accept it with --since {old:.0}\n"));
     let since = format!("{old:.0}");
     let outcome = tool(&site).args(["--since", &since]).run();
     assert_eq!(outcome.succeeds().json()["specman"]["pods"], json!(["specman-0"]));
