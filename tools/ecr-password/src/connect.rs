@@ -115,7 +115,7 @@ impl SdkHttp {
         let response = self.transport.send(head.method, url, head.headers, body.into()).await.map_err(connector_error)?;
         let date = response.header("date").map(str::to_owned);
         self.see(|seen| seen.answer = Some(Answer { request: shown, status: response.status(), date }));
-        let status = response.status().as_u16().try_into().map_err(|_| ConnectorError::user("a status that is none".into()))?;
+        let status = response.status().as_u16().try_into().map_err(|_| ConnectorError::user("an invalid status".into()))?;
         let headers = response.headers().clone();
         let body = response.bytes(DOCUMENT).await.map_err(connector_error)?;
         let mut answer = HttpResponse::new(status, SdkBody::from(body));

@@ -156,7 +156,7 @@ pub(crate) fn of_credentials(
 }
 
 /// The configured source of credentials that failed.
-const SOURCE: &str = "mend what the AWS configuration names as the source of credentials, or choose another (AWS_PROFILE)";
+const SOURCE: &str = "fix the source of credentials in the AWS configuration, or choose another profile (AWS_PROFILE)";
 
 /// An error with its causes, without repetitions, for messages.
 pub(crate) fn chain(error: &dyn Error) -> String {

@@ -1,4 +1,4 @@
-//! One line of the table, and what all lines together come to.
+//! A check's line of the table, and the result of all lines.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ pub(crate) fn line(name: &str, result: CheckResult, found: impl Into<String>) ->
     Check { name: name.to_owned(), result, found: found.into(), hint: None }
 }
 
-/// All is as it must be.
+/// Passed.
 pub(crate) fn ok(name: &str, found: impl Into<String>) -> Check {
     line(name, CheckResult::Ok, found)
 }
 
-/// Not checked, for this reason.
+/// Not checked, and why.
 pub(crate) fn skipped(name: &str, why: impl Into<String>) -> Check {
     line(name, CheckResult::Skipped, why)
 }
 
-/// The migration can run, and a person should look.
+/// The migration can run, but a person should look.
 pub(crate) fn warning(name: &str, found: impl Into<String>, hint: impl Into<String>) -> Check {
     Check { hint: Some(hint.into()), ..line(name, CheckResult::Warning, found) }
 }
@@ -30,7 +30,7 @@ pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<Stri
     Check { hint: Some(hint.into()), ..line(name, CheckResult::Blocked, found) }
 }
 
-/// What stands in the way, in the words of the failure that a tool would end with. `side` spells the options.
+/// A failure that a tool would end with. `side` says how the options are spelled.
 pub(crate) fn failed(name: &str, failure: Failure, side: Side) -> Check {
     let hint = failure.hint.map_or_else(|| way_out(failure.exit).to_owned(), |hint| side.spell(&hint));
     let colon = if failure.message.ends_with(':') { " " } else { "; " };
@@ -39,7 +39,7 @@ pub(crate) fn failed(name: &str, failure: Failure, side: Side) -> Check {
     blocked(name, found, hint)
 }
 
-/// The way out of a failure that names none.
+/// The hint for a failure without one.
 fn way_out(exit: Exit) -> &'static str {
     match exit {
         Exit::Misuse => "correct the setting, or the file that it names",
@@ -52,22 +52,22 @@ fn way_out(exit: Exit) -> &'static str {
     }
 }
 
-/// The lines that hang on one that is blocked.
+/// The lines that depend on a blocked one.
 pub(crate) fn needs<'n>(names: impl IntoIterator<Item = &'n str>, needed: &str) -> Vec<Check> {
     names.into_iter().map(|name| skipped(name, format!("needs {needed}"))).collect()
 }
 
-/// Whose options a hint means: the tools of the pipe have one login each, this one has two.
+/// Which options a hint means: the tools of the pipe have one login each, this one has two.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Side {
     Platform,
     Registry,
-    /// Those that are called alike everywhere.
+    /// Those with the same name everywhere.
     Own,
 }
 
 impl Side {
-    /// A hint with the options as they are called here.
+    /// A hint with this tool's option names.
     pub(crate) fn spell(self, hint: &str) -> String {
         let prefix = match self {
             Self::Platform => "--vertex-",
@@ -81,10 +81,10 @@ impl Side {
     }
 }
 
-/// Bounds one check.
+/// Limits the time of one check.
 ///
 /// # Errors
-/// Those of `work`; exit 8 where it takes longer than `time`.
+/// Those of `work`; exit 8 if it takes longer than `time`.
 pub(crate) async fn within<T>(time: Duration, act: &str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
         let cause = format!("{act}: no answer within {} s", time.as_secs_f64());
@@ -92,13 +92,13 @@ pub(crate) async fn within<T>(time: Duration, act: &str, work: impl Future<Outpu
     })
 }
 
-/// The sides of a site; the name of a check begins with its side's.
+/// The sides of a site; a check's name begins with its side.
 const SIDES: [&str; 4] = ["platform", "cluster", "content", "registry"];
 
 /// Whether the migration may begin.
 ///
 /// # Errors
-/// Exit 3, naming what blocks.
+/// Exit 3, with the blocked checks.
 pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure> {
     let of = |result: CheckResult| checks.iter().filter(move |check| check.result == result);
     let count = |result: CheckResult| of(result).count();
@@ -116,7 +116,7 @@ pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure
     Ok(())
 }
 
-/// The sides of which no check was made.
+/// The sides without any check.
 fn unseen(checks: &[Check]) -> Vec<&'static str> {
     let of = |side: &str, check: &Check| check.name.split('.').next() == Some(side);
     let seen = |side: &str| checks.iter().any(|check| of(side, check) && check.result != CheckResult::Skipped);

@@ -1,4 +1,4 @@
-//! scar-preflight: every prerequisite of the migration looked at before it begins. It changes nothing.
+//! Checks every prerequisite of the migration before it begins; changes nothing.
 
 mod access;
 mod check;
@@ -32,7 +32,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let goals = options.goals(console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     if record.is_dry_run() && !options.common.dry_run {
-        // Nothing would be looked at, and what follows would take that for a site that is ready.
+        // Nothing would be checked, and the next stage would take that for a site that is ready.
         return Err(Failure::misuse("read the record: it is a dry run's").hint("give the record of a real run, or --dry-run"));
     }
     let goals = goals.with_session(record.section()?, &options)?;

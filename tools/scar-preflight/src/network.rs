@@ -1,4 +1,4 @@
-//! What holds for every server alike: the way to it, its clock, its certificate.
+//! Checks of every server: the route, the clock, the certificate.
 
 use std::time::SystemTime;
 
@@ -11,12 +11,12 @@ const ROUTE: &str = "network.route";
 const CLOCK: &str = "network.clock";
 const CERTIFICATES: &str = "network.certificates";
 
-/// A larger difference of two clocks is a warning: it is more than common drift, and log times become hard to compare.
+/// A larger difference of two clocks is a warning: it exceeds normal drift, and log times become hard to compare.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 /// A larger difference blocks: specman-wait counts log lines from five minutes before the push (`--skew`), and tokens and
 /// signatures are refused outside about the same time.
 const TOO_MUCH: SignedDuration = SignedDuration::from_mins(5);
-/// Certificates that end sooner are told of.
+/// A certificate that expires sooner is a warning.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A server that answered.
@@ -24,14 +24,14 @@ const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 pub(crate) struct Server {
     name: String,
     proxy: Option<String>,
-    /// Its clock less ours.
+    /// Its clock minus ours.
     skew: Option<SignedDuration>,
-    /// When its certificate ends, in seconds since 1970; none for plain HTTP.
+    /// When its certificate expires, in seconds since 1970; none for plain HTTP.
     until: Option<u64>,
 }
 
 impl Server {
-    /// One that answered a question asked at `asked` with its own time `date`, which is cut to whole seconds.
+    /// One that answered a request sent at `asked` with its time `date`, which is cut to whole seconds.
     pub(crate) fn new(
         name: String,
         proxy: Option<&str>,
@@ -42,7 +42,7 @@ impl Server {
         let skew = date.and_then(|date| {
             let (date, asked) = (Timestamp::try_from(date).ok()?, Timestamp::try_from(asked).ok()?);
             let now = Timestamp::now();
-            // Written somewhere between question and answer: what fits into that time is no error.
+            // The date was written between request and answer: a difference within that time is no error.
             let early = date.duration_since(asked) + SignedDuration::from_secs(1);
             let late = date.duration_since(now);
             Some(if early.is_negative() { early } else { late.max(SignedDuration::ZERO) })

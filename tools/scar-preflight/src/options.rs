@@ -1,4 +1,4 @@
-//! What was typed.
+//! The command line.
 
 // `--help` shows these lines as they stand: `HOST[:PORT]` is no link.
 #![allow(rustdoc::broken_intra_doc_links)]
@@ -98,12 +98,12 @@ impl AsRef<Common> for Options {
 }
 
 impl Options {
-    /// Whether a side is to be checked where it has its settings.
+    /// Whether a side is checked if it has its settings.
     pub(crate) fn wants(&self, side: Only) -> bool {
         self.only.is_empty() || self.only.contains(&side)
     }
 
-    /// Whether a side that lacks its settings is a mistake.
+    /// Whether a side without its settings is an error.
     pub(crate) fn insists_on(&self, side: Only) -> bool {
         self.only.contains(&side)
     }

@@ -14,12 +14,12 @@ pub(crate) const ENTRY: &str = "platform.pack-registry";
 /// The line of its flag.
 pub(crate) const FLAG: &str = "platform.flag";
 
-/// The flag as it stands.
+/// The current flag.
 pub(crate) struct Flag {
     pub(crate) is_set: bool,
-    /// Whether Specman's pods must have an identity of their own for the registry.
+    /// Whether Specman's pods need a pod identity for the registry.
     pub(crate) uses_pod_identity: bool,
-    /// When the entry was changed last, as VerteX writes it.
+    /// When the entry was last changed, as VerteX writes it.
     pub(crate) changed: Option<jiff::Timestamp>,
 }
 
@@ -54,7 +54,7 @@ fn nothing(failure: Failure) -> Vec<Check> {
     [vec![check], needs([FLAG], ENTRY)].concat()
 }
 
-/// Whether what is pushed to the reference is where Specman will look.
+/// Whether the reference is where Specman will look.
 fn fits(chosen: &EntryObject, reference: &Reference) -> Check {
     let is = format!("'{}', {}, '{}'", chosen.entry.name, chosen.kind.word(), chosen.entry.endpoint);
     let expected = chosen.expected_repository();

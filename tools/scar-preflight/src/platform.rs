@@ -1,4 +1,4 @@
-//! VerteX: whether it is reached and lets us in, which version it is, where SCAR leads now, and its pack registry.
+//! Checks of VerteX: address, login, version, SCAR's current address, and its pack registry.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,26 +22,26 @@ const REACHED: &str = "platform.reached";
 const LOGIN: &str = "platform.login";
 const VERSION: &str = "platform.version";
 const SCAR: &str = "platform.scar";
-/// What the lines after the login are called.
+/// The names of the lines after the login.
 const AFTER: [&str; 4] = [VERSION, SCAR, pack::ENTRY, pack::FLAG];
 /// The lines of this side.
 pub(crate) fn names() -> Vec<&'static str> {
     [&[REACHED, LOGIN], &AFTER[..]].concat()
 }
 
-/// What was found.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) checks: Vec<Check>,
     pub(crate) server: Option<Server>,
-    /// The flag of the pack registry, where it was read.
+    /// The flag of the pack registry, if it was read.
     pub(crate) flag: Option<Flag>,
 }
 
-/// How the checks are made.
+/// The inputs of the checks.
 pub(crate) struct Manner<'a> {
     pub(crate) time: Duration,
-    /// The entry and its login, as they will be given to `pack-registry-set`.
+    /// The entry and its login, as `pack-registry-set` will get them.
     pub(crate) options: &'a Options,
     pub(crate) console: &'a Console,
 }
@@ -80,7 +80,7 @@ pub(crate) async fn look(goal: Platform, reference: Option<&Reference>, manner: 
     found
 }
 
-/// Knocks without a credential: any answer will do.
+/// Sends a request without a credential: any answer is fine.
 async fn reach(goal: &Platform, manner: &Manner<'_>) -> Result<(Client, Server), Failure> {
     let trust = goal.trust.as_ref().map_err(Failure::clone)?;
     let client = Client::new(goal.origin.clone(), trust, goal.plain_http, manner.console)?;
@@ -91,7 +91,7 @@ async fn reach(goal: &Platform, manner: &Manner<'_>) -> Result<(Client, Server),
     Ok((client, server))
 }
 
-/// Logs in: the line, and the way to the API. `None` where no password is known.
+/// Logs in: the line, and the API. `None` if no password is known.
 async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<Option<(Check, Option<Api>)>, Failure> {
     let session = |authorization: SecretString| Session {
         endpoint: goal.origin.to_string(),
@@ -125,7 +125,7 @@ async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<O
     Ok(Some((ok(LOGIN, how + &end), Some(api))))
 }
 
-/// The account, and whether it is a full administrator's.
+/// The account, and whether it is a full administrator.
 fn named(user: &User) -> String {
     match &user.admin_type {
         Some(kind) => format!("'{}', administrator type '{kind}'", user.name),

@@ -1,6 +1,6 @@
-//! The registry: whether it is reached and lets us in, whether the artifact may go there, and what is there now.
+//! Checks of the registry: address, login, permission to push the artifact, and the present tag.
 //!
-//! The one thing that it writes is an upload session without a byte, cancelled at once.
+//! Its only write is an upload session without a byte, which is cancelled at once.
 
 use std::time::{Duration, SystemTime};
 
@@ -27,10 +27,10 @@ pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, REPOSITORY, TAG, PUSH, LIMI
 /// The lines that need a login.
 const AFTER: [&str; 3] = [REPOSITORY, TAG, PUSH];
 
-/// An ECR password that ends sooner may not last for the push.
+/// An ECR password that expires sooner may not last for the push.
 const LASTS: Duration = Duration::from_secs(3600);
 
-/// What was found.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) checks: Vec<Check>,
@@ -87,7 +87,7 @@ pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console
     found
 }
 
-/// Asks the bare address without a login.
+/// Requests the base address without a login.
 async fn reach(mut registry: Registry) -> Result<(Registry, Response, SystemTime), Failure> {
     let act = format!("connect to '{}'", registry.reference.registry);
     let asked = SystemTime::now();
@@ -135,8 +135,8 @@ async fn login_line(registry: &Registry, door: Response, from: &str, time: Durat
     }
 }
 
-/// Gets the login that the bare address asks for, and shows it there. Only who we are is refused there: what the token may
-/// do, the repository's own answers say.
+/// Gets the login that the base address requires, and tries it there. Only the identity is checked there: the repository's
+/// own answers show what the token may do.
 async fn log_in(registry: &Registry, door: Response) -> Result<(), Fault> {
     registry.log_in(door).await?;
     let url = registry.url("/v2/")?;
@@ -147,7 +147,7 @@ async fn log_in(registry: &Registry, door: Response) -> Result<(), Fault> {
     }
 }
 
-/// A password of ECR tells when it ends.
+/// An ECR password contains its expiry.
 fn lasting(registry: &Registry, who: String) -> Check {
     let ends = match (&registry.login, ecr::Host::of(&registry.reference.registry)) {
         (Some(Login::Password { password, .. }), Some(_)) => ecr::expiration(password),
@@ -195,7 +195,7 @@ async fn repository_line(registry: &Registry, time: Duration) -> Check {
     }
 }
 
-/// Specman fetches every tag, so all of them are told.
+/// Specman fetches every tag, so all are listed.
 fn tags_told(tags: &[String]) -> String {
     const SHOWN: usize = 6;
     match tags.len() {
@@ -241,7 +241,7 @@ async fn push_line(registry: &Registry, time: Duration) -> Check {
     };
     match registry.cancel(&session).await {
         Ok(()) => ok(PUSH, "allowed: an upload was opened, and cancelled"),
-        // Distribution wants the right to delete for that, which a robot that pushes need not have.
+        // Distribution requires the permission to delete for that, which a robot that pushes may lack.
         Err(fault) => {
             let cause = fault.failure("cancel the upload").message;
             ok(PUSH, format!("allowed: an upload was opened; the registry itself will end it ({cause})"))

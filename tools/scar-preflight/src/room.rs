@@ -1,4 +1,4 @@
-//! Room for the archive: on this host's disk, and in Specman's claim.
+//! Space for the archive: on this host's disk, and in Specman's claim.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(crate) const DISK: &str = "content.disk";
 /// The line of the claim.
 pub(crate) const CLAIM: &str = "content.claim";
 
-/// Whether an archive of about so many bytes can be made there.
+/// Whether an archive of about this size can be written there.
 pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
     let elsewhere = "name another place with --archive, or stream it: mkmanifests -o - DIR | ocipush HOST -";
     if archive.is_dir() {
@@ -41,7 +41,7 @@ pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
     if free < estimate { blocked(DISK, found, elsewhere) } else { ok(DISK, found) }
 }
 
-/// Whether Specman can keep so many bytes, `packed` of them as the archive.
+/// Whether Specman can store this many bytes, `packed` of them as the archive.
 pub(crate) fn claim(content: Option<(u64, u64)>, room: Option<u64>) -> Check {
     let (Some((bytes, packed)), Some(room)) = (content, room) else {
         let what = if content.is_none() { "the content" } else { "the claim's room" };
@@ -57,7 +57,7 @@ pub(crate) fn claim(content: Option<(u64, u64)>, room: Option<u64>) -> Check {
     }
 }
 
-/// Bytes as a person reads them.
+/// A size for people.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {

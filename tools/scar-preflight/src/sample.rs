@@ -1,4 +1,4 @@
-//! A sample of the content, spread evenly over its bytes, from which the archive's size is told.
+//! A sample of the content, spread evenly over its bytes, to estimate the archive's size.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Bytes of a piece.
+/// The bytes of a piece.
 const PIECE: usize = 64 * 1024;
-/// Pieces at most; from twice as many on every second one is given up.
+/// The most pieces; at twice as many, every second one is dropped.
 const MOST: usize = 64;
-/// What the tools' archive costs for an entry, packed, in bytes; a header of 512 packs well.
+/// The packed bytes of an entry's header in the tools' archive; a header of 512 bytes compresses well.
 const ENTRY: u64 = 64;
-/// The effort that mkmanifests packs with.
+/// The compression level of mkmanifests.
 const LEVEL: u32 = 5;
 
-/// Where to read pieces, kept while the tree is walked.
+/// The places of the pieces, chosen while the tree is walked.
 #[derive(Debug)]
 pub(crate) struct Sample {
     picks: Vec<(PathBuf, u64)>,
@@ -34,7 +34,7 @@ impl Default for Sample {
 }
 
 impl Sample {
-    /// A file of so many bytes.
+    /// Adds a file of this size.
     pub(crate) fn add(&mut self, path: &Path, size: u64) {
         self.entries += 1;
         while self.next < self.bytes + size {
@@ -47,14 +47,14 @@ impl Sample {
                     number % 2 == 1
                 });
                 self.step *= 2;
-                // The pick that was given up last is the one that was due next.
+                // The piece that was dropped last is the next one due.
                 self.next = (self.next).div_ceil(self.step) * self.step;
             }
         }
         self.bytes += size;
     }
 
-    /// About how many bytes the archive will have. What cannot be read counts as what does not pack.
+    /// Estimates the archive's size. An unreadable piece counts as incompressible.
     pub(crate) fn estimate(&self) -> u64 {
         let (mut raw, mut packed) = (0u64, 0u64);
         let mut piece = vec![0; PIECE];

@@ -1,4 +1,4 @@
-//! All sides at the same time, and what only two of them together can tell.
+//! Checks all sides at the same time, and what only two of them together can show.
 
 use jiff::{SignedDuration, Timestamp};
 use scar_record::{Check, CheckResult};
@@ -10,13 +10,13 @@ use crate::options::Options;
 use crate::pack::{FLAG, Flag};
 use crate::{cluster, content, network, platform, registry, room};
 
-/// How much earlier than the flag the platform may note the secret, since each goes by a clock of its own.
+/// How much older than the flag the secret of the platform may be, because two clocks differ.
 const TOGETHER: SignedDuration = SignedDuration::from_secs(60);
 
-/// Checks everything. What one side ends with keeps no other from being looked at.
+/// Checks everything. A failure of one side does not stop the others.
 ///
 /// # Errors
-/// None that a site can cause.
+/// Only internal ones.
 pub(crate) async fn all(goals: Goals, options: &Options, console: &Console) -> Result<Vec<Check>, Failure> {
     let Goals { platform, cluster, content, registry, reference } = goals;
     let of_platform = platform::Manner { time: options.timeout, options, console };
@@ -89,21 +89,21 @@ where
     }
 }
 
-/// The walk keeps a thread of its own busy, so that the network is not kept waiting.
+/// The walk has its own thread, so that it does not block the network.
 async fn walked(goal: crate::goal::Content, console: &Console) -> content::Found {
     let console = console.clone();
     let walk = tokio::task::spawn_blocking(move || content::look(&goal, &console));
     walk.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// Every check of a side without its settings is a skipped line, so that nobody takes its absence for a good sign; a side
+/// Every check of a side without its settings is a skipped line, so that nobody mistakes its absence for success; a side
 /// that `--only` leaves out has none.
 fn left_out(names: &[&str], why: &str) -> Vec<Check> {
     let names = if why == LEFT_OUT { &[] } else { names };
     names.iter().map(|name| skipped(name, why)).collect()
 }
 
-/// A secret that the platform made for the flag must stay; one that was there before goes.
+/// A secret that the platform created for the flag must stay; an older one is deleted.
 fn beside_the_flag(check: &mut Check, made: Option<Timestamp>, flag: Option<&Flag>) {
     let (Some(made), Some(flag), CheckResult::Ok) = (made, flag, check.result) else { return };
     if !flag.is_set {
@@ -122,7 +122,7 @@ fn beside_the_flag(check: &mut Check, made: Option<Timestamp>, flag: Option<&Fla
     };
 }
 
-/// An entry with pod identity holds no login: Specman's pods must have the identity.
+/// An entry with pod identity has no login: Specman's pods need the identity.
 fn beside_the_pods(check: &mut Check, without: Option<&[String]>) {
     if check.result != CheckResult::Ok {
         return;

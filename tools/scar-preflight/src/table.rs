@@ -1,9 +1,9 @@
-//! The table: a line a check, what was found beside it, the way out below it, within the columns that there are.
+//! Prints the table: one line for each check, the finding beside it, the hint below it, within the terminal's width.
 
 use scar_record::{Check, CheckResult};
 use scar_tool::{Colour, Console, escape};
 
-/// Where the name begins, and where what was found does.
+/// The columns of the name and the finding.
 const NAME: usize = 9;
 const FOUND: usize = 32;
 
@@ -33,7 +33,7 @@ pub(crate) fn show(checks: &[Check], console: &Console) {
 
 const HINT: &str = "hint: ";
 
-/// The text in lines of at most `room` characters; a longer word is broken where the line ends.
+/// Wraps a text to `room` characters; a longer word is broken.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();

@@ -7,7 +7,7 @@ pub(crate) fn is_enough(version: &str) -> Option<bool> {
     Some(numbers(version)? >= numbers(OLDEST)?)
 }
 
-/// Three numbers; what follows them is not looked at.
+/// Three numbers; the rest is ignored.
 fn numbers(text: &str) -> Option<[u64; 3]> {
     let text = text.trim().trim_start_matches(['v', 'V']);
     let plain = text.split(['-', '+', ' ']).next()?;

@@ -44,6 +44,7 @@ macro_rules! shards {
 }
 
 shards!("SCAR_SITES", 100, property::agrees:
-    preflight_agrees_with_the_run_1 0, preflight_agrees_with_the_run_2 1, preflight_agrees_with_the_run_3 2, preflight_agrees_with_the_run_4 3);
+    preflight_agrees_with_the_run_1 0, preflight_agrees_with_the_run_2 1,
+    preflight_agrees_with_the_run_3 2, preflight_agrees_with_the_run_4 3);
 shards!("SCAR_SCHEDULES", 60, schedule::holds:
     migrations_recover_1 0, migrations_recover_2 1, migrations_recover_3 2, migrations_recover_4 3);

@@ -1,5 +1,5 @@
-//! Contradictions in a kubeconfig, refused where kubectl refuses them: guessing which of two settings is meant could go on
-//! unchecked, or as somebody else.
+//! Refuses contradictions in a kubeconfig as kubectl does: guessing which of two settings is meant could disable a check, or
+//! log in as somebody else.
 //!
 //! The rules are those of client-go: tools/clientcmd/validation.go (validateClusterInfo, validateAuthInfo),
 //! transport/transport.go (TLSConfigFor), plugin/pkg/client/auth/exec/exec.go (newAuthenticator).
@@ -42,14 +42,14 @@ fn in_user(user: &AuthInfo) -> Option<&'static str> {
     let basic = user.username.is_some() || user.password.is_some();
     let groups = user.impersonate_groups.as_ref().is_some_and(|groups| !groups.is_empty());
     let extra = user.impersonate_user_extra.as_ref().is_some_and(|extra| !extra.is_empty());
-    // A key without its certificate is of no use to anybody, and of no harm.
+    // A key without its certificate is unused and harmless.
     let has_certificate = certificate || certificate_data;
     first(&[
         (certificate && certificate_data, "it has both client-certificate and client-certificate-data"),
         (has_certificate && key && key_data, "it has both client-key and client-key-data"),
         (has_certificate && !key && !key_data, "it has a client-certificate without its client-key"),
         (user.token.is_some() && basic, "it has both a token and a username or password"),
-        // Refused later, by transport/round_trippers.go (HTTPWrappersForConfig), which looks at the name alone.
+        // Refused later, by transport/round_trippers.go (HTTPWrappersForConfig), which checks only the name.
         (user.token_file.is_some() && user.username.is_some(), "it has both a tokenFile and a username"),
         (
             user.impersonate.is_none() && (groups || extra || user.impersonate_uid.is_some()),

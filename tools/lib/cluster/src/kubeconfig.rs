@@ -1,6 +1,6 @@
-//! Finding the cluster: the files of a kubeconfig, merged as kubectl merges them, and the context chosen from them.
+//! Finds the cluster: merges the files of a kubeconfig as kubectl does, and chooses the context.
 //!
-//! Nothing here connects; every failure is exit 2 and names the file or the context.
+//! Nothing here connects; every failure has exit status 2 and names the file or the context.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The most names that a message lists.
 const LISTED: usize = 10;
 
-/// What of the environment says where a kubeconfig is.
+/// The environment variables that locate a kubeconfig.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     /// `KUBECONFIG`.
@@ -48,7 +48,7 @@ impl Environment {
     }
 }
 
-/// One context with what it stands for.
+/// A context with its cluster and user.
 pub(crate) struct Chosen {
     /// The context's name.
     pub(crate) context: String,
@@ -56,7 +56,7 @@ pub(crate) struct Chosen {
     pub(crate) cluster_name: String,
     /// Its cluster.
     pub(crate) cluster: Cluster,
-    /// The name of its user; empty where it has none.
+    /// The name of its user; empty if it has none.
     pub(crate) user_name: String,
     /// Its user.
     pub(crate) user: AuthInfo,
@@ -64,7 +64,7 @@ pub(crate) struct Chosen {
     pub(crate) files: String,
 }
 
-/// Finds, reads and merges the files and takes the context out of them.
+/// Finds, reads and merges the files, and returns the context.
 pub(crate) fn choose(options: &ClusterOptions, environment: &Environment, console: &Console) -> Result<Chosen, Failure> {
     let (merged, files) = match &options.kubeconfig {
         Some(path) => (read(path)?, vec![path.clone()]),
@@ -85,7 +85,7 @@ fn candidates(environment: &Environment) -> Vec<PathBuf> {
     }
 }
 
-/// The first file to set a name or the current context wins; files that do not exist are passed over.
+/// The first file that sets a name or the current context wins; missing files are skipped.
 fn merge(candidates: &[PathBuf], console: &Console) -> Result<(Kubeconfig, Vec<PathBuf>), Failure> {
     let mut merged = Kubeconfig::default();
     let mut files = Vec::new();
@@ -163,7 +163,7 @@ fn duplicate<'n>(names: impl Iterator<Item = &'n str>, kind: &'static str) -> Op
     names.into_iter().find(|name| !seen.insert(*name)).map(|name| (kind, name.to_owned()))
 }
 
-/// The last line of a file that gives something this name.
+/// The last line of a file that defines this name.
 fn last_line_naming(path: &Path, name: &str) -> Option<usize> {
     let text = std::fs::read_to_string(path).ok()?;
     let names = |line: &str| {
@@ -173,7 +173,7 @@ fn last_line_naming(path: &Path, name: &str) -> Option<usize> {
     text.lines().enumerate().filter(|(_, line)| names(line)).last().map(|(place, _)| place + 1)
 }
 
-/// A file that cannot be used. The library's own words may quote a line, and a line may hold a token.
+/// A file that cannot be used. The library's message may quote a line, and a line may contain a token.
 fn explain(path: &Path, error: &KubeconfigError) -> Failure {
     let act = format!("read kubeconfig '{}'", path.display());
     match error {
@@ -197,7 +197,7 @@ fn explain(path: &Path, error: &KubeconfigError) -> Failure {
                 (None, None) => Failure::misuse(format!("{act}: this is not the YAML of a kubeconfig")),
             }
         }
-        // Two documents of different kinds in one file.
+        // Two documents of different kinds in a file.
         _ => Failure::misuse(format!("{act}: it is no kubeconfig")),
     }
 }

@@ -1,16 +1,15 @@
-//! Names of objects: RFC 1123 labels and subdomains, as Kubernetes demands them
-//! (Kubernetes documentation, "Object Names and IDs").
+//! Object names: RFC 1123 labels and subdomains (Kubernetes documentation, "Object Names and IDs").
 
-/// Reads a namespace's name, an RFC 1123 label of at most 63 characters; a clap value parser.
+/// Parses a namespace's name, an RFC 1123 label of at most 63 characters; a clap value parser.
 ///
 /// # Errors
-/// A text that states the rule and the first character that breaks it.
+/// The rule and the first character that breaks it.
 pub fn namespace(text: &str) -> Result<String, String> {
     check(text, 63, false, "lower-case letters, digits and '-'")
 }
 
-/// Reads the name of a secret, a StatefulSet or the like, an RFC 1123 subdomain of at most 253 characters; a clap
-/// value parser.
+/// Parses the name of a secret, a StatefulSet or similar, an RFC 1123 subdomain of at most 253 characters; a clap value
+/// parser.
 ///
 /// # Errors
 /// As [`namespace`].
@@ -30,7 +29,7 @@ fn check(text: &str, most: usize, dots: bool, accepted: &str) -> Result<String, 
     if text.len() > most {
         return Err(format!("it has {} characters; {rule}", text.len()));
     }
-    // A subdomain is labels joined by dots: each of them begins and ends with a letter or digit.
+    // A subdomain is labels joined by dots; each begins and ends with a letter or digit.
     let mut labels = text.split('.');
     if labels.any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-')) {
         return Err(format!("'{text}' begins, ends or joins parts with '-' or '.'; {rule}"));

@@ -1,8 +1,8 @@
-//! The options that every tool with a cluster shares.
+//! The options that all cluster tools share.
 
 use std::path::PathBuf;
 
-/// Which cluster, as whom, and where in it.
+/// The cluster, the user and the namespace.
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Cluster options")]
 pub struct ClusterOptions {
@@ -20,7 +20,7 @@ pub struct ClusterOptions {
 }
 
 impl ClusterOptions {
-    /// Whether anything says which cluster is meant: an option, `KUBECONFIG`, `~/.kube/config`, or a pod's service account.
+    /// Whether anything names a cluster: an option, `KUBECONFIG`, `~/.kube/config`, or a pod's service account.
     pub fn name_one(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some() || crate::kubeconfig::Environment::read().names_one()
     }

@@ -1,6 +1,6 @@
-//! Specman as the API server shows it: its StatefulSet, its pods, and the one container in each of them that is Specman.
+//! Specman's StatefulSet, its pods, and the container in each of them that is Specman.
 //!
-//! Only that container decides how a pod is: a mesh, a log collector or an operator may add others, which come and go.
+//! Only that container decides a pod's state: a mesh, a log collector or an operator may add others, which come and go.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use scar_tool::Deadline;
 
 use crate::{Cluster, Error};
 
-/// What Specman's container is called.
+/// The name of Specman's container.
 const CONTAINER: &str = "specman";
 /// The annotation by which a pod names its main container (kubectl pkg/cmd/util/podcmd/podcmd.go).
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
-/// What Amazon EKS puts into the containers of a pod whose service account has a pod identity association, when the pod is made.
+/// The variable that Amazon EKS adds to the containers of a new pod whose service account has a pod identity association.
 const POD_IDENTITY: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-/// What a container waits for when nothing is wrong (kubernetes pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses).
+/// The waiting reasons of a healthy container (kubernetes pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses).
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// Where Specman is.
+/// The location of Specman.
 #[derive(Debug, Clone)]
 pub struct Specman {
     /// The cluster and its namespace.
@@ -43,9 +43,9 @@ pub struct Look {
 /// One pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecmanPod {
-    /// Tells a pod from its successor of the same name.
+    /// Distinguishes a pod from its successor with the same name.
     pub uid: String,
-    /// Specman's container; absent if it is not known which one of several that is.
+    /// Specman's container; absent if it is unknown which one that is.
     pub container: Option<String>,
     /// All containers of the pod.
     pub containers: Vec<String>,
@@ -59,20 +59,20 @@ pub struct SpecmanPod {
     pub is_leaving: bool,
     /// How many times Specman's container was restarted.
     pub restarts: u32,
-    /// How Specman's container is.
+    /// The state of Specman's container.
     pub health: Health,
 }
 
-/// How a pod is.
+/// The state of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It runs, or is about to: the state in a word or two.
+    /// It runs, or is about to: the state in one or two words.
     Well(String),
-    /// It does not run, and may not unless somebody does something; back-offs and unbound claims also pass by themselves.
+    /// It does not run, and may need somebody to act; back-offs and unbound claims also end by themselves.
     Stuck {
         /// `CrashLoopBackOff`, `Unschedulable` and the like.
         reason: String,
-        /// The cluster's own words.
+        /// The cluster's explanation.
         message: String,
     },
 }
@@ -97,7 +97,7 @@ impl Specman {
         self.cluster.find(deadline, || sets.get(&self.statefulset)).await
     }
 
-    /// The StatefulSet and each of its pods, by name: neither a list nor a watch, so that `get` on these is permission enough.
+    /// The StatefulSet and each of its pods, by name: without list and watch, so that the permission `get` is enough.
     ///
     /// # Errors
     /// As [`Cluster::find`].
@@ -132,7 +132,7 @@ impl Specman {
 }
 
 /// Specman's container: the one that the user named, else by its name, else by the pod's annotation, else the only one of
-/// the pod, or of the StatefulSet's template where others were added to the pod.
+/// the pod, or of the StatefulSet's template if others were added to the pod.
 fn container(asked: Option<&str>, pod: &Pod, set: Option<&StatefulSet>) -> Option<String> {
     let own = names(pod.spec.as_ref());
     let template = names(set.and_then(|set| set.spec.template.spec.as_ref()));
@@ -177,7 +177,7 @@ fn health(pod: &Pod, status: &PodStatus, own: Option<&ContainerStatus>) -> Healt
         let reason = status.reason.clone().unwrap_or_else(|| phase.to_owned());
         return Health::Stuck { reason, message: status.message.clone().unwrap_or_default() };
     }
-    // An init container matters as long as Specman's container waits for it.
+    // Init containers count while Specman's container waits for them.
     let is_begun = own.and_then(|own| own.state.as_ref()).is_some_and(|state| state.waiting.is_none());
     let init = status.init_container_statuses.iter().flatten().filter(|_| !is_begun);
     if let Some(stuck) = init.chain(own).find_map(stuck) {
@@ -212,7 +212,7 @@ fn stuck(status: &ContainerStatus) -> Option<Health> {
         let parts = [last, waiting.message.clone()].into_iter().flatten().collect::<Vec<_>>();
         return Some(Health::Stuck { reason, message: parts.join("; ") });
     }
-    // An init container that is done has ended with 0; a container of Specman's that did is restarted as well.
+    // A finished init container has ended with 0; if Specman's container does so, it is restarted too.
     let terminated = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let reason = terminated.reason.clone().unwrap_or_else(|| "Error".to_owned());
     Some(Health::Stuck { reason, message: ended(Some(terminated)).unwrap_or_default() })

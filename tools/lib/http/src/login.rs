@@ -1,4 +1,4 @@
-//! User and password as a person or a script gives them: file, standard input, or a prompt; never an argument.
+//! User and password: from a file, standard input or a prompt, never from an argument.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,10 +10,10 @@ use secrecy::SecretString;
 
 use crate::Origin;
 
-/// The longest password that is taken, in bytes.
+/// The longest password in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// Who logs in, and where the password is.
+/// The user, and the source of the password.
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Login options")]
 pub struct LoginOptions {
@@ -30,17 +30,17 @@ pub struct LoginOptions {
     pub password_stdin: bool,
 }
 
-/// A login whose password is at hand, or will be asked for.
+/// A login with a password, or a prompt for it.
 #[derive(Debug, Clone)]
 pub struct Login {
     password: Option<SecretString>,
 }
 
 impl LoginOptions {
-    /// Reads the password where it stands already. Call it before the record is read.
+    /// Reads the given password. Call it before the record is read.
     ///
     /// # Errors
-    /// Exit 2 for a missing, empty or many-lined password.
+    /// Exit 2 for a missing or empty password, or one with several lines.
     pub fn open(&self, console: &Console) -> Result<Login, Failure> {
         let password = if let Some(path) = &self.password_file {
             Some(secret_file(path, "the password file", console)?)
@@ -59,10 +59,10 @@ impl Login {
         self.password.is_some()
     }
 
-    /// The password: the given one, else what a person types at the terminal, asked with user and origin.
+    /// The password: the given one, else from a prompt that names user and origin.
     ///
     /// # Errors
-    /// Exit 2 where there is neither a password nor a terminal.
+    /// Exit 2 if there is neither a password nor a terminal.
     pub fn password(&self, username: &str, origin: &Origin) -> Result<SecretString, Failure> {
         match &self.password {
             Some(password) => Ok(password.clone()),
@@ -71,10 +71,10 @@ impl Login {
     }
 }
 
-/// Reads a password, token or key from a file of one line; `what` names the file's part, such as `the token file`.
+/// Reads a password, token or key from a file with one line; `what` names it for messages, such as `the token file`.
 ///
 /// # Errors
-/// Exit 2 where the file cannot be read, is empty, or holds more than a line.
+/// Exit 2 if the file cannot be read, is empty, or has more than one line.
 pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretString, Failure> {
     let what = format!("{what} '{}'", path.display());
     let open = File::open(path).and_then(|file| file.metadata().map(|data| (file, data)));
@@ -90,7 +90,7 @@ pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretS
     read(file, &what, console)
 }
 
-/// Reads one secret line: one line ending is stripped, a second one is a mistake.
+/// Reads one line with a secret: one line ending is removed, a second line is an error.
 fn read(source: impl Read, what: &str, console: &Console) -> Result<SecretString, Failure> {
     let mut bytes = Vec::new();
     source.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
@@ -111,7 +111,7 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
     if bytes.len() != before {
         console.verbose(|| format!("one line ending was stripped from {what}"));
     }
-    // An editor's mark would become a part of the password, and a wrong one locks the account.
+    // A byte order mark would become a part of the password, and a wrong password locks the account.
     let encoded =
         [(&b"\xef\xbb\xbf"[..], "begins with a byte order mark"), (b"\xff\xfe", "is UTF-16"), (b"\xfe\xff", "is UTF-16")];
     let encoded = encoded.into_iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, is)| is);
@@ -139,12 +139,12 @@ fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
             .hint("use --password-file FILE or --password-stdin")
     };
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
-    // A signal during the prompt ends the process; the terminal must not stay without echo.
+    // A signal during the prompt ends the process, and must restore the terminal's echo.
     let _echo = signal::keep_terminal(&terminal);
     write!(terminal, "Password for {} at {origin}: ", scar_tool::escape(username)).map_err(none)?;
     let mut typed = Vec::new();
     let read = BufReader::new(&terminal).take(LONGEST).read_until(b'\n', &mut typed);
-    // The key that ended the line was not shown either.
+    // The Enter key was not echoed either.
     let _ = writeln!(terminal);
     read.map_err(none)?;
     if typed.pop_if(|byte| *byte == b'\n').is_none() || typed.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt;
 use scar_tool::Failure;
 use url::{Host, Url};
 
-/// Where credentials may go.
+/// An origin, to which credentials are bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
@@ -22,12 +22,12 @@ impl Origin {
         Some(Self { scheme: url.scheme().to_owned(), host: url.host()?.to_owned(), port: url.port_or_known_default()? })
     }
 
-    /// Reads the address of a server as a person types it: `https://HOST[:PORT]`, or `HOST[:PORT]` for HTTPS.
+    /// Parses the address of a server as typed: `https://HOST[:PORT]`, or `HOST[:PORT]` for HTTPS.
     ///
-    /// A trailing slash is ignored. What follows the host is given back, so that a caller may explain or refuse it.
+    /// A trailing slash is ignored. Anything after the host is returned, so that the caller can explain or refuse it.
     ///
     /// # Errors
-    /// Exit 2 for anything that is no such address; user information is refused, since it would be logged.
+    /// Exit 2 for anything else; user information is refused, because it would be logged.
     pub fn parse(text: &str) -> Result<(Self, String), Failure> {
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let refuse = |cause: &str| Failure::misuse(format!("read the address '{}': {cause}", scar_trust::without_login(text)));
@@ -46,12 +46,12 @@ impl Origin {
     /// The origin with this scheme (`http` or `https`) at `HOST[:PORT]`.
     ///
     /// # Errors
-    /// Exit 2 where the authority is malformed.
+    /// Exit 2 if the authority is malformed.
     pub fn at(scheme: &str, authority: &str) -> Result<Self, Failure> {
         Self::parse(&format!("{scheme}://{authority}")).map(|(origin, _)| origin)
     }
 
-    /// Whether requests to it are readable on the way.
+    /// Whether it is plain HTTP.
     pub fn is_plain(&self) -> bool {
         self.scheme == "http"
     }
@@ -65,7 +65,7 @@ impl Origin {
         }
     }
 
-    /// Whether it is an address of the link alone (169.254.0.0/16, fe80::/10), where clouds keep their hosts' secrets.
+    /// Whether it is a link-local address (169.254.0.0/16, fe80::/10), where clouds serve their hosts' secrets.
     pub fn is_link_local(&self) -> bool {
         match &self.host {
             Host::Domain(_) => false,
@@ -76,7 +76,7 @@ impl Origin {
         }
     }
 
-    /// The name or address alone, as a certificate has it: an IPv6 address without brackets.
+    /// The host name or address, as in a certificate: IPv6 without brackets.
     pub fn host(&self) -> String {
         match &self.host {
             Host::Domain(name) => name.clone(),
@@ -85,12 +85,12 @@ impl Origin {
         }
     }
 
-    /// `HOST:PORT`, the port always written.
+    /// `HOST:PORT`, always with the port.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// `HOST[:PORT]`, the port only where it is not the scheme's own.
+    /// `HOST[:PORT]`, without the scheme's default port.
     pub fn authority(&self) -> String {
         let default = if self.is_plain() { 80 } else { 443 };
         if self.port == default { self.host.to_string() } else { self.address() }

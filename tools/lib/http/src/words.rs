@@ -1,13 +1,12 @@
-//! What a message shows of a URL and of a server's answer.
+//! Which parts of a URL and of a server's answer a message shows.
 
 use url::Url;
 
-/// A URL without its query's values, its user information and its fragment: upload locations and signed URLs carry
-/// secrets there.
+/// A URL without query values, user information and fragment: upload locations and signed URLs contain secrets there.
 pub fn redacted(url: &Url) -> String {
     let mut shown = match url.origin() {
         origin @ url::Origin::Tuple(..) => origin.ascii_serialization(),
-        // A scheme that is not HTTP's has no origin to be told.
+        // Only HTTP schemes have an origin to show.
         url::Origin::Opaque(_) => {
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let authority =
@@ -24,8 +23,8 @@ pub fn redacted(url: &Url) -> String {
     shown
 }
 
-/// The server's own words: the messages of a known JSON error (OCI distribution specification "Error Codes", VerteX
-/// `v1Error`, OAuth), the title of an HTML page, else the text as it is.
+/// The server's explanation: the messages of a known JSON error (OCI distribution specification "Error Codes", VerteX
+/// `v1Error`, OAuth), the title of an HTML page, else the text.
 pub fn of(body: &[u8]) -> String {
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
         let said = of_json(&json);

@@ -49,13 +49,13 @@ mod tests {
 
     #[test]
     fn a_password_says_when_it_ends() {
-        let told = |text: &str| expiration(&STANDARD.encode(text).into());
+        let expiry = |text: &str| expiration(&STANDARD.encode(text).into());
         assert_eq!(
-            told(r#"{"payload":"x","datakey":"y","version":"2","type":"DATA_KEY","expiration":1733488994}"#),
+            expiry(r#"{"payload":"x","datakey":"y","version":"2","type":"DATA_KEY","expiration":1733488994}"#),
             Some(1_733_488_994)
         );
-        assert_eq!(told(r#"{"expiration":"soon"}"#), None);
-        assert_eq!(told("no JSON"), None);
+        assert_eq!(expiry(r#"{"expiration":"soon"}"#), None);
+        assert_eq!(expiry("no JSON"), None);
         assert_eq!(expiration(&"no base64!".into()), None);
     }
 

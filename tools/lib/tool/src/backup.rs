@@ -1,7 +1,7 @@
-//! Backups: what a change is about to destroy, on disk before the change.
+//! Backups: what a change will destroy, on disk before the change.
 //!
-//! Always holds: a backup is a regular file of the user's own, mode 0600, never reached through a link; it is there whole
-//! or not at all, and synced together with its folder; what a file holds is never lost to another backup.
+//! Invariants: a backup is a regular file of the user, mode 0600, never reached through a link; it is complete or missing,
+//! and synced together with its folder; a file's content is never lost to another backup.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,37 +15,37 @@ use rustix::io::Errno;
 
 use crate::{Console, Exit, Failure};
 
-/// The largest backup that is read, in bytes; a Kubernetes secret has 1.5 MiB at most.
+/// The largest backup in bytes; a Kubernetes secret has at most 1.5 MiB.
 const LARGEST: u64 = 16 * 1024 * 1024;
-/// How many backups of one name [`Backup::save_beside`] makes.
+/// The most backups of one name that [`Backup::save_beside`] creates.
 const MOST: usize = 1000;
 
-/// A file for a backup, and what an earlier run kept in it.
+/// A backup file, and its content from an earlier run.
 #[derive(Debug)]
 pub struct Backup {
     path: PathBuf,
-    /// None until a backup is written, if it is the state folder and not made yet.
+    /// `None` for a state folder that does not exist yet.
     folder: Option<OwnedFd>,
     name: OsString,
     kept: Option<Vec<u8>>,
 }
 
-/// Where [`Backup::save_beside`] has put a backup.
+/// Where [`Backup::save_beside`] has written a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// Absolute path.
+    /// The absolute path.
     pub path: PathBuf,
-    /// Whether it was written now; false if an earlier run wrote the same.
+    /// Whether it was written now; false if an earlier run has written the same.
     pub written: bool,
-    /// Whether the file that was named holds another state, which is kept.
+    /// Whether the named file contains another state, which was kept.
     pub renamed: bool,
 }
 
 impl Backup {
-    /// Opens the folder of `path` and reads what the file holds. Writes nothing.
+    /// Opens the folder of `path` and reads the file, if it exists. Writes nothing.
     ///
     /// # Errors
-    /// Exit 2 if no backup can be kept there.
+    /// Exit 2 if a backup cannot be written there.
     pub fn find(path: &Path, console: &Console) -> Result<Self, Failure> {
         if path == Path::new("-") {
             return Err(refuse(path, "a backup goes into a file, standard output carries the record"));
@@ -59,11 +59,12 @@ impl Backup {
         Self::open(path, Some(folder), console)
     }
 
-    /// A file of this name in the folder for backups that no option places: `$XDG_STATE_HOME/scar-tools`, else the one
-    /// below `$HOME`. Writes nothing; the folder is made with the first backup.
+    /// The file with this name in the default folder: `$XDG_STATE_HOME/scar-tools`, else the one below `$HOME`. Writes
+    /// nothing; the first backup creates the folder.
     ///
     /// # Errors
-    /// Exit 2 if the environment names no folder, or if it is another user's or a link, or no backup can be kept there.
+    /// Exit 2 if the environment names no folder, if the folder is a link or another user's, or if a backup cannot be
+    /// written there.
     pub fn in_state_folder(name: &str, console: &Console) -> Result<Self, Failure> {
         let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or_else(|| {
@@ -92,12 +93,12 @@ impl Backup {
         &self.path
     }
 
-    /// What an earlier run kept here.
+    /// The backup of an earlier run.
     pub fn kept(&self) -> Option<&[u8]> {
         self.kept.as_deref()
     }
 
-    /// Makes sure that what an earlier run kept is on the disk: that run may have been killed between rename and sync.
+    /// Syncs an earlier run's backup: that run may have been killed between rename and sync.
     ///
     /// # Errors
     /// Exit 1 with the system's cause.
@@ -109,10 +110,10 @@ impl Backup {
     /// Saves `text`, unless a file has appeared here since this was opened.
     ///
     /// # Errors
-    /// Exit 1 with the system's cause; nothing is left half written.
+    /// Exit 1 with the system's cause; no incomplete file remains.
     pub fn save(&self, text: &[u8]) -> Result<(), Failure> {
         self.write(text, |folder, new| match rustix::fs::renameat_with(folder, new, folder, &self.name, RenameFlags::NOREPLACE) {
-            // A file system without this flag: NFS, some of FUSE.
+            // File systems without this flag: NFS, some of FUSE.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::linkat(folder, new, folder, &self.name, AtFlags::empty())?;
                 rustix::fs::unlinkat(folder, new, AtFlags::empty())
@@ -121,7 +122,7 @@ impl Backup {
         })
     }
 
-    /// Saves `text`, which holds what is kept here and more.
+    /// Saves `text`, which extends the existing backup.
     ///
     /// # Errors
     /// As [`Self::save`].
@@ -129,8 +130,8 @@ impl Backup {
         self.write(text, |folder, new| rustix::fs::renameat(folder, new, folder, &self.name))
     }
 
-    /// Saves `text` here, or under this name with a number at its end if another state is kept here. `same` says whether
-    /// a file holds this state already.
+    /// Saves `text` here, or under this name with a number if the file has another state. `same` says whether a file already
+    /// has this state.
     ///
     /// # Errors
     /// As [`Self::save`].
@@ -163,7 +164,7 @@ impl Backup {
                 &made
             }
         };
-        // Another run may be writing its own: no name is used twice.
+        // Another run may write its own: no name is used twice.
         let new = format!(".scar-backup.{:016x}", RandomState::new().build_hasher().finish());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let write = || -> io::Result<()> {
@@ -174,7 +175,7 @@ impl Backup {
             Ok(rustix::fs::fsync(folder)?)
         };
         write().map_err(|error| {
-            // After the rename it is not there under this name, and stays.
+            // After the rename it no longer has this name, and stays.
             let _ = rustix::fs::unlinkat(folder, &new, AtFlags::empty());
             self.failed(error)
         })
@@ -185,10 +186,10 @@ impl Backup {
     }
 }
 
-/// Reads a backup, for the way back.
+/// Reads a backup for an undo.
 ///
 /// # Errors
-/// Exit 2 if it is not the user's own regular file.
+/// Exit 2 if it is not a regular file of the user.
 pub fn read(path: &Path, console: &Console) -> Result<Vec<u8>, Failure> {
     let refuse = |cause: &str| Failure::misuse(format!("read the backup '{}': {cause}", path.display()));
     open(CWD, path, path, console).map_err(|cause| refuse(&cause))?.ok_or_else(|| refuse("no such file or directory"))
@@ -198,7 +199,7 @@ fn refuse(path: &Path, cause: &str) -> Failure {
     Failure::misuse(format!("keep a backup in '{}': {cause}", path.display()))
 }
 
-/// The state folder, which holds `path`; `None` if it is not there.
+/// The state folder with `path`; `None` if it does not exist.
 fn state_folder(path: &Path) -> Result<Option<OwnedFd>, Failure> {
     let foreign = |cause: &str| refuse(path, &format!("its folder {cause}")).hint("use --backup FILE");
     match open_folder(path.parent().unwrap_or(path), OFlags::NOFOLLOW) {
@@ -227,9 +228,9 @@ fn open_folder(path: &Path, more: OFlags) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more, Mode::empty())
 }
 
-/// What a regular file of the user's own holds; `None` if there is no file. `shown` is its path in a warning.
+/// Reads a regular file of the user; `None` if it does not exist. `shown` is its path for a warning.
 fn open(folder: impl std::os::fd::AsFd, name: &Path, shown: &Path, console: &Console) -> Result<Option<Vec<u8>>, String> {
-    // Without NONBLOCK a FIFO that somebody put there would hold the run.
+    // Without NONBLOCK, a planted FIFO would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),

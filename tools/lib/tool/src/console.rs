@@ -1,4 +1,4 @@
-//! Everything a tool says beside its result: the one place that writes to standard error.
+//! Everything a tool prints besides its result: the only writer to standard error.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -11,10 +11,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::scrub::scrubbed;
 use crate::{Common, Failure, escape};
 
-/// How often progress is told where no terminal shows a bar.
+/// The interval of progress lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
-/// Standard error as a tool uses it. Cloning is cheap; all clones share the bar, so that a message never tears it.
+/// Standard error. Clones are cheap and share the progress bar, so that messages do not break it.
 #[derive(Clone, Debug)]
 pub struct Console {
     name: Arc<str>,
@@ -22,17 +22,17 @@ pub struct Console {
     verbose: u8,
     dry_run: bool,
     bar: Arc<Mutex<Option<ProgressBar>>>,
-    /// The requests that have no answer yet, oldest first.
+    /// The pending requests, oldest first.
     pending: Arc<Mutex<Vec<Arc<str>>>>,
 }
 
 impl Console {
-    /// A console that prints under `name`, neither quiet nor verbose.
+    /// A console with the prefix `name`, neither quiet nor verbose.
     pub fn new(name: &str) -> Self {
         Self { name: name.into(), quiet: false, verbose: 0, dry_run: false, bar: Arc::default(), pending: Arc::default() }
     }
 
-    /// The console that the common options ask for.
+    /// A console as in the common options.
     pub(crate) fn with(mut self, common: &Common) -> Self {
         self.quiet = common.quiet;
         self.verbose = common.verbose;
@@ -45,47 +45,47 @@ impl Console {
         &self.name
     }
 
-    /// One line about what happens; silent with `-q`.
+    /// Prints one line about what happens; silent with `-q`.
     pub fn note(&self, message: impl Display) {
         if !self.quiet {
             self.line("", &message.to_string());
         }
     }
 
-    /// Something the user should know although the step goes on; silent with `-q`.
+    /// Prints a warning, after which the tool continues; silent with `-q`.
     pub fn warn(&self, message: impl Display) {
         if !self.quiet {
             self.line("\u{1b}[1;33mwarning:\u{1b}[0m ", &message.to_string());
         }
     }
 
-    /// The next thing to do, printed after a warning; silent with `-q`.
+    /// Prints a hint after a warning; silent with `-q`.
     pub fn hint(&self, message: impl Display) {
         if !self.quiet {
             self.line("\u{1b}[1;36mhint:\u{1b}[0m ", &message.to_string());
         }
     }
 
-    /// A line of the plan under `--dry-run`; printed also with `-q`, since it was asked for.
+    /// Prints a line of the `--dry-run` plan; also with `-q`, because it was requested.
     pub fn plan(&self, message: impl Display) {
         self.line("would ", &message.to_string());
     }
 
-    /// Detail for `-v`: which file, login, route was used.
+    /// Prints a detail for `-v`: which file, login or route is used.
     pub fn verbose(&self, message: impl FnOnce() -> String) {
         if self.verbose >= 1 {
             self.line("", &message());
         }
     }
 
-    /// A line of the list that `-v` asks for, without the tool's name before it, as `tar -v` prints it.
+    /// Prints a line of the `-v` list, without the tool's name, like `tar -v`.
     pub fn listing(&self, line: impl FnOnce() -> String) {
         if self.verbose >= 1 {
             self.raw(&format!("{}\n", escape(&line())));
         }
     }
 
-    /// A line of a table that a person reads, each piece in its colour; silent with `-q`.
+    /// Prints a line of a table, each piece in its colour; silent with `-q`.
     pub fn row(&self, pieces: &[(Colour, &str)]) {
         if self.quiet {
             return;
@@ -101,32 +101,32 @@ impl Console {
         self.raw(&format!("{}\n", line.trim_end()));
     }
 
-    /// The columns that a line may have: those of the terminal, 80 elsewhere.
+    /// The width of a line: the terminal's, else 80.
     pub fn columns(&self) -> usize {
         let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
         size.map_or(80, |size| usize::from(size.ws_col)).clamp(60, 160)
     }
 
-    /// Detail for `-vv`: requests and answers, already scrubbed by the caller.
+    /// Prints requests and answers for `-vv`, already scrubbed by the caller.
     pub fn trace(&self, message: impl FnOnce() -> String) {
         if self.verbose >= 2 {
             self.line("", &message());
         }
     }
 
-    /// Notes that `request` is under way, until the guard is dropped: what a tool waits for is named when its time is over.
+    /// Marks `request` as pending until the guard is dropped, so that a timeout can name it.
     pub fn asking(&self, request: &str) -> Pending {
         let request = Arc::<str>::from(request);
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&request));
         Pending { request, list: Arc::clone(&self.pending) }
     }
 
-    /// The request that has waited longest for its answer.
+    /// The oldest pending request.
     pub fn pending(&self) -> Option<String> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).first().map(|request| request.to_string())
     }
 
-    /// A failure's message, details and hint, without ending the process.
+    /// Prints a failure's message, details and hint, without ending the process.
     pub fn failure(&self, failure: &Failure) {
         self.line("\u{1b}[1;31merror:\u{1b}[0m ", &failure.message);
         for detail in &failure.details {
@@ -137,14 +137,14 @@ impl Console {
         }
     }
 
-    /// Prints a failure and gives the status for `main` to return.
+    /// Prints a failure and returns the status for `main`.
     pub(crate) fn end(&self, failure: &Failure) -> ExitCode {
         self.clear();
         self.failure(failure);
         ExitCode::from(failure.exit as u8)
     }
 
-    /// Progress in bytes: a bar with rate and time left where `total` is known, else a count.
+    /// Shows progress in bytes: a bar with rate and remaining time if `total` is known, else a count.
     pub fn progress_bytes(&self, what: &str, total: Option<u64>) -> Progress {
         let template = match total {
             Some(_) => "{prefix} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}",
@@ -153,7 +153,7 @@ impl Console {
         self.progress(what, total, template, true)
     }
 
-    /// Progress of waiting: what was last seen, and for how long.
+    /// Shows progress of a wait: the last state, and how long.
     pub fn progress_waiting(&self, what: &str) -> Progress {
         self.progress(what, None, "{prefix} {spinner} {elapsed} {wide_msg}", false)
     }
@@ -170,7 +170,7 @@ impl Console {
         });
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
         let begun = Instant::now();
-        let state = Mutex::new(State { position: 0, message: String::new(), told: begun });
+        let state = Mutex::new(State { position: 0, message: String::new(), printed: begun });
         Progress { console: self.clone(), what: what.to_owned(), total, in_bytes, bar, begun, state }
     }
 
@@ -184,11 +184,12 @@ impl Console {
         self.raw(&format!("{}: {label}{}\n", self.name, escape(&scrubbed(message, false))));
     }
 
-    /// Writes one piece at once; a lost message must not end the work, so an error is dropped.
+    /// Writes everything at once; errors are ignored, because a lost message must not stop the work.
     fn raw(&self, text: &str) {
         let write = || {
             let mut stderr = std::io::stderr().lock();
-            // The adapter would write around each escape; the stages of a pipe share this stream, and a line must stay one.
+            // The adapter would split the line at each escape; the stages of a pipe share this stream, so a line must be one
+            // write.
             let _ = match anstream::AutoStream::choice(&stderr) {
                 anstream::ColorChoice::Never => stderr.write_all(anstream::adapter::strip_str(text).to_string().as_bytes()),
                 _ => stderr.write_all(text.as_bytes()),
@@ -202,7 +203,7 @@ impl Console {
     }
 }
 
-/// A request under way; see [`Console::asking`].
+/// A pending request; see [`Console::asking`].
 #[derive(Debug)]
 pub struct Pending {
     request: Arc<str>,
@@ -215,20 +216,20 @@ impl Drop for Pending {
     }
 }
 
-/// How a piece of a table stands out on a terminal.
+/// The colour of a table's piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// As text.
+    /// Plain.
     Plain,
     /// Good.
     Green,
-    /// To be looked at.
+    /// Needs attention.
     Yellow,
     /// Bad.
     Red,
-    /// The next thing to do.
+    /// A hint.
     Cyan,
-    /// Of no weight.
+    /// Unimportant.
     Dim,
 }
 
@@ -250,7 +251,7 @@ fn draws() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// Progress under way; ends, and leaves nothing on the terminal, when dropped.
+/// A progress display; removed from the terminal when dropped.
 #[derive(Debug)]
 pub struct Progress {
     console: Console,
@@ -266,11 +267,11 @@ pub struct Progress {
 struct State {
     position: u64,
     message: String,
-    told: Instant,
+    printed: Instant,
 }
 
 impl Progress {
-    /// Sets how far it is, in bytes.
+    /// Sets the number of bytes.
     pub fn set(&self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
@@ -278,7 +279,7 @@ impl Progress {
         self.tell(|state| state.position = position);
     }
 
-    /// Adds to how far it is, in bytes.
+    /// Adds a number of bytes.
     pub fn add(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
@@ -286,7 +287,7 @@ impl Progress {
         self.tell(|state| state.position += bytes);
     }
 
-    /// Sets what was last seen.
+    /// Sets the last state.
     pub fn message(&self, message: impl Display) {
         let message = escape(&message.to_string());
         if let Some(bar) = &self.bar {
@@ -295,7 +296,7 @@ impl Progress {
         self.tell(|state| state.message = message);
     }
 
-    /// Lets time pass: call it in a waiting loop, so that a log gets its line each 15 s.
+    /// Updates the display: call it in a waiting loop, so that a log gets a line each 15 s.
     pub fn tick(&self) {
         self.tell(|_| ());
     }
@@ -303,10 +304,10 @@ impl Progress {
     fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
-        if self.bar.is_some() || state.told.elapsed() < LINE_EVERY {
+        if self.bar.is_some() || state.printed.elapsed() < LINE_EVERY {
             return;
         }
-        state.told = Instant::now();
+        state.printed = Instant::now();
         let line = line(&self.what, &state, self.total, self.in_bytes, self.begun.elapsed());
         drop(state);
         self.console.note(line);
@@ -321,7 +322,7 @@ impl Drop for Progress {
     }
 }
 
-/// The line that a log gets in the place of a bar.
+/// The progress line of a log.
 fn line(what: &str, state: &State, total: Option<u64>, in_bytes: bool, elapsed: Duration) -> String {
     let mut line = what.to_owned();
     if in_bytes {
@@ -347,10 +348,10 @@ mod tests {
 
     #[test]
     fn a_progress_line_of_a_log_says_how_far_and_how_long() {
-        let state = State { position: 1 << 20, message: String::new(), told: Instant::now() };
+        let state = State { position: 1 << 20, message: String::new(), printed: Instant::now() };
         let thirty = Duration::from_secs(30);
         assert_eq!(line("uploading", &state, Some(4 << 20), true, thirty), "uploading: 1.00 MiB of 4.00 MiB (25 %), 30 s");
-        let state = State { position: 0, message: "Downloading 0.0.0".into(), told: Instant::now() };
+        let state = State { position: 0, message: "Downloading 0.0.0".into(), printed: Instant::now() };
         assert_eq!(line("waiting", &state, None, false, thirty), "waiting, 30 s, Downloading 0.0.0");
     }
 }

@@ -1,12 +1,12 @@
-//! The end of a tool's work: one clock, from the start of the work, for all that it does.
+//! The deadline of a tool: one clock, from the start of the work, for everything that it does.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::{Exit, Failure};
 
-/// When the work must be over. It counts on the monotonic clock (`CLOCK_MONOTONIC` behind [`Instant`]), so that setting
-/// the host's time in the middle of the work changes nothing.
+/// The moment at which the work must be finished. It uses the monotonic clock (`CLOCK_MONOTONIC` in [`Instant`]), so that
+/// setting the host's time changes nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     begun: Instant,
@@ -14,34 +14,34 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The work begins now and may take `limit`.
+    /// A deadline in `limit` from now.
     pub fn after(limit: Duration) -> Self {
         Self { begun: Instant::now(), limit: Some(limit) }
     }
 
-    /// The work begins now and may take as long as it needs.
+    /// No deadline.
     pub fn never() -> Self {
         Self { begun: Instant::now(), limit: None }
     }
 
-    /// The same with more time.
+    /// An extended deadline.
     #[must_use]
     pub fn extended(self, more: Duration) -> Self {
         Self { limit: self.limit.map(|limit| limit.saturating_add(more)), ..self }
     }
 
-    /// The time that is left; none is left once the work must be over.
+    /// The remaining time; zero after the deadline.
     pub fn remaining(&self) -> Duration {
         self.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(self.begun.elapsed()))
     }
 
-    /// Whether the work must be over.
+    /// Whether the deadline has passed.
     pub fn is_over(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// The failure of work that was not done in time; `act` says what was to be done, in lower case with its operand,
-    /// `pending` which request has no answer yet.
+    /// The failure after the deadline; `act` is what was being done, in lower case with its operand, `pending` the request
+    /// without an answer.
     pub fn failure(&self, act: &str, pending: Option<&str>) -> Failure {
         let message = format!("{act}: not done within {self}");
         let failure = match pending {

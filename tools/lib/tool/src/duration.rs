@@ -1,14 +1,14 @@
-//! Durations as a person types them: a whole number and a unit.
+//! Durations on the command line: a whole number and a unit.
 
 use std::time::Duration;
 
 /// The longest duration an option takes.
 const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Reads `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser for `--timeout` and its like.
+/// Parses `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser for `--timeout` and similar options.
 ///
 /// # Errors
-/// A text that says which form is accepted: no unit, an unknown unit, zero, or more than seven days.
+/// A message about the accepted form: no unit, an unknown unit, zero, or more than seven days.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

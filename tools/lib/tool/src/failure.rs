@@ -1,29 +1,29 @@
-//! What a tool says and with which status it ends when it could not do its step.
+//! A tool's failure: message, hint and exit status.
 
 use std::fmt::Display;
 
-/// The exit statuses: one meaning across all tools.
+/// The exit statuses, with the same meaning in all tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 1: local input or output failed, or the peer refused for good (quota, immutable tag, too large).
+    /// 1: local input or output failed, or the peer refused permanently (quota, immutable tag, too large).
     Failed = 1,
     /// 2: options, environment, a configuration file or the input record are wrong.
     Misuse = 2,
-    /// 3: what the step needs is not there (repository, pod, pack registry).
+    /// 3: what the step needs does not exist (repository, pod, pack registry).
     Absent = 3,
     /// 4: wrong credentials or no permission.
     Refused = 4,
-    /// 5: the peer's certificate is not trusted, or credentials would go where they must not.
+    /// 5: the peer's certificate is not trusted, or credentials would go to the wrong server.
     Unsafe = 5,
-    /// 6: network or server errors, tries or time for them spent; safe to run again.
+    /// 6: network or server errors, after all retries; safe to run again.
     Unreachable = 6,
-    /// 7: what is there is not what was meant.
+    /// 7: what was found is not what was expected.
     Mismatch = 7,
-    /// 8: the other side is healthy but did not reach the state in time, or fell silent.
+    /// 8: the peer is healthy but did not reach the state in time, or stopped answering.
     TimedOut = 8,
-    /// 126: the program to run cannot be run, as env(1) ends then.
+    /// 126: the command cannot be run, as in env(1).
     NotRun = 126,
-    /// 127: there is no such program, as env(1) ends then.
+    /// 127: the command does not exist, as in env(1).
     NotFound = 127,
     /// 130: ended by SIGINT.
     Interrupted = 130,
@@ -31,18 +31,18 @@ pub enum Exit {
     Terminated = 143,
 }
 
-/// A failure as the user reads it: one line with act, operand and cause, lines of detail, and the next thing to do.
+/// A failure as the user sees it: one line with act, operand and cause, lines of detail, and a hint.
 ///
-/// All text is escaped when it is printed, so a message may quote what a peer said.
+/// All text is escaped when it is printed, so a message may quote a peer.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The status with which the process ends.
+    /// The process's exit status.
     pub exit: Exit,
     /// `act 'operand': cause`, lower case, without a period.
     pub message: String,
     /// Lines below the message, such as an untrusted certificate's names.
     pub details: Vec<String>,
-    /// The next thing to do, where there is one.
+    /// The next thing to do, if there is one.
     pub hint: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl Failure {
         Self::new(Exit::Failed, format_args!("{act}: {}", crate::text::io_cause(error)))
     }
 
-    /// Adds (or replaces) the next thing to do.
+    /// Adds or replaces the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());

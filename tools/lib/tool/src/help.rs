@@ -1,17 +1,17 @@
-//! What `--help` shows: what the tool does, how it is called, examples, then each option on as few lines as it needs.
+//! Formats `--help`: the summary, the usage, examples, then each option in as few lines as possible.
 
 use clap::{Arg, Command};
 
-/// Columns of the narrowest terminal in use.
+/// The width of the narrowest terminal in use.
 const WIDTH: usize = 80;
-/// Columns of an option; the explanation of a longer one begins further right.
+/// The width of the options' column; the text of a longer one begins further right.
 const COLUMN: usize = 24;
-/// The options that every tool has: named at the end, explained in scar-tools(7).
+/// The options of every tool: listed at the end, explained in scar-tools(7).
 const SHARED: &str = "Common options";
 
 /// The whole text; headings are marked for a terminal.
 pub(crate) fn render(command: &mut Command, name: &str) -> String {
-    // Gives every argument its help, version and value names.
+    // Completes every argument's help, version and value names.
     command.build();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = command.render_usage().to_string();
@@ -30,7 +30,7 @@ pub(crate) fn render(command: &mut Command, name: &str) -> String {
         }
     }
     let (shared, own): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(title, _)| title == SHARED);
-    // A screen has few lines: the groups are told apart by their headings alone.
+    // To save lines, only headings separate the groups.
     text.push('\n');
     for (title, args) in own {
         let lines: String = args.iter().map(|arg| line(arg)).collect();
@@ -41,7 +41,7 @@ pub(crate) fn render(command: &mut Command, name: &str) -> String {
     text
 }
 
-/// Positional arguments first; what clap adds itself is of the kind that all tools have.
+/// Positional arguments first; options that clap adds are common to all tools.
 fn group(arg: &Arg) -> String {
     match arg.get_help_heading() {
         _ if matches!(arg.get_id().as_str(), "help" | "version") => SHARED.to_owned(),
@@ -68,7 +68,7 @@ fn left(arg: &Arg) -> String {
     value.map_or_else(|| names.clone(), |value| format!("{names} {value}"))
 }
 
-/// An option and its explanation, in as many lines as that takes.
+/// An option and its text, in as many lines as needed.
 fn line(arg: &Arg) -> String {
     let mut about = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
@@ -89,7 +89,7 @@ fn line(arg: &Arg) -> String {
     text + &line + "\n"
 }
 
-/// Names, as many as go into a line, each kept whole.
+/// Fills lines with names.
 fn filled(names: &[String]) -> String {
     let mut text = String::from(" ");
     let mut column = 1;
@@ -102,6 +102,6 @@ fn filled(names: &[String]) -> String {
         column += 2 + name.len();
     }
     let mut text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    text.push_str("  (--man shows the whole page; scar-tools(7) tells what all tools share)\n");
+    text.push_str("  (--man shows the whole page; scar-tools(7) describes the common options)\n");
     text
 }

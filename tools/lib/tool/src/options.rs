@@ -1,4 +1,4 @@
-//! The part of every command line that is the same, and the reading of the whole.
+//! The options that all tools share, and parsing the command line.
 
 use std::ffi::OsString;
 
@@ -7,23 +7,23 @@ use clap::{ArgAction, Args, FromArgMatches};
 
 use crate::{Failure, help, page, stdout, usage};
 
-/// Options that every tool has.
+/// The options of every tool.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Print nothing but errors
+    /// Print only errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say what is done; twice: each request, secrets scrubbed
+    /// Print each action; twice: each request, without secrets
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Say what would be done and change nothing
+    /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Start a new record and never read standard input
+    /// Begin a new record and do not read standard input
     #[arg(long)]
     pub new_record: bool,
 
@@ -36,17 +36,17 @@ pub struct Common {
     completions: Option<clap_complete::Shell>,
 }
 
-/// What the command line asked for.
+/// The parsed command line.
 pub(crate) enum Parsed<O> {
-    /// The step, with these options.
+    /// Run the step with these options.
     Run(O),
-    /// Something that is answered already: help, version, page, completions.
+    /// Help, version, page or completions were already printed.
     Answered,
 }
 
-/// Reads the process's arguments.
+/// Parses the process's arguments.
 ///
-/// `--man` and `--completions` are looked for before the typed options are made, since these demand operands.
+/// `--man` and `--completions` are handled before clap parses the options, which may require operands.
 pub(crate) fn read<O>(command: &mut clap::Command, page: &str, name: &str) -> Result<Parsed<O>, Failure>
 where
     O: clap::Parser + FromArgMatches,
@@ -76,7 +76,7 @@ where
     O::from_arg_matches(&matches).map(Parsed::Run).map_err(|error| usage::failure(&error, name))
 }
 
-/// Name and version; with `-v` also the cryptographic module, which each tool gives as its long version.
+/// Name and version; with `-v` also the cryptographic module, from each tool's long version.
 fn version(command: &clap::Command, mut arguments: impl Iterator<Item = OsString>) -> String {
     let short = format!("{} {}\n", command.get_name(), command.get_version().unwrap_or_default());
     let is_verbose = |argument: OsString| ["-v", "-vv", "--verbose", "-vV", "-Vv"].iter().any(|verbose| argument == *verbose);

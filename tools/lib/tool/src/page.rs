@@ -1,15 +1,14 @@
-//! The manual page that every binary carries.
+//! The manual page in every binary.
 
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 
 use crate::{Failure, mdoc, stdout};
 
-/// Shows the page: into a pipe or file its source, byte for byte; on a terminal through mandoc or man, else rendered
-/// here, a screenful at a time.
+/// Shows the page: its source in a pipe or file; on a terminal through mandoc or man, else rendered here, with a pager.
 ///
 /// # Errors
-/// Exit 1 where standard output cannot be written.
+/// Exit 1 if standard output cannot be written.
 pub(crate) fn show(source: &str, name: &str) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
         return stdout::print_answer(source.as_bytes());
@@ -21,19 +20,19 @@ pub(crate) fn show(source: &str, name: &str) -> Result<(), Failure> {
     if through_pager(&text) { Ok(()) } else { stdout::print(&text) }
 }
 
-/// A screenful at a time, where the host has what does that.
+/// Through a pager, if the host has one.
 fn through_pager(text: &str) -> bool {
     ["less", "more"].iter().any(|pager| {
         let Ok(mut child) = Command::new(pager).stdin(Stdio::piped()).spawn() else { return false };
         if let Some(mut stdin) = child.stdin.take() {
-            // It is closed early where the reader has seen enough.
+            // The reader may close it early.
             let _ = stdin.write_all(text.as_bytes());
         }
         child.wait().is_ok_and(|status| status.success())
     })
 }
 
-/// `mandoc -l` and `man -l` read a file; the source goes through a temporary one, since both want to seek.
+/// `mandoc -l` and `man -l` need a seekable file, so the source goes to a temporary one.
 fn through_viewer(source: &str, name: &str) -> bool {
     let Ok(mut file) = tempfile::Builder::new().prefix(&format!("{name}.")).suffix(".1").tempfile() else { return false };
     if file.write_all(source.as_bytes()).and_then(|()| file.flush()).is_err() {

@@ -1,46 +1,46 @@
-//! No secret that this process sends is shown, in whatever encoding a peer echoes it.
+//! Removes this process's secrets from text, in any encoding in which a peer may echo them.
 //!
-//! A text is read several times, with no, one or all kinds of its escapes undone; what then reads as a secret goes, with the
-//! escapes that it was written in. In base64 a secret is found at each of the three places where its first byte may be, so
-//! that `user:password` is found for any user. Each reading and each search takes linear time.
+//! A text is read several times, with none, one or all kinds of escapes decoded; any secret found is removed with its
+//! escapes. In base64 a secret is searched for at each of three possible offsets, so that `user:password` is found for any
+//! user. Every pass takes linear time.
 
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What stands in the place of a secret.
+/// The replacement of a secret.
 const HIDDEN: &str = "(not shown)";
-/// A shorter piece of base64 may be a word of anybody's.
+/// Shorter pieces of base64 could be ordinary words.
 const PIECE: usize = 6;
 
-/// What is looked for.
+/// A text to search for.
 static NEEDLES: Mutex<Vec<Needle>> = Mutex::new(Vec::new());
 
 #[derive(PartialEq)]
 struct Needle {
     text: String,
-    /// Whether it is a piece of base64, which goes with all that is around it.
+    /// Whether it is a piece of base64, which is removed with all base64 around it.
     is_base64: bool,
 }
 
-/// Has [`scrubbed`] leave `secret` out of what is shown. Call it with every password, token and key that is sent.
+/// Registers `secret` to be removed by [`scrubbed`]. Call it with every password, token and key that is sent.
 pub fn never_show(secret: &str) {
     if secret.is_empty() {
         return;
     }
     let mut found = vec![Needle { text: latin(secret.as_bytes()), is_base64: false }];
     if secret.contains(' ') {
-        // As a form has it (application/x-www-form-urlencoded).
+        // As in a form (application/x-www-form-urlencoded).
         found.push(Needle { text: latin(secret.replace(' ', "+").as_bytes()), is_base64: false });
     }
     for before in 0..3 {
         let encoded = STANDARD.encode([&[0; 3][..before], secret.as_bytes()].concat());
-        // The first and the last letters hang on what is around the secret, too.
+        // The first and last letters also depend on the neighbouring bytes.
         let whole = (before + secret.len()) * 8 / 6;
         let piece = encoded.get((before * 8).div_ceil(6)..whole).unwrap_or_default();
         if piece.len() >= PIECE {
-            // In the name of a host its letters are lower-cased.
+            // In a host name, letters are lower-cased.
             for text in [piece.to_owned(), piece.replace('+', "-").replace('/', "_"), piece.to_ascii_lowercase()] {
                 found.push(Needle { text, is_base64: true });
             }
@@ -54,7 +54,7 @@ pub fn never_show(secret: &str) {
     }
 }
 
-/// The text without what [`never_show`] was called with; `cut` says that it may end within a secret.
+/// The text without registered secrets; `cut` if it may end within a secret.
 pub(crate) fn scrubbed(text: &str, cut: bool) -> String {
     let needles = NEEDLES.lock().unwrap_or_else(PoisonError::into_inner);
     if needles.is_empty() {
@@ -72,7 +72,7 @@ pub(crate) fn scrubbed(text: &str, cut: bool) -> String {
         let mut hidden = 0;
         for (at, _) in reading.text.match_indices(&needle.text) {
             let (from, to) = (reading.from[at], reading.to[at + needle.text.len() - 1]);
-            // Many pieces may be in one run, which is then looked at once.
+            // A run may contain many pieces, but is only processed once.
             if to > hidden {
                 spans.push(if needle.is_base64 { run_around(text, from, to) } else { (from, to) });
                 hidden = spans.last().map_or(0, |(_, to)| *to);
@@ -91,7 +91,7 @@ pub(crate) fn scrubbed(text: &str, cut: bool) -> String {
     without(text, spans)
 }
 
-/// A text that was cut, without the escape that the cut went through.
+/// Removes an escape that was cut in the middle.
 fn untorn(text: &str) -> &str {
     let torn = text.rfind(['%', '\\', '&']).filter(|at| text.len() - at < 12);
     torn.map_or(text, |at| &text[..at])
@@ -118,21 +118,21 @@ fn run_around(text: &str, from: usize, to: usize) -> (usize, usize) {
     (from - before, to + after)
 }
 
-/// Bytes as letters of Latin-1, one each: an undone escape may be a part of a letter.
+/// Maps each byte to a Latin-1 letter: a decoded escape may be a part of a character.
 fn latin(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// A text with some of its escapes undone.
+/// A text with some kinds of escapes decoded.
 struct Reading {
-    /// Its bytes as letters of Latin-1.
+    /// Its bytes as Latin-1.
     text: String,
-    /// Where in the original the letter at each place begins, and ends.
+    /// The start and end of each letter in the original.
     from: Vec<usize>,
     to: Vec<usize>,
 }
 
-/// Reads one escape at the beginning: how many bytes it has, and what it means.
+/// Decodes one escape at the start: its length and value.
 type Kind = fn(&[u8]) -> Option<(usize, char)>;
 
 impl Reading {
@@ -164,7 +164,7 @@ impl Reading {
                 Some((length, meant)) => {
                     let to = self.to[letters[at + length - 1].0];
                     let mut buffer = [0; 4];
-                    // %XX is a byte, all else a letter.
+                    // %XX is a byte, the others are characters.
                     match bytes[at] {
                         b'%' => out.push(meant as u8, from, to),
                         _ => meant.encode_utf8(&mut buffer).bytes().for_each(|byte| out.push(byte, from, to)),
@@ -191,7 +191,7 @@ fn percent(bytes: &[u8]) -> Option<(usize, char)> {
     Some((3, char::from(u8::try_from(byte).ok()?)))
 }
 
-/// `\"`, `\/`, `\uXXXX` and their like (RFC 8259, 7); letters beyond the first 65,536 are two of them.
+/// JSON escapes such as `\"`, `\/` and `\uXXXX` (RFC 8259, 7); characters beyond U+FFFF are two escapes.
 fn json(bytes: &[u8]) -> Option<(usize, char)> {
     let unit = |bytes: &[u8]| number(bytes.strip_prefix(b"\\u")?.get(..4)?, 16);
     let plain = match bytes.strip_prefix(b"\\")?.first()? {
@@ -212,7 +212,7 @@ fn json(bytes: &[u8]) -> Option<(usize, char)> {
     Some((2, plain))
 }
 
-/// `&amp;`, `&#38;`, `&#x26;` and their like (HTML, 13.5).
+/// HTML escapes such as `&amp;`, `&#38;` and `&#x26;` (HTML, 13.5).
 fn html(bytes: &[u8]) -> Option<(usize, char)> {
     let rest = bytes.strip_prefix(b"&")?;
     let end = rest.iter().take(10).position(|byte| *byte == b';')?;
@@ -270,7 +270,7 @@ mod tests {
         }
         for form in &forms {
             assert_eq!(scrubbed(&format!("no user with '{form}' here"), false), "no user with '(not shown)' here", "{form}");
-            // A piece that is cut off stays hidden, too.
+            // A truncated piece is hidden, too.
             let cut = &form[..(0..form.len() * 2 / 3).rev().find(|at| form.is_char_boundary(*at)).unwrap()];
             let shown = scrubbed(&format!("is {cut}"), true);
             assert!(shown.starts_with("is (not shown)"), "{form}: {shown}");

@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM: before a step has anything to clean up they end the process at once; a step that has, catches
-//! them with [`catch`], is told once, cleans up and returns; a second signal ends it at once.
+//! SIGINT and SIGTERM: they end the process at once until a step needs to clean up. Such a step uses [`catch`], is notified
+//! once, cleans up and returns; a second signal ends the process at once.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
@@ -17,24 +17,24 @@ use crate::{Console, Exit, Failure};
 
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 static CATCHERS: AtomicUsize = AtomicUsize::new(0);
-/// Whether the step has seen the signal that it catches.
+/// Whether the step has noticed the signal.
 static HEARD: AtomicBool = AtomicBool::new(false);
 static WAKERS: Mutex<Vec<Waker>> = Mutex::new(Vec::new());
 
-/// How long a step may take to see a signal that it catches.
+/// How long a step may take to notice a signal.
 const UNHEARD: Duration = Duration::from_millis(700);
 
-/// A terminal and how it was before a prompt changed it.
+/// A terminal and its settings before a prompt.
 static TERMINAL: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// Starts the thread that hears the signals.
+/// Starts the thread that receives the signals.
 pub(crate) fn install(console: &Console) {
     let console = console.clone();
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
             let again = RECEIVED.swap(signal, Ordering::SeqCst) != 0;
-            // A prompt waits on a thread that hears of no signal: a person must be able to leave it.
+            // A prompt blocks a thread that receives no signals: the user must be able to leave it.
             let prompting = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             if again || prompting || CATCHERS.load(Ordering::SeqCst) == 0 {
                 end(&console, signal);
@@ -43,7 +43,7 @@ pub(crate) fn install(console: &Console) {
                 waker.wake();
             }
             let console = console.clone();
-            // A step that hashes, reads a dead file server or waits for a program may hear nothing for a long time.
+            // A step that hashes, reads a dead file server or waits for a program may not notice it for a long time.
             std::thread::spawn(move || {
                 std::thread::sleep(UNHEARD);
                 if !HEARD.load(Ordering::SeqCst) {
@@ -54,7 +54,7 @@ pub(crate) fn install(console: &Console) {
     });
 }
 
-/// Ends the process as the signal would have.
+/// Ends the process as the signal would.
 fn end(console: &Console, signal: i32) {
     if let Some(mut terminal) = restore_terminal() {
         // The cursor is still behind the prompt.
@@ -65,14 +65,14 @@ fn end(console: &Console, signal: i32) {
     signal_hook::low_level::exit(128 + signal);
 }
 
-/// From here until the guard is dropped a first signal is only noted, for the step to see.
+/// Until the guard is dropped, a first signal is only recorded, for the step to notice.
 pub fn catch() -> Interrupt {
     CATCHERS.fetch_add(1, Ordering::SeqCst);
     Interrupt(())
 }
 
-/// Keeps a terminal's settings, so that they are restored when the guard is dropped or a signal ends the process, and
-/// stops its echo from now on: what is typed (or pasted) as soon as a prompt shows must not be seen.
+/// Saves a terminal's settings, to restore them when the guard is dropped or a signal ends the process, and disables echo:
+/// typed or pasted text must not be shown.
 pub fn keep_terminal(terminal: &File) -> KeptTerminal {
     let kept = terminal.try_clone().ok().zip(tcgetattr(terminal).ok());
     if let Some((terminal, settings)) = &kept {
@@ -94,20 +94,20 @@ impl Drop for KeptTerminal {
     }
 }
 
-/// Gives the terminal its settings back, where a prompt changed them; tells which.
+/// Restores the terminal's settings, if a prompt has changed them; returns which.
 fn restore_terminal() -> Option<File> {
     let (terminal, settings) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-    // Nothing is left to do for a terminal that has gone.
+    // A closed terminal needs no restoring.
     let _ = tcsetattr(&terminal, OptionalActions::Now, &settings);
     Some(terminal)
 }
 
-/// A step's view of the signals; see [`catch`].
+/// A step's handle for signals; see [`catch`].
 #[derive(Debug)]
 pub struct Interrupt(());
 
 impl Interrupt {
-    /// Fails with exit 130 or 143 once a signal came.
+    /// Fails with exit 130 or 143 after a signal.
     ///
     /// # Errors
     /// The signal, as a failure to return from the step.
@@ -121,7 +121,7 @@ impl Interrupt {
         }
     }
 
-    /// Runs `work` until it ends or a signal comes, whichever is first; `work` is dropped then.
+    /// Runs `work` until it ends or a signal arrives, which drops `work`.
     ///
     /// # Errors
     /// The signal, as a failure to return from the step.
@@ -134,7 +134,7 @@ impl Interrupt {
         .await
     }
 
-    /// Ends once a signal came, with the failure to return.
+    /// Resolves after a signal, with the failure to return.
     pub async fn came(&self) -> Failure {
         poll_fn(|context| {
             remember(context.waker());
@@ -143,7 +143,7 @@ impl Interrupt {
         .await
     }
 
-    /// Whether somebody else catches signals, too.
+    /// Whether signals are being caught elsewhere too.
     pub fn is_shared(&self) -> bool {
         CATCHERS.load(Ordering::SeqCst) > 1
     }
@@ -155,7 +155,7 @@ impl Drop for Interrupt {
     }
 }
 
-/// Keeps a waker for the signal, once.
+/// Registers a waker for the signal, once.
 fn remember(waker: &Waker) {
     let mut wakers = WAKERS.lock().unwrap_or_else(PoisonError::into_inner);
     if !wakers.iter().any(|known| known.will_wake(waker)) {

@@ -1,4 +1,4 @@
-//! A wrong command line, told in the words of every other failure.
+//! Reports a wrong command line like any other failure.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -11,13 +11,13 @@ pub(crate) fn failure(error: &clap::Error, name: &str) -> Failure {
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
         _ => None,
     };
-    // clap marks what may be repeated by dots, which nobody types.
+    // clap marks repeatable options with dots, which nobody types.
     let name_of = |kind| text(kind).map(|text| text.trim_end_matches("...").to_owned());
     let argument = name_of(ContextKind::InvalidArg).unwrap_or_default();
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let help = format!("'{name} --help' lists the options, '{name} --man' explains them");
     match error.kind() {
-        // Asked for by scripts that know other tools; the guide's own script shows why it is not offered.
+        // Scripts for other tools may use it; the guide's own script shows why it is not offered.
         ErrorKind::UnknownArgument if argument == "--password" || argument == "-p" => Failure::misuse(format!(
             "'{argument}' is not offered: a password in the arguments can be read by every user of this host"
         ))

@@ -1,4 +1,4 @@
-//! Certificates and keys from files, with an answer for each wrong kind of file.
+//! Reads certificates and keys from files, with a message for each wrong kind of file.
 
 use std::path::Path;
 
@@ -7,8 +7,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use scar_tool::Failure;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The host's own trust and where it is from: `SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's bundle. None at all is
-/// no error here.
+/// The system's certificates and their source: `SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's bundle. An empty result is
+/// no error here: reqwest alone refuses to build a client without any root
+/// (https://github.com/seanmonstar/reqwest/issues/2965).
 pub(crate) fn system() -> Result<(Vec<CertificateDer<'static>>, String), Failure> {
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
         let path = Path::new(&path);
@@ -25,7 +26,7 @@ pub(crate) fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateD
     certificates_in(&text, &format!("{option} '{}'", path.display()))
 }
 
-/// All certificates in a PEM text; `what` names where it is from.
+/// All certificates in a PEM text; `what` names its source.
 pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let refuse = |holds: &str| Failure::misuse(format!("read {what}: it holds {holds}, not a PEM certificate"));
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
@@ -51,11 +52,10 @@ pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<Certificate
     Ok(found)
 }
 
-/// The certificates of a PEM file, checked, as the PEM text that another program may be given: nothing but certificates,
-/// none of them past its time.
+/// The valid certificates of a PEM file as PEM text for another program, without any private key of the file.
 ///
 /// # Errors
-/// Exit 2 for a file that does not hold what `option` needs.
+/// Exit 2 for a file without the content that `option` needs.
 pub fn ca_chain(path: &Path, option: &str) -> Result<String, Failure> {
     let what = format!("{option} '{}'", path.display());
     let text = read(path, option)?;
@@ -72,7 +72,7 @@ pub fn ca_chain(path: &Path, option: &str) -> Result<String, Failure> {
     Ok(only_certificates(&String::from_utf8_lossy(&text)))
 }
 
-/// A PEM file may hold a key beside its certificates: that stays here.
+/// The file may also contain a key, which must not be passed on.
 fn only_certificates(text: &str) -> String {
     let mut inside = false;
     let mut out = String::new();

@@ -1,5 +1,5 @@
-//! What ended a TLS handshake, in an administrator's words. Each verdict has its exit status and its way on; all but a
-//! server's own trouble would be the same again and are tried once.
+//! Explains a failed TLS handshake to an administrator. Each cause has an exit status and a hint; only a server's internal
+//! error is retried.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,32 +10,31 @@ use scar_tool::Exit;
 use crate::module;
 use crate::untrusted::{Reason, in_chain};
 
-/// Why a TLS handshake failed, a certificate's path aside (see [`crate::Untrusted`]).
+/// Why a TLS handshake failed, apart from certificate paths (see [`crate::Untrusted`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handshake {
-    /// The server answered with something else than TLS.
+    /// The server does not speak TLS.
     NotTls,
-    /// The two have no version or cipher in common.
+    /// No common version or cipher.
     NothingInCommon,
-    /// The server knows no host of the name that was asked for.
+    /// The server does not serve the requested name.
     UnknownName,
-    /// The server demands a client certificate.
+    /// The server requires a client certificate.
     CertificateRequired,
-    /// The server refused the client certificate, or that there is none; its alert.
+    /// The server refused the client certificate, or its absence; its alert.
     CertificateRefused(String),
-    /// The server's certificate does not fit the handshake that it signed.
+    /// The server's key does not belong to its certificate.
     Certificate(Reason),
-    /// The server has a problem of its own; its alert.
+    /// The server has an internal error; its alert.
     ServerTrouble(String),
-    /// The server sent what TLS does not allow at that point, or says so of us.
+    /// One side violated the TLS protocol.
     Protocol,
-    /// This host cannot do its part.
+    /// This host failed.
     Local,
 }
 
 impl Handshake {
-    /// The verdict in a client's error, where a handshake failed; `asked` says whether the server asked for a client
-    /// certificate.
+    /// The handshake failure in a client's error; `asked` says whether the server asked for a client certificate.
     pub fn of(error: &(dyn StdError + 'static), asked: bool) -> Option<Self> {
         in_chain(error).map(|error| Self::of_tls(error, asked))
     }
@@ -56,7 +55,7 @@ impl Handshake {
             | Error::BadMaxFragmentSize
             | Error::InconsistentKeys(_)
             | Error::Other(_) => Self::Local,
-            // InappropriateMessage, PeerMisbehaved, DecryptError and their like.
+            // InappropriateMessage, PeerMisbehaved, DecryptError and similar.
             _ => Self::Protocol,
         }
     }
@@ -66,7 +65,7 @@ impl Handshake {
         match alert {
             Alert::UnrecognisedName => Self::UnknownName,
             Alert::ProtocolVersion | Alert::InsufficientSecurity | Alert::InappropriateFallback => Self::NothingInCommon,
-            // In TLS 1.2 it also says that a client certificate is missing, which OpenSSL's servers do: then it was asked for.
+            // In TLS 1.2, OpenSSL's servers also send it for a missing client certificate, after they asked for one.
             Alert::HandshakeFailure if asked => Self::CertificateRequired,
             Alert::HandshakeFailure => Self::NothingInCommon,
             Alert::CertificateRequired | Alert::NoCertificate => Self::CertificateRequired,
@@ -88,12 +87,12 @@ impl Handshake {
         }
     }
 
-    /// Whether the same may succeed a moment later.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::ServerTrouble(_))
     }
 
-    /// The exit status of its class.
+    /// The exit status.
     pub fn exit(&self) -> Exit {
         match self {
             Self::CertificateRequired | Self::CertificateRefused(_) => Exit::Refused,
@@ -103,7 +102,7 @@ impl Handshake {
         }
     }
 
-    /// The way on.
+    /// The hint.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NotTls => "is this the server's port for https? see what answers there: openssl s_client -connect HOST:PORT",

@@ -1,8 +1,9 @@
-//! What a tool shows of itself to a server that asks for a client certificate.
+//! The client certificate for servers that ask for one.
 //!
-//! rustls's own way there has webpki parse the certificate, which refuses X.509 version 1: MicroK8s makes such ones, and so
-//! does `openssl x509 -req` without extensions. A server decides about it, not we; only that the two files belong together
-//! is checked here.
+//! rustls's own client authentication parses the certificate with webpki, which refuses X.509 version 1
+//! (https://github.com/rustls/rustls/issues/2364). MicroK8s creates such certificates, and so does `openssl x509 -req`
+//! without extensions. The server decides about the certificate; only that certificate and key belong together is checked
+//! here.
 
 use std::sync::Arc;
 
@@ -20,13 +21,13 @@ use crate::Seen;
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) certified: Arc<CertifiedKey>,
-    /// Where the two are from, for a message.
+    /// The source of both, for a message.
     pub(crate) what: String,
 }
 
 impl Identity {
     /// # Errors
-    /// Exit 2 if TLS cannot use the key, or it is another certificate's.
+    /// Exit 2 if TLS cannot use the key, or it belongs to another certificate.
     pub(crate) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -47,7 +48,7 @@ impl Identity {
     }
 }
 
-/// Shows the identity, if there is one, and notes that it was asked for.
+/// Shows the identity, if there is one, and records that a server asked.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) identity: Option<Identity>,

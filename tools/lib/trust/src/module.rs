@@ -1,7 +1,7 @@
-//! The cryptographic module: which one does all TLS, and whether it is the validated one.
+//! The cryptographic module of all TLS, and whether it is validated.
 //!
-//! Only this crate knows of the feature `fips`. With it rustls takes AWS-LC's validated module, offers approved suites
-//! and groups alone, and asks for the extended master secret under TLS 1.2 (rustls, crate documentation, "FIPS").
+//! Only this crate has the feature `fips`. With it, rustls uses AWS-LC's validated module, offers only approved suites and
+//! groups, and requires the extended master secret in TLS 1.2 (rustls, crate documentation, "FIPS").
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use scar_tool::{Exit, Failure};
 /// <https://csrc.nist.gov/projects/cryptographic-module-validation-program/certificate/5314>
 const CERTIFICATE: &str = "CMVP #5314, FIPS 140-3";
 
-/// In the FIPS build: what is said of a server that takes nothing approved.
+/// In the FIPS build: the hint for a server without approved algorithms.
 pub(crate) const OFFERED: Option<&str> = if cfg!(feature = "fips") {
     Some(
         "it takes nothing that is approved; offered to it: TLS 1.3, and TLS 1.2 with the extended master secret; AES-GCM; P-256 and P-384",
@@ -22,7 +22,7 @@ pub(crate) const OFFERED: Option<&str> = if cfg!(feature = "fips") {
     None
 };
 
-/// What `--version -v` prints of it.
+/// Its line in `--version -v`.
 pub fn module() -> String {
     let version = aws_lc_rs::awslc_version();
     match (cfg!(feature = "fips"), aws_lc_rs::fips_version()) {
@@ -36,14 +36,14 @@ pub fn module() -> String {
     }
 }
 
-/// The one crypto provider of all tools.
+/// The crypto provider of all tools.
 ///
 /// # Errors
-/// Exit 5 if this is the FIPS build and the module does not say that it runs as such.
+/// Exit 5 if the module of the FIPS build does not run in FIPS mode.
 pub(crate) fn provider() -> Result<Arc<CryptoProvider>, Failure> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     if cfg!(feature = "fips") {
-        // rustls also takes ML-KEM for approved, by a liberal reading that it explains (rustls src/crypto/aws_lc_rs/pq/mlkem.rs).
+        // rustls also counts ML-KEM as approved, and explains why (rustls src/crypto/aws_lc_rs/pq/mlkem.rs).
         provider.kx_groups.retain(|group| matches!(group.name(), NamedGroup::secp256r1 | NamedGroup::secp384r1));
     }
     match cfg!(feature = "fips") && !provider.fips() {

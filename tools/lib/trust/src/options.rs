@@ -1,8 +1,8 @@
-//! The TLS options that every tool with a peer shares.
+//! The TLS options that all network tools share.
 
 use std::path::PathBuf;
 
-/// The way to every server. The help names it among what all tools have.
+/// The route to every server. The help lists it with the common options.
 #[derive(clap::Args, Debug, Clone, Copy, Default)]
 #[command(next_help_heading = "Common options")]
 pub struct RouteOptions {
@@ -11,7 +11,7 @@ pub struct RouteOptions {
     pub no_proxy: bool,
 }
 
-/// Whom to trust and as whom to appear.
+/// The trusted certificates and the client certificate.
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "TLS options")]
 pub struct TlsOptions {

@@ -1,4 +1,4 @@
-//! A certificate that is taken as it is, once: whoever answers later in the same run must show the same one.
+//! Accepts any certificate once: later servers of the same run must show the same one.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,17 +6,17 @@ use rustls::pki_types::CertificateDer;
 
 use crate::untrusted::fingerprint;
 
-/// The certificate that was seen first. All clones share it.
+/// The first certificate, shared by all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Pin(Arc<OnceLock<String>>);
 
 impl Pin {
-    /// SHA-256 of the certificate that was seen, in hex pairs with colons; `None` before any was.
+    /// SHA-256 of the first certificate, in hex pairs with colons; `None` before the first handshake.
     pub fn fingerprint(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
 
-    /// Takes the first certificate; says of every later one whether it is the same.
+    /// Stores the first certificate; compares each later one with it.
     pub(crate) fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
         let seen = fingerprint(certificate);
         *self.0.get_or_init(|| seen.clone()) == seen

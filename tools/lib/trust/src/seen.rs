@@ -1,4 +1,4 @@
-//! What servers showed and asked for in their handshakes.
+//! What servers showed and requested in their handshakes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::Untrusted;
 
-/// What was seen last. All clones share it.
+/// The last handshake, shared by all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Seen(Arc<Mutex<State>>);
 
@@ -17,7 +17,7 @@ struct State {
 }
 
 impl Seen {
-    /// Until when the server's certificate holds, in seconds since 1970; `None` before any was seen.
+    /// When the server's certificate expires, in seconds since 1970; `None` before the first handshake.
     pub fn until(&self) -> Option<u64> {
         self.state().until
     }

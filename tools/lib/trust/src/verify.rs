@@ -1,4 +1,4 @@
-//! The decision about a server's certificate.
+//! Verifies a server's certificate.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::pin::Pin;
 use crate::seen::Seen;
 use crate::untrusted::{Reason, Untrusted};
 
-/// The usual path check; beside it the rule for a server certificate that is itself configured; and a full account of
-/// what was wrong, since a bare alert tells an administrator nothing.
+/// The usual path check, plus the rule for a server certificate that is itself configured, plus a full description of the
+/// problem, because an alert alone does not help an administrator.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -35,16 +35,16 @@ impl Verifier {
         provider: &Arc<CryptoProvider>,
     ) -> Self {
         let mut roots = RootCertStore::empty();
-        // rustls takes a trust anchor whatever its dates; kubectl and curl do not.
+        // rustls ignores the dates of a trust anchor; kubectl and curl do not.
         let now = UnixTime::now().as_secs();
         let in_date = |anchor: &&CertificateDer<'_>| Untrusted::dates(anchor).is_none_or(|(from, to)| (from..=to).contains(&now));
         roots.add_parsable_certificates(anchors.iter().filter(in_date).cloned());
-        // A store without a single root is refused by the builder: then only the configured certificates count.
+        // rustls's builder refuses a store without roots: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
         Self { chain, anchors: anchors.to_vec(), insecure, pin, seen, provider: Arc::clone(provider) }
     }
 
-    /// The configured authority outside its dates that signed one of these, if there is one.
+    /// The expired or not yet valid configured authority that signed one of these, if there is one.
     fn outdated(&self, shown: &[&CertificateDer<'_>], now: UnixTime) -> Option<Reason> {
         let shown: Vec<_> = shown.iter().filter_map(|shown| X509Certificate::from_der(shown).ok()).collect();
         self.anchors.iter().filter_map(|anchor| X509Certificate::from_der(anchor).ok()).find_map(|(_, anchor)| {
@@ -58,7 +58,7 @@ impl Verifier {
         })
     }
 
-    /// A certificate that is itself configured needs no issuer; its name and its dates still count.
+    /// A configured certificate needs no issuer; its name and dates are still checked.
     fn configured(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
         if !self.anchors.iter().any(|anchor| anchor.as_ref() == certificate.as_ref()) {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));

@@ -132,7 +132,7 @@ pub(crate) fn without_userinfo(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(before: &str, after: &str) -> Vec<String> {
+    fn lines(before: &str, after: &str) -> Vec<String> {
         let object = |text: &str| Object::parse(text).unwrap();
         differences(&object(before), &object(after), &["status"]).iter().map(ToString::to_string).collect()
     }
@@ -142,7 +142,7 @@ mod tests {
         let before = r#"{"a":{"flag":false,"password":"canary","gone":{"token":"canary"},"l":[1,{"key":"canary"}]},"status":1}"#;
         let after = r#"{"status":2,"a":{"password":"canary2","l":[1,{"key":"c"}],"flag":true,"url":"https://u:canary@h/x"}}"#;
         assert_eq!(
-            told(before, after),
+            lines(before, after),
             [
                 "a.flag: false -> true",
                 "a.password: (not shown) -> (not shown)",
@@ -156,18 +156,18 @@ mod tests {
     #[test]
     fn nothing_is_nothing_however_it_is_written() {
         for (a, b) in [("{}", r#"{"a":null,"b":"","c":false,"d":{ },"e":[]}"#), (r#"{"a":null}"#, r#"{"a":""}"#)] {
-            assert_eq!(told(a, b), [""; 0]);
-            assert_eq!(told(b, a), [""; 0]);
+            assert_eq!(lines(a, b), [""; 0]);
+            assert_eq!(lines(b, a), [""; 0]);
         }
-        assert_eq!(told("{}", r#"{"a":0}"#), ["a: (absent) -> 0"]);
-        assert_eq!(told(r#"{"a":{"b":1}}"#, r#"{"a":{}}"#), ["a.b: 1 -> (absent)"]);
-        assert_eq!(told(r#"{"a":true}"#, r#"{}"#), ["a: true -> (absent)"]);
+        assert_eq!(lines("{}", r#"{"a":0}"#), ["a: (absent) -> 0"]);
+        assert_eq!(lines(r#"{"a":{"b":1}}"#, r#"{"a":{}}"#), ["a.b: 1 -> (absent)"]);
+        assert_eq!(lines(r#"{"a":true}"#, r#"{}"#), ["a: true -> (absent)"]);
     }
 
     #[test]
     fn the_same_value_written_differently_is_no_difference() {
-        assert_eq!(told(r#"{"a":1.50,"b":"\u0041","c":{"x":1,"y":2}}"#, r#"{"b":"A","c":{"y":2,"x":1},"a":1.5}"#), [""; 0]);
-        assert_eq!(told(r#"{"a":9007199254740993}"#, r#"{"a":9007199254740992}"#).len(), 1);
-        assert_eq!(told(r#"{"a":1}"#, r#"{"a":"1"}"#).len(), 1);
+        assert_eq!(lines(r#"{"a":1.50,"b":"\u0041","c":{"x":1,"y":2}}"#, r#"{"b":"A","c":{"y":2,"x":1},"a":1.5}"#), [""; 0]);
+        assert_eq!(lines(r#"{"a":9007199254740993}"#, r#"{"a":9007199254740992}"#).len(), 1);
+        assert_eq!(lines(r#"{"a":1}"#, r#"{"a":"1"}"#).len(), 1);
     }
 }

@@ -301,9 +301,9 @@ mod tests {
             assert!(setting(&same).is(&target), "{same}");
         }
         let old = setting(r#"{"endpoint":"https://u:canary@old","username":"scar","password":"canary","insecureVerify":true}"#);
-        let told: Vec<_> = old.unlike(&target).iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = old.unlike(&target).iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            lines,
             [
                 format!("endpoint: 'https://old' -> '{SPECMAN}'"),
                 "username: 'scar' -> (none)".to_owned(),
@@ -318,8 +318,8 @@ mod tests {
         let old = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T12:43:14Z","note":1.50}"#);
         let now = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T13:00:00Z","added":true}"#);
         assert!(now.is(&old));
-        let told: Vec<_> = old.kept_otherwise(&now).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["updatedAt: '2024-12-06T12:43:14Z' -> '2024-12-06T13:00:00Z'", "note: 1.50 -> (absent)"]);
+        let lines: Vec<_> = old.kept_otherwise(&now).iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["updatedAt: '2024-12-06T12:43:14Z' -> '2024-12-06T13:00:00Z'", "note: 1.50 -> (absent)"]);
     }
 
     #[test]
