@@ -33,6 +33,7 @@ pub fn binaries() -> &'static Path {
     FOLDER.get_or_init(|| std::env::var_os(BUILT).map_or_else(build, PathBuf::from))
 }
 
+/// Cargo sets `CARGO_BIN_EXE_*` only for a test's own package, and the tools have packages of their own.
 /// `cargo test` holds no lock while tests run, and selecting the same packages selects the same features. So if everything
 /// is fresh, this only checks.
 fn build() -> PathBuf {

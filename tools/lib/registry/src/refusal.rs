@@ -181,6 +181,7 @@ impl Refusal {
         match self.status.as_u16() {
             // Harbor's status for an immutable tag, even if a proxy has replaced the message.
             412 if puts_manifest => Meaning::Immutable,
+            // A proxy such as nginx: client_max_body_size is 1 MiB by default (nginx documentation, ngx_http_core_module).
             413 => Meaning::TooLarge,
             401 if self.login && (self.is_page || self.from == Sender::Realm) => Meaning::Login,
             400..=499 if self.is_page => Meaning::Page,

@@ -16,7 +16,8 @@ pub const PATH: &str = "/v1/system/config/scar";
 /// Specman's address in the cluster, which the guide's script sets (step 10).
 pub const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
-/// The fields in the public description of the API.
+// v1SystemScarSpec in the API's public description. The guide's script (guide, step 12) sends only the first three; a
+// PUT without the others could lose them.
 const ENDPOINT: &str = "endpoint";
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
