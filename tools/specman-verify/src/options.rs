@@ -133,6 +133,10 @@ struct RegistryOptions {
     /// Use HTTP without TLS for the registry
     #[arg(long)]
     registry_plain_http: bool,
+
+    /// Do not check the registry's certificate
+    #[arg(long)]
+    registry_insecure: bool,
 }
 
 impl AsRef<Common> for Options {
@@ -193,9 +197,10 @@ impl Options {
             registry_ca_file,
             trust_realm,
             registry_plain_http,
+            registry_insecure,
         } = &self.registry;
         let login = LoginOptions { username: username.clone(), password_file: password_file.clone(), password_stdin: false };
-        let tls = TlsOptions { ca_file: registry_ca_file.clone(), ..TlsOptions::default() };
+        let tls = TlsOptions { ca_file: registry_ca_file.clone(), insecure: *registry_insecure, ..TlsOptions::default() };
         Ok(Access {
             registry: registry.clone().or_else(|| scar_registry::Environment::from_environment().registry),
             username: username.clone(),

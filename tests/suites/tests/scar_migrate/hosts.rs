@@ -61,6 +61,19 @@ fn a_record_file_is_all_that_goes_from_one_host_to_the_other() {
     cutover(&migration, other.path()).arg("push.json").run().succeeds();
 }
 
+/// The other host compares with the layer in the registry, whose certificate is not checked there either.
+#[test]
+fn a_registry_that_is_not_checked_is_not_checked_on_the_other_host() {
+    let (migration, one, other) = (Migration::new(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    push(&migration, one.path()).run().succeeds();
+    let run = cutover(&migration, other.path()).arg(state(one.path()).join("push.json"));
+    let config = other.path().join("site.conf");
+    let settings = std::fs::read_to_string(&config).unwrap();
+    let settings = settings.lines().filter(|line| !line.starts_with("OCI_CA_FILE")).map(|line| format!("{line}\n"));
+    std::fs::write(&config, settings.collect::<String>() + "OCI_INSECURE=true\n").unwrap();
+    assert_eq!(run.run().succeeds().json()["verified"]["different"], 0);
+}
+
 /// As over ssh, which passes on standard input: `push | ssh other scar-migrate cutover --yes`.
 #[test]
 fn the_record_goes_through_a_pipe_as_well() {
