@@ -54,6 +54,8 @@ pub(crate) enum Way {
 pub(crate) struct Content {
     pub(crate) folder: PathBuf,
     pub(crate) archive: PathBuf,
+    /// What Specman serves will not be compared.
+    pub(crate) unverified: bool,
 }
 
 /// The registry.
@@ -133,7 +135,7 @@ impl Options {
 
     fn content(&self) -> Option<Content> {
         let folder = self.content.content.clone()?;
-        Some(Content { folder, archive: self.content.archive.clone() })
+        Some(Content { folder, archive: self.content.archive.clone(), unverified: self.unverified })
     }
 
     fn registry(&self, reference: Option<&Reference>, console: &Console) -> Result<Option<Registry>, Failure> {
