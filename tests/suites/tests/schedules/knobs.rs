@@ -199,6 +199,7 @@ pub(crate) static KNOBS: &[Knob] = &[
     then("secret", "is not there", |s| s.site().cluster.remove("secrets", "hubble-system", SECRET)),
     then("verify", "through the cluster", |s| s.unset("SPECMAN_URL")),
     then("verify", "not at all", |s| s.set("SCAR_VERIFY", "off")),
+    then("hosts", "two", |s| s.two_hosts = true),
     then("tree", "is missing", |s| std::fs::remove_dir_all(s.in_tree("")).unwrap()),
     then("tree", "is a file", |s| {
         std::fs::remove_dir_all(s.in_tree("")).unwrap();

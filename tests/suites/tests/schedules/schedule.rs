@@ -24,12 +24,13 @@ const RUNS: usize = 3;
 /// The schedule of one seed.
 pub(crate) fn holds(seed: u64) {
     let mut random = Random::new(seed);
-    let case = Case::draw(&mut random);
+    let case = Case::draw(seed, &mut random);
     case.forth(&mut random);
     case.back(&mut random);
 }
 
 struct Case {
+    seed: u64,
     site: Drawn,
     /// A server that nobody named, with a certificate that all trust.
     foreign: Server,
@@ -46,11 +47,11 @@ struct Before {
 }
 
 impl Case {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(seed: u64, random: &mut Random) -> Self {
         let (profile, ecr, replicas) = (random.of(&Profile::ALL), random.one_in(4), 1 + u32::from(random.one_in(4)));
         let poll = Some(std::time::Duration::from_millis(300));
         let options = SiteOptions { profile: Some(profile), ecr, replicas, poll, ..SiteOptions::default() };
-        let mut site = Drawn::on(options, format!("{profile:?}, ECR's entry: {ecr}, {replicas} replicas"));
+        let mut site = Drawn::on(options, format!("{seed}: {profile:?}, ECR's entry: {ecr}, {replicas} replicas"));
         if random.one_in(2) {
             site.registry().seed(REPOSITORY, "0.0.0", b"\x1f\x8bof an earlier release");
         }
@@ -66,7 +67,7 @@ impl Case {
         let foreign = Server::start(anything, Listener::tls(site.site().certs.server_config()));
         foreign.tolerate_unexpected();
         let before = Before::of(&site);
-        Self { site, foreign, before }
+        Self { seed, site, foreign, before }
     }
 
     fn command(&self, phase: &[&str]) -> Run {
@@ -79,12 +80,12 @@ impl Case {
         let mut stalls = false;
         for _ in 0..random.below(4) {
             let (what, stall) = fault(random, &self.site, &self.foreign.url());
-            println!("  {what}");
+            println!("{}: {what}", self.seed);
             stalls |= stall;
         }
         for run in 0..RUNS {
             let stop = (stalls || run == 0 && random.one_in(2)).then(|| Stop::draw(random));
-            println!("  run {run} {phase:?}: {stop:?}");
+            println!("{}: run {run} {phase:?}: {stop:?}", self.seed);
             let outcome = match stop {
                 Some(stop) => stop.run(self.command(phase)),
                 None => self.command(phase).run(),

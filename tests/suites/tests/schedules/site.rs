@@ -23,6 +23,8 @@ pub(crate) struct Drawn {
     pub(crate) migration: Migration,
     /// What the configuration file holds.
     pub(crate) settings: BTreeMap<String, String>,
+    /// The push is another host's, which has a state folder of its own.
+    pub(crate) two_hosts: bool,
     name: String,
 }
 
@@ -34,7 +36,8 @@ impl fmt::Display for Drawn {
 
 impl Drawn {
     /// The site of a seed.
-    pub(crate) fn new(random: &mut Random) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
         let profile = random.of(&Profile::ALL);
         let mut knobs: Vec<&Knob> = Vec::new();
         for _ in 0..random.of(&[0, 1, 1, 1, 1, 1, 2, 2, 2, 3]) {
@@ -56,7 +59,7 @@ impl Drawn {
             }
         });
         let names: Vec<_> = knobs.iter().map(|knob| format!("{}: {}", knob.subject, knob.name)).collect();
-        let mut site = Self::on(options, format!("{profile:?}; {}", names.join("; ")));
+        let mut site = Self::on(options, format!("{seed}: {profile:?}; {}", names.join("; ")));
         knobs.iter().for_each(|knob| {
             if let Turn::Site(turn) = knob.turn {
                 turn(&mut site)
@@ -70,7 +73,7 @@ impl Drawn {
         println!("{name}");
         let migration = Migration::on(options);
         let settings = migration.site.environment().into_iter();
-        let mut site = Self { settings: settings.collect(), migration, name };
+        let mut site = Self { settings: settings.collect(), migration, two_hosts: false, name };
         std::fs::create_dir(site.home()).unwrap();
         site.set("SCAR_CONTENT", site.migration.tree().display());
         site.set("SCAR_SETTLE", "2s");
@@ -98,6 +101,18 @@ impl Drawn {
         let run = program(workspace().join("shell/scar-migrate")).home(self.home());
         let run = run.watched_every(Duration::from_millis(30));
         run.arg("-c").arg(&config).arg("--state").arg(self.state()).arg("--yes")
+    }
+
+    /// What `migrate` is called with, once a phase.
+    pub(crate) fn phases(&self) -> Vec<Vec<String>> {
+        let at = |name: &str| self.migration.folder().join(name).display().to_string();
+        match self.two_hosts {
+            true => vec![
+                vec!["push".to_owned()],
+                vec!["--state".to_owned(), at("other"), "cutover".to_owned(), at("state/push.json")],
+            ],
+            false => vec![Vec::new()],
+        }
     }
 
     // What the knobs turn.

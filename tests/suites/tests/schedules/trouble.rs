@@ -62,14 +62,29 @@ pub(crate) fn fault(random: &mut Random, site: &Drawn, foreign: &str) -> (String
         6 => (Times::First(3), "the first three".to_owned()),
         _ => (Times::Always, "all".to_owned()),
     };
-    let (action, what) = action(random, site, foreign);
+    let (action, what) = action(random, sent(site, server, path), foreign);
     let what = format!("{server} {method} {path}, {often}: {what}");
     let stalls = matches!(action, Action::Stall);
     site.server(server).faults().on(Match::method(method, path), times, action);
     (what, stalls)
 }
 
-fn action(random: &mut Random, site: &Drawn, foreign: &str) -> (Action, String) {
+/// A secret that such a request brings along, as far as it does: a server repeats no other.
+fn sent(site: &Drawn, server: &str, path: &str) -> String {
+    let of = |key: &str| std::fs::read_to_string(site.setting(key)).unwrap_or_default().trim_end().to_owned();
+    match (server, path) {
+        ("registry", _) => of("OCI_PASSWORD_FILE"),
+        ("vertex", "/v1/auth/syslogin") => of("VERTEX_PASSWORD_FILE"),
+        ("vertex", path) if path.starts_with("/v1/registries/") && path.ends_with("/validate") => {
+            let key = "PACK_REGISTRY_SECRET_KEY_FILE";
+            of(if site.setting(key).is_empty() { "OCI_PASSWORD_FILE" } else { key })
+        }
+        ("kube", _) => site.site().cluster.token(),
+        _ => "nothing".to_owned(),
+    }
+}
+
+fn action(random: &mut Random, told: String, foreign: &str) -> (Action, String) {
     let answer = |answer: Answer| Action::Answer(answer);
     let bytes = random.below(400);
     let time = Duration::from_millis(random.below(400));
@@ -93,9 +108,8 @@ fn action(random: &mut Random, site: &Drawn, foreign: &str) -> (Action, String) 
         }
         12 => (Action::set_header("location", &format!("{foreign}/v2/upload")), "a location elsewhere".to_owned()),
         13 => {
-            let told = random.of(&site.site().secrets());
             let said = serde_json::json!({"code": "Refused", "message": told, "errors": [{"code": "DENIED", "message": told}]});
-            (answer(Answer::json(400, &said)), "a refusal that repeats a secret".to_owned())
+            (answer(Answer::json(400, &said)), "a refusal that repeats what it was sent".to_owned())
         }
         _ => {
             let status = random.of(&[400, 401, 403, 404, 409, 429, 500, 502, 503]);
