@@ -83,6 +83,19 @@ fn ctrl_c_ends_the_stage_at_hand_with_the_ways_on() {
     migrate(&migration).run().succeeds();
 }
 
+/// bash drops a SIGINT that comes while it waits for a command which then ends well.
+#[test]
+fn an_interrupt_that_no_tool_notices_ends_the_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let migration = Migration::new();
+    let (before, tool) = (migration.site.state(), migration.folder().join("scar-preflight"));
+    std::fs::write(&tool, "#!/bin/sh\nkill -INT $PPID\necho '{\"record\": \"scar-tools/1\"}'\n").unwrap();
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}:/usr/bin:/bin", migration.folder().display(), scar_kit::binaries().display());
+    migrate(&migration).env("PATH", path).run().exits(130).writes_nothing().says("scar-migrate: error: interrupted\n");
+    assert_eq!(migration.site.state(), before);
+}
+
 /// One line for each part, and no trace; what is not done yet is no failure before the first run.
 #[test]
 fn status_looks_and_changes_nothing() {
