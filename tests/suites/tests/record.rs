@@ -103,7 +103,9 @@ fn another(dice: &mut Dice, value: &Value, elsewhere: &Value) -> Value {
         1 => elsewhere.clone(),
         _ => match value {
             Value::Bool(value) => json!(!value),
-            Value::Number(value) => dice.of(&[json!(value.as_u64().unwrap() + 1), json!(-1), json!(1e3), json!("1")]).clone(),
+            Value::Number(value) => {
+                dice.of(&[json!(value.as_u64().map_or(7, |number| number + 1)), json!(-1), json!(1e3), json!("1")]).clone()
+            }
             Value::String(text) => dice
                 .of(&[
                     json!(""),
