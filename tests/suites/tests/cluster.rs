@@ -5,37 +5,38 @@ use std::time::Duration;
 
 use scar_kit::{Outcome, tool};
 use scar_lab::PodLog as _;
-use scar_lab::kube::{Access, Kubelets, Rule};
+use scar_lab::kube::{Access, Kubelet, Rule};
 use scar_lab::log::Request;
 use scar_lab::site::SECRET;
 use scar_suites::{KubeSite, Migration, new_record};
 use serde_json::Value;
 
-const REFUSALS: [(Kubelets, u16, &str); 3] = [
-    (Kubelets::RefuseLogin, 401, "from the node's kubelet: "),
-    (Kubelets::RefusePermission, 403, "from the node's kubelet: Forbidden (user=kube-apiserver-kubelet-client, verb="),
-    (Kubelets::AreDown, 500, "dial tcp 10.0.0.5:10250: connect: connection refused"),
+const REFUSALS: [(Kubelet, u16, &str); 4] = [
+    (Kubelet::NoLogin, 401, "from the node's kubelet: "),
+    (Kubelet::Forbidden, 403, "from the node's kubelet: Forbidden (user=kube-apiserver-kubelet-client, verb="),
+    (Kubelet::BadGateway, 502, "bad gateway"),
+    (Kubelet::Down, 500, "dial tcp 192.0.2.10:10250: connect: connection refused"),
 ];
 
 #[test]
 fn q54_a_wait_outlasts_a_kubelet_that_refuses_the_api_server_for_a_while() {
-    for (kubelets, status, _) in REFUSALS {
+    for (kubelet, status, _) in REFUSALS {
         let site = KubeSite::new(1);
         site.cluster.line("specman-0", "time=\"2024-12-06T12:43:14Z\" level=info msg=\"Persisting 0.0.0\"");
-        site.cluster.set_kubelets(kubelets);
+        site.cluster.set_kubelet(kubelet);
         let running = site.tool("specman-wait").args(["--timeout", "60s"]).record(&new_record()).start();
         let refused = |all: &[Request]| all.iter().filter(|request| request.status.is_some_and(|s| s.as_u16() == status)).count();
         assert!(site.server.log().wait(Duration::from_secs(20), |all| refused(all) > 1));
-        site.cluster.set_kubelets(Kubelets::Answer);
+        site.cluster.set_kubelet(Kubelet::Well);
         running.wait().succeeds();
     }
 }
 
 #[test]
 fn q54_at_the_deadline_the_kubelet_is_named() {
-    for (kubelets, _, says) in REFUSALS {
+    for (kubelet, _, says) in REFUSALS {
         let site = KubeSite::new(1);
-        site.cluster.set_kubelets(kubelets);
+        site.cluster.set_kubelet(kubelet);
         let outcome = site.tool("specman-wait").args(["--timeout", "2s"]).record(&new_record()).run();
         outcome.writes_nothing().says(says).never_says("log in again").never_says("Role in");
         assert_ne!(outcome.status(), 0);

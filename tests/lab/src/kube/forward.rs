@@ -93,7 +93,7 @@ pub(super) fn open(
     let pod = state.pods.get(&uid).filter(|pod| pod.state != PodState::Pending);
     let pod = pod.ok_or_else(|| kubelet::no_host(name))?;
     if pod.state == PodState::NodeLost {
-        return Err(kubelet::unreached("error dialing backend: dial tcp 192.0.2.10:10250: i/o timeout"));
+        return Err(kubelet::upgrade_unreached("dial tcp 192.0.2.10:10250: i/o timeout"));
     }
     state.kubelet.refuse_upgrade(&head.headers)?;
     let Some(pod) = state.pods.get_mut(&uid) else { return Err(kubelet::no_host(name)) };

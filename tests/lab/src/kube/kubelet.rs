@@ -20,12 +20,16 @@ pub enum Kubelet {
     Forbidden,
     /// A proxy in between answers 502.
     BadGateway,
-    /// They serve it, but the log file is gone.
+    /// Nothing listens on their port.
+    Down,
+    /// They serve it, but a log's file is gone.
     NoLogFile,
 }
 
 /// How a kubelet names the user that it refuses (kubernetes pkg/kubelet/server/server.go, InstallAuthFilter).
-const FORBIDDEN: &str = "Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource=proxy)";
+const FORBIDDEN: &str = "Forbidden (user=kube-apiserver-kubelet-client, verb=get, resource=nodes, subresource(s)=[proxy])\n";
+/// A dial that nobody answers.
+const REFUSED: &str = "dial tcp 192.0.2.10:10250: connect: connection refused";
 
 impl Cluster {
     /// Sets how the kubelets answer requests for logs and port-forwards.
@@ -37,7 +41,7 @@ impl Cluster {
 impl Kubelet {
     fn refusal(self) -> Option<(u16, &'static str)> {
         match self {
-            Self::Well | Self::NoLogFile => None,
+            Self::Well | Self::Down | Self::NoLogFile => None,
             Self::NoLogin => Some((401, "Unauthorized")),
             Self::Forbidden => Some((403, FORBIDDEN)),
             Self::BadGateway => Some((502, "bad gateway")),
@@ -46,7 +50,10 @@ impl Kubelet {
 
     /// The refusal of a log (apiserver pkg/registry/generic/rest/response_checker.go, Check; apimachinery
     /// pkg/api/errors/errors.go, NewGenericServerResponse).
-    pub(super) fn refuse_log(self, pod: &str) -> Result<(), Refusal> {
+    pub(super) fn refuse_log(self, pod: &str, container: &str) -> Result<(), Refusal> {
+        if self == Self::Down {
+            return Err(log_unreached(pod, container, REFUSED));
+        }
         let Some((code, words)) = self.refusal() else { return Ok(()) };
         let (reason, message) = match code {
             401 => ("Unauthorized", "the server has asked for the client to provide credentials".to_owned()),
@@ -60,6 +67,7 @@ impl Kubelet {
     /// The refusal of an upgrade, which the API server passes on (apimachinery pkg/util/proxy/upgradeaware.go, tryUpgrade).
     pub(super) fn refuse_upgrade(self, headers: &HeaderMap) -> Result<(), Refusal> {
         match self.refusal() {
+            _ if self == Self::Down => Err(upgrade_unreached(REFUSED)),
             Some((code, words)) => Err(Box::new(text(code, words))),
             None if !is_acceptable(headers) => Err(Box::new(text(406, "406: Not Acceptable\n\nAvailable representations: "))),
             None => Ok(()),
@@ -83,9 +91,15 @@ fn text(code: u16, words: &str) -> Response<Body> {
     response
 }
 
-/// A node that the API server cannot reach (apiserver's proxy transport, with net/http's message).
-pub(super) fn unreached(words: &str) -> Refusal {
-    failure(500, "InternalError", words, Value::Null)
+/// A log that the API server does not reach, in net/http's words (apiserver pkg/endpoints/handlers/get.go).
+pub(super) fn log_unreached(pod: &str, container: &str, words: &str) -> Refusal {
+    let words = format!("Get \"https://192.0.2.10:10250/containerLogs/hubble-system/{pod}/{container}\": {words}");
+    failure(500, "InternalError", &words, Value::Null)
+}
+
+/// A port-forward that does not reach the kubelet (apimachinery pkg/util/proxy/dial.go).
+pub(super) fn upgrade_unreached(words: &str) -> Refusal {
+    failure(500, "InternalError", &format!("error dialing backend: {words}"), Value::Null)
 }
 
 /// What a kubelet writes into a log's answer after the runtime has lost the file: the header was already sent (kubernetes

@@ -60,7 +60,7 @@ fn open(cluster: &Arc<Cluster>, target: &Target<'_>, query: &HashMap<String, Str
         return Ok(Opened::Whole(nothing));
     };
     let container = container(pod, query.get("container").map(String::as_str))?;
-    kubelet.refuse_log(name)?;
+    kubelet.refuse_log(name, &pod.containers[container].name)?;
     let instance = instance(pod, container, wanted.previous)?;
     let place = &pod.containers[container].instances[instance];
     if kubelet == Kubelet::NoLogFile {
@@ -139,11 +139,7 @@ fn container(pod: &Pod, asked: Option<&str>) -> Result<usize, Refusal> {
 /// The requested instance, or why there is none (kubelet, `validateContainerLogStatus`).
 fn instance(pod: &Pod, container: usize, previous: bool) -> Result<usize, Refusal> {
     if pod.state == PodState::NodeLost {
-        let words = format!(
-            "Get \"https://192.0.2.10:10250/containerLogs/{}/{}/{}\": dial tcp 192.0.2.10:10250: i/o timeout",
-            pod.namespace, pod.name, pod.containers[container].name
-        );
-        return Err(kubelet::unreached(&words));
+        return Err(kubelet::log_unreached(&pod.name, &pod.containers[container].name, "dial tcp 192.0.2.10:10250: i/o timeout"));
     }
     let (container, name) = (&pod.containers[container], &pod.name);
     let label = format!("container \"{}\" in pod \"{name}\"", container.name);

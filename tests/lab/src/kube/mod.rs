@@ -60,7 +60,7 @@ mod watch_stream;
 mod write;
 
 pub use access::{Access, Rule};
-pub use admission::{Kubelets, Webhook};
+pub use admission::Webhook;
 pub use kubeconfig::{Ca, Kubeconfig, Login};
 pub use kubelet::Kubelet;
 pub use pods::{Cut, PodState};
@@ -90,7 +90,6 @@ struct State {
     access: Access,
     /// The admission webhook and its name.
     webhook: Option<(String, Webhook)>,
-    kubelets: Kubelets,
     new_pods: PodState,
     controller_paused: bool,
     split_lines: bool,
@@ -108,7 +107,6 @@ impl Cluster {
             users: access::Users::default(),
             access: Access::Everything,
             webhook: None,
-            kubelets: Kubelets::Answer,
             new_pods: PodState::Running,
             controller_paused: false,
             split_lines: false,
@@ -157,14 +155,9 @@ impl Cluster {
         self.change(|state| state.access = access);
     }
 
-    /// Sets the webhook that is asked about every write, or removes it.
+    /// Sets the webhook that is asked about every write and connection, or removes it.
     pub fn set_webhook(&self, webhook: Option<(&str, Webhook)>) {
         self.change(|state| state.webhook = webhook.map(|(name, webhook)| (name.to_owned(), webhook)));
-    }
-
-    /// Sets how kubelets answer the API server.
-    pub fn set_kubelets(&self, kubelets: Kubelets) {
-        self.change(|state| state.kubelets = kubelets);
     }
 
     /// Stores an object, or replaces one (which keeps its uid unless `object` has one). `plural` is the resource,

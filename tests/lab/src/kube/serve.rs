@@ -71,16 +71,14 @@ async fn handle(cluster: &Arc<Cluster>, request: Request) -> Result<Response<Bod
         return Ok(unexpected(*not_allowed()));
     }
     match (verb, target.subresource.as_deref()) {
-        ("get", Some("log")) if target.resource.plural == "pods" => {
-            admission::kubelet(cluster, &target, "get", false)?;
-            return logs::log(cluster, &target, &query).await;
-        }
+        ("get", Some("log")) if target.resource.plural == "pods" => return logs::log(cluster, &target, &query).await,
         ("get" | "create", Some("portforward")) if target.resource.plural == "pods" => {
+            // The operation is CONNECT (apiserver pkg/endpoints/handlers/rest.go, ConnectResource).
+            admission::ask(cluster).await?;
             if forward::is_websocket(&head.headers) {
                 // Since 1.35 a GET that upgrades to a WebSocket needs the permission of SPDY's POST.
                 access::check(&cluster.lock().access, &user, "create", &target)?;
             }
-            admission::kubelet(cluster, &target, "create", true)?;
             return forward::open(cluster, &target, &query, &mut head);
         }
         (_, Some(_)) => return Ok(unexpected(*no_such_path())),
