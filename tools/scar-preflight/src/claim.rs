@@ -54,7 +54,7 @@ pub(crate) async fn look(
     });
     let room = rooms.flatten().min();
     let claim = match unread {
-        Some(error) if error.status() == Some(403) => {
+        Some(error) if error.is_denied() => {
             warning(CLAIM, "the claims may not be read", format!("see yourself: kubectl -n {} get pvc", cluster.namespace()))
         }
         Some(error) => failed(CLAIM, cluster.failure("look at Specman's claims", &error), Side::Own),
@@ -137,13 +137,13 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Man
             if bound {
                 return skipped(STORAGE, "it may not be read, and the claims are bound");
             }
-            return match error.status() {
-                Some(403) => warning(
+            return match error.is_denied() {
+                true => warning(
                     STORAGE,
                     "storage classes and CSI drivers may not be listed",
                     "ask the cluster's administrator for a CSI with 10 GB of room",
                 ),
-                _ => failed(STORAGE, cluster.failure("list the storage classes", &error), Side::Own),
+                false => failed(STORAGE, cluster.failure("list the storage classes", &error), Side::Own),
             };
         }
     };

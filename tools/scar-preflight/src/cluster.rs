@@ -107,7 +107,7 @@ async fn reach(cluster: &Cluster, manner: &Manner<'_>) -> Result<Check, Failure>
         Ok(version) => {
             Ok(ok(REACHED, format!("'{}', Kubernetes {}, {}", cluster.server(), version.git_version, cluster.place())))
         }
-        Err(error) if error.status() == Some(403) => {
+        Err(error) if error.is_denied() => {
             Ok(ok(REACHED, format!("'{}', {}; its version may not be read", cluster.server(), cluster.place())))
         }
         Err(error) => Err(cluster.failure(&act, &error)),
@@ -128,7 +128,7 @@ async fn identity(cluster: &Cluster, manner: &Manner<'_>) -> Check {
             ok(IDENTITY, format!("'{name}'{groups}"))
         }
         Err(error) if error.status() == Some(404) => skipped(IDENTITY, "a cluster before Kubernetes 1.28 does not say"),
-        Err(error) if error.status() == Some(403) => skipped(IDENTITY, "it may not be asked"),
+        Err(error) if error.is_denied() => skipped(IDENTITY, "it may not be asked"),
         Err(error) => failed(IDENTITY, cluster.failure("ask who we are", &error), Side::Own),
     }
 }
@@ -143,7 +143,7 @@ async fn namespace(cluster: &Cluster, manner: &Manner<'_>) -> Check {
             Err(failure) => failed(NAMESPACE, failure, Side::Own),
         },
         // The tools go on without asking, too.
-        Err(error) if error.status() == Some(403) => skipped(NAMESPACE, format!("whether '{name}' exists may not be asked")),
+        Err(error) if error.is_denied() => skipped(NAMESPACE, format!("whether '{name}' exists may not be asked")),
         Err(error) => failed(NAMESPACE, cluster.failure(&format!("look for namespace '{name}'"), &error), Side::Own),
     }
 }
@@ -172,7 +172,7 @@ async fn secret(cluster: &Cluster, manner: &Manner<'_>) -> (Check, Option<Timest
             }
             (ok(SECRET, format!("'{name}'{since}: the first step deletes it")), made)
         }
-        Err(error) if error.status() == Some(403) => (denied(SECRET, access::SECRET_ACCESS), None),
+        Err(error) if error.is_denied() => (denied(SECRET, access::SECRET_ACCESS), None),
         Err(error) => (failed(SECRET, cluster.failure(&format!("read the secret '{name}'"), &error), Side::Own), None),
     }
 }

@@ -60,7 +60,7 @@ fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner:
             }
         }
         Ok(None) => blocked(SET, format!("no {name}"), "is Specman deployed? --namespace and --statefulset name another place"),
-        Err(error) if error.status() == Some(403) => denied(SET, access::WAIT_ACCESS),
+        Err(error) if error.is_denied() => denied(SET, access::WAIT_ACCESS),
         Err(error) => failed(SET, cluster.failure("look at Specman", error), Side::Own),
     }
 }
@@ -70,7 +70,7 @@ async fn pods_line(cluster: &Cluster, names: &[String], manner: &Manner<'_>) -> 
     let specman = Specman { cluster: cluster.clone(), statefulset: statefulset.clone(), container: container.clone() };
     let look = match specman.look(manner.deadline()).await {
         Ok(look) => look,
-        Err(error) if error.status() == Some(403) => return (denied(PODS, access::WAIT_ACCESS), None),
+        Err(error) if error.is_denied() => return (denied(PODS, access::WAIT_ACCESS), None),
         Err(error) => return (failed(PODS, cluster.failure("look at Specman's pods", &error), Side::Own), None),
     };
     let without_identity = look.pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect();
@@ -129,7 +129,7 @@ async fn service_line(cluster: &Cluster, manner: &Manner<'_>) -> Check {
             format!("no service '{SERVICE_NAME}' in '{}': SCAR would lead nowhere", cluster.namespace()),
             "is Specman deployed whole? else scar-set --scar-endpoint names another address",
         ),
-        Err(error) if error.status() == Some(403) => {
+        Err(error) if error.is_denied() => {
             let hint = "no tool needs to; it only cannot be said whether SCAR will lead to it";
             warning(SERVICE, format!("'{SERVICE_NAME}' may not be read"), hint)
         }

@@ -248,6 +248,26 @@ fn what_the_tools_can_do_without_is_a_warning() {
     says(&outcome, "specman-verify goes to 'https://specman.example:8443' instead");
 }
 
+/// A gateway's page says nothing about permissions.
+#[test]
+fn q54_a_403_of_something_before_the_api_server_is_no_missing_permission() {
+    for (path, name) in [
+        ("/version", "cluster.reached"),
+        ("/api/v1/namespaces/hubble-system", "cluster.namespace"),
+        ("/apis/apps/v1/namespaces/hubble-system/statefulsets/specman", "cluster.specman"),
+        ("/api/v1/namespaces/hubble-system/pods/specman-0", "cluster.pods"),
+        ("/api/v1/namespaces/hubble-system/services/specman-service", "cluster.service"),
+        ("/api/v1/namespaces/hubble-system/secrets/spectro-manifest-registry-secrets", "cluster.secret"),
+    ] {
+        let rig = Rig::new();
+        let page = Answer::status(403).body("<html><title>Blocked by the gateway</title></html>");
+        rig.migration.site.kube_server.faults().on(Match::get(path), Times::Always, Action::Answer(page));
+        let outcome = rig.run();
+        assert_eq!(lines(&outcome.stderr())[name], "blocked", "{path}: {outcome}");
+        says(&outcome, "403 Forbidden: an HTML page titled 'Blocked by the gateway'");
+    }
+}
+
 #[test]
 fn a_cluster_that_answers_no_review_is_a_warning() {
     for status in [403, 404, 405] {

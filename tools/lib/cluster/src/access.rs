@@ -10,7 +10,7 @@ pub struct Access {
     pub verb: String,
     /// The API group; empty for the core.
     pub group: String,
-    /// The plural, with its subresource: `pods/log`.
+    /// The plural, with its subresource: `pods/log`; or a path that is no object's: `/version`.
     pub resource: String,
     /// The namespace; empty for a resource of the whole cluster.
     pub namespace: String,
@@ -19,8 +19,18 @@ pub struct Access {
 }
 
 impl Access {
-    /// What `method` on `path` needs; `None` for a path that is no object's.
-    pub fn of(method: &str, path: &str) -> Option<Self> {
+    /// What `method` on `path` needs.
+    pub fn of(method: &str, path: &str) -> Self {
+        Self::of_object(method, path).unwrap_or_else(|| Self {
+            verb: method.to_ascii_lowercase(),
+            group: String::new(),
+            resource: path.to_owned(),
+            namespace: String::new(),
+            name: String::new(),
+        })
+    }
+
+    fn of_object(method: &str, path: &str) -> Option<Self> {
         let mut parts = path.trim_matches('/').split('/');
         let group = match parts.next()? {
             "api" => String::new(),
@@ -55,6 +65,9 @@ impl Access {
     /// words that are not RBAC's (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
     pub(crate) fn denied(&self, message: &str) -> Option<Self> {
         let (_, asked) = message.split_once(" cannot ")?;
+        if asked.contains(" path \"") && self.resource.starts_with('/') {
+            return Some(self.clone());
+        }
         let (verb, rest) = asked.split_once(" resource \"")?;
         let (resource, rest) = rest.split_once("\" in API group \"")?;
         let (group, place) = rest.split_once('"')?;
@@ -100,6 +113,9 @@ impl Access {
         let rule = |(access, verbs, names): &(&Self, Vec<&str>, Vec<&str>)| {
             let names = if names.is_empty() { String::new() } else { format!(", resourceNames: [{}]", list(names)) };
             let (group, resource, verbs) = (&access.group, &access.resource, list(verbs));
+            if resource.starts_with('/') {
+                return format!("{{nonResourceURLs: [\"{resource}\"], verbs: [{verbs}]}}");
+            }
             format!("{{apiGroups: [\"{group}\"], resources: [\"{resource}\"]{names}, verbs: [{verbs}]}}")
         };
         let kind = if namespace.is_empty() { "a ClusterRole".to_owned() } else { format!("a Role in '{namespace}'") };
@@ -110,7 +126,7 @@ impl Access {
 
     /// The name that a rule can be narrowed to. A list has none, and at a create RBAC does not know it yet (Kubernetes
     /// documentation, "Using RBAC Authorization", "Referring to resources").
-    fn named(&self) -> Option<&str> {
+    pub fn named(&self) -> Option<&str> {
         Some(&*self.name).filter(|name| !name.is_empty() && self.verb != "create" || self.resource.contains('/'))
     }
 }
@@ -141,15 +157,16 @@ mod tests {
             ("GET", "/api/v1/namespaces/a/pods/p/log", "get pods/log 'p' in namespace 'a'"),
             ("GET", "/apis/apps/v1/namespaces/a/statefulsets/x", "get statefulsets 'x' in namespace 'a'"),
             ("GET", "/api/v1/namespaces/a", "get namespaces 'a'"),
+            ("GET", "/version", "get /version"),
+            ("GET", "/apis/apps/v1", "get /apis/apps/v1"),
         ] {
-            assert_eq!(Access::of(method, path).unwrap().to_string(), says);
+            assert_eq!(Access::of(method, path).to_string(), says);
         }
-        assert_eq!(Access::of("GET", "/version"), None);
     }
 
     #[test]
     fn a_refusal_is_believed_about_what_it_asked_for() {
-        let asked = Access::of("GET", "/api/v1/namespaces/a/pods/p/portforward").unwrap();
+        let asked = Access::of("GET", "/api/v1/namespaces/a/pods/p/portforward");
         for (words, says) in [
             (
                 r#"pods "p" is forbidden: User "u" cannot create resource "pods/portforward" in API group "" in the namespace "a""#,
@@ -164,11 +181,14 @@ mod tests {
         ] {
             assert_eq!(asked.denied(words).map(|access| access.to_string()).as_deref(), says, "{words}");
         }
+        let version = Access::of("GET", "/version");
+        assert_eq!(version.denied(r#"forbidden: User "u" cannot get path "/version""#), Some(version.clone()));
+        assert!(Access::rules([&version]).contains(r#"a ClusterRole with the rule {nonResourceURLs: ["/version"], verbs: ["get"]}"#));
     }
 
     #[test]
     fn q55_a_rule_has_every_verb_and_every_object_that_it_can_take() {
-        let of = |method: &str, path: &str| Access::of(method, &format!("/api/v1/namespaces/a/{path}")).unwrap();
+        let of = |method: &str, path: &str| Access::of(method, &format!("/api/v1/namespaces/a/{path}"));
         let missing = [
             of("GET", "secrets/s"),
             of("DELETE", "secrets/s"),

@@ -52,6 +52,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it lies between the API server and a node's kubelet, and so may pass.
+    pub fn is_of_kubelet(&self) -> bool {
+        matches!(self, Self::KubeletLogin | Self::KubeletPermission { .. } | Self::KubeletUnreached)
+    }
+
     /// Whose answer it is, for a message; empty where it is the API server's own.
     pub(crate) fn origin(&self) -> &'static str {
         match self {
@@ -72,7 +77,7 @@ pub(crate) struct Refused {
 
 impl Refused {
     /// Reads an answer: its status, `Retry-After` and body; `access` is what the request asked permission for.
-    pub(crate) fn read(code: StatusCode, retry_after: Option<&str>, body: &[u8], access: Option<Access>) -> Self {
+    pub(crate) fn read(code: StatusCode, retry_after: Option<&str>, body: &[u8], access: Access) -> Self {
         // Refuses what is no `Status` of v1, as an HTML page of something on the way.
         let status = serde_json::from_slice::<Status>(body).ok();
         let message = status.as_ref().and_then(|status| status.message.clone());
@@ -84,14 +89,14 @@ impl Refused {
         let asked = || details?.retry_after_seconds.and_then(|seconds| u64::try_from(seconds).ok());
         let seconds = retry_after.and_then(|value| value.trim().parse().ok()).or_else(asked);
         let refusal = match &status {
-            Some(status) => of_status(code, status, access),
-            None => of_text(code, &words, access),
+            Some(status) => of_status(code, status, &access),
+            None => of_text(code, &words, &access),
         };
         Self { refusal, words, retry_after: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs) }
     }
 }
 
-fn of_status(code: StatusCode, status: &Status, access: Option<Access>) -> Refusal {
+fn of_status(code: StatusCode, status: &Status, access: &Access) -> Refusal {
     let message = status.message.as_deref().unwrap_or_default();
     if let Some(refusal) = of_admission(message) {
         return refusal;
@@ -106,28 +111,28 @@ fn of_status(code: StatusCode, status: &Status, access: Option<Access>) -> Refus
     if details.and_then(|details| details.kind.as_deref()).is_some_and(|kind| kind.contains('/')) {
         return of_kubelet(code, message);
     }
-    if is_of_kubelet(access.as_ref()) && is_unreached(message) {
+    if is_of_kubelet(access) && is_unreached(message) {
         return Refusal::KubeletUnreached;
     }
-    match (status.reason.as_deref(), access) {
-        (Some("Unauthorized"), _) => Refusal::Login,
-        (Some("Forbidden"), Some(access)) => match access.denied(message) {
+    match status.reason.as_deref() {
+        Some("Unauthorized") => Refusal::Login,
+        Some("Forbidden") => match access.denied(message) {
             Some(access) => Refusal::Permission { access, anonymous: message.contains("\"system:anonymous\"") },
             None => Refusal::Denied { by: None },
         },
-        (Some("NotFound"), _) if details.is_some_and(|details| details.name.is_some()) => Refusal::Absent,
-        (Some("Conflict" | "AlreadyExists"), _) => Refusal::Conflict,
+        Some("NotFound") if details.is_some_and(|details| details.name.is_some()) => Refusal::Absent,
+        Some("Conflict" | "AlreadyExists") => Refusal::Conflict,
         // A gateway before the API server, whose JSON has no reason.
-        (None, _) if code == StatusCode::UNAUTHORIZED => Refusal::Login,
+        None if code == StatusCode::UNAUTHORIZED => Refusal::Login,
         _ => Refusal::Other,
     }
 }
 
 /// Answers that are no `Status`: the kubelet's own words, handed through where a protocol switch failed
 /// (apimachinery/pkg/util/proxy/upgradeaware.go), or those of something before the API server.
-fn of_text(code: StatusCode, words: &str, access: Option<Access>) -> Refusal {
+fn of_text(code: StatusCode, words: &str, access: &Access) -> Refusal {
     match code {
-        _ if is_of_kubelet(access.as_ref()) && (words == "Unauthorized" || words.starts_with(KUBELET_DENIES)) => {
+        _ if is_of_kubelet(access) && (words == "Unauthorized" || words.starts_with(KUBELET_DENIES)) => {
             of_kubelet(code, words)
         }
         StatusCode::UNAUTHORIZED if !words.starts_with("an HTML page") => Refusal::Login,
@@ -169,8 +174,8 @@ fn of_kubelet(code: StatusCode, message: &str) -> Refusal {
 }
 
 /// Whether a kubelet answers this request, through the API server.
-fn is_of_kubelet(access: Option<&Access>) -> bool {
-    access.is_some_and(|access| matches!(&*access.resource, "pods/log" | "pods/portforward"))
+fn is_of_kubelet(access: &Access) -> bool {
+    matches!(&*access.resource, "pods/log" | "pods/portforward")
 }
 
 /// Go's words for a connection that did not come about; the API server's own proxy has no type for it.
@@ -272,7 +277,7 @@ mod tests {
 
     #[test]
     fn reads_the_words_and_the_wait_of_an_answer() {
-        let read = |header, body: &str| Refused::read(StatusCode::TOO_MANY_REQUESTS, header, body.as_bytes(), None);
+        let read = |header, body: &str| Refused::read(StatusCode::TOO_MANY_REQUESTS, header, body.as_bytes(), Access::of("GET", "/"));
         let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"message":"too many","details":{"retryAfterSeconds":3}}"#;
         let refused = read(None, body);
         assert_eq!((refused.words.as_str(), refused.retry_after), ("too many", Some(Duration::from_secs(3))));
