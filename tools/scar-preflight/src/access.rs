@@ -131,7 +131,7 @@ async fn review(cluster: &Cluster, access: &Access, manner: &Manner<'_>) -> Resu
     };
     let attributes = ResourceAttributes {
         group: Some(access.group.clone()),
-        name: Some(access.name.clone()),
+        name: access.named().map(str::to_owned),
         namespace: Some(access.namespace.clone()),
         resource: Some(resource.to_owned()),
         subresource,

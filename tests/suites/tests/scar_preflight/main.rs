@@ -230,6 +230,7 @@ fn what_the_tools_can_do_without_is_a_warning() {
     let rig = Rig::new();
     rig.migration.site.cluster.set_access(Access::Only(vec![
         Rule::new("*", "secrets").within("hubble-system").named("spectro-manifest-registry-secrets"),
+        Rule::new("create", "secrets").within("hubble-system"),
         Rule::new("get", "statefulsets").within("hubble-system").named("specman"),
         Rule::new("get", "pods").within("hubble-system").named("specman-0"),
         Rule::new("get", "pods/log").within("hubble-system").named("specman-0"),
@@ -246,6 +247,18 @@ fn what_the_tools_can_do_without_is_a_warning() {
     ]);
     assert_eq!(lines(&outcome.succeeds().stderr()), expected, "{outcome}");
     says(&outcome, "specman-verify goes to 'https://specman.example:8443' instead");
+}
+
+/// A create has no name when RBAC decides (Kubernetes documentation, "Using RBAC Authorization", "Referring to resources"), so
+/// that a role for this one secret does not let `--undo` restore it.
+#[test]
+fn q55_a_create_that_is_allowed_by_name_alone_is_not_allowed() {
+    let rig = Rig::new();
+    let named = Access::AllBut(vec![Rule::new("create", "secrets").named("")]);
+    rig.migration.site.cluster.set_access(named);
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.undo-access", "warning")]), "{outcome}");
+    says(&outcome, "scar-secret-rm --undo may not create secrets");
 }
 
 /// A gateway's page says nothing about permissions.
