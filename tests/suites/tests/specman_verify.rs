@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use scar_kit::{Outcome, Run, tool};
 use scar_lab::certs::Certs;
 use scar_lab::faults::{Action, Answer, Match, Times};
-use scar_lab::kube::{Access, Cut, Kubelet, Rule};
+use scar_lab::kube::{Access, Cut, Kubelet, Rule, Webhook};
 use scar_lab::server::{Listener, Server};
 use scar_lab::site::{SPECMAN_PORT, SiteOptions};
 use scar_suites::{Migration, new_record};
@@ -281,6 +281,27 @@ fn q54_a_kubelet_that_refuses_the_api_server_for_a_while_is_asked_again() {
         cluster.set_kubelet(Kubelet::Well);
         running.wait().succeeds();
     }
+}
+
+#[test]
+fn q54_a_kubelet_that_refuses_the_api_server_to_the_end_is_named_with_the_role_that_is_missing() {
+    let site = Migrated::new(1);
+    for (kubelet, says) in [
+        (Kubelet::NoLogin, "401 Unauthorized from the node's kubelet"),
+        (Kubelet::Forbidden, "hint: your own login is good: the API server lacks a cluster role at its kubelets"),
+        (Kubelet::Down, "hint: is the node Ready"),
+    ] {
+        site.migration.site.cluster.set_kubelet(kubelet);
+        site.run().args(["--timeout", "3s", "--jobs", "1"]).run().exits(6).writes_nothing().says(says).never_says("Role in");
+    }
+}
+
+#[test]
+fn q54_a_webhook_that_denies_the_port_forward_is_named_and_no_role_is_asked_for() {
+    let site = Migrated::new(1);
+    site.migration.site.cluster.set_webhook(Some(("keep.example", Webhook::Denies(403))));
+    let outcome = site.run().run();
+    outcome.exits(4).writes_nothing().says("the admission webhook 'keep.example' denies it").never_says("Role in");
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub(crate) async fn compare(
             let words = words(status, &mut answer).await;
             if is_passing && tries.problems < PROBLEMS {
                 connection.finish(answer).await;
-                return Err(TryError::Passing { words: format!("GET {url}: {words}"), asked });
+                return Err(TryError::Passing { words: format!("GET {url}: {words}"), asked, kubelet: None });
             }
             Verdict::Unreadable(words)
         }

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use scar_cluster::{Cluster, Error};
+use scar_cluster::{Cluster, Error, Refusal};
 use scar_http::Origin;
 use scar_tool::Failure;
 use scar_trust::{Handshake, Reason};
@@ -112,20 +112,21 @@ impl Forward {
 
     fn refused(&self, error: &Error) -> TryError {
         let act = format!("forward port {} of pod '{}'", self.port, self.pod);
+        let failure = self.cluster.failure(&act, error);
         // 404: the StatefulSet will recreate the pod. 400: it is not scheduled yet.
         if error.is_transient() || matches!(error.status(), Some(400 | 404)) {
-            return TryError::passing(error.to_string());
+            let kubelet = failure.hint.filter(|_| error.refusal().is_some_and(Refusal::is_of_kubelet));
+            return TryError::Passing { words: error.to_string(), asked: error.retry_after(), kubelet };
         }
-        let failure = self.cluster.failure(&act, error);
-        match error.status() {
-            Some(403) => {
+        match error.is_denied() {
+            true => {
                 let rule = "{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: [\"get\", \"create\"]}";
                 let namespace = self.cluster.namespace();
                 failure.hint(format!(
                     "ask for a Role in '{namespace}' with the rule {rule}, or use --url on a host that reaches Specman's service"
                 ))
             }
-            _ => failure,
+            false => failure,
         }
         .into()
     }

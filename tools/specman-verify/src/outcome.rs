@@ -36,6 +36,8 @@ pub(crate) enum TryError {
         words: String,
         /// How long the server asked to wait (`Retry-After`).
         asked: Option<Duration>,
+        /// The way on, where the kubelet refuses the API server: that is waited for until the deadline.
+        kubelet: Option<String>,
     },
     /// No try will succeed: the run ends.
     Final(Box<Failure>),
@@ -43,7 +45,7 @@ pub(crate) enum TryError {
 
 impl TryError {
     pub(crate) fn passing(words: impl Into<String>) -> Self {
-        Self::Passing { words: words.into(), asked: None }
+        Self::Passing { words: words.into(), asked: None, kubelet: None }
     }
 }
 

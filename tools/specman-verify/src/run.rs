@@ -224,7 +224,7 @@ impl Run<'_> {
             deadline: self.deadline,
         };
         let tries = Mutex::new(Tries::default());
-        let verdict = retry.run(self.console, async || {
+        let once = async || {
             let (mut connection, mut tries) = (connection.lock().await, tries.lock().await);
             let verdict = compare(&mut connection, &self.endpoint.base, expected, &mut tries, progress).await;
             if let Err(error) = &verdict {
@@ -232,14 +232,23 @@ impl Run<'_> {
                 progress.message(format!("{}: {error}", connection.replica.name));
             }
             verdict
-        });
-        verdict.await.map_err(|error| match error {
+        };
+        let verdict = loop {
+            match retry.run(self.console, once).await {
+                Err(TryError::Passing { kubelet: Some(_), .. }) if self.deadline.remaining() > retry.longest_wait => {}
+                verdict => break verdict,
+            }
+        };
+        verdict.map_err(|error| match error {
             TryError::Final(failure) => *failure,
-            TryError::Passing { words, .. } => {
+            TryError::Passing { words, kubelet, .. } => {
                 let name = crate::tree::text(&expected.name);
                 let replica = connection.try_lock().map_or_else(|_| "Specman".to_owned(), |known| known.replica.name.clone());
-                Failure::new(Exit::Unreachable, format!("compare '{name}' at {replica}: {words}"))
-                    .hint("is it running, and reachable there? this step changes nothing and can be run again at any time")
+                Failure::new(Exit::Unreachable, format!("compare '{name}' at {replica}: {words}")).hint(
+                    kubelet.as_deref().unwrap_or(
+                        "is it running, and reachable there? this step changes nothing and can be run again at any time",
+                    ),
+                )
             }
         })
     }
