@@ -1,21 +1,20 @@
 //! A program that is run for what it writes: bounded in time and in output, and never outliving the wish for it.
 //!
 //! It runs in a process group of its own, so that what it started ends with it. What it leaves behind with its streams open
-//! holds up nobody: once it has ended, what it wrote is in the pipe.
+//! holds up nobody: once it has ended, what it wrote is in the pipes, which are read without waiting.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often an end is looked for.
 pub const TICK: Duration = Duration::from_millis(5);
-/// How long its streams may stay open after its end.
-const AFTER: Duration = Duration::from_millis(200);
 
 /// The process groups that run now, for a signal that ends this process.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -24,8 +23,8 @@ static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    stdout: Gathered,
-    stderr: Gathered,
+    stdout: Gathered<ChildStdout>,
+    stderr: Gathered<ChildStderr>,
 }
 
 /// What a program came to.
@@ -52,18 +51,24 @@ impl Running {
             // A program that does not read its input says why in another way.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
-        let (stdout, stderr) = (Gathered::new(child.stdout.take(), limit), Gathered::new(child.stderr.take(), limit));
+        let (stdout, stderr) = (Gathered::new(child.stdout.take(), limit)?, Gathered::new(child.stderr.take(), limit)?);
         Ok(Self { child, stdout, stderr })
     }
 
-    /// What it came to, once it has ended.
+    /// What its standard error brings, to be read while it runs.
+    pub fn said(&self) -> Arc<Mutex<Vec<u8>>> {
+        Arc::clone(&self.stderr.bytes)
+    }
+
+    /// What it came to, once it has ended. It is to be asked again and again, since this reads what it writes.
     ///
     /// # Errors
     /// The system's.
     pub fn try_end(&mut self) -> io::Result<Option<Ended>> {
-        let Some(status) = self.child.try_wait()? else { return Ok(None) };
-        let end = Instant::now() + AFTER;
-        Ok(Some(Ended { status, stdout: self.stdout.until(end), stderr: self.stderr.until(end) }))
+        let status = self.child.try_wait()?;
+        self.stdout.read();
+        self.stderr.read();
+        Ok(status.map(|status| Ended { status, stdout: self.stdout.take(), stderr: self.stderr.take() }))
     }
 
     /// Waits for its end; `None` if it did not come in time.
@@ -100,30 +105,41 @@ pub(crate) fn kill_all() {
 
 /// What a stream has brought so far.
 #[derive(Debug)]
-struct Gathered {
+struct Gathered<S> {
+    /// Absent after its end, or once it has brought too much.
+    stream: Option<S>,
     bytes: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
+    /// The most that is kept, in bytes.
+    most: usize,
 }
 
-impl Gathered {
-    fn new(stream: Option<impl Read + Send + 'static>, limit: u64) -> Self {
-        let bytes = Arc::<Mutex<Vec<u8>>>::default();
-        let kept = Arc::clone(&bytes);
-        let reader = std::thread::spawn(move || {
-            let Some(stream) = stream else { return };
-            let (mut stream, mut piece) = (stream.take(limit + 1), [0; 4096]);
-            while let Ok(read @ 1..) = stream.read(&mut piece) {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..read]);
-            }
-        });
-        Self { bytes, reader }
+impl<S: Read + AsFd> Gathered<S> {
+    fn new(stream: Option<S>, limit: u64) -> io::Result<Self> {
+        if let Some(stream) = &stream {
+            ioctl_fionbio(stream, true)?;
+        }
+        Ok(Self {
+            stream,
+            bytes: Arc::default(),
+            most: usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_add(1)),
+        })
     }
 
-    /// All that came before the stream's end, or before this moment.
-    fn until(&self, end: Instant) -> Vec<u8> {
-        while !self.reader.is_finished() && Instant::now() < end {
-            std::thread::sleep(TICK);
+    /// Takes what has come, and waits for nothing.
+    fn read(&mut self) {
+        let (mut bytes, mut piece) = (self.bytes.lock().unwrap_or_else(PoisonError::into_inner), [0; 4096]);
+        while let Some(stream) = &mut self.stream {
+            let room = piece.len().min(self.most - bytes.len());
+            match stream.read(&mut piece[..room]) {
+                Ok(read @ 1..) => bytes.extend_from_slice(&piece[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => self.stream = None,
+            }
         }
+    }
+
+    fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -144,6 +160,14 @@ mod tests {
         let ended = ended.unwrap().unwrap();
         assert_eq!((ended.status.code(), &*ended.stdout, &*ended.stderr), (Some(3), &b"in\n"[..], &b"no\n"[..]));
         assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn q32_all_that_was_written_before_the_end_is_read_however_late() {
+        let mut running = shell("head -c 60 /dev/zero; sleep 60 &", None);
+        std::thread::sleep(Duration::from_millis(300));
+        let ended = running.try_end().unwrap().unwrap();
+        assert_eq!(ended.stdout.len(), 60);
     }
 
     #[test]
