@@ -178,6 +178,18 @@ fn s1_a_plugin_hands_out_the_token_and_reads_no_record() {
         .says("find the exec plugin 'no-such-plugin' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): it is not installed");
 }
 
+/// One that waits for a person, who must see what it says.
+#[test]
+fn q32_a_plugin_that_outlasts_the_time_limit_is_named_with_its_own_words() {
+    let site = site();
+    let script = "echo 'open https://login.example and enter AB-12' >&2; exec sleep 60";
+    let arguments = ["-c", script].map(str::to_owned).to_vec();
+    site.configure(|config| config.login = Login::Exec { command: "sh".into(), arguments });
+    let outcome = tool(&site).args(["--timeout", "2s"]).run();
+    outcome.exits(8).writes_nothing().says("ask the exec plugin 'sh' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): ");
+    outcome.says("it did not end within 2 s: open https://login.example and enter AB-12\n").never_says("firewall");
+}
+
 #[test]
 fn a_plugin_may_hand_out_a_client_certificate() {
     let site = site();

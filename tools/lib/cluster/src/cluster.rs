@@ -1,6 +1,7 @@
 //! The cluster, and how its errors are told.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use scar_tool::{Console, Failure};
@@ -61,6 +62,11 @@ impl Cluster {
     /// Until when the server's certificate holds, in seconds since 1970, once it was seen.
     pub fn certificate_until(&self) -> Option<u64> {
         self.sender.seen.until()
+    }
+
+    /// The failure for a request that was given up after `limit`, if an exec plugin has held it up.
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Failure> {
+        self.sender.credential.overdue(limit)
     }
 
     pub(crate) fn console(&self) -> &Console {

@@ -1,6 +1,8 @@
 //! Who we are to the cluster: read again or renewed whenever a request needs it, since a wait outlives a token.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::config::{AuthInfo, Cluster, ExecAuthCluster};
 use scar_tool::{Exit, Failure};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::plugin::{Issued, Plugin};
 
@@ -27,8 +29,8 @@ pub(crate) enum Credential {
     Fixed(HeaderValue),
     /// A file that its owner rewrites before its token ends, and the last token that was read from it.
     File { path: PathBuf, whose: String, last: Mutex<HeaderValue> },
-    /// A plugin and what it last gave.
-    Plugin { plugin: Box<Plugin>, last: Mutex<Option<Issued>> },
+    /// A plugin and what it last gave. It runs on where the request that needed it is given up, and serves the next.
+    Plugin { plugin: Arc<Plugin>, last: Arc<Mutex<Option<Issued>>> },
 }
 
 impl Credential {
@@ -73,7 +75,7 @@ impl Credential {
                     })?),
                     false => None,
                 };
-            return Ok(Self::Plugin { plugin: Box::new(Plugin::new(exec.clone(), cluster, whose)?), last: Mutex::new(None) });
+            return Ok(Self::Plugin { plugin: Arc::new(Plugin::new(exec.clone(), cluster, whose)?), last: Arc::default() });
         }
         Ok(Self::None)
     }
@@ -99,17 +101,42 @@ impl Credential {
                 Ok((Some(last.clone()), None))
             }
             Self::Plugin { plugin, last } => {
-                let mut last = last.lock().await;
-                let fresh = |issued: &Issued| issued.expires.is_none_or(|end| Timestamp::now() + MARGIN < end);
-                if anew || !last.as_ref().is_some_and(fresh) {
-                    *last = Some(plugin.run().await?);
-                }
-                let Some(issued) = &*last else { return Ok((None, None)) };
-                let header = issued.token.as_ref().map(|token| bearer(token.expose_secret(), "the exec plugin")).transpose()?;
-                Ok((header, issued.identity.clone()))
+                let (plugin, last) = (Arc::clone(plugin), Arc::clone(last));
+                let (reply, answer) = oneshot::channel();
+                tokio::spawn(async move {
+                    let mut last = last.lock().await;
+                    if !reply.is_closed() {
+                        // Who asked may be gone meanwhile.
+                        let _ = reply.send(issued(&plugin, &mut last, anew).await);
+                    }
+                });
+                answer.await.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "ask the exec plugin: it was interrupted")))
             }
         }
     }
+
+    /// The failure to show for a request that was given up after `limit`, if a plugin has held it up.
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Failure> {
+        match self {
+            Self::Plugin { plugin, .. } => plugin.overdue(limit),
+            _ => None,
+        }
+    }
+}
+
+/// What the plugin gave last, or gives now.
+async fn issued(
+    plugin: &Plugin,
+    last: &mut Option<Issued>,
+    anew: bool,
+) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
+    let fresh = |issued: &Issued| issued.expires.is_none_or(|end| Timestamp::now() + MARGIN < end);
+    let issued = match last.take().filter(|issued| !anew && fresh(issued)) {
+        Some(issued) => issued,
+        None => plugin.run().await?,
+    };
+    let header = issued.token.as_ref().map(|token| bearer(token.expose_secret(), "the exec plugin")).transpose()?;
+    Ok((header, last.insert(issued).identity.clone()))
 }
 
 fn token_in(path: &std::path::Path, whose: &str) -> Result<HeaderValue, Failure> {
@@ -133,4 +160,31 @@ fn sensitive(text: &str, whose: &str) -> Result<HeaderValue, Failure> {
         .map_err(|_| Failure::misuse(format!("use {whose}: its token or password holds characters that no header can carry")))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn q32_a_plugin_slower_than_a_request_serves_the_next_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let script = format!(
+            r#"echo run >>{}/runs; sleep 1; echo '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"t"}}}}'"#,
+            folder.path().display()
+        );
+        let exec = kube::config::ExecConfig {
+            command: Some("sh".into()),
+            args: Some(vec!["-c".into(), script]),
+            api_version: Some("client.authentication.k8s.io/v1".into()),
+            ..Default::default()
+        };
+        let user = AuthInfo { exec: Some(exec), ..AuthInfo::default() };
+        let credential = Credential::new(&user, &Cluster::default(), "user 'u'").map_err(|failure| failure.message).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(200), credential.get(false)).await.is_err());
+        assert!(credential.overdue(Duration::from_millis(200)).unwrap().message.ends_with("it did not end within 1 s"));
+        assert_eq!(credential.get(false).await.map_err(|failure| failure.message).unwrap().0.unwrap(), "Bearer t");
+        assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
+        assert!(credential.overdue(Duration::ZERO).is_none());
+    }
 }

@@ -182,7 +182,9 @@ impl Error {
                 Refusal::KubeletLogin | Refusal::KubeletPermission { .. } => true,
                 _ => status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED,
             },
-            Self::Untrusted { .. } | Self::Malformed { .. } | Self::Credential(_) => false,
+            // A plugin that is slow runs on.
+            Self::Credential(failure) => failure.exit == Exit::TimedOut,
+            Self::Untrusted { .. } | Self::Malformed { .. } => false,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub(crate) struct Plugin {
     /// Whose it is, for messages: user, context, file.
     whose: String,
     patience: Duration,
+    /// What it says on standard error while it runs.
+    said: Mutex<Option<Arc<Mutex<Vec<u8>>>>>,
 }
 
 impl Plugin {
@@ -65,7 +68,7 @@ impl Plugin {
             spec["cluster"] = serde_json::to_value(cluster).unwrap_or_default();
         }
         let info = json!({"apiVersion": config.api_version, "kind": "ExecCredential", "spec": spec}).to_string();
-        Ok(Self { config, info, whose: whose.to_owned(), patience: PATIENCE })
+        Ok(Self { config, info, whose: whose.to_owned(), patience: PATIENCE, said: Mutex::default() })
     }
 
     fn command(&self) -> &str {
@@ -74,6 +77,19 @@ impl Plugin {
 
     fn refused(&self, cause: impl std::fmt::Display) -> Failure {
         Failure::new(Exit::Refused, format!("ask the exec plugin '{}' of {}: {cause}", self.command(), self.whose))
+    }
+
+    fn said(&self) -> MutexGuard<'_, Option<Arc<Mutex<Vec<u8>>>>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The failure to show for a request that it has held up for as long as this; `None` if it does not run.
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Failure> {
+        let said = self.said().clone()?;
+        let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let cause = format!("it did not end within {:.0} s{}", limit.as_secs_f64().ceil(), words(&said));
+        let hint = "run it by hand: it may wait for a login that this tool cannot give it";
+        Some(Failure { exit: Exit::TimedOut, ..self.refused(cause) }.hint(hint))
     }
 
     /// Runs it and reads what it gives.
@@ -93,6 +109,7 @@ impl Plugin {
             let act = format!("run the exec plugin '{}' of {}", self.command(), self.whose);
             Failure { exit: Exit::Misuse, ..Failure::io(act, &error) }
         })?;
+        *self.said() = Some(running.said());
         let ended = tokio::time::timeout(self.patience, async {
             loop {
                 match running.try_end() {
@@ -101,19 +118,20 @@ impl Plugin {
                 }
             }
         });
-        let Ok(Ok(Some(Ended { status, stdout, stderr }))) = ended.await else {
-            return Err(self
-                .refused(format!("it did not end within {} s", self.patience.as_secs()))
-                .hint("run it by hand: it may wait for a login that this tool cannot give it"));
+        let ended = ended.await;
+        let overdue = self.overdue(self.patience);
+        *self.said() = None;
+        let Ok(Ok(Some(Ended { status, stdout, stderr }))) = ended else {
+            // Another try would end so, too.
+            let overdue = overdue.map(|overdue| Failure { exit: Exit::Refused, ..overdue });
+            return Err(overdue.unwrap_or_else(|| self.refused("it cannot be waited for")));
         };
         if stdout.len() as u64 > LIMIT {
             return Err(self.refused(format!("it wrote more than {LIMIT} bytes")));
         }
         if !status.success() {
-            let said = bounded(&stderr[..stderr.len().min(SHOWN)]);
-            let said = if said.is_empty() { String::new() } else { format!(": {said}") };
             return Err(self
-                .refused(format!("{status}{said}"))
+                .refused(format!("{status}{}", words(&stderr)))
                 .hint("log in again as the plugin demands it, and run this step again"));
         }
         self.read(&stdout)
@@ -142,6 +160,14 @@ impl Plugin {
             return Err(self.refused("what it wrote has neither a token nor a client certificate"));
         }
         Ok(Issued { token: status.token, identity, expires })
+    }
+}
+
+/// `: ` and its own words, if there are any.
+fn words(stderr: &[u8]) -> String {
+    match bounded(&stderr[..stderr.len().min(SHOWN)]) {
+        said if said.is_empty() => said,
+        said => format!(": {said}"),
     }
 }
 
@@ -236,12 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn s1_a_plugin_that_hangs_is_killed() {
-        let mut plugin = shell("exec sleep 1000");
+    fn q32_a_plugin_that_hangs_is_killed_and_its_words_are_shown() {
+        let mut plugin = shell("printf 'open \\033[1mhttps://login.example' >&2; exec sleep 1000");
         plugin.patience = Duration::from_millis(200);
         let begun = Instant::now();
         let failure = run(&plugin).map(drop).unwrap_err();
-        assert!(failure.message.contains("did not end within"), "{}", failure.message);
+        let says = "it did not end within 1 s: open \u{1b}[1mhttps://login.example";
+        assert!(failure.message.ends_with(says) && failure.exit == Exit::Refused, "{}", failure.message);
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 

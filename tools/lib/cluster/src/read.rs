@@ -29,7 +29,10 @@ impl Cluster {
         let mut work = pin!(work);
         match tokio::time::timeout(limit, &mut work).await {
             Ok(result) => result.map_err(Error::of),
-            Err(_) => Err(Error::silent(self.console().pending().unwrap_or_else(|| format!("ask '{}'", self.server())), limit)),
+            Err(_) => Err(match self.overdue(limit) {
+                Some(failure) => Error::Credential(Box::new(failure)),
+                None => Error::silent(self.console().pending().unwrap_or_else(|| format!("ask '{}'", self.server())), limit),
+            }),
         }
     }
 
