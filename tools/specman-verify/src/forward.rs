@@ -19,8 +19,9 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::outcome::TryError;
 use crate::tunnel::{self, MOST, Stream};
 
-/// The time limit for a connection, TLS included.
-const CONNECT: Duration = Duration::from_secs(30);
+/// The time limit for a connection, TLS included: more than an admission webhook may take that is asked about the
+/// port-forward.
+const CONNECT: Duration = Duration::from_secs(40);
 
 /// What all connections to one pod share.
 pub(crate) struct Forward {

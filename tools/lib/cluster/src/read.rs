@@ -20,7 +20,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 impl Cluster {
-    /// One try, given up after 30 s or at the deadline.
+    /// One try, given up after some time or at the deadline.
     ///
     /// # Errors
     /// What went wrong; silence is [`Error::Broken`].

@@ -23,8 +23,9 @@ use crate::credential::{Credential, Identity};
 use crate::refusal::Refused;
 use crate::{Access, Error};
 
-/// How long an answer may take to begin.
-pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+/// How long an answer may take to begin: more than the 30 s that an admission webhook may take at most (kubernetes
+/// pkg/apis/admissionregistration/validation/validation.go), so that the API server can still name it.
+pub(crate) const ANSWER: Duration = Duration::from_secs(35);
 /// The most of an object that is read into memory, in bytes; etcd holds 1.5 MiB at most, a list more.
 const OBJECT: usize = 16 * 1024 * 1024;
 /// The most of a refusal that is read, in bytes.
