@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Preconditions};
-use scar_cluster::{Cluster, Error, pause};
+use scar_cluster::{Cluster, Error, Refusal, pause};
 use scar_record::Secret;
 use scar_tool::{Console, Deadline, Exit, Failure};
 
@@ -158,16 +158,22 @@ impl Removal {
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         // Whether a delete may have succeeded although its answer was lost.
         let mut lost = false;
+        let mut told: Option<Failure> = None;
         for tried in 1.. {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
+            // An answer says more than the silence at the deadline after it.
+            let failure = told.filter(|_| error.status().is_none());
+            let failure = failure.unwrap_or_else(|| self.cluster.failure(&format!("delete {}", self.what()), &error));
+            told = Some(failure.clone());
             match error.status() {
                 _ if error.is_absent() => return Ok(lost),
                 _ if error.is_conflict() => {}
                 // It was rejected or never arrived, so it did not happen.
                 Some(429) => {}
+                _ if matches!(error.refusal(), Some(Refusal::Unasked { .. })) => {}
                 _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
-                _ => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
+                _ => return Err(failure),
             }
             let wait = pause(tried, error.retry_after());
             let last = tried >= TRIES || wait >= self.deadline.remaining();
@@ -176,14 +182,14 @@ impl Removal {
                 tokio::time::sleep(wait.min(self.deadline.remaining())).await;
             }
             // The error of the delete says more than that of the check.
-            let now = self.now(held).await.map_err(|_| self.cluster.failure(&format!("delete {}", self.what()), &error))?;
+            let Ok(now) = self.now(held).await else { return Err(failure) };
             match now {
                 Now::Gone | Now::Another(_) if lost => return Ok(true),
                 Now::Gone => return Ok(false),
                 Now::Another(other) => return Err(self.replaced(held, &other)),
                 Now::Same(now) if now.is_going() => return Ok(lost),
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
-                Now::Same(_) if last => return Err(self.cluster.failure(&format!("delete {}", self.what()), &error)),
+                Now::Same(_) if last => return Err(failure),
                 // A conflict that the object does not explain: another part of the cluster intervened.
                 Now::Same(_) if error.is_conflict() => tokio::time::sleep(wait).await,
                 Now::Same(_) => {}

@@ -287,6 +287,26 @@ fn q54_a_webhook_that_could_not_be_asked_is_named_and_asked_again() {
 }
 
 #[test]
+fn q54_a_webhook_that_is_silent_is_named_although_the_deadline_came_in_the_next_try() {
+    let site = site();
+    site.cluster.set_webhook(Some(("keep.policy.example", Webhook::TimesOut(Duration::from_secs(2)))));
+    let outcome = tool(&site).args(["--timeout", "4s"]).run();
+    outcome.exits(6).writes_nothing().says("the API server could not ask the admission webhook 'keep.policy.example': DELETE ");
+    assert!(site.server.log().count(&Match::delete(PATH)) > 1);
+}
+
+/// What another deletes while the webhook keeps us from it was not deleted by us.
+#[test]
+fn q54_a_delete_that_a_webhook_held_up_was_not_done_by_us() {
+    let site = site();
+    site.cluster.set_webhook(Some(("keep.policy.example", Webhook::IsDown)));
+    let running = tool(&site).start();
+    assert!(site.server.log().wait(Duration::from_secs(20), |all| all.iter().any(|request| request.method == "DELETE")));
+    site.cluster.remove("secrets", NAMESPACE, NAME);
+    assert_eq!(running.wait().succeeds().json()["secret"]["deleted"], false);
+}
+
+#[test]
 fn s3_a_request_without_a_login_is_reported_as_such() {
     let site = site();
     site.cluster.accept_anonymous(true);
