@@ -132,9 +132,7 @@ fn of_status(code: StatusCode, status: &Status, access: &Access) -> Refusal {
 /// (apimachinery/pkg/util/proxy/upgradeaware.go), or those of something before the API server.
 fn of_text(code: StatusCode, words: &str, access: &Access) -> Refusal {
     match code {
-        _ if is_of_kubelet(access) && (words == "Unauthorized" || words.starts_with(KUBELET_DENIES)) => {
-            of_kubelet(code, words)
-        }
+        _ if is_of_kubelet(access) && (words == "Unauthorized" || words.starts_with(KUBELET_DENIES)) => of_kubelet(code, words),
         StatusCode::UNAUTHORIZED if !words.starts_with("an HTML page") => Refusal::Login,
         _ => Refusal::Other,
     }
@@ -164,8 +162,12 @@ fn of_kubelet(code: StatusCode, message: &str) -> Refusal {
     match code {
         StatusCode::UNAUTHORIZED => Refusal::KubeletLogin,
         StatusCode::FORBIDDEN => {
-            let user = message.strip_prefix(KUBELET_DENIES).and_then(|rest| rest.split(',').next()).unwrap_or_default();
-            Refusal::KubeletPermission { user: user.to_owned() }
+            match message.strip_prefix(KUBELET_DENIES).and_then(|rest| rest.split(',').next()).unwrap_or_default() {
+                // The API server showed no certificate, and the kubelet takes requests without a login. What nobody may be
+                // given is a role for that user.
+                "system:anonymous" => Refusal::KubeletLogin,
+                user => Refusal::KubeletPermission { user: user.to_owned() },
+            }
         }
         StatusCode::NOT_FOUND => Refusal::Absent,
         code if code.is_server_error() => Refusal::KubeletUnreached,
@@ -240,6 +242,9 @@ mod tests {
         assert_eq!(read(401, "pods/p/log", &status(401, "Unauthorized", asked, log.clone())), Refusal::KubeletLogin);
         let permission = Refusal::KubeletPermission { user: user.to_owned() };
         assert_eq!(read(403, "pods/p/log", &status(403, "Forbidden", &format!("{forbidden} ( pods/log p)"), log)), permission);
+        let anonymous = forbidden.replace(user, "system:anonymous");
+        let log = json!({"name": "p", "kind": "pods/log"});
+        assert_eq!(read(403, "pods/p/log", &status(403, "Forbidden", &anonymous, log)), Refusal::KubeletLogin);
         let gone = "Get \"https://10.0.0.5:10250/containerLogs/a/p/c\": dial tcp 10.0.0.5:10250: connect: connection refused";
         assert_eq!(read(500, "pods/p/log", &status(500, "", gone, Value::Null)), Refusal::KubeletUnreached);
         let access = || Access::of("GET", "/api/v1/namespaces/a/pods/p/portforward");
@@ -277,7 +282,8 @@ mod tests {
 
     #[test]
     fn reads_the_words_and_the_wait_of_an_answer() {
-        let read = |header, body: &str| Refused::read(StatusCode::TOO_MANY_REQUESTS, header, body.as_bytes(), Access::of("GET", "/"));
+        let read =
+            |header, body: &str| Refused::read(StatusCode::TOO_MANY_REQUESTS, header, body.as_bytes(), Access::of("GET", "/"));
         let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"message":"too many","details":{"retryAfterSeconds":3}}"#;
         let refused = read(None, body);
         assert_eq!((refused.words.as_str(), refused.retry_after), ("too many", Some(Duration::from_secs(3))));
