@@ -36,8 +36,10 @@ const VERIFY_ACCESS: &str = "cluster.verify-access";
 /// The lines, in the order of the guide.
 pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
 
-/// `pods` are Specman's; a secret that `is_absent` is not deleted.
+/// `pods` are Specman's, any pod if there are none; a secret that `is_absent` is not deleted.
 fn needs(namespace: &str, set: &str, pods: &[String], is_absent: bool) -> [Needs; 5] {
+    let any = [String::new()];
+    let pods = if pods.is_empty() { &any } else { pods };
     let one = |verb: &str, group: &str, resource: &str, name: &str| Access {
         verb: verb.to_owned(),
         group: group.to_owned(),

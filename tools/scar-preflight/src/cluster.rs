@@ -86,7 +86,7 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, manner: &Manner<'_>) -
     );
     let pods = match &set {
         Ok(Some(set)) => scar_cluster::specman::replicas(set),
-        _ => vec![format!("{}-0", manner.options.statefulset)],
+        _ => Vec::new(),
     };
     let is_absent = secret.result == CheckResult::Ok && made.is_none();
     let (access, (specman, without_identity), (claim, room)) = tokio::join!(

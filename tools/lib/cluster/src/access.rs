@@ -127,7 +127,7 @@ impl Access {
     /// The name that a rule can be narrowed to. A list has none, and at a create RBAC does not know it yet (Kubernetes
     /// documentation, "Using RBAC Authorization", "Referring to resources").
     pub fn named(&self) -> Option<&str> {
-        Some(&*self.name).filter(|name| !name.is_empty() && self.verb != "create" || self.resource.contains('/'))
+        Some(&*self.name).filter(|name| !name.is_empty() && (self.verb != "create" || self.resource.contains('/')))
     }
 }
 
@@ -183,7 +183,9 @@ mod tests {
         }
         let version = Access::of("GET", "/version");
         assert_eq!(version.denied(r#"forbidden: User "u" cannot get path "/version""#), Some(version.clone()));
-        assert!(Access::rules([&version]).contains(r#"a ClusterRole with the rule {nonResourceURLs: ["/version"], verbs: ["get"]}"#));
+        assert!(
+            Access::rules([&version]).contains(r#"a ClusterRole with the rule {nonResourceURLs: ["/version"], verbs: ["get"]}"#)
+        );
     }
 
     #[test]
@@ -204,7 +206,8 @@ mod tests {
              {apiGroups: [\"\"], resources: [\"pods\"], resourceNames: [\"p-0\", \"p-1\"], verbs: [\"get\"]}"
         );
         let list = of("GET", "pods");
-        assert!(!Access::rules([&list]).contains("resourceNames"));
+        let any_log = Access { name: String::new(), ..of("GET", "pods/p-0/log") };
+        assert!(!Access::rules([&list, &any_log]).contains("resourceNames"));
         assert!(Access::rules([&Access { namespace: String::new(), ..list }]).contains("a ClusterRole with the rule {"));
     }
 }
