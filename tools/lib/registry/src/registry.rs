@@ -139,7 +139,8 @@ impl Registry {
     /// Errors of the network or the certificate.
     pub async fn reach(&mut self) -> Result<Response, Fault> {
         let act = format!("connect to '{}'", self.reference.registry);
-        if self.client.origin().is_loopback() && !self.client.origin().is_plain() {
+        let home = self.client.origin();
+        if home.is_loopback() && !home.is_plain() && self.client.proxy().is_none() {
             // Some servers without TLS answer a TLS hello with plain text, others just close.
             match ping(&self.client, self.config.patience).await {
                 Ok(door) => return Ok(door),
