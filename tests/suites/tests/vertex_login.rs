@@ -81,6 +81,8 @@ fn l1_a_malformed_password_is_refused_before_anything_is_sent() {
         ("", "it is empty"),
         ("\n", "it is empty"),
         ("two\nlines\n", "more than one line"),
+        ("\u{feff}canary\n", "it begins with a byte order mark"),
+        ("c\0a\0n\0", "it holds NUL bytes: it may be UTF-16"),
         (&"x".repeat(1 << 20), "longer than"),
     ] {
         let file = Private::new(text);
@@ -160,11 +162,11 @@ fn l2_a_wrong_password_and_a_locked_account_are_tried_once() {
         4,
         "vertex-login: error: log in to '[VERTEX]' as 'admin': POST [VERTEX]/v1/auth/syslogin: 401 Unauthorized: \
          InvalidCredentials: Invalid credentials: username or password is incorrect\n\
-         vertex-login: hint: user name or password is wrong; it was tried once and will not be tried again, since wrong tries \
-         lock the account\n",
+         vertex-login: hint: user name or password is wrong, or the account is locked; it was tried once and will not be tried \
+         again, since wrong tries lock the account\n",
     );
     assert_eq!(site.vertex.login_attempts(), 1);
-    login(&site, &wrong).run().exits(4).says("UserLocked").says("hint: the account is locked: wait,");
+    login(&site, &wrong).run().exits(4).says("UserLocked").says("hint: the account may be locked (");
     assert_eq!(site.vertex.login_attempts(), 2);
 }
 
@@ -379,7 +381,6 @@ fn the_record_is_read_to_its_end_before_anything_is_sent() {
     let password = Private::new(PASSWORD);
     login(&site, &password).stdin("").run().exits(2).says("not run: the stage before it wrote no record");
     login(&site, &password).stdin("{").run().exits(2).says("read the record");
-    login(&site, &password).stdout_closed().run().exits(1).says("standard output is closed");
     assert_eq!(site.server.log().connections(), 0);
     login(&site, &password).stdout_full().run().exits(1).says("no space left on device");
 }
@@ -443,7 +444,6 @@ fn a_command_that_cannot_be_run_is_found_before_the_login() {
         let outcome = login(&site, &password).folder(folder.path()).args([command, "-x"]).run();
         outcome.exits(status).writes_nothing().says(&format!("vertex-login: error: run '{command}': {cause}\n"));
     }
-    login(&site, &password).arg("cat").stdout_closed().run().exits(1).says("standard output is closed");
     assert_eq!(site.server.log().connections(), 0);
 }
 

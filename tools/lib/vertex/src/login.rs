@@ -108,16 +108,17 @@ fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
 /// The failure for a refused login.
 fn refusal(error: &Error, act: &str) -> Failure {
     let failure = error.failure(act);
-    let words = error.to_string().to_ascii_lowercase();
-    let locked = ["lock", "too many", "blocked", "disabled"].iter().any(|word| words.contains(word));
     match error.status().map(|status| status.as_u16()) {
-        Some(401 | 403 | 423) if locked => Failure { exit: Exit::Refused, ..failure }
-            .hint("the account is locked: wait, or have another administrator unlock it; every further try may prolong the lock"),
         Some(401) => failure.hint(
-            "user name or password is wrong; it was tried once and will not be tried again, since wrong tries lock the account",
+            "user name or password is wrong, or the account is locked; it was tried once and will not be tried again, since wrong \
+             tries lock the account",
         ),
-        Some(403) => failure
-            .hint(format!("the account may be locked, may not log in here, or must use single sign-on; for that {}", browser())),
+        // The codes with which VerteX says more are not public.
+        Some(403 | 423) => Failure { exit: Exit::Refused, ..failure }.hint(format!(
+            "the account may be locked (every further try may prolong that: wait, or have another administrator unlock it), may not \
+             log in here, or must use single sign-on; for that {}",
+            browser()
+        )),
         Some(404) => failure.hint("is this the address of VerteX's system console?"),
         Some(400 | 422) => Failure { exit: Exit::Refused, ..failure }.hint("check user name and password; they were sent once"),
         _ => match error {
