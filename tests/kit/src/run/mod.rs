@@ -23,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 enum Stream {
     Pipe,
     Null,
+    NullForBoth,
     Closed,
     Terminal,
     File(PathBuf),
@@ -162,6 +163,12 @@ impl Run {
     /// Discards stdout, as with `>/dev/null`.
     pub fn stdout_null(mut self) -> Self {
         self.stdout = Stream::Null;
+        self
+    }
+
+    /// Discards stdout as Python's `DEVNULL` does it: `/dev/null`, open for reading and writing.
+    pub fn stdout_null_for_both(mut self) -> Self {
+        self.stdout = Stream::NullForBoth;
         self
     }
 

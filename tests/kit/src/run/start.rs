@@ -36,13 +36,14 @@ impl Run {
             Stream::Bytes(_) | Stream::Pipe => Stdio::piped(),
             Stream::File(path) => File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into(),
             Stream::Terminal => on_terminal(),
-            Stream::Null | Stream::Closed => Stdio::null(),
+            Stream::Null | Stream::NullForBoth | Stream::Closed => Stdio::null(),
         });
         let out = |stream: &Stream| match stream {
             Stream::Pipe | Stream::Bytes(_) => Stdio::piped(),
             Stream::File(path) => create(path).into(),
             Stream::Terminal => on_terminal(),
             Stream::Null | Stream::Closed => Stdio::from(File::create("/dev/null").expect("/dev/null")),
+            Stream::NullForBoth => Stdio::from(File::options().read(true).write(true).open("/dev/null").expect("/dev/null")),
         };
         command.stdout(out(&self.stdout)).stderr(out(&self.stderr));
         let begun = Instant::now();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{IsTerminal, Read};
 
 use rustix::fs::FileType;
-use scar_tool::{Common, Failure, Stdout};
+use scar_tool::{Common, Failure};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -24,12 +24,11 @@ pub enum Input {
 }
 
 impl Record {
-    /// Reads the record of this run and checks that the result can be written afterwards.
+    /// Reads the record of this run.
     ///
     /// # Errors
-    /// Exit 2 for an empty, malformed or foreign record; exit 1 if standard output is closed or reading fails.
+    /// Exit 2 for an empty, malformed or foreign record; exit 1 where input fails.
     pub fn read(common: &Common, input: Input) -> Result<Self, Failure> {
-        Stdout::open()?;
         let mut record =
             if common.new_record || input == Input::New || starts_new_record() { Self::new() } else { from_stdin()? };
         if common.dry_run {

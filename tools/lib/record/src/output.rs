@@ -14,16 +14,15 @@ impl Record {
     /// # Errors
     /// Exit 1 if writing fails.
     pub fn write(&self, console: &Console) -> Result<(), Failure> {
-        let stdout = Stdout::open()?;
-        let terminal = stdout.is_terminal();
+        let terminal = Stdout.is_terminal();
         if self.raw(Session::NAME).is_some() {
             if terminal {
                 console.note("the session is not shown on a terminal; pipe this record into the next tool");
-            } else if stdout.is_readable_by_others() {
+            } else if Stdout.is_readable_by_others() {
                 console.warn("the record holds a session and goes to a file that others can read; remove the file after use");
             }
         }
-        stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
+        Stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
             true => failure,
             false => failure.hint("this step is done, only its record is lost: run it again, it changes nothing twice"),
         })

@@ -76,6 +76,7 @@ where
         Err(failure) => return console.end(&failure),
     };
     signal::install(&console);
+    stdout::warn_if_lost(&console);
     match run(options, &console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => console.end(&failure),

@@ -1,32 +1,28 @@
-//! Standard output: checked before the work, so that a result is never lost after it.
+//! Standard output, through which a result leaves.
 
 use std::io::Write;
 
 use rustix::fs::{FileType, OFlags};
 
-use crate::{Failure, text::io_cause};
+use crate::{Console, Failure, text::io_cause};
+
+/// Says that the result will be lost, if standard output may be closed.
+///
+/// The language's start-up code opens `/dev/null` for reading and writing in the place of a closed standard output. Python's
+/// `DEVNULL` and Node's `ignore` are the same, so a result that nobody wants cannot be told from one that is lost, and neither
+/// is refused. A shell's `>/dev/null` is open for writing alone; if standard error is such a device too, a parent detached
+/// the process.
+pub(crate) fn warn_if_lost(console: &Console) {
+    if is_null_for_reading_and_writing(std::io::stdout()) && !is_null_for_reading_and_writing(std::io::stderr()) {
+        console.warn("standard output is /dev/null, or closed: what this step writes there is lost");
+    }
+}
 
 /// Standard output as a tool's result leaves through it.
 #[derive(Debug)]
-pub struct Stdout(());
+pub struct Stdout;
 
 impl Stdout {
-    /// Makes sure that standard output is open. Call it before anything is changed.
-    ///
-    /// The language's start-up code opens `/dev/null` for reading and writing in the place of a closed standard
-    /// output; a shell's `>/dev/null` is open for writing alone. That is how the two are told apart. Where standard
-    /// error is such a device too, a parent detached the process on purpose.
-    ///
-    /// # Errors
-    /// Exit 1 where it is closed.
-    pub fn open() -> Result<Self, Failure> {
-        if is_null_for_reading_and_writing(std::io::stdout()) && !is_null_for_reading_and_writing(std::io::stderr()) {
-            return Err(Failure::new(crate::Exit::Failed, "write the result: standard output is closed")
-                .hint("nothing was done: redirect standard output to a file or a pipe, or to /dev/null"));
-        }
-        Ok(Self(()))
-    }
-
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         std::io::IsTerminal::is_terminal(&std::io::stdout())
