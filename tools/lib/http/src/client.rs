@@ -316,6 +316,11 @@ impl Response {
         httpdate::parse_http_date(self.header("date")?).ok()
     }
 
+    /// The method of the request.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// The URL that was asked.
     pub fn url(&self) -> &Url {
         &self.url

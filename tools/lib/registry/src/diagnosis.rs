@@ -9,8 +9,6 @@ use crate::refusal::{Meaning, Refusal};
 use crate::registry::Registry;
 use crate::{Reference, ecr, login};
 
-/// AWS's phrase for a known user without permission; the name of the action follows.
-const UNAUTHORIZED: &str = "is not authorized to perform:";
 /// The actions that ECR must allow for a push that is verified.
 const PUSH: [&str; 7] = [
     "ecr:BatchCheckLayerAvailability",
@@ -95,7 +93,13 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
             "a proxy or firewall in front of the registry blocks the request: this page is not the registry's own answer"
                 .to_owned(),
         ),
-        meaning @ (Meaning::Login | Meaning::LoginOrRight | Meaning::Right) => return refused(plain, &meaning, reference, who),
+        Meaning::Unallowed(action) => (
+            Exit::Refused,
+            format!("the user's policy lacks {action}; a push to '{}' needs {}", reference.repository, PUSH.join(", ")),
+        ),
+        meaning @ (Meaning::Login | Meaning::LoginOrRight | Meaning::Right | Meaning::Expired) => {
+            return refused(plain, &meaning, reference, who);
+        }
         Meaning::Missing => return missing(plain, reference),
         Meaning::Full => {
             (Exit::Unreachable, "the registry's storage is full: make room there, then run this step again".to_owned())
@@ -122,12 +126,8 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
     let failure = Failure { exit: Exit::Refused, ..plain };
     let Reference { registry, repository, .. } = reference;
     let project = repository.split('/').next().unwrap_or_default();
-    if let Some((_, action)) = failure.message.split_once(UNAUTHORIZED) {
-        let action: String = action.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect();
-        return failure.hint(format!("the user's policy lacks {action}; a push to '{repository}' needs {}", PUSH.join(", ")));
-    }
     if let Some(host) = ecr::Host::of(registry) {
-        return of_ecr(failure, &host, registry, who);
+        return of_ecr(failure, &host, registry, who, meaning);
     }
     if !who.logged_in {
         return failure.hint(format!(
@@ -154,9 +154,15 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
 }
 
 /// Explains a refused ECR password, which is valid for 12 hours in one account and region.
-fn of_ecr(failure: Failure, ecr::Host { account, region }: &ecr::Host<'_>, registry: &str, who: &LoginState<'_>) -> Failure {
+fn of_ecr(
+    failure: Failure,
+    ecr::Host { account, region }: &ecr::Host<'_>,
+    registry: &str,
+    who: &LoginState<'_>,
+    meaning: &Meaning,
+) -> Failure {
     // The registry knows better than this host's clock.
-    let says_expired = failure.message.contains("authorization token has expired");
+    let says_expired = *meaning == Meaning::Expired;
     let renew =
         format!("aws ecr get-login-password --region {region} | ocipush -u AWS --password-stdin … (or ecr-password {registry})");
     failure.hint(match who.expires {

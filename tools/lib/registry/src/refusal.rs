@@ -6,9 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use scar_http::{Attempt, Error, Response, StatusCode};
+use scar_http::{Attempt, Error, Method, Response, StatusCode};
 use scar_tool::{Exit, Failure};
 use serde::Deserialize;
+
+/// IAM's phrase for a known user without permission; the name of the action follows.
+const UNALLOWED: &str = " is not authorized to perform: ";
 
 /// An answer with a status other than success.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Refusal {
     pub status: StatusCode,
     /// The server that answered.
     pub from: Sender,
+    /// What was asked for, if that has a meaning of its own.
+    asked_for: AskedFor,
     /// Whether it is an HTML page.
     is_page: bool,
     /// Whether a login that was just made was refused.
@@ -48,6 +53,27 @@ struct OciError {
     detail: serde_json::Value,
 }
 
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AskedFor {
+    /// To open an upload session.
+    Upload,
+    /// To store a manifest.
+    Manifest,
+    /// Anything else.
+    Other,
+}
+
+impl AskedFor {
+    fn of(method: &Method, path: &str) -> Self {
+        match *method {
+            Method::POST if path.ends_with("/blobs/uploads/") => Self::Upload,
+            Method::PUT if path.contains("/manifests/") => Self::Manifest,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What a refusal means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Meaning {
@@ -72,6 +98,10 @@ pub(crate) enum Meaning {
     LoginOrRight,
     /// The permission is missing, or the project.
     Right,
+    /// The user's policy does not allow this action of ECR's API.
+    Unallowed(String),
+    /// The password has expired.
+    Expired,
     /// The repository does not exist.
     Missing,
     /// The registry's storage is full.
@@ -99,11 +129,11 @@ impl Refusal {
         struct Errors {
             errors: Vec<OciError>,
         }
-        let status = answer.status();
+        let (status, asked_for) = (answer.status(), AskedFor::of(answer.method(), answer.url().path()));
         let (error, body) = answer.into_error_and_body().await;
         let said = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
         let is_page = said.is_empty() && scar_http::words(&body).starts_with("an HTML page");
-        Self { error, status, from, is_page, login, said }
+        Self { error, status, from, asked_for, is_page, login, said }
     }
 
     /// Whether the registry gave this error code.
@@ -166,12 +196,6 @@ impl Refusal {
 
     /// What the refusal means.
     pub(crate) fn meaning(&self) -> Meaning {
-        let request = match &self.error {
-            Error::Status { request, .. } => request.as_str(),
-            _ => "",
-        };
-        let opens = request.starts_with("POST ") && request.ends_with("/blobs/uploads/");
-        let puts_manifest = request.starts_with("PUT ") && request.contains("/manifests/");
         if let Sender::Elsewhere(origin) = &self.from {
             return Meaning::Store(origin.clone());
         }
@@ -180,7 +204,7 @@ impl Refusal {
         }
         match self.status.as_u16() {
             // Harbor's status for an immutable tag, even if a proxy has replaced the message.
-            412 if puts_manifest => Meaning::Immutable,
+            412 if self.asked_for == AskedFor::Manifest => Meaning::Immutable,
             // A proxy such as nginx: client_max_body_size is 1 MiB by default (nginx documentation, ngx_http_core_module).
             413 => Meaning::TooLarge,
             401 if self.login && (self.is_page || self.from == Sender::Realm) => Meaning::Login,
@@ -189,10 +213,10 @@ impl Refusal {
             401 | 403 if self.login => Meaning::LoginOrRight,
             401 | 403 => Meaning::Right,
             404 => Meaning::Missing,
-            405 if opens => Meaning::ReadOnly,
+            405 if self.asked_for == AskedFor::Upload => Meaning::ReadOnly,
             507 => Meaning::Full,
             500..=599 if self.said.iter().any(OciError::is_no_space) => Meaning::Full,
-            500 if opens => Meaning::Unopened,
+            500 if self.asked_for == AskedFor::Upload => Meaning::Unopened,
             _ => Meaning::Plain,
         }
     }
@@ -230,6 +254,13 @@ impl OciError {
                 Meaning::ReadOnly
             }
             () if code == "NAME_INVALID" && message == "Repository is read-only." => Meaning::ReadOnly,
+            // IAM, through Amazon ECR.
+            () if denied && message.contains(UNALLOWED) => {
+                let (_, action) = message.split_once(UNALLOWED)?;
+                Meaning::Unallowed(action.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect())
+            }
+            // Amazon ECR, to a password that is older than twelve hours.
+            () if denied && message == "Your authorization token has expired. Reauthenticate and try again." => Meaning::Expired,
             // goharbor/harbor src/server/middleware/repoproxy/proxy.go.
             () if denied && message.contains("can not push artifact to a proxy project: ") => Meaning::ProxyProject,
             () => return None,
@@ -256,7 +287,9 @@ pub(crate) mod tests {
             location: None,
         };
         let said = serde_json::from_str(errors).unwrap_or_default();
-        Refusal { error, status, from: Sender::Registry, is_page: errors.starts_with('<'), login: false, said }
+        let (method, path) = request.split_once(" https://h.example").unwrap();
+        let asked_for = AskedFor::of(&method.parse().unwrap(), path);
+        Refusal { error, status, from: Sender::Registry, asked_for, is_page: errors.starts_with('<'), login: false, said }
     }
 
     const MANIFEST: &str = "PUT https://h.example/v2/proj/r/manifests/1";
