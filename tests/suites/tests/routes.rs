@@ -92,6 +92,33 @@ fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_
 }
 
 #[test]
+fn q25_a_login_or_a_backslash_in_a_proxys_or_a_servers_address_is_refused_and_leads_nowhere() {
+    let proxy = Proxy::start(Manner::Open);
+    let migration = Migration::new();
+    let host = proxy.url().replace("http://", "");
+    let asked = migration.site.requests();
+    let corp =
+        migration.tool("vertex-login").record(&new_record()).env("HTTPS_PROXY", format!("http://CORP\\user:canary-q25@{host}"));
+    corp.run()
+        .exits(2)
+        .writes_nothing()
+        .never_says("canary")
+        .says(&format!("read HTTPS_PROXY 'http://{host}': it holds a backslash"));
+    let refused = |run: Run, says: &str| {
+        run.run().exits(2).writes_nothing().never_says("canary").says(says);
+    };
+    for (address, says) in [
+        (format!("https://admin:canary-q25@{host}"), "it holds credentials, which would be logged"),
+        (format!("https://CORP\\admin:canary-q25@{host}"), "it holds a backslash"),
+    ] {
+        refused(tool("vertex-login").arg(&address).record(&new_record()), says);
+        refused(tool("specman-verify").args(["--new-record", "--url", &address, "/tmp"]), "");
+        refused(tool("ocipush").args([&address, "/dev/null", "--new-record"]), "");
+    }
+    assert_eq!((migration.site.requests(), proxy.asked().len()), (asked, 0));
+}
+
+#[test]
 fn each_tool_says_login_certificates_and_route_and_scrubs_each_request() {
     steps(|migration, name, run| {
         let outcome = run().arg("-vv").run();

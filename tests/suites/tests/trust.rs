@@ -1,6 +1,7 @@
 //! Which servers a tool trusts, and where credentials go, with real handshakes against the lab's servers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,11 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::any;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{CertificateError, ExtendedKeyPurpose, OtherError};
 use scar_http::{Client, Credential, Error, Method, Origin};
 use scar_lab::certs::{Certs, Pair};
+use scar_lab::kube::{Ca, Kubeconfig, Login};
 use scar_lab::server::{Listener, PeerCertificates, Server};
 use scar_tool::{Console, Exit, Failure};
-use scar_trust::{TlsOptions, Trust};
+use scar_trust::{Handshake, TlsOptions, Trust};
+use serde_json::json;
 
 const CANARY: &str = "canary-5f1e";
 
@@ -276,7 +281,112 @@ fn q53_what_ends_a_handshake_is_reported_in_plain_words_with_a_hint() {
     }
 }
 
-/// A folder with keys and certificates made by openssl; `None` without openssl.
+/// The variants of an enum in rustls's own source: these enums are `non_exhaustive`, so that no compiler tells of a new one.
+fn variants(name: &str) -> BTreeSet<String> {
+    let metadata = scar_suites::crates::metadata();
+    let rustls = metadata.packages.iter().find(|package| package.name.as_str() == "rustls").unwrap();
+    let source = std::fs::read_to_string(rustls.manifest_path.parent().unwrap().join("src/error.rs")).unwrap();
+    let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase())).map(variant).collect()
+}
+
+/// The name of a variant, which its declaration and its `Debug` begin with.
+fn variant(text: &str) -> String {
+    text.chars().take_while(char::is_ascii_alphanumeric).collect()
+}
+
+/// One of each verdict about a certificate. What is `Other` there are this suite's own, which the tests above are about.
+#[allow(deprecated)]
+fn certificate_verdicts() -> Vec<CertificateError> {
+    use CertificateError::*;
+    let (time, ids) = (UnixTime::now(), || vec![6, 8, 42]);
+    let name = ServerName::try_from("h.example").unwrap();
+    vec![
+        BadEncoding,
+        Expired,
+        ExpiredContext { time, not_after: time },
+        NotValidYet,
+        NotValidYetContext { time, not_before: time },
+        Revoked,
+        UnhandledCriticalExtension,
+        UnknownIssuer,
+        UnknownRevocationStatus,
+        ExpiredRevocationList,
+        ExpiredRevocationListContext { time, next_update: time },
+        BadSignature,
+        UnsupportedSignatureAlgorithm,
+        UnsupportedSignatureAlgorithmContext { signature_algorithm_id: ids(), supported_algorithms: vec![] },
+        UnsupportedSignatureAlgorithmForPublicKeyContext { signature_algorithm_id: ids(), public_key_algorithm_id: ids() },
+        NotValidForName,
+        NotValidForNameContext { expected: name, presented: vec!["other.example".to_owned()] },
+        InvalidPurpose,
+        InvalidPurposeContext {
+            required: ExtendedKeyPurpose::ServerAuth,
+            presented: vec![ExtendedKeyPurpose::Other(vec![1, 3])],
+        },
+        InvalidOcspResponse,
+        ApplicationVerificationFailure,
+        Other(OtherError(Arc::new(std::io::Error::other("library")))),
+    ]
+}
+
+/// One of each error of the TLS library, and the status that it ends with; alerts and certificates have tests of their own.
+fn tls_errors() -> Vec<(rustls::Error, Exit)> {
+    use rustls::Error::*;
+    use rustls::{AlertDescription, ContentType, HandshakeType};
+    let got_type = ContentType::ApplicationData;
+    vec![
+        (InappropriateMessage { expect_types: vec![], got_type }, Exit::Unsafe),
+        (InappropriateHandshakeMessage { expect_types: vec![], got_type: HandshakeType::Finished }, Exit::Unsafe),
+        (InvalidEncryptedClientHello(rustls::EncryptedClientHelloError::SniRequired), Exit::Unsafe),
+        (InvalidMessage(rustls::InvalidMessage::InvalidContentType), Exit::Unsafe),
+        (NoCertificatesPresented, Exit::Unsafe),
+        (UnsupportedNameType, Exit::Failed),
+        (DecryptError, Exit::Unsafe),
+        (EncryptError, Exit::Failed),
+        (PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon), Exit::Unsafe),
+        (PeerMisbehaved(rustls::PeerMisbehaved::UnsolicitedServerHelloExtension), Exit::Unsafe),
+        (AlertReceived(AlertDescription::InternalError), Exit::Unreachable),
+        (InvalidCertificate(CertificateError::Expired), Exit::Unsafe),
+        (InvalidCertRevocationList(rustls::CertRevocationListError::ParseError), Exit::Failed),
+        (General("library".to_owned()), Exit::Failed),
+        (FailedToGetCurrentTime, Exit::Failed),
+        (FailedToGetRandomBytes, Exit::Failed),
+        (HandshakeNotComplete, Exit::Unsafe),
+        (PeerSentOversizedRecord, Exit::Unsafe),
+        (NoApplicationProtocol, Exit::Unsafe),
+        (BadMaxFragmentSize, Exit::Failed),
+        (InconsistentKeys(rustls::InconsistentKeys::KeyMismatch), Exit::Failed),
+        (Other(OtherError(Arc::new(std::io::Error::other("library")))), Exit::Failed),
+    ]
+}
+
+#[test]
+fn q53_every_verdict_of_the_tls_library_has_words_a_status_and_a_way_on() {
+    let (certificates, errors) = (certificate_verdicts(), tls_errors());
+    assert_eq!(
+        certificates.iter().map(|error| variant(&format!("{error:?}"))).collect::<BTreeSet<_>>(),
+        variants("CertificateError")
+    );
+    assert_eq!(errors.iter().map(|(error, _)| variant(&format!("{error:?}"))).collect::<BTreeSet<_>>(), variants("Error"));
+    let certificates = certificates.into_iter().map(|error| (rustls::Error::InvalidCertificate(error), Exit::Unsafe));
+    for (error, exit) in certificates.chain(errors) {
+        let debug = format!("{error:?}");
+        let verdict = Handshake::of(&std::io::Error::other(error), false).unwrap();
+        let (text, hint) = (verdict.to_string(), verdict.hint());
+        assert_eq!(verdict.exit(), exit, "{debug}: {text}");
+        assert_eq!(verdict.is_transient(), exit == Exit::Unreachable, "{debug}");
+        // No names of the library's, no lists of numbers.
+        let is_plain = |word: &str| !word.chars().skip(1).any(char::is_uppercase) || word.chars().all(|c| !c.is_lowercase());
+        assert!(text.split([' ', '\'']).all(|word| is_plain(word) || ["TLS", "X.509"].contains(&word)), "{debug}: {text}");
+        assert!(!text.contains(['{', '[', '_']) && !text.contains("library") && !text.contains("::"), "{debug}: {text}");
+        assert!(text.len() > 10 && hint.len() > 10, "{debug}: {text}: {hint}");
+    }
+}
+
+/// A folder with keys and certificates as openssl makes them; none without openssl.
 fn openssl(folder: &tempfile::TempDir, script: &str) -> bool {
     let Some(openssl) = scar_kit::peer("openssl") else { return false };
     let script = format!("openssl() {{ '{}' \"$@\" 2>>openssl.log; }}\nset -e\n{script}", openssl.display());
@@ -363,6 +473,32 @@ fn q44_a_client_certificate_of_x509_version_1_is_used() {
             "{failure:?}"
         );
     }
+}
+
+/// The lab's own API server is of rustls, which takes no such certificate.
+#[test]
+fn q44_a_kubeconfigs_client_certificate_of_x509_version_1_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("{AUTHORITY} request server; sign server -extfile names; request admin; sign admin");
+    if !openssl(&folder, &script) {
+        return;
+    }
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
+        "name": "spectro-manifest-registry-secrets", "namespace": "hubble-system", "uid": "u-1", "resourceVersion": "7"
+    }});
+    let path = folder.path().join("api/v1/namespaces/hubble-system/secrets");
+    std::fs::create_dir_all(&path).unwrap();
+    for query in ["", "?"] {
+        std::fs::write(path.join(format!("spectro-manifest-registry-secrets{query}")), secret.to_string()).unwrap();
+    }
+    let verify = ["-cert", "server.pem", "-key", "server.key", "-CAfile", "ca.pem", "-Verify", "1", "-verify_return_error"];
+    let server = OpensslServer::start(&folder, &[&verify[..], &["-WWW"]].concat());
+    let mut config = Kubeconfig::new(&server.url, Ca::File("ca.pem".into()));
+    config.login = Login::CertificateFiles { certificate: "admin.pem".into(), key: "admin.key".into() };
+    config.write(&folder.path().join("kubeconfig")).unwrap();
+    let run =
+        scar_kit::tool("scar-secret-rm").args(["--dry-run", "--new-record"]).env("KUBECONFIG", folder.path().join("kubeconfig"));
+    run.run().succeeds().says("would delete");
 }
 
 #[test]

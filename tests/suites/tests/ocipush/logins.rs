@@ -437,7 +437,7 @@ fn bad_input_32_a_malformed_login_file_is_named_before_a_connection() {
 }
 
 #[test]
-fn a_credential_helper_is_asked_for_the_registry() {
+fn q23_a_credential_helper_is_asked_for_the_registry_and_its_answer_is_never_shown() {
     let site = basic();
     secret(PASSWORD);
     let helper = |script: &str| {
@@ -461,6 +461,8 @@ fn a_credential_helper_is_asked_for_the_registry() {
     push(all).exits(4).says("no login for");
     helper("echo 'the keyring is locked' >&2; exit 1");
     push(one.clone()).exits(2).says("it failed (exit status: 1): the keyring is locked");
+    helper(&format!("echo '{answer}'; exit 1"));
+    push(one.clone()).exits(2).says("it failed (exit status: 1)\n").never_says(PASSWORD);
     helper("echo nonsense");
     push(one.clone()).exits(2).says("its answer is not the expected JSON");
     // A child that keeps its streams open delays nobody, and a flood is not read to its end.
