@@ -132,7 +132,7 @@ impl Opened {
 
 fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
     let text = chosen.cluster.server.as_deref().unwrap_or_default();
-    let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{text}' {cause}"));
+    let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{}' {cause}", scar_trust::without_login(text)));
     // Without a scheme it is plain HTTP, as kubectl reads it (client-go rest/url_utils.go, DefaultServerUrlFor).
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = full.parse().map_err(|_| refuse("is not a URL"))?;
