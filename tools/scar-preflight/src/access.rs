@@ -1,5 +1,4 @@
-//! Whether the cluster lets us do what the tools will do, asked by access reviews: POSTs that the API server answers
-//! and forgets.
+//! Whether the cluster allows what the tools do, by access reviews: POSTs that the API server answers and does not store.
 
 use futures::future::join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -14,7 +13,7 @@ use crate::cluster::Manner;
 /// The old secret (guide, step 1).
 pub(crate) const SECRET: &str = "spectro-manifest-registry-secrets";
 
-/// What a tool asks of the cluster.
+/// The permissions that a tool needs.
 struct Needs {
     /// The line.
     name: &'static str,
@@ -105,7 +104,7 @@ async fn asked(cluster: &Cluster, needs: &Needs, manner: &Manner<'_>) -> Check {
     if needs.blocks { blocked(needs.name, found, hint) } else { warning(needs.name, found, hint) }
 }
 
-/// That a review is refused, or unknown to the cluster, says nothing about what may be done.
+/// A review that is refused, or unknown to the cluster, says nothing about the permission.
 fn unknown(cluster: &Cluster, needs: &Needs, error: &Error) -> Check {
     let failure = cluster.failure(&format!("ask what {} may do", needs.tool), error);
     match error.status() {

@@ -1,4 +1,4 @@
-//! Where Specman keeps what it fetched: its claims, and what makes new ones (the guide's CSI with 10 GB).
+//! Specman's storage: its claims, and the storage class for new ones (the guide's CSI with 10 GB).
 
 use std::collections::BTreeSet;
 
@@ -22,12 +22,12 @@ pub(crate) const NAMES: [&str; 2] = [CLAIM, STORAGE];
 
 /// What the guide plans for, in bytes.
 const GUIDE: u64 = 10_000_000_000;
-/// The provisioner of a class whose volumes are made by hand (Kubernetes documentation, "Storage Classes", "Local").
+/// The provisioner of a class with manually created volumes (Kubernetes documentation, "Storage Classes", "Local").
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
-/// What marks the class that a claim without one gets.
+/// The annotation of the default class.
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
-/// Checks both; gives the room of the smallest claim, too.
+/// Checks both; also returns the size of the smallest claim.
 pub(crate) async fn look(
     cluster: &Cluster,
     set: &Result<Option<StatefulSet>, Error>,
@@ -63,11 +63,11 @@ pub(crate) async fn look(
     (vec![claim, storage(cluster, set, bound, manner).await], room)
 }
 
-/// The claims of all replicas: those that the set makes for them, and those that their pods name.
+/// The claims of all replicas: those that the set creates for them, and those that their pods name.
 async fn names(cluster: &Cluster, set: &StatefulSet, pods: &[String], manner: &Manner<'_>) -> BTreeSet<String> {
     let templates = set.spec.volume_claim_templates.iter().flatten();
     let templates: Vec<_> = templates.filter_map(|template| template.metadata.name.as_deref()).collect();
-    // A set that is scaled to none has the claims of its replicas still.
+    // A set that is scaled to zero still has the claims of its replicas.
     let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
     let alone = [format!("{}-{first}", set.metadata.name.as_deref().unwrap_or_default())];
     let pods = if pods.is_empty() { &alone[..] } else { pods };
@@ -75,7 +75,7 @@ async fn names(cluster: &Cluster, set: &StatefulSet, pods: &[String], manner: &M
     let api = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
     let (api, deadline) = (&api, manner.deadline());
     let pods = join_all(pods.iter().map(|name| cluster.find(deadline, move || api.get(name)))).await;
-    // A pod that cannot be read is told of by its own line.
+    // Another line reports a pod that cannot be read.
     for pod in pods.into_iter().flatten().flatten() {
         let volumes = pod.spec.and_then(|spec| spec.volumes).unwrap_or_default();
         names.extend(volumes.into_iter().filter_map(|volume| Some(volume.persistent_volume_claim?.claim_name)));
@@ -83,12 +83,12 @@ async fn names(cluster: &Cluster, set: &StatefulSet, pods: &[String], manner: &M
     names
 }
 
-/// How a claim is.
+/// The state of a claim.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// It has a volume, of so many bytes where that is told.
+    /// It has a volume, with its size if known.
     Bound(Option<u64>),
-    /// It has none, in the cluster's word.
+    /// It has none; the cluster's phase.
     Loose(String),
 }
 
@@ -124,7 +124,7 @@ fn told(cluster: &Cluster, claims: &[(&str, Option<State>)], room: Option<u64>) 
     }
 }
 
-/// The class that the set asks for, its driver, and what is known of room. Where all claims are bound none is needed.
+/// The class that the set requests, its driver, and its free space if known. If all claims are bound, none is needed.
 async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Manner<'_>) -> Check {
     let classes = Api::<StorageClass>::all(cluster.client().clone());
     let drivers = Api::<CSIDriver>::all(cluster.client().clone());
@@ -174,7 +174,7 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Man
             lacking,
             "the guide wants a CSI with 10 GB of free space: install one, or name its class as the default",
         ),
-        // Such as a provisioner of host paths: it may do, but the guide wants a CSI.
+        // For example a provisioner of host paths: it may work, but the guide requires a CSI.
         (None, Some(class)) if !has_driver(class) && !bound => warning(
             STORAGE,
             format!("class '{name}' is of {}, which is no CSI driver of this cluster", class.provisioner),
@@ -209,7 +209,7 @@ fn bytes(quantity: &str) -> Option<u64> {
         "Pi" => 1_125_899_906_842_624.0,
         _ => 10f64.powi(unit.strip_prefix(['e', 'E'])?.parse::<u8>().ok()?.into()),
     };
-    // Far below what a float holds exactly, and rounded down.
+    // Far below the limit of an exact float, and rounded down.
     Some((number * factor) as u64)
 }
 

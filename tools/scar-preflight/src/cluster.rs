@@ -1,4 +1,4 @@
-//! Specman's cluster: whether it is reached and as whom, what the tools may do there, Specman itself, and the secret.
+//! Checks of Specman's cluster: address, login, permissions, Specman itself, and the secret.
 
 use std::time::Duration;
 
@@ -23,27 +23,27 @@ const NAMESPACE: &str = "cluster.namespace";
 /// The line of the secret.
 pub(crate) const SECRET: &str = Preflight::SECRET;
 
-/// What was found.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) checks: Vec<Check>,
     pub(crate) server: Option<Server>,
-    /// When the secret was made, where there is one.
+    /// When the secret was created, if there is one.
     pub(crate) secret: Option<Timestamp>,
-    /// Specman's pods without a pod identity, if they could be looked at.
+    /// Specman's pods without a pod identity, if they could be read.
     pub(crate) without_identity: Option<Vec<String>>,
-    /// The least room that a claim of Specman has, in bytes.
+    /// The size of Specman's smallest claim, in bytes.
     pub(crate) room: Option<u64>,
 }
 
-/// How the checks are made.
+/// The inputs of the checks.
 pub(crate) struct Manner<'a> {
     pub(crate) time: Duration,
     pub(crate) options: &'a Options,
 }
 
 impl Manner<'_> {
-    /// When a check that begins now is over.
+    /// The deadline of a check that begins now.
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.time)
     }
@@ -100,7 +100,7 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, manner: &Manner<'_>) -
     found
 }
 
-/// The version is what everyone may read.
+/// Everyone may read the version.
 async fn reach(cluster: &Cluster, manner: &Manner<'_>) -> Result<Check, Failure> {
     let act = format!("connect to the cluster '{}'", cluster.server());
     match cluster.read(manner.deadline(), || cluster.client().apiserver_version()).await {
@@ -114,7 +114,7 @@ async fn reach(cluster: &Cluster, manner: &Manner<'_>) -> Result<Check, Failure>
     }
 }
 
-/// Who we are there. Clusters before 1.28 cannot say, and some forbid to ask: neither stands in the way.
+/// Our user there. Clusters before 1.28 cannot report it, and some forbid the request: neither blocks.
 async fn identity(cluster: &Cluster, manner: &Manner<'_>) -> Check {
     let api = Api::<SelfSubjectReview>::all(cluster.client().clone());
     let (parameters, question) = (PostParams::default(), SelfSubjectReview::default());
@@ -142,7 +142,7 @@ async fn namespace(cluster: &Cluster, manner: &Manner<'_>) -> Check {
             Ok(()) => ok(NAMESPACE, format!("'{name}' is there")),
             Err(failure) => failed(NAMESPACE, failure, Side::Own),
         },
-        // The tools go on without asking, too.
+        // The tools continue without it, too.
         Err(error) if error.is_denied() => skipped(NAMESPACE, format!("whether '{name}' exists may not be asked")),
         Err(error) => failed(NAMESPACE, cluster.failure(&format!("look for namespace '{name}'"), &error), Side::Own),
     }
@@ -153,7 +153,7 @@ async fn statefulset(cluster: &Cluster, manner: &Manner<'_>) -> Result<Option<St
     cluster.find(manner.deadline(), || sets.get(&manner.options.statefulset)).await
 }
 
-/// Whether the secret is there, and since when. Its metadata alone are read: what it holds does not come here.
+/// Whether the secret exists, and since when. Only its metadata is read, never its content.
 async fn secret(cluster: &Cluster, manner: &Manner<'_>) -> (Check, Option<Timestamp>) {
     let api = Api::<Secret>::namespaced(cluster.client().clone(), cluster.namespace());
     let name = access::SECRET;
@@ -177,7 +177,7 @@ async fn secret(cluster: &Cluster, manner: &Manner<'_>) -> (Check, Option<Timest
     }
 }
 
-/// What may not be read, where another line tells that.
+/// What may not be read, if another line reports that.
 pub(crate) fn denied(name: &str, told_by: &str) -> Check {
     line(name, CheckResult::Skipped, format!("it may not be read, see {told_by}"))
 }

@@ -1,4 +1,4 @@
-//! The file server's folder: what is in it, and what would stand in the archive's way. Nothing is followed or written.
+//! Checks of the file server's folder: its content, and what would stop the archive. Follows no link, writes nothing.
 
 use std::fs::{self, Metadata};
 use std::os::fd::OwnedFd;
@@ -26,20 +26,20 @@ const QUIET: &str = "content.quiet";
 /// The lines of this side.
 pub(crate) const NAMES: [&str; 7] = [TREE, READABLE, SPECIAL, LINKS, QUIET, room::DISK, room::CLAIM];
 
-/// What changed since may be under way still.
+/// A file that changed since then may still be changing.
 const FRESH: Duration = Duration::from_secs(10 * 60);
-/// Names that a line shows.
+/// The most names in a line.
 const SHOWN: usize = 3;
 
-/// What was found.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) checks: Vec<Check>,
-    /// Bytes of all files, and of the archive to be.
+    /// The bytes of all files, and of the future archive.
     pub(crate) bytes: Option<(u64, u64)>,
 }
 
-/// A few names, and how many there are.
+/// A few names, and their number.
 #[derive(Debug, Default)]
 struct Names {
     first: Vec<String>,
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// The tree as it was walked.
+/// The walked tree.
 #[derive(Debug, Default)]
 struct Tree {
     files: u64,
@@ -75,7 +75,7 @@ struct Tree {
     sample: Sample,
 }
 
-/// Checks the side; it takes as long as the tree is large.
+/// Checks the side; the time depends on the tree's size.
 pub(crate) fn look(goal: &Content, console: &Console) -> Found {
     let shown = goal.folder.display();
     let root = match Root::open(goal) {
@@ -95,7 +95,7 @@ pub(crate) fn look(goal: &Content, console: &Console) -> Found {
     Found { checks, bytes: Some((tree.bytes, estimate)) }
 }
 
-/// The folder, open and resolved, and the file in it that is no content: the archive of an earlier run.
+/// The open folder, and the file in it that is not content: the archive of an earlier run.
 struct Root {
     path: PathBuf,
     fd: OwnedFd,
@@ -110,7 +110,7 @@ impl Root {
         Ok(Self { fd: fs::File::open(&path)?.into(), path, archive })
     }
 
-    /// A path below the folder, as the archive has it.
+    /// A path below the folder, as in the archive.
     fn below<'p>(&self, path: &'p Path) -> &'p Path {
         path.strip_prefix(&self.path).unwrap_or(path)
     }
@@ -137,7 +137,7 @@ fn walk(root: &Root, console: &Console) -> Tree {
             }
         };
         match entry.metadata() {
-            // The archive is never packed into itself.
+            // The archive never contains itself.
             Ok(data) if root.archive == Some((data.dev(), data.ino())) => {}
             Ok(data) => note(&mut tree, root, entry.path(), &data, now),
             Err(_) => tree.unreadable.push(|| root.shown(entry.path())),
@@ -174,7 +174,7 @@ fn note(tree: &mut Tree, root: &Root, path: &Path, data: &Metadata, now: SystemT
     if accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_err() {
         tree.unreadable.push(name);
     }
-    // A time to come is of a wrong clock, not of the last minutes.
+    // A time in the future comes from a wrong clock, not from a recent change.
     let fresh = data.modified().is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age < FRESH));
     if fresh {
         tree.fresh.push(name);

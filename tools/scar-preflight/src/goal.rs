@@ -1,7 +1,7 @@
-//! What is to be looked at: each side with its settings, its files and its logins, or why it is left out.
+//! What to check: each side with its settings, files and logins, or why it is left out.
 //!
-//! A wrong word is exit 2, as in every tool. A file that cannot be used is no reason to stop: it is a prerequisite that
-//! is missing, and its failure becomes the line of its side.
+//! A wrong option has exit status 2, as in every tool. An unusable file does not stop the run: it is a missing prerequisite,
+//! and its failure becomes a line of its side.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(crate) struct Goals {
     pub(crate) cluster: Side<Result<Opened, Failure>>,
     pub(crate) content: Side<Content>,
     pub(crate) registry: Side<Registry>,
-    /// What the registry is to hold, also where the registry itself is left out.
+    /// The registry's reference, even if the registry is left out.
     pub(crate) reference: Option<Reference>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Way {
     Session(Box<Session>),
     /// With a token of the browser.
     Token(Result<SecretString, Failure>),
-    /// With a password; none where it is not asked for yet.
+    /// With a password; `None` before it is asked for.
     Password { username: String, password: Result<Option<SecretString>, Failure> },
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Registry {
     pub(crate) trust: Result<Trust, Failure>,
     pub(crate) seen: Seen,
     pub(crate) config: RegistryConfig,
-    /// The login and where it is from.
+    /// The login and its source.
     pub(crate) login: Result<Option<(Login, String)>, Failure>,
 }
 
@@ -73,7 +73,7 @@ impl Options {
     /// Reads the settings and opens their files.
     ///
     /// # Errors
-    /// Exit 2 for a wrong word, and for a side of `--only` that lacks its settings.
+    /// Exit 2 for a wrong option, and for a side of `--only` without its settings.
     pub(crate) fn goals(&self, console: &Console) -> Result<Goals, Failure> {
         let named = Environment::from_environment();
         let reference = named.or_typed(self.registry.reference.as_deref(), self.registry.base_path.as_deref())?;
@@ -161,7 +161,7 @@ impl Options {
         Ok(Some(Registry { origin, reference, trust, seen, config, login: Ok(None) }))
     }
 
-    /// The registry's login, from the options or from what the host has.
+    /// The registry's login, from the options or from the host.
     fn registry_login(&self, registry: &Registry, console: &Console) -> Result<Option<(Login, String)>, Failure> {
         let options = &self.registry;
         let login_files = LoginFiles::from_environment(options.registry_config.clone());
@@ -176,14 +176,14 @@ impl Options {
     }
 }
 
-/// Why a side is not there that `--only` does not name.
+/// Why a side is missing that `--only` does not name.
 pub(crate) const LEFT_OUT: &str = "left out by --only";
 
 impl Goals {
-    /// Takes the session of the record in the place of a login.
+    /// Uses the record's session as the login.
     ///
     /// # Errors
-    /// Exit 2 where a side of `--only` lacks its settings, or no side has any; exit 5 for a session of another place.
+    /// Exit 2 if a side of `--only` has no settings, or no side has any; exit 5 for a session of another address.
     pub(crate) fn with_session(mut self, session: Option<Session>, options: &Options) -> Result<Self, Failure> {
         if let Some(session) = session.filter(|_| options.wants(Only::Platform)) {
             let (origin, _) = ApiOptions::address(&session.endpoint)?;
@@ -210,10 +210,10 @@ impl Goals {
         Ok(self)
     }
 
-    /// Finds the logins, asking at the terminal for a password that is in no file.
+    /// Finds the logins; asks at the terminal for a password that is in no file.
     ///
     /// # Errors
-    /// Exit 2 where `--only` asks for the platform, and there is neither a password nor a terminal.
+    /// Exit 2 if `--only` names the platform, and there is neither a password nor a terminal.
     pub(crate) fn logins(mut self, options: &Options, console: &Console) -> Result<Self, Failure> {
         if let Ok(registry) = self.registry.as_mut().map_err(|_| ())
             && options.wants(Only::Registry)
@@ -233,7 +233,7 @@ impl Goals {
         Ok(self)
     }
 
-    /// The plan in words, for `--dry-run`.
+    /// The plan, for `--dry-run`.
     pub(crate) fn plan(&self, console: &Console) {
         if let Ok(Platform { origin, way, .. }) = &self.platform {
             let who = match way {
@@ -258,7 +258,7 @@ impl Goals {
     }
 }
 
-/// An environment variable that is set to something.
+/// An environment variable that is set and not empty.
 fn set(name: &str) -> Option<String> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(OsString::into_string)?.ok()
 }

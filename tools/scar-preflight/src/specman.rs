@@ -22,7 +22,7 @@ pub(crate) const NAMES: [&str; 3] = [SET, PODS, SERVICE];
 const SERVICE_NAME: &str = "specman-service";
 const PORT: i32 = 8443;
 
-/// Checks them; and the pods without a pod identity, if the pods can be seen.
+/// Checks them; also returns the pods without a pod identity, if the pods can be read.
 pub(crate) async fn look(
     cluster: &Cluster,
     set: &Result<Option<StatefulSet>, Error>,
@@ -106,7 +106,7 @@ fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {
     }
 }
 
-/// The tools do not read the service, so a user who may not either is no obstacle.
+/// The tools do not read the service, so a user who may not read it does not block.
 async fn service_line(cluster: &Cluster, manner: &Manner<'_>) -> Check {
     let api = Api::<Service>::namespaced(cluster.client().clone(), cluster.namespace());
     match cluster.find(manner.deadline(), || api.get(SERVICE_NAME)).await {

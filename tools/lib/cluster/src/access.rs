@@ -1,9 +1,9 @@
-//! What a request asks the cluster's permission for, read from its path as the API server reads it
-//! (Kubernetes documentation, "Authorization", "Determine the Request Verb").
+//! The permission that a request needs, derived from its path as the API server does (Kubernetes documentation,
+//! "Authorization", "Determine the Request Verb").
 
 use std::fmt;
 
-/// Verb and object of one request, in the words of an RBAC rule.
+/// Verb and object of a request, as in an RBAC rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `get`, `list`, `delete`, ….

@@ -1,4 +1,4 @@
-//! The way to the API server: TCP, directly or in a proxy's tunnel; TLS is laid over it by the client.
+//! The connection to the API server: TCP, directly or in a proxy's tunnel; the client adds TLS.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,32 +15,32 @@ use scar_trust::{Proxy, Trust, Tunnel as Fate};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
-/// How long a TCP connection may take to come about.
+/// The time limit of a TCP connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a proxy may take to open its tunnel, its own connection to it included.
+/// The time limit of a proxy's tunnel, including its own connect.
 const TUNNEL: Duration = Duration::from_secs(15);
-/// After how much silence a connection is probed, so that a dead peer ends a quiet log stream.
+/// The idle time before keep-alive probes, so that a dead peer ends a quiet log stream.
 const PROBE: Duration = Duration::from_secs(20);
 
-/// The stream that all ways end in; TLS inside where the proxy itself speaks it.
+/// The stream of each kind of connection; with TLS inside if the proxy uses it.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// One of the ways.
+/// The kind of connection.
 #[derive(Clone)]
 pub(crate) enum Connector {
     /// Without a proxy.
     Direct(HttpConnector),
-    /// Through a proxy that is reached in the clear; TLS to the server goes through its tunnel.
+    /// Through a proxy without TLS; TLS to the server goes through its tunnel.
     Tunnel(Tunnel<HttpConnector>),
-    /// Through a proxy that is reached over TLS.
+    /// Through a proxy with TLS.
     SecureTunnel(Tunnel<HttpsConnector<HttpConnector>>),
 }
 
 impl Connector {
-    /// The way to `server` through `proxy`, where one covers it.
+    /// The connection to `server`, through `proxy` if it applies.
     ///
     /// # Errors
-    /// Exit 2 where TLS to the proxy cannot be set up.
+    /// Exit 2 if TLS to the proxy cannot be configured.
     pub(crate) fn new(server: &Uri, proxy: Option<&Proxy>) -> Result<Self, Failure> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);

@@ -1,4 +1,4 @@
-//! Who we are to the cluster: read again or renewed whenever a request needs it, since a wait outlives a token.
+//! The credential for the cluster: read again or renewed for each request, because a wait outlives a token.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 /// A client certificate and its key, PEM.
 pub(crate) type Identity = (String, SecretString);
 
-/// A kubeconfig user's credential, its client certificate aside.
+/// A kubeconfig user's credential, apart from its client certificate.
 pub(crate) enum Credential {
-    /// None, or the client certificate alone.
+    /// None, or only the client certificate.
     None,
-    /// A header that stays the same.
+    /// A constant header.
     Fixed(HeaderValue),
-    /// A file that its owner rewrites before its token ends, and the last token that was read from it.
+    /// A file that is rewritten before its token expires, and the last token.
     File { path: PathBuf, whose: String, last: Mutex<HeaderValue> },
-    /// A plugin and what it last gave. It runs on where the request that needed it is given up, and serves the next.
+    /// A plugin and its last result.
     Plugin { plugin: Arc<Plugin>, last: Arc<Mutex<Option<Issued>>> },
 }
 
 impl Credential {
-    /// Reads what the kubeconfig says; a token file is read once, to fail early.
+    /// Reads the credential of the kubeconfig; a token file is read once, to fail early.
     ///
     /// # Errors
     /// Exit 2.
@@ -44,7 +44,7 @@ impl Credential {
                 .hint("use its exec plugin, as kubectl 1.26 and later do, or the admin kubeconfig"));
         }
         let token = user.token.as_ref().map(|token| bearer(token.expose_secret(), whose)).transpose()?;
-        // A token beside a token file stands in for it until the file can be read (client-go transport/round_trippers.go,
+        // A token is used instead of the token file until that can be read (client-go transport/round_trippers.go,
         // NewBearerAuthWithRefreshRoundTripper).
         if let Some(path) = &user.token_file {
             let path = PathBuf::from(path);
@@ -64,7 +64,7 @@ impl Credential {
             scar_tool::never_show(&pair);
             return sensitive(&format!("Basic {pair}"), whose).map(Self::Fixed);
         }
-        // A plugin is asked only for a user without any other login (client-go plugin/pkg/client/auth/exec/exec.go,
+        // A plugin is used only for a user without any other login (client-go plugin/pkg/client/auth/exec/exec.go,
         // UpdateTransportConfig).
         let has_certificate = user.client_certificate.is_some() || user.client_certificate_data.is_some();
         if let Some(exec) = user.exec.as_ref().filter(|_| !has_certificate) {
@@ -80,7 +80,7 @@ impl Credential {
         Ok(Self::None)
     }
 
-    /// Whether another try may bring another credential.
+    /// Whether a retry may have another credential.
     pub(crate) fn is_renewable(&self) -> bool {
         matches!(self, Self::File { .. } | Self::Plugin { .. })
     }
@@ -88,7 +88,7 @@ impl Credential {
     /// The header to send, and the client certificate that a plugin gave; `anew` after the last one was refused.
     ///
     /// # Errors
-    /// Exit 4 where there is none to be had; exit 2 where a plugin cannot be started.
+    /// Exit 4 if there is no credential; exit 2 if a plugin cannot be started.
     pub(crate) async fn get(&self, anew: bool) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
         match self {
             Self::None => Ok((None, None)),

@@ -1,4 +1,4 @@
-//! What can go wrong with a request to the API server, and the class of each; kube's own errors end here.
+//! The errors of a request to the API server; kube's own errors are converted here.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use scar_trust::{Handshake, Tunnel, Untrusted};
 
 use crate::Refusal;
 
-/// A request that did not bring what it was sent for.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server's certificate is not trusted; nothing was sent.
@@ -20,7 +20,7 @@ pub enum Error {
         /// The certificate.
         untrusted: Box<Untrusted>,
     },
-    /// The TLS handshake failed; the server acted on nothing.
+    /// The TLS handshake failed, so the server did nothing.
     #[error("{request}: {verdict}")]
     Tls {
         /// `METHOD URL`.
@@ -28,7 +28,7 @@ pub enum Error {
         /// Why.
         verdict: Handshake,
     },
-    /// No connection came about; nothing was sent.
+    /// No connection; nothing was sent.
     #[error("{request}: {cause}")]
     Connect {
         /// `METHOD URL`.
@@ -38,7 +38,7 @@ pub enum Error {
         /// Whether it was silence, not a refusal.
         silent: bool,
     },
-    /// The proxy on the way let nothing through; nothing was sent to the server.
+    /// The proxy opened no tunnel; nothing was sent to the server.
     #[error("{request}: from the proxy '{proxy}': {tunnel}")]
     Proxy {
         /// `METHOD URL`.
@@ -48,7 +48,7 @@ pub enum Error {
         /// What it did.
         tunnel: Tunnel,
     },
-    /// The connection ended, or fell silent, after the request may have been received.
+    /// The connection ended, or timed out, after the request may have been received.
     #[error("{request}: {cause}")]
     Broken {
         /// `METHOD URL`.
@@ -58,7 +58,7 @@ pub enum Error {
         /// Whether it was silence, not an end.
         silent: bool,
     },
-    /// The server answered with a status that the step cannot use.
+    /// The server answered with an error status.
     #[error("{request}: {status}{}{}", refusal.origin(), said(words))]
     Status {
         /// `METHOD URL`.
@@ -72,12 +72,12 @@ pub enum Error {
         /// Which part of the cluster refused it, and why.
         refusal: Refusal,
     },
-    /// The answer is not the object that was asked for.
+    /// The answer is not the requested object.
     #[error("{request}: {cause}")]
     Malformed {
         /// `METHOD URL`.
         request: String,
-        /// What it is instead.
+        /// What the answer is.
         cause: String,
     },
     /// There is no credential to send.
@@ -111,8 +111,8 @@ impl Error {
         if connecting { Self::Connect { request, cause, silent } } else { Self::Broken { request, cause, silent: false } }
     }
 
-    /// kube's error: mostly ours, handed through; else what went wrong with the answer's body. The JSON library's words
-    /// are left out, since they may quote a secret's value.
+    /// Converts kube's error: mostly our own, wrapped; else an error of the answer's body. The JSON library's text is
+    /// dropped, because it may quote a secret's value.
     pub fn of(error: kube::Error) -> Self {
         let request = || "read the cluster's answer".to_owned();
         match error {
@@ -132,12 +132,12 @@ impl Error {
         }
     }
 
-    /// Silence until the time for the request was over.
+    /// A request that timed out.
     pub(crate) fn silent(request: String, limit: Duration) -> Self {
         Self::Broken { request, cause: format!("no answer within {:.0} s", limit.as_secs_f64().ceil()), silent: true }
     }
 
-    /// The status that the answer has. An admission webhook chooses its own: [`Self::refusal`] says who decided.
+    /// The status of the answer. An admission webhook chooses its own: [`Self::refusal`] says who decided.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(status.as_u16()),
@@ -145,7 +145,7 @@ impl Error {
         }
     }
 
-    /// Which part of the cluster refused the request, where one did.
+    /// Which part of the cluster refused the request, if one did.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Status { refusal, .. } => Some(refusal),
@@ -153,23 +153,23 @@ impl Error {
         }
     }
 
-    /// Whether the API server itself says that the object does not exist: a 404 of something on the way, or of a path
-    /// that it does not know, says nothing about the object.
+    /// Whether the API server itself says that the object does not exist: a 404 of a proxy, or of an unknown path, says
+    /// nothing about the object.
     pub fn is_absent(&self) -> bool {
         self.refusal() == Some(&Refusal::Absent)
     }
 
-    /// Whether the credentials may not ask this.
+    /// Whether the credentials lack this permission.
     pub fn is_denied(&self) -> bool {
         matches!(self.refusal(), Some(Refusal::Permission { .. }))
     }
 
-    /// Whether another object, or another version of this one, is in the way.
+    /// Whether there is a conflict with another object or another version of this one.
     pub fn is_conflict(&self) -> bool {
         self.refusal() == Some(&Refusal::Conflict)
     }
 
-    /// Whether the same request may bring another result a moment later.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } => true,
@@ -178,7 +178,7 @@ impl Error {
             Self::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT, .. } => true,
             Self::Status { status, refusal, .. } => match refusal {
                 Refusal::Denied { .. } => false,
-                // Kubelets refuse the API server for a while when their certificates or their webhook come back.
+                // Kubelets refuse the API server for a while after their certificates or their webhook return.
                 Refusal::KubeletLogin | Refusal::KubeletPermission { .. } => true,
                 _ => status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED,
             },
@@ -196,7 +196,7 @@ impl Error {
         }
     }
 
-    /// The exit status of its class.
+    /// The exit status.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted { .. } => Exit::Unsafe,
@@ -252,7 +252,7 @@ mod tests {
             let error = status(code, Refusal::Other);
             assert_eq!((error.exit(), error.is_transient()), (exit, transient), "{code}");
         }
-        // What a webhook denies is denied, whatever code it chose.
+        // A webhook's denial is a denial, whatever code it chose.
         let error = status(500, Refusal::Denied { by: None });
         assert_eq!((error.exit(), error.is_transient()), (Exit::Refused, false));
         assert!(status(503, Refusal::Other).to_string().starts_with("GET https://k.example/x: 503 Service Unavailable: no"));

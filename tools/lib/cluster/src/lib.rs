@@ -1,10 +1,9 @@
-//! The cluster as the tools see it: which one a kubeconfig means, the one client that reaches it, and the class of
-//! everything that can go wrong on the way.
+//! The cluster: which one a kubeconfig names, its client, and the class of each error.
 //!
-//! Invariants: the files are read, and every mistake in them told, before anything is sent; an exec plugin gets no
-//! standard input and no endless time; credentials are read anew for each request, so that a wait outlives a token; no
-//! redirect is followed; TLS is this suite's own (`scar-trust`), so that a certificate which is itself the configured
-//! one is trusted; kube's retry layer and its error texts are not in use.
+//! Invariants: all files are read, and all their errors reported, before anything is sent; an exec plugin gets no standard
+//! input and limited time; credentials are read again for each request, because a wait outlives a token; redirects are not
+//! followed; TLS is `scar-trust`'s, so that a certificate that is itself configured is trusted; kube's retries and error
+//! texts are not used.
 
 mod access;
 mod cluster;

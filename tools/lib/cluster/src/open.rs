@@ -1,4 +1,4 @@
-//! From the options to a cluster that can be reached: every file read, every mistake told, nothing sent.
+//! Opens a cluster from the options: reads every file and reports every error, sends nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use crate::kubeconfig::{self, Chosen, Environment};
 use crate::sender::{Sender, TrustSource};
 use crate::{Cluster, ClusterOptions, contradiction};
 
-/// A cluster that was found and whose files were read; nothing was sent yet.
+/// A cluster whose files were read; nothing was sent yet.
 pub struct Opened {
     sender: Sender,
     namespace: String,
@@ -31,10 +31,10 @@ impl std::fmt::Debug for Opened {
 }
 
 impl Opened {
-    /// Finds the cluster that the options mean and reads every file that reaching it needs; sends nothing.
+    /// Finds the cluster of the options and reads every file for it; sends nothing.
     ///
     /// # Errors
-    /// Exit 2 naming the file, the context or the plugin; exit 5 for what must not be connected to.
+    /// Exit 2 with the file, the context or the plugin; exit 5 for a connection that is not allowed.
     pub fn open(options: &ClusterOptions, route: RouteOptions, console: &Console) -> Result<Self, Failure> {
         Self::with(options, route, &Environment::read(), console)
     }
@@ -118,7 +118,7 @@ impl Opened {
         self.sender.address()
     }
 
-    /// Makes the client; still nothing is sent. Call it inside a runtime.
+    /// Creates the client; sends nothing. Call it inside a runtime.
     pub fn client(self) -> Cluster {
         let sender = Arc::new(self.sender);
         let ours = sender.clone();
@@ -133,7 +133,7 @@ impl Opened {
 fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
     let text = chosen.cluster.server.as_deref().unwrap_or_default();
     let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{}' {cause}", scar_trust::without_login(text)));
-    // Without a scheme it is plain HTTP, as kubectl reads it (client-go rest/url_utils.go, DefaultServerUrlFor).
+    // Without a scheme, it is plain HTTP, as in kubectl (client-go rest/url_utils.go, DefaultServerUrlFor).
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = full.parse().map_err(|_| refuse("is not a URL"))?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("is not a URL"))?;
@@ -178,7 +178,7 @@ fn trust_source(chosen: &Chosen, place: &str, whose: &str) -> Result<TrustSource
     Ok(TrustSource { authority, insecure: cluster.insecure_skip_tls_verify.unwrap_or(false), identity })
 }
 
-/// What a kubeconfig holds in base64, else in a file; the data wins, as kubectl has it.
+/// Base64 data of a kubeconfig, else the content of a file; the data wins, as in kubectl.
 fn data_or_file(data: Option<&str>, file: Option<&str>, what: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
     use base64::Engine;
     if let Some(data) = data {
@@ -195,7 +195,7 @@ fn data_or_file(data: Option<&str>, file: Option<&str>, what: &str) -> Result<Op
     }
 }
 
-/// What a header's name cannot hold: client-go writes it as %XX (transport/round_trippers.go, headerKeyEscape).
+/// Characters that a header's name cannot have: client-go writes them as %XX (transport/round_trippers.go, headerKeyEscape).
 const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

@@ -1,8 +1,7 @@
-//! Exec plugins: programs that hand out a kubeconfig user's token or certificate
-//! (Kubernetes documentation, "client-go credential plugins").
+//! Exec plugins: programs that print a kubeconfig user's token or certificate (Kubernetes documentation, "client-go
+//! credential plugins").
 //!
-//! A plugin gets no standard input (it would read the record), is bounded in time and in what it may write, and its
-//! output is never shown.
+//! A plugin gets no standard input (it would read the record), has limited time and output, and its output is never printed.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,28 +16,28 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-/// How long a plugin may take.
+/// The time limit of a plugin.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most bytes that it may write.
+/// The limit of its output in bytes.
 const LIMIT: u64 = 1024 * 1024;
-/// How much of its standard error a message shows, in bytes.
+/// The bytes of its standard error that a message shows.
 const SHOWN: usize = 2048;
 
-/// What a plugin gave.
+/// A plugin's result.
 pub(crate) struct Issued {
     /// A bearer token.
     pub(crate) token: Option<SecretString>,
     /// A client certificate and its key, PEM.
     pub(crate) identity: Option<(String, SecretString)>,
-    /// When it ends, where it tells.
+    /// When it expires, if known.
     pub(crate) expires: Option<Timestamp>,
 }
 
-/// A plugin as a kubeconfig names it.
+/// A plugin of a kubeconfig.
 pub(crate) struct Plugin {
     config: ExecConfig,
     info: String,
-    /// Whose it is, for messages: user, context, file.
+    /// Its owner, for messages: user, context, file.
     whose: String,
     patience: Duration,
     /// What it says on standard error while it runs.
@@ -49,7 +48,7 @@ impl Plugin {
     /// Checks that the plugin can be run, without running it.
     ///
     /// # Errors
-    /// Exit 2 where it is not installed, or demands a person.
+    /// Exit 2 if it is not installed, or needs interactive input.
     pub(crate) fn new(config: ExecConfig, cluster: Option<ExecAuthCluster>, whose: &str) -> Result<Self, Failure> {
         let command = config.command.clone().unwrap_or_default();
         if !is_installed(&command) {
@@ -92,10 +91,10 @@ impl Plugin {
         Some(Failure { exit: Exit::TimedOut, ..self.refused(cause) }.hint(hint))
     }
 
-    /// Runs it and reads what it gives.
+    /// Runs it and parses its result.
     ///
     /// # Errors
-    /// Exit 4 where it gives nothing that can be used; exit 2 where it cannot be started.
+    /// Exit 4 if its result cannot be used; exit 2 if it cannot be started.
     pub(crate) async fn run(&self) -> Result<Issued, Failure> {
         let mut command = Command::new(self.command());
         command.args(self.config.args.iter().flatten());
@@ -138,7 +137,7 @@ impl Plugin {
     }
 
     fn read(&self, output: &[u8]) -> Result<Issued, Failure> {
-        // The words of the JSON library may quote the token.
+        // The JSON library's message may quote the token.
         let credential: ExecCredential =
             serde_json::from_slice(output).map_err(|_| self.refused("what it wrote is no ExecCredential in JSON"))?;
         if credential.kind != "ExecCredential" || Some(&credential.api_version) != self.config.api_version.as_ref() {
@@ -194,7 +193,7 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).map(SecretString::from))
 }
 
-/// Whether a command is a file, by its path or in `PATH`.
+/// Whether a command exists, by its path or in `PATH`.
 fn is_installed(command: &str) -> bool {
     if command.contains('/') {
         return Path::new(command).is_file();

@@ -1,4 +1,4 @@
-//! Requests with an end: bounded in time each, and reads repeated a few times. kube's own retry layer is not in use.
+//! Requests with a time limit; reads are retried. kube's own retry layer is not used.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::kubeconfig::listed;
 use crate::sender::ANSWER;
 use crate::{Cluster, Error};
 
-/// How many tries a read has.
+/// The number of tries of a read.
 const TRIES: u32 = 6;
 /// The wait after the first try; doubled after each.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait, also where the server asks for more.
+/// The longest wait, even if the server asks for more.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 impl Cluster {
     /// One try, given up after some time or at the deadline.
     ///
     /// # Errors
-    /// What went wrong; silence is [`Error::Broken`].
+    /// The error; a timeout is [`Error::Broken`].
     pub async fn once<T>(&self, deadline: Deadline, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
         let limit = deadline.remaining().min(ANSWER + Duration::from_secs(1));
         let mut work = pin!(work);
@@ -36,10 +36,10 @@ impl Cluster {
         }
     }
 
-    /// A read, tried up to six times where another try may help, never past the deadline.
+    /// A read, with up to six tries if a retry may help, never past the deadline.
     ///
     /// # Errors
-    /// That of the last try.
+    /// The last try's error.
     pub async fn read<T, F, W>(&self, deadline: Deadline, mut work: F) -> Result<T, Error>
     where
         F: FnMut() -> W,
@@ -61,7 +61,7 @@ impl Cluster {
         }
     }
 
-    /// A read of an object that may not exist; `None` where the API server itself says so.
+    /// A read of an object that may not exist; `None` if the API server itself says so.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -93,11 +93,11 @@ impl Cluster {
         }
     }
 
-    /// Makes sure that the namespace exists, where the credentials allow to ask; else an empty answer from a wrong
-    /// cluster would look like a step that is done.
+    /// Makes sure that the namespace exists, if the credentials allow it; else an empty answer of the wrong cluster would
+    /// look like a finished step.
     ///
     /// # Errors
-    /// Exit 2 where it does not exist, listing at most ten that do; what kept the cluster from answering.
+    /// Exit 2 if it does not exist, listing at most ten that do; the cluster's errors.
     pub async fn check_namespace(&self, deadline: Deadline) -> Result<(), Failure> {
         let api = Api::<Namespace>::all(self.client().clone());
         match self.find(deadline, || api.get_metadata(self.namespace())).await {
@@ -122,7 +122,7 @@ impl Cluster {
     }
 }
 
-/// The wait before the next try: what was asked for where that is more, but never longer than the longest.
+/// The wait before the next try: the requested one if longer, but never longer than the longest.
 pub fn pause(tried: u32, asked: Option<Duration>) -> Duration {
     let ours = FIRST_WAIT.saturating_mul(1 << tried.saturating_sub(1).min(10));
     ours.max(asked.unwrap_or_default()).min(LONGEST_WAIT)

@@ -1,7 +1,7 @@
-//! Who refused a request, and why: read once from the answer, so that nothing above looks at words.
+//! Who refused a request, and why: parsed once from the answer, so that no other code matches its text.
 //!
-//! The API server answers with a `Status` (k8s.io/apimachinery meta/v1). It does not say in a field of its own which part
-//! of the cluster decided, so three sentences that it builds are read here, each with its source.
+//! The API server answers with a `Status` (k8s.io/apimachinery meta/v1). It has no field for the part of the cluster that
+//! decided, so three sentences that it builds are matched here, each with its source.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 
 use crate::Access;
 
-/// The part of the cluster that refused a request, and what it missed.
+/// The part of the cluster that refused a request, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The API server does not know the credentials.
     Login,
-    /// RBAC, or another authorizer, does not allow this access.
+    /// RBAC, or another authorizer, denies this access.
     Permission {
-        /// What is missing; the server's own word for it, where it gives one.
+        /// What is missing, in the server's words if it has any.
         access: Access,
-        /// Whether the request came without a login.
+        /// Whether the request was anonymous.
         anonymous: bool,
     },
-    /// An admission webhook or policy denies the request, whatever the permissions and whatever code it chose.
+    /// An admission webhook or policy denies the request, whatever the permissions and the code.
     Denied {
-        /// The webhook or policy, where the answer names it.
+        /// The webhook or policy, if the answer names it.
         by: Option<String>,
     },
-    /// An admission webhook has to be asked, and could not be.
+    /// A required admission webhook could not be called.
     Unasked {
         /// The webhook.
         webhook: String,
@@ -36,7 +36,7 @@ pub enum Refusal {
     Terminating,
     /// The node's kubelet does not accept the API server's credentials.
     KubeletLogin,
-    /// The node's kubelet does not allow it to the API server, which it knows under this name.
+    /// The node's kubelet denies it to the API server, which it knows by this name.
     KubeletPermission {
         /// The API server's user at the kubelet.
         user: String,
@@ -47,7 +47,7 @@ pub enum Refusal {
     Absent,
     /// Another object, or another version of this one, is in the way.
     Conflict,
-    /// None of these: the status says it all, or something on the way answered.
+    /// None of these: only the status is known, or a proxy answered.
     Other,
 }
 
@@ -57,7 +57,7 @@ impl Refusal {
         matches!(self, Self::KubeletLogin | Self::KubeletPermission { .. } | Self::KubeletUnreached)
     }
 
-    /// Whose answer it is, for a message; empty where it is the API server's own.
+    /// Who answered, for a message; empty if it is the API server.
     pub(crate) fn origin(&self) -> &'static str {
         match self {
             Self::KubeletLogin | Self::KubeletPermission { .. } => " from the node's kubelet",
@@ -66,19 +66,19 @@ impl Refusal {
     }
 }
 
-/// An answer of a refusal, read.
+/// A parsed refusal.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     pub(crate) words: String,
-    /// How long the answer asks to wait.
+    /// The wait that the answer asks for.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refused {
-    /// Reads an answer: its status, `Retry-After` and body; `access` is what the request asked permission for.
+    /// Parses an answer: status, `Retry-After` and body; `access` is the permission that the request needs.
     pub(crate) fn read(code: StatusCode, retry_after: Option<&str>, body: &[u8], access: Access) -> Self {
-        // Refuses what is no `Status` of v1, as an HTML page of something on the way.
+        // Refuses everything but a `Status` of v1, such as a proxy's HTML page.
         let status = serde_json::from_slice::<Status>(body).ok();
         let message = status.as_ref().and_then(|status| status.message.clone());
         let words = match &message {
@@ -107,7 +107,7 @@ fn of_status(code: StatusCode, status: &Status, access: &Access) -> Refusal {
     if causes().any(|cause| cause.reason.as_deref() == Some("NamespaceTerminating")) {
         return Refusal::Terminating;
     }
-    // What a kubelet said comes with its subresource as the kind (apiserver/pkg/registry/generic/rest/response_checker.go).
+    // A kubelet's answer has its subresource as the kind (apiserver/pkg/registry/generic/rest/response_checker.go).
     if details.and_then(|details| details.kind.as_deref()).is_some_and(|kind| kind.contains('/')) {
         return of_kubelet(code, message);
     }
@@ -122,14 +122,14 @@ fn of_status(code: StatusCode, status: &Status, access: &Access) -> Refusal {
         },
         Some("NotFound") if details.is_some_and(|details| details.name.is_some()) => Refusal::Absent,
         Some("Conflict" | "AlreadyExists") => Refusal::Conflict,
-        // A gateway before the API server, whose JSON has no reason.
+        // A gateway in front of the API server, whose JSON has no reason.
         None if code == StatusCode::UNAUTHORIZED => Refusal::Login,
         _ => Refusal::Other,
     }
 }
 
-/// Answers that are no `Status`: the kubelet's own words, handed through where a protocol switch failed
-/// (apimachinery/pkg/util/proxy/upgradeaware.go), or those of something before the API server.
+/// Answers without a `Status`: the kubelet's text, passed on if a protocol switch failed
+/// (apimachinery/pkg/util/proxy/upgradeaware.go), or that of a proxy in front of the API server.
 fn of_text(code: StatusCode, words: &str, access: &Access) -> Refusal {
     match code {
         _ if is_of_kubelet(access) && (words == "Unauthorized" || words.starts_with(KUBELET_DENIES)) => of_kubelet(code, words),
@@ -138,7 +138,7 @@ fn of_text(code: StatusCode, words: &str, access: &Access) -> Refusal {
     }
 }
 
-/// Webhooks choose any code, so their sentences go before everything else
+/// Webhooks choose any code, so their sentences are matched first
 /// (apiserver/pkg/admission/plugin/webhook/errors/statuserror.go, apiserver/pkg/util/webhook/error.go,
 /// apiserver/pkg/admission/plugin/policy/validating/dispatcher.go).
 fn of_admission(message: &str) -> Option<Refusal> {
@@ -155,7 +155,7 @@ fn of_admission(message: &str) -> Option<Refusal> {
     Some(Refusal::Denied { by: Some(format!("the admission policy '{policy}'")) })
 }
 
-/// How a kubelet begins its refusal (kubelet/pkg/server/server.go, InstallAuthFilter).
+/// The start of a kubelet's refusal (kubelet/pkg/server/server.go, InstallAuthFilter).
 const KUBELET_DENIES: &str = "Forbidden (user=";
 
 fn of_kubelet(code: StatusCode, message: &str) -> Refusal {
@@ -180,7 +180,7 @@ fn is_of_kubelet(access: &Access) -> bool {
     matches!(&*access.resource, "pods/log" | "pods/portforward")
 }
 
-/// Go's words for a connection that did not come about; the API server's own proxy has no type for it.
+/// Go's text for a failed connection; the API server's proxy has no type for it.
 fn is_unreached(message: &str) -> bool {
     message.contains("error dialing backend") || message.contains("dial tcp ") || message.contains("No agent available")
 }
@@ -212,7 +212,7 @@ mod tests {
             [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (404, "NotFound"), (409, "Conflict")]
         {
             assert_eq!(read(code, "secrets/s", &status(code, reason, says, json!({}))), webhook);
-            // Kubernetes 1.35 puts the object before it, and its name into the details.
+            // Kubernetes 1.35 prepends the object, and adds its name to the details.
             let says = format!("secrets \"s\" is forbidden: {says}");
             assert_eq!(read(code, "secrets/s", &status(code, reason, &says, json!({"name": "s", "kind": "secrets"}))), webhook);
         }

@@ -1,5 +1,5 @@
-//! One request's way to the API server and back: our TLS, our route, our credentials, each answer of a refusal an error
-//! with the server's words.
+//! Sends a request to the API server: with our TLS, route and credentials; an error status becomes an error with the
+//! server's text.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,14 +26,14 @@ use crate::{Access, Error};
 /// How long an answer may take to begin: more than the 30 s that an admission webhook may take at most (kubernetes
 /// pkg/apis/admissionregistration/validation/validation.go), so that the API server can still name it.
 pub(crate) const ANSWER: Duration = Duration::from_secs(35);
-/// The most of an object that is read into memory, in bytes; etcd holds 1.5 MiB at most, a list more.
+/// The largest object in bytes; etcd stores at most 1.5 MiB, a list may be larger.
 const OBJECT: usize = 16 * 1024 * 1024;
-/// The most of a refusal that is read, in bytes.
+/// The largest refusal in bytes.
 const REFUSAL: usize = 64 * 1024;
 
 type Http = HttpClient<HttpsConnector<Connector>, Body>;
 
-/// What all requests share.
+/// The state that all requests share.
 pub(crate) struct Sender {
     pub(crate) server: Uri,
     pub(crate) base: String,
@@ -44,18 +44,18 @@ pub(crate) struct Sender {
     pub(crate) server_name: Option<ServerName<'static>>,
     pub(crate) credential: Credential,
     pub(crate) impersonate: Vec<(HeaderName, HeaderValue)>,
-    /// The client, and the plugin's certificate that it was built with.
+    /// The client, and the plugin's certificate in it.
     pub(crate) http: Mutex<Option<(Http, Option<String>)>>,
-    /// The server's clock less ours, as its last answer told.
+    /// The server's clock minus ours, from its last answer.
     pub(crate) skew: Mutex<Option<SignedDuration>>,
-    /// The proxy's address, where one is on the way.
+    /// The proxy's address, if one is used.
     pub(crate) proxy: Option<String>,
     /// The server's certificate.
     pub(crate) seen: Seen,
     pub(crate) console: Console,
 }
 
-/// What trust is made of, since a plugin may hand out another certificate in the middle of a wait.
+/// The source of the trust, because a plugin may return another certificate during a wait.
 pub(crate) struct TrustSource {
     pub(crate) authority: Option<(Vec<u8>, String)>,
     pub(crate) insecure: bool,
@@ -80,12 +80,12 @@ impl TrustSource {
 }
 
 impl Sender {
-    /// The API server's address, as a person writes it.
+    /// The API server's address for people.
     pub(crate) fn address(&self) -> String {
         self.server.to_string().trim_end_matches('/').to_owned()
     }
 
-    /// The HTTP client; made anew where a plugin gave another certificate.
+    /// The HTTP client; rebuilt if a plugin returned another certificate.
     pub(crate) fn http(&self, issued: Option<&Identity>) -> Result<Http, Failure> {
         let mut kept = self.http.lock().unwrap_or_else(PoisonError::into_inner);
         let certificate = issued.map(|(certificate, _)| certificate.clone());
@@ -107,8 +107,8 @@ impl Sender {
         Ok(client)
     }
 
-    /// One request, its credential renewed once where the server does not accept it. An answer of a refusal becomes an
-    /// error with the server's words.
+    /// Sends a request, and renews its credential once if the server refuses it. An error status becomes an error with the
+    /// server's text.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Limited<Incoming>>, Error> {
         let (mut head, body) = request.into_parts();
         let body = body.collect_bytes().await.map_err(Error::of)?;
@@ -121,8 +121,8 @@ impl Sender {
         let shown = format!("{} {}://{}{}{path}", head.method, self.scheme(), self.authority(), self.base);
         head.headers.remove(HOST);
         head.headers.insert(USER_AGENT, HeaderValue::from_static(concat!("scar-tools/", env!("CARGO_PKG_VERSION"))));
-        // The API server hands an upgrade on to the kubelet with our headers. The kubelet's port-forward routes declare no
-        // content type, so that go-restful answers 406 to any Accept but `*/*` (kubernetes pkg/kubelet/server/server.go,
+        // The API server forwards an upgrade to the kubelet with our headers. The kubelet's port-forward routes declare no
+        // content type, so go-restful answers 406 to any Accept but `*/*` (kubernetes pkg/kubelet/server/server.go,
         // go-restful route.go, matchesAccept).
         if !head.headers.contains_key(ACCEPT) && !is_log && !head.headers.contains_key(UPGRADE) {
             head.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -157,7 +157,7 @@ impl Sender {
             self.console.trace(|| format!("{shown}: {} after {} ms", answer.status(), begun.elapsed().as_millis()));
             self.note_date(answer.headers().get(DATE), begun.elapsed());
             let status = answer.status();
-            // A switch to another protocol is what a port-forward asks for.
+            // A port-forward switches protocols.
             if status.is_success() || status == http::StatusCode::SWITCHING_PROTOCOLS {
                 let limit = if is_log { usize::MAX } else { OBJECT };
                 return Ok(answer.map(|body| Limited::new(body, limit)));
@@ -168,7 +168,7 @@ impl Sender {
             }
             let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let said = Limited::new(answer.into_body(), REFUSAL).collect();
-            // Words that do not come, or are too many, are left out.
+            // A body that does not arrive, or is too large, is dropped.
             let said = tokio::time::timeout(ANSWER, said).await.ok().and_then(Result::ok).map(|body| body.to_bytes());
             let access = Access::of(head.method.as_str(), &path);
             let Refused { refusal, words, retry_after } =
@@ -189,7 +189,7 @@ impl Sender {
         let Some(date) = date.and_then(|value| value.to_str().ok()) else { return };
         let Ok(date) = httpdate::parse_http_date(date) else { return };
         let Ok(date) = Timestamp::try_from(date) else { return };
-        // The header is cut to whole seconds, and was written somewhere between our question and its answer.
+        // The header has whole seconds, and was written at some moment between request and answer.
         let half = SignedDuration::from_millis(500) + SignedDuration::try_from(took / 2).unwrap_or_default();
         let skew = date.duration_since(Timestamp::now()) + half;
         *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);

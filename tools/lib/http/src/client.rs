@@ -1,4 +1,4 @@
-//! The one client: requests to one origin with its credential, and to others without.
+//! The HTTP client: requests to one origin with its credential, and to others without.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,26 +15,26 @@ use url::Url;
 
 use crate::{Error, Origin, redacted, retry, words};
 
-/// How long a connection may take to come about.
+/// The time limit to connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer, or the next piece of one, may take.
+/// The time limit for an answer, or for its next piece.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The most of an error's body that is read, in bytes: one more than a message shows, so that it tells of the cut.
+/// How many bytes of an error's body are read: one more than a message shows, so that it shows the cut.
 const ERROR: usize = 64 * 1024 + 1;
 
-/// What proves to an origin who we are.
+/// A credential for an origin.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// User and password (RFC 7617).
     Basic {
-        /// The user.
+        /// As in `user:password`, without a colon.
         username: String,
-        /// The password.
+        /// Never shown; see [`scar_tool::never_show`].
         password: SecretString,
     },
     /// A token (RFC 6750).
     Bearer(SecretString),
-    /// A cookie, as VerteX takes its token.
+    /// A cookie, with which VerteX receives its token.
     Cookie {
         /// The cookie's name.
         name: &'static str,
@@ -66,9 +66,9 @@ impl Credential {
 pub struct Client {
     origin: Origin,
     base: Url,
-    /// Shows the client certificate, where there is one.
+    /// Presents the client certificate, if there is one.
     home: reqwest::Client,
-    /// Shows none.
+    /// Presents none.
     away: reqwest::Client,
     credential: Option<(HeaderName, HeaderValue)>,
     proxy: Option<Proxy>,
@@ -77,11 +77,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `origin`. Nothing is sent yet.
+    /// Creates a client for `origin`; sends nothing.
     ///
     /// # Errors
-    /// Exit 2 where the TLS options make no configuration; exit 5 for plain HTTP to another host without
-    /// `plain_http`, the user's word for it.
+    /// Exit 2 for unusable TLS options; exit 5 for plain HTTP to another host, unless the user allows it with `plain_http`.
     pub fn new(origin: Origin, trust: &Trust, plain_http: bool, console: &Console) -> Result<Self, Failure> {
         if origin.is_plain() && !origin.is_loopback() {
             if !plain_http {
@@ -104,7 +103,7 @@ impl Client {
         if !origin.is_plain() {
             console.verbose(|| format!("the certificate of '{origin}' is {}", trust.words()));
         }
-        // One TLS configuration serves the proxy and the server behind it, and a proxy may ask for a certificate, too.
+        // The proxy and the server behind it share one TLS configuration, and a proxy may also ask for a certificate.
         let covering = proxy.as_ref().filter(|proxy| proxy.is_tls() && proxy.covers(&format!("{origin}/")));
         if let Some(proxy) = covering.filter(|_| trust.has_identity()) {
             return Err(Failure::new(
@@ -122,7 +121,7 @@ impl Client {
         Ok(Self { origin, base, home, away, credential: None, proxy, seen: trust.seen().clone(), console: console.clone() })
     }
 
-    /// The same client with a credential for its origin (or none).
+    /// The same client with a credential for its origin, or none.
     ///
     /// # Errors
     /// Exit 2 where the credential cannot stand in a header.
@@ -136,17 +135,17 @@ impl Client {
         &self.origin
     }
 
-    /// The address of the proxy through which the origin is reached; `None` where it is reached directly.
+    /// The proxy's address; `None` if the origin is reached directly.
     pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_ref().filter(|proxy| proxy.covers(self.base.as_str())).map(Proxy::address)
     }
 
-    /// The root of the client's origin, for a caller that sets path and query itself.
+    /// The root URL of the origin, for callers that set path and query themselves.
     pub fn base(&self) -> Url {
         self.base.clone()
     }
 
-    /// A request to any URL: with credential and client certificate to the client's own origin, bare to every other.
+    /// A request to any URL: with credential and client certificate to the client's own origin, without them to others.
     pub fn request(&self, method: Method, url: Url) -> Request<'_> {
         let at_home = Origin::of(&url).as_ref() == Some(&self.origin);
         let mut headers = HeaderMap::new();
@@ -161,13 +160,13 @@ impl Client {
     /// A request to a path (beginning with `/`) at the client's own origin.
     ///
     /// # Errors
-    /// Exit 2 where the path makes no URL.
+    /// Exit 2 if the path is not valid in a URL.
     pub fn at(&self, method: Method, path: &str) -> Result<Request<'_>, Failure> {
         Ok(self.request(method, self.origin.url(path)?))
     }
 }
 
-/// The one place where a client comes from; `connect` bounds the time until a connection stands.
+/// The only place that creates a client; `connect` is the time limit to connect.
 pub(crate) fn build(
     trust: &Trust,
     with_identity: bool,
@@ -190,7 +189,7 @@ pub(crate) fn build(
     builder.build().map_err(|error| Failure::misuse(format!("set up the HTTP client: {error}")))
 }
 
-/// A request on its way to being sent.
+/// A request being built.
 #[derive(Debug)]
 pub struct Request<'c> {
     client: &'c Client,
@@ -199,12 +198,12 @@ pub struct Request<'c> {
     method: Method,
     url: Url,
     at_home: bool,
-    /// Whether there is no body, or one of no bytes.
+    /// Whether the body is empty or missing.
     is_empty: bool,
 }
 
 impl Request<'_> {
-    /// Sets a header that holds no secret.
+    /// Sets a header, which must not be secret.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -213,7 +212,7 @@ impl Request<'_> {
         self
     }
 
-    /// Sends this credential in the place of the client's own; to another origin it is left out.
+    /// Sends this credential instead of the client's own; not to other origins.
     ///
     /// # Errors
     /// Exit 2 where the credential cannot stand in a header.
@@ -241,22 +240,22 @@ impl Request<'_> {
         self.header(reqwest::header::CONTENT_TYPE, "application/json").body(body)
     }
 
-    /// Bounds the whole exchange, body included. Without it only connecting is bounded here: a caller that streams
-    /// watches progress itself.
+    /// Sets a time limit for the whole exchange, body included. Without it only connecting is limited: a caller that streams
+    /// watches the progress itself.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.inner = self.inner.timeout(timeout);
         self
     }
 
-    /// Sends it, once. Any status is an answer; see [`Response::success`].
+    /// Sends it once. Any status is an answer; see [`Response::success`].
     ///
     /// # Errors
     /// [`Error::Untrusted`], [`Error::Connect`] or [`Error::Broken`].
     pub async fn send(self) -> Result<Response, Error> {
         let Self { client, inner, mut headers, method, url, is_empty, .. } = self;
-        // A method that means a body has its length told, also where it is none (RFC 9110, 8.6); registries, and what
-        // stands before them, insist. The HTTP library leaves it out.
+        // A method with a body must send its length, even if it is 0 (RFC 9110, 8.6); registries and proxies insist. The
+        // HTTP library omits it.
         if is_empty && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -273,7 +272,7 @@ impl Request<'_> {
     }
 }
 
-/// The headers of a request as a log may show them.
+/// A request's headers for the log.
 fn shown(headers: &HeaderMap) -> String {
     let value = |value: &HeaderValue| {
         if value.is_sensitive() { "(not shown)".to_owned() } else { value.to_str().unwrap_or("?").to_owned() }
@@ -281,13 +280,13 @@ fn shown(headers: &HeaderMap) -> String {
     headers.iter().map(|(name, text)| format!(", {name}: {}", value(text))).collect()
 }
 
-/// An answer whose body is not read yet.
+/// An answer whose body was not read yet.
 #[derive(Debug)]
 pub struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
-    /// The request is under way until its body is read.
+    /// The request is pending until its body was read.
     pending: Pending,
 }
 
@@ -296,7 +295,7 @@ impl Response {
         Self { inner, method, url, pending }
     }
 
-    /// The status.
+    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.inner.status()
     }
@@ -306,12 +305,12 @@ impl Response {
         self.inner.headers()
     }
 
-    /// A header's text, where it is there and is text.
+    /// A header, if it exists and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
-    /// The server's clock when it answered, to the second.
+    /// The server's clock at the answer (`Date`), in whole seconds.
     pub fn date(&self) -> Option<SystemTime> {
         httpdate::parse_http_date(self.header("date")?).ok()
     }
@@ -321,54 +320,54 @@ impl Response {
         &self.method
     }
 
-    /// The URL that was asked.
+    /// The requested URL.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Where `Location` points, resolved against the request's URL; `None` also for one with a backslash, which the parser
-    /// would take for a slash (URL standard, "special authority slashes state"), and no other client.
+    /// `Location`, resolved against the request's URL. `None` also for one with a backslash, which the parser would treat as
+    /// a slash (URL standard, "special authority slashes state"), unlike other clients.
     pub fn location(&self) -> Option<Url> {
         let location = self.header(LOCATION.as_str()).filter(|location| !location.contains('\\'))?;
-        // Some servers write HOST:PORT/… of themselves, which would be a path, or a scheme.
+        // Some servers write HOST:PORT/…, which would be parsed as a path or a scheme.
         let origin = Origin::of(&self.url)?;
         let rest = |name: String| location.strip_prefix(&name).filter(|rest| rest.starts_with('/'));
         let itself = rest(origin.authority()).or_else(|| rest(origin.address()));
         self.url.join(itself.unwrap_or(location)).ok()
     }
 
-    /// Lets a 2xx through.
+    /// Returns a 2xx answer.
     ///
     /// # Errors
-    /// [`Error::Status`] with the server's words for every other.
+    /// [`Error::Status`] with the server's message for any other.
     pub async fn success(self) -> Result<Self, Error> {
         if self.status().is_success() { Ok(self) } else { Err(self.into_error().await) }
     }
 
-    /// The error that this answer is, whatever its status; reads at most 64 KiB of its body, for a minute at most.
+    /// Turns the answer into an error, whatever its status; reads at most 64 KiB of its body, for at most a minute.
     pub async fn into_error(self) -> Error {
         self.into_error_and_body().await.0
     }
 
-    /// The same, with the bytes that were read, for a caller that knows the errors of its server.
+    /// The same, with the bytes read, for callers that know the server's errors.
     pub async fn into_error_and_body(self) -> (Error, Vec<u8>) {
         let request = self.request();
         let status = self.status();
-        // A date is read by the clock that wrote it, which may differ from ours.
+        // A date is relative to the server's clock, which may differ from ours.
         let now =
             self.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
         let retry_after = self.header(RETRY_AFTER.as_str()).and_then(|value| retry::after(value, now));
         let location = self.location().map(|url| redacted(&url));
         let mut body = Vec::new();
-        // What came of the server's words is told, whatever becomes of the rest.
+        // Show what arrived of the server's message, even if the rest fails.
         let _ = tokio::time::timeout(SILENCE, self.read(&mut body, ERROR)).await;
         (Error::Status { request, status, words: words::of(&body), retry_after, location }, body)
     }
 
-    /// The whole body.
+    /// Reads the whole body.
     ///
     /// # Errors
-    /// [`Error::Malformed`] where it is longer than `limit` bytes; [`Error::Broken`] where it is cut or stalls.
+    /// [`Error::Malformed`] if it is longer than `limit` bytes; [`Error::Broken`] if it is cut or stalls.
     pub async fn bytes(self, limit: usize) -> Result<Vec<u8>, Error> {
         let request = self.request();
         let mut body = Vec::new();
@@ -378,10 +377,10 @@ impl Response {
         }
     }
 
-    /// The body as a JSON document of at most [`crate::DOCUMENT`] bytes.
+    /// Parses the body as a JSON document of at most [`crate::DOCUMENT`] bytes.
     ///
     /// # Errors
-    /// As [`Self::bytes`]; [`Error::Malformed`] where it is no such document, saying what it is.
+    /// As [`Self::bytes`]; [`Error::Malformed`], with a description, if it is not JSON.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request();
         let body = self.bytes(crate::DOCUMENT).await?;
@@ -395,7 +394,7 @@ impl Response {
         })
     }
 
-    /// The body piece by piece, for a caller that bounds and watches it.
+    /// Streams the body, for a caller that limits and watches it.
     pub fn stream(self) -> impl futures::Stream<Item = Result<bytes::Bytes, Error>> + Send + Unpin {
         let Self { inner, method, url, pending } = self;
         inner.bytes_stream().map(move |piece| {
@@ -404,12 +403,12 @@ impl Response {
         })
     }
 
-    /// `METHOD URL` of the request, as a message may show it.
+    /// `METHOD URL` of the request, for messages.
     pub fn request(&self) -> String {
         format!("{} {}", self.method, redacted(&self.url))
     }
 
-    /// Appends up to `limit` bytes, and says whether there was more.
+    /// Appends up to `limit` bytes; returns whether there was more.
     async fn read(self, body: &mut Vec<u8>, limit: usize) -> Result<bool, Error> {
         let request = self.request();
         let mut stream = self.stream();

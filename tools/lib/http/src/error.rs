@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and the class of each.
+//! What can go wrong with a request, and the exit status of each.
 
 use reqwest::{Method, StatusCode};
 use scar_tool::{Exit, Failure};
@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{Origin, redacted};
 
-/// A request that did not bring what it was sent for.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server's certificate is not trusted; nothing was sent.
@@ -20,7 +20,7 @@ pub enum Error {
         /// The certificate.
         untrusted: Box<Untrusted>,
     },
-    /// The TLS handshake failed; the server acted on nothing.
+    /// The TLS handshake failed, so the server did nothing.
     #[error("{request}: {verdict}")]
     Tls {
         /// `METHOD URL`.
@@ -28,17 +28,17 @@ pub enum Error {
         /// Why.
         verdict: Handshake,
     },
-    /// No connection came about; nothing was sent.
+    /// No connection; nothing was sent.
     #[error("{request}: {cause}")]
     Connect {
         /// `METHOD URL`.
         request: String,
         /// The deepest cause.
         cause: String,
-        /// Whether it was silence, not a refusal.
+        /// Whether it timed out, rather than being refused.
         silent: bool,
     },
-    /// The proxy on the way let nothing through; nothing was sent to the server.
+    /// The proxy opened no tunnel; nothing was sent to the server.
     #[error("{request}: from the proxy '{proxy}': {tunnel}")]
     Proxy {
         /// `METHOD URL`.
@@ -48,7 +48,7 @@ pub enum Error {
         /// What it did.
         tunnel: Tunnel,
     },
-    /// A proxy of TLS on the way could ask for the client certificate that is for the server; nothing was sent.
+    /// A TLS proxy could ask for the server's client certificate; nothing was sent.
     #[error("{request}: the client certificate for it would be shown to the proxy '{proxy}', too")]
     Exposed {
         /// `METHOD URL`.
@@ -56,17 +56,17 @@ pub enum Error {
         /// The proxy's address.
         proxy: String,
     },
-    /// The connection ended, or fell silent, after the request may have been received.
+    /// The connection broke or timed out after the request may have been received.
     #[error("{request}: {cause}")]
     Broken {
         /// `METHOD URL`.
         request: String,
         /// The deepest cause.
         cause: String,
-        /// Whether it was silence, not an end.
+        /// Whether it timed out, rather than being closed.
         silent: bool,
     },
-    /// What answered does not speak HTTP, as an alert of TLS does not.
+    /// The answer is not HTTP, such as a TLS alert.
     #[error("{request}: {cause}")]
     NotHttp {
         /// `METHOD URL`.
@@ -74,31 +74,31 @@ pub enum Error {
         /// What is wrong with the answer.
         cause: String,
     },
-    /// The server answered with a status that the step cannot use.
+    /// The server answered with an unusable status.
     #[error("{request}: {status}{}", said(words))]
     Status {
         /// `METHOD URL`.
         request: String,
         /// The status.
         status: StatusCode,
-        /// The server's own words.
+        /// The server's message.
         words: String,
-        /// `Retry-After`, where it could be read.
+        /// `Retry-After`, if it is valid.
         retry_after: Option<std::time::Duration>,
-        /// Where a redirect points, redacted.
+        /// A redirect's target, redacted.
         location: Option<String>,
     },
-    /// The answer is not the document that was asked for.
+    /// The answer is not the requested document.
     #[error("{request}: {cause}")]
     Malformed {
         /// `METHOD URL`.
         request: String,
-        /// What it is instead.
+        /// A description of what it is instead.
         cause: String,
     },
 }
 
-/// What to do where a client certificate would be shown to a proxy.
+/// The hint if a client certificate would be shown to a proxy.
 pub(crate) const EXPOSED: &str =
     "reach the proxy by http:// (what goes through it is TLS all the same), or the server without it: NO_PROXY, --no-proxy";
 
@@ -127,20 +127,19 @@ impl Error {
             (false, true, _) => Self::silent(request, "no answer in time"),
             (false, false, _) => match parse_error(error) {
                 Some(true) => Self::NotHttp { request, cause: scar_trust::cause(error) },
-                // Longer than any server's; asked again it would be the same.
+                // No server sends such a long header; a retry would get the same.
                 Some(false) => Self::Malformed { request, cause: scar_trust::cause(error) },
                 None => Self::Broken { request, cause: scar_trust::cause(error), silent: false },
             },
         }
     }
 
-    /// Silence in the middle of an exchange.
+    /// A timeout in the middle of an exchange.
     pub fn silent(request: String, cause: &str) -> Self {
         Self::Broken { request, cause: cause.to_owned(), silent: true }
     }
 
-    /// Whether the same request may bring another result a moment later. A caller decides whether the request may be
-    /// repeated at all.
+    /// Whether a retry may succeed. The caller decides whether the request may be repeated at all.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } | Self::NotHttp { .. } => true,
@@ -155,7 +154,7 @@ impl Error {
         }
     }
 
-    /// Whether it is certain that the server did not act on the request.
+    /// Whether the server certainly did not act on the request.
     pub fn is_before_send(&self) -> bool {
         matches!(
             self,
@@ -163,20 +162,20 @@ impl Error {
         )
     }
 
-    /// Whether the server answered the TLS handshake with something else.
+    /// Whether the server answered the TLS handshake with something other than TLS.
     pub fn is_not_tls(&self) -> bool {
         matches!(self, Self::Tls { verdict: Handshake::NotTls, .. })
     }
 
-    /// Whether what answered a plain request was no HTTP, as an alert of TLS is none.
+    /// Whether the answer to a plain request was not HTTP, such as a TLS alert.
     pub fn is_not_http(&self) -> bool {
         matches!(self, Self::NotHttp { .. })
     }
 
-    /// Whether a server that was asked in plain HTTP may want TLS: it says so, or answers nothing that is HTTP.
+    /// Whether a server that was contacted over plain HTTP may need TLS: it says so, or its answer is not HTTP.
     pub fn may_want_tls(&self) -> bool {
         match self {
-            // nginx and Go say so in words of their own, and in no other way.
+            // nginx and Go only say so in their messages.
             Self::Status { status, words, .. } => *status == StatusCode::BAD_REQUEST && words.contains("HTTPS"),
             Self::Broken { silent, .. } => !silent,
             Self::NotHttp { .. } => true,
@@ -184,7 +183,7 @@ impl Error {
         }
     }
 
-    /// The status that the server answered with.
+    /// The server's status.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status { status, .. } => Some(*status),
@@ -192,7 +191,7 @@ impl Error {
         }
     }
 
-    /// The exit status of its class.
+    /// Its exit status.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Untrusted { .. } | Self::Exposed { .. } => Exit::Unsafe,
@@ -206,7 +205,7 @@ impl Error {
                 _ => Exit::Failed,
             },
             Self::Proxy { tunnel: Tunnel::Login, .. } => Exit::Refused,
-            // One status for silence, whoever notices it first: this request's own limit or --timeout.
+            // One status for all timeouts, whether this request's limit or --timeout.
             Self::Proxy { tunnel: Tunnel::Silent, .. }
             | Self::Connect { silent: true, .. }
             | Self::Broken { silent: true, .. } => Exit::TimedOut,
@@ -214,7 +213,7 @@ impl Error {
         }
     }
 
-    /// The failure to show for it: `act` (lower case, with its operand) and the cause; the hint is that of its class.
+    /// The failure to show: `act` (in lower case, with its operand), the cause, and a hint.
     pub fn failure(&self, act: &str) -> Failure {
         if let Self::Untrusted { address, untrusted, .. } = self {
             return untrusted.failure(act, address);
@@ -236,7 +235,7 @@ impl Error {
     }
 }
 
-/// Whether the HTTP library could not read an answer; `Some(false)` for a head that is only longer than any server's.
+/// Whether the HTTP library could not parse an answer; `Some(false)` for a header that is only too long.
 fn parse_error(error: &(dyn std::error::Error + 'static)) -> Option<bool> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,8 +1,8 @@
-//! HTTP as every tool speaks it: one client, bound to one origin.
+//! HTTP for all tools: one client, bound to one origin.
 //!
-//! Invariants: a credential, a cookie or a client certificate goes to the origin that it was given for and to no other,
-//! whatever an answer says; no redirect is followed by itself; plain HTTP only to loopback or by the user's word; every
-//! body that is read into memory is bounded; no request line, header or answer is shown with a secret in it.
+//! Invariants: a credential, cookie or client certificate only goes to its own origin, whatever an answer says; redirects
+//! are not followed automatically; plain HTTP only to loopback, or if the user allows it; every body in memory is bounded;
+//! no secret is shown in a request line, header or answer.
 
 mod client;
 mod error;
@@ -26,5 +26,5 @@ pub use reqwest::header;
 pub use reqwest::{Body, Method, StatusCode};
 pub use url::Url;
 
-/// The most of an answer that is read into memory where a JSON document is expected, in bytes.
+/// The largest JSON document in bytes.
 pub const DOCUMENT: usize = 8 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Trying again: how often, how long, and never sooner than the server asked.
+//! Retries: how many, how long, and never earlier than the server asked.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use scar_tool::{Console, Deadline};
 
 use crate::Error;
 
-/// What a try may fail with: whether another one makes sense, and when.
+/// The error of a try: whether and when to retry.
 pub trait Attempt: std::fmt::Display {
-    /// Whether the same may succeed a moment later.
+    /// Whether a retry may succeed.
     fn is_transient(&self) -> bool;
-    /// How long the server asked to wait.
+    /// The wait that the server asked for.
     fn asked(&self) -> Option<Duration>;
 }
 
@@ -28,16 +28,16 @@ impl Attempt for Error {
     }
 }
 
-/// How a request that may be repeated is repeated.
+/// How to retry a request that may be repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
-    /// How many tries in all.
+    /// The number of tries.
     pub tries: usize,
     /// The wait after the first try; doubled after each, with jitter.
     pub first_wait: Duration,
-    /// The longest wait, also where the server asks for more.
+    /// The longest wait, even if the server asks for more.
     pub longest_wait: Duration,
-    /// No try begins after this.
+    /// No try begins after this moment.
     pub deadline: Deadline,
 }
 
@@ -47,7 +47,7 @@ impl Retry {
         Self { tries: 5, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(120), deadline }
     }
 
-    /// Runs `work` until it succeeds, fails for good, or tries or time are spent; the last error is the result.
+    /// Runs `work` until it succeeds, fails permanently, or the tries or the time are used up.
     ///
     /// # Errors
     /// The last try's error.
@@ -69,7 +69,7 @@ impl Retry {
                 Err(error) => error,
             };
             let Some(wait) = waits.next().filter(|_| error.is_transient()) else { return Err(error) };
-            // The jitter comes on top of the builder's own limit.
+            // backon adds the jitter after its own limit.
             let wait = wait.min(self.longest_wait).max(error.asked().unwrap_or_default());
             if wait > self.longest_wait || wait > self.deadline.remaining() {
                 return Err(error);

@@ -1,19 +1,19 @@
-//! The one place where work with the network runs: on this thread, until it is done, its time is over, or a signal comes.
+//! Runs network work on this thread until it is done, the deadline has passed, or a signal arrives.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use scar_tool::{Console, Deadline, Failure, signal};
 
-/// How long work may take to report its own end, once its time is over or a signal came.
+/// How long work may take to report its result after the deadline or a signal.
 const REPORT: Duration = Duration::from_millis(800);
-/// The longest wait for what is undone after a failure (FAULTS P40).
+/// The time limit of an undo after a failure (FAULTS P40).
 const UNDO: Duration = Duration::from_secs(2);
 
-/// Runs `work` to its end; `act` says what it does, for the failure of work that is not done in time.
+/// Runs `work`; `act` names it in the failure after the deadline.
 ///
 /// # Errors
-/// Those of `work`; exit 8 once the time is over, 130 or 143 after a signal; exit 1 if the system refuses a runtime.
+/// Those of `work`; exit 8 after the deadline, 130 or 143 after a signal; exit 1 if the system refuses a runtime.
 pub fn run<T>(
     deadline: Deadline,
     console: &Console,
@@ -23,8 +23,8 @@ pub fn run<T>(
     run_or_undo(deadline, console, act, (), async |()| work.await, async |()| ())
 }
 
-/// The same with a state that `work` changes, and `undo` looks at if the work failed or was ended: for two seconds at most,
-/// and a second signal ends that, too.
+/// Like [`run`], with a state that `work` changes, and `undo` reads if the work failed or was ended: for two seconds at
+/// most, or until a second signal.
 ///
 /// # Errors
 /// As [`run`].
@@ -48,7 +48,7 @@ pub fn run_or_undo<S, T>(
             tokio::select! {
                 biased;
                 failure = interrupt.came() => match interrupt.is_shared() {
-                    // A part of the work holds the signal itself, to leave nothing half done, and reports what is in place.
+                    // A part of the work handles the signal itself, to finish a change, and reports the result.
                     true => tokio::time::timeout(REPORT, work).await.unwrap_or(Err(failure)),
                     false => Err(failure),
                 },
@@ -57,12 +57,13 @@ pub fn run_or_undo<S, T>(
             }
         };
         if result.is_err() {
-            // It is done as far as that goes; the failure that led here is the one to show.
+            // The undo is best effort; show the original failure.
             let _ = tokio::time::timeout(UNDO, undo(&state)).await;
         }
         result
     });
-    // Dropping a runtime waits for its blocking threads: one sits in getaddrinfo for as long as a name server is silent.
+    // Dropping a runtime waits for its blocking threads: getaddrinfo blocks for as long as a name server is silent
+    // (https://github.com/tokio-rs/tokio/issues/5338).
     runtime.shutdown_background();
     result
 }

@@ -1,5 +1,5 @@
-//! HTTP for a library that addresses and signs its requests by itself: the trust, the proxy and the bounds of every
-//! other request, but no origin of ours, since the library knows whom its signature is for.
+//! HTTP for a library that addresses and signs its own requests: with the trust, proxy and limits of all other requests, but
+//! without an [`Origin`](crate::Origin), because the library knows whom its signature is for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,27 +14,27 @@ use url::Url;
 use crate::client::build;
 use crate::{Error, Origin, Response, redacted};
 
-/// A client bound to no origin. It follows no redirect and repeats nothing.
+/// A client without an origin. It follows no redirect and does not retry.
 #[derive(Debug)]
 pub struct Transport {
     inner: reqwest::Client,
     proxy: Option<Proxy>,
     seen: Seen,
-    /// What servers' certificates are held against.
+    /// The trusted certificates.
     trust: String,
-    /// Whether there is a client certificate to show.
+    /// Whether a client certificate is configured.
     identity: bool,
     console: Console,
-    /// Origins whose route was told.
+    /// Origins whose route was printed.
     told: Mutex<Vec<Origin>>,
 }
 
 impl Transport {
-    /// A transport that gives a connection `connect` to come about; `with_identity` shows the client certificate to
-    /// every server that asks for one, but to no proxy.
+    /// A transport with the connection timeout `connect`; `with_identity` shows the client certificate to every server that
+    /// asks for one, but to no proxy.
     ///
     /// # Errors
-    /// Exit 2 where the TLS options or the environment's proxy make no configuration.
+    /// Exit 2 if the TLS options or the environment's proxy cannot be used.
     pub fn new(trust: &Trust, with_identity: bool, connect: Duration, console: &Console) -> Result<Self, Failure> {
         let proxy = trust.proxy()?;
         let inner = build(trust, with_identity, proxy.as_ref(), connect)?;
@@ -51,14 +51,14 @@ impl Transport {
         })
     }
 
-    /// Sends one request, headers and body as they are; neither is ever shown. Any status is an answer.
+    /// Sends one request with headers and body unchanged; neither is printed. Any status is an answer.
     ///
     /// # Errors
-    /// As [`crate::Request::send`]; [`Error::Exposed`] where the client certificate would be shown to a proxy.
+    /// As [`crate::Request::send`]; [`Error::Exposed`] if a proxy would see the client certificate.
     pub async fn send(&self, method: Method, url: Url, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
         self.tell_route(&url);
         let request = format!("{method} {}", redacted(&url));
-        // One TLS configuration serves the proxy and the server behind it.
+        // The proxy and the server behind it share one TLS configuration.
         let covering = self.proxy.as_ref().filter(|proxy| self.identity && proxy.is_tls() && proxy.covers(url.as_str()));
         if let Some(proxy) = covering {
             return Err(Error::Exposed { request, proxy: proxy.address().to_owned() });

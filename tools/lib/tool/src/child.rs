@@ -1,7 +1,7 @@
-//! A program that is run for what it writes: bounded in time and in output, and never outliving the wish for it.
+//! Runs a program for its output: with limited time and output, and never longer than needed.
 //!
-//! It runs in a process group of its own, so that what it started ends with it. What it leaves behind with its streams open
-//! holds up nobody: once it has ended, what it wrote is in the pipes, which are read without waiting.
+//! It runs in its own process group, so that its children end with it. A child that keeps its streams open delays nobody:
+//! after the program has ended, its output is in the pipe.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How often an end is looked for.
+/// The polling interval for its end.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// The process groups that run now, for a signal that ends this process.
+/// The running process groups, for a signal that ends this process.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// A program that runs; killed with its process group when dropped.
+/// A running program; killed with its process group when dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -27,28 +27,28 @@ pub struct Running {
     stderr: Gathered<ChildStderr>,
 }
 
-/// What a program came to.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Ended {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What it wrote on standard output, one byte more than the limit at most.
+    /// Its standard output, up to one byte more than the limit.
     pub stdout: Vec<u8>,
-    /// The same on standard error.
+    /// Its standard error, likewise.
     pub stderr: Vec<u8>,
 }
 
 impl Running {
-    /// Starts it; it reads `input`, or nothing at all, and at most `limit` bytes of each stream are kept.
+    /// Starts it with `input`, or an empty standard input; keeps at most `limit` bytes of each stream.
     ///
     /// # Errors
-    /// The system's, if it cannot be started.
+    /// The system's error, if it cannot be started.
     pub fn start(command: &mut Command, input: Option<&[u8]>, limit: u64) -> io::Result<Self> {
         let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(Pid::from_child(&child));
         if let Some((mut stdin, input)) = child.stdin.take().zip(input.map(<[u8]>::to_vec)) {
-            // A program that does not read its input says why in another way.
+            // A program that does not read its input reports the reason itself.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let (stdout, stderr) = (Gathered::new(child.stdout.take(), limit)?, Gathered::new(child.stderr.take(), limit)?);
@@ -60,7 +60,7 @@ impl Running {
         Arc::clone(&self.stderr.bytes)
     }
 
-    /// What it came to, once it has ended. It is to be asked again and again, since this reads what it writes.
+    /// Its result, if it has ended.
     ///
     /// # Errors
     /// The system's.
@@ -71,7 +71,7 @@ impl Running {
         Ok(status.map(|status| Ended { status, stdout: self.stdout.take(), stderr: self.stderr.take() }))
     }
 
-    /// Waits for its end; `None` if it did not come in time.
+    /// Waits until it ends; `None` after the time limit.
     ///
     /// # Errors
     /// The system's.
@@ -89,21 +89,21 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.child);
-        // It, and what it left behind, may have ended by themselves.
+        // It and its children may have ended.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|running| *running != group);
     }
 }
 
-/// Ends what runs, before this process ends.
+/// Kills running programs before this process ends.
 pub(crate) fn kill_all() {
     for group in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// What a stream has brought so far.
+/// A stream's output so far.
 #[derive(Debug)]
 struct Gathered<S> {
     /// Absent after its end, or once it has brought too much.

@@ -1,8 +1,8 @@
-//! The process contract that every tool keeps: how options are read, how a failure is told, with which status a
-//! process ends, what goes to a terminal and what to a log.
+//! The process contract of every tool: how options are parsed and failures printed, which status a process ends with, what
+//! goes to a terminal and what to a log.
 //!
-//! Invariants: standard output belongs to the record (or to what the user asked for: help, page, completions); every
-//! other word goes to standard error through [`Console`]; [`main`] is the only place that turns a result into a status.
+//! Invariants: standard output is only for the record (or requested output: help, page, completions); everything else goes
+//! to standard error through [`Console`]; only [`main`] turns a result into a status.
 //!
 //! ```no_run
 //! #[derive(clap::Parser)]
@@ -52,15 +52,15 @@ pub use text::{bounded, escape, shell_word, words};
 
 use std::process::ExitCode;
 
-/// Runs a tool: reads its options, answers `--help`, `--version`, `--man` and `--completions`, calls `run`, and turns
-/// the result into messages and a status.
+/// Runs a tool: parses its options, answers `--help`, `--version`, `--man` and `--completions`, calls `run`, and turns the
+/// result into messages and a status.
 ///
 /// `page` is the mdoc source of the tool's manual page.
 pub fn main<O>(page: &'static str, run: impl FnOnce(O, &Console) -> Result<(), Failure>) -> ExitCode
 where
     O: clap::Parser + AsRef<Common>,
 {
-    // A core file could hold a password; whether the limit could be set changes nothing for the user.
+    // A core file could contain a password. Failing to set the limit does not affect the user.
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
 

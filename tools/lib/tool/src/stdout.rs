@@ -8,22 +8,20 @@ use crate::{Console, Failure, text::io_cause};
 
 /// Says that the result will be lost, if standard output may be closed.
 ///
-/// The language's start-up code opens `/dev/null` for reading and writing in the place of a closed standard output. Python's
-/// `DEVNULL` and Node's `ignore` are the same, so a result that nobody wants cannot be told from one that is lost, and neither
-/// is refused. A shell's `>/dev/null` is open for writing alone; if standard error is such a device too, a parent detached
-/// the process.
+/// Rust's start-up code replaces a closed standard output by `/dev/null`, opened for reading and writing, while a shell's
+/// `>/dev/null` is write-only. If standard error is such a device too, a parent has detached the process on purpose.
 pub(crate) fn warn_if_lost(console: &Console) {
     if is_null_for_reading_and_writing(std::io::stdout()) && !is_null_for_reading_and_writing(std::io::stderr()) {
         console.warn("standard output is /dev/null, or closed: what this step writes there is lost");
     }
 }
 
-/// Standard output as a tool's result leaves through it.
+/// Standard output for a tool's result.
 #[derive(Debug)]
 pub struct Stdout;
 
 impl Stdout {
-    /// Whether a person looks at it.
+    /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         std::io::IsTerminal::is_terminal(&std::io::stdout())
     }
@@ -43,19 +41,19 @@ impl Stdout {
     }
 }
 
-/// Writes text to standard output, without colour where no terminal shows it.
+/// Writes text to standard output, with colour only on a terminal.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::AutoStream::auto(std::io::stdout());
     read_or_left(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Writes an answer such as a page as it is.
+/// Writes requested output, such as a page.
 pub(crate) fn print_answer(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     read_or_left(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// A reader who has seen enough of an answer, as `head` has, is no failure; of a record it would be one.
+/// A reader that closes the pipe early, such as `head`, is no error here; for a record it would be.
 fn read_or_left(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -63,7 +61,7 @@ fn read_or_left(written: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Writes bytes to standard output as they are.
+/// Writes bytes to standard output.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failed(&error))

@@ -1,14 +1,14 @@
-//! Text from outside, made fit for a terminal and for a message.
+//! Makes text from outside safe for terminals and messages.
 
 use std::fmt::Write;
 
 use crate::scrub::scrubbed;
 
-/// The most of a remote text that is read into a message, in bytes.
+/// How many bytes of a remote text are read for a message.
 const LIMIT: usize = 64 * 1024;
 
-/// Replaces control characters (C0, DEL, C1, line and paragraph separators, bidirectional overrides) by visible
-/// escapes, so that no text from outside moves the cursor, changes colours or forges a line.
+/// Replaces control characters (C0, DEL, C1, line and paragraph separators, bidirectional overrides) by visible escapes, so
+/// that foreign text cannot move the cursor, change colours or forge a line.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -28,11 +28,10 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// What of a peer's answer goes into a message: secrets of ours left out, white space folded, invalid UTF-8 replaced, cut
-/// at 64 KiB.
+/// A peer's answer for a message: without our secrets, with white space folded and invalid UTF-8 replaced, cut at 64 KiB.
 pub fn bounded(bytes: &[u8]) -> String {
     let cut = bytes.len() > LIMIT;
-    // Before the cut: it may go through a secret.
+    // Scrub before cutting, which may split a secret.
     let text = scrubbed(&String::from_utf8_lossy(&bytes[..bytes.len().min(LIMIT)]), cut);
     let mut folded = text.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     if cut {
@@ -41,14 +40,14 @@ pub fn bounded(bytes: &[u8]) -> String {
     folded
 }
 
-/// A peer's text as [`bounded`] gives it; of an HTML page, which proxies answer with, the title alone.
+/// A peer's text, [`bounded`]; for an HTML page, such as a proxy's, only its title.
 pub fn words(body: &[u8]) -> String {
     let text = bounded(body);
     let lower = text.to_ascii_lowercase();
     if !lower.starts_with('<') {
         return text;
     }
-    // ASCII lower case keeps every offset.
+    // ASCII lower case preserves offsets.
     let title = lower.find("<title>").zip(lower.find("</title>")).and_then(|(from, to)| text.get(from + 7..to));
     match title.map(str::trim).filter(|title| !title.is_empty()) {
         Some(title) => format!("an HTML page titled '{title}'"),
@@ -56,13 +55,13 @@ pub fn words(body: &[u8]) -> String {
     }
 }
 
-/// A word as a shell takes it, for a command that a hint shows.
+/// Quotes a word for the shell, for a command in a hint.
 pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// The cause of a failed system call in the system's own words, without the number that only a programmer reads.
+/// The system's message for a failed system call, without the error number.
 pub(crate) fn io_cause(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error ").next().unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Why a connection did not come about, out of errors that each wrap another.
+//! Finds the cause of a failed connection in errors that wrap each other.
 
 use std::error::Error as StdError;
 
@@ -24,7 +24,7 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// Whether a connection's error is that nobody answered: the connector's own limit, or the kernel's.
+/// Whether a connection timed out: by the connector's limit or the kernel's.
 pub fn is_silence(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -36,34 +36,34 @@ pub fn is_silence(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-/// Why a proxy opened no tunnel.
+/// Why a proxy did not open a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Tunnel {
-    /// It wants a login, or another one.
+    /// It requires a login, or refuses this one.
     #[error("it wants a login (407)")]
     Login,
-    /// It does not let us through.
+    /// It forbids the connection.
     #[error("it refused the connection to the server")]
     Refused,
-    /// It hung up.
+    /// It closed the connection.
     #[error("it closed the connection")]
     Closed,
     /// It did not answer in time.
     #[error("no connection to the server in time")]
     Silent,
-    /// Anything else, in words.
+    /// Any other cause.
     #[error("{0}")]
     Other(String),
 }
 
-/// What a proxy did to CONNECT, if that is what went wrong.
+/// How a proxy answered CONNECT, if that is the cause.
 pub fn tunnel(error: &(dyn StdError + 'static)) -> Option<Tunnel> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tunnel) = error.downcast_ref::<Tunnel>() {
             return Some(tunnel.clone());
         }
-        // The type of hyper-util's error is private (its client/legacy/connect/proxy/tunnel.rs): its words are all there is.
+        // hyper-util's error type is private (its client/legacy/connect/proxy/tunnel.rs): only its text can be matched.
         if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
             return Some(match said {
                 "proxy authorization required" => Tunnel::Login,

@@ -1,9 +1,8 @@
-//! Whom a tool trusts: the certificates it was given, the system's, what it says of one that it does not trust, and the
-//! way to a server.
+//! Trust: the given certificates, the system's, the explanation of an untrusted certificate, and the route to a server.
 //!
-//! Invariants: TLS 1.2 or later; the one crypto provider is aws-lc-rs, given explicitly; a server certificate that is
-//! itself among the configured ones is trusted, also where it is marked as a CA, with its dates, its name and its
-//! handshake signature still checked; a host without any CA bundle works with `--ca-file`.
+//! Invariants: TLS 1.2 or later; the only crypto provider is aws-lc-rs, passed explicitly; a server certificate that is
+//! itself configured is trusted, even if it is a CA certificate, with its dates, name and handshake signature still checked;
+//! a host without any CA bundle works with `--ca-file`.
 
 mod address;
 mod cause;
@@ -38,7 +37,7 @@ use scar_tool::Failure;
 
 use identity::{Identity, Shown};
 
-/// The certificates that count for a peer, and what we show of ourselves.
+/// The trusted certificates and the client certificate for a peer.
 #[derive(Debug, Clone)]
 pub struct Trust {
     anchors: Vec<CertificateDer<'static>>,
@@ -49,15 +48,15 @@ pub struct Trust {
     ca_file: Option<PathBuf>,
     /// Whether no proxy is to be used.
     direct: bool,
-    /// Where the certificates are from, for `-v`.
+    /// The source of the certificates, for `-v`.
     sources: Vec<String>,
 }
 
 impl Trust {
-    /// The system's certificates (or those of `SSL_CERT_FILE`) and the ones that the options name.
+    /// The system's certificates (or those of `SSL_CERT_FILE`) and those of the options.
     ///
     /// # Errors
-    /// Exit 2 for a file that does not hold what its option needs; exit 1 where it cannot be read.
+    /// Exit 2 for a file without the content that its option needs; exit 1 if it cannot be read.
     pub fn load(options: &TlsOptions) -> Result<Self, Failure> {
         let mut trust = Self::system()?;
         if let Some(path) = &options.ca_file {
@@ -75,7 +74,7 @@ impl Trust {
         Ok(trust)
     }
 
-    /// These certificates and no others, from a place that is told.
+    /// Only these certificates; with their source.
     fn of(anchors: Vec<CertificateDer<'static>>, source: String) -> Self {
         Self {
             anchors,
@@ -89,12 +88,12 @@ impl Trust {
         }
     }
 
-    /// These certificates (DER) and no others, as a kubeconfig's `certificate-authority` means it.
+    /// Only these certificates (DER), as in a kubeconfig's `certificate-authority`.
     pub fn only(certificates: Vec<Vec<u8>>) -> Self {
         Self::of(certificates.into_iter().map(CertificateDer::from).collect(), "the given certificates".to_owned())
     }
 
-    /// The same from a PEM text; `what` names where it is from.
+    /// The same from a PEM text; `what` names its source.
     ///
     /// # Errors
     /// Exit 2 where the text holds no certificate.
@@ -105,27 +104,26 @@ impl Trust {
     /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
     ///
     /// # Errors
-    /// Exit 2 where `SSL_CERT_FILE` names a file that cannot be used.
+    /// Exit 2 if `SSL_CERT_FILE` names a file that cannot be used.
     pub fn system() -> Result<Self, Failure> {
         let (anchors, source) = files::system()?;
         Ok(Self::of(anchors, source))
     }
 
-    /// The same without any check of the peer: only by the user's explicit word.
+    /// The same without checking the peer: only if the user asks for it.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
         self
     }
 
-    /// The same trust for one more server; where the peer is not checked, it is held to the certificate that it showed
-    /// first.
+    /// The same trust for one more server; without checks, that server must keep showing its first certificate.
     #[must_use]
     pub fn pinned(&self, pin: &Pin) -> Self {
         Self { pin: Some(pin.clone()), seen: Seen::default(), ..self.clone() }
     }
 
-    /// Also trusts the certificates of a PEM text; `what` names where it is from.
+    /// Also trusts the certificates of a PEM text; `what` names its source.
     ///
     /// # Errors
     /// Exit 2 where the text holds no certificate.
@@ -135,30 +133,30 @@ impl Trust {
         Ok(self)
     }
 
-    /// Adds a client certificate and its key, both PEM (one text may hold both).
+    /// Adds a client certificate and its key, both PEM (possibly in one text).
     ///
     /// # Errors
-    /// Exit 2 where the text holds no certificate, no key, or an encrypted one.
+    /// Exit 2 if the text contains no certificate, no key, or an encrypted one.
     pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
         let (chain, key) = (files::certificates_in(certificate, what)?, files::key_in(key, what)?);
         self.identity = Some(Identity::new(chain, key, format!("the client certificate of {what}"), &*module::provider()?)?);
         Ok(self)
     }
 
-    /// The same trust for another server: without the client certificate and the pin, which are meant for one.
+    /// The same trust for another server: without the client certificate and the pin, which belong to one server.
     #[must_use]
     pub fn for_another(&self) -> Self {
         Self { identity: None, pin: None, seen: Seen::default(), ..self.clone() }
     }
 
-    /// The same trust on the way that the user wants.
+    /// The same trust with or without a proxy, as the user chose.
     #[must_use]
     pub fn by(mut self, route: RouteOptions) -> Self {
         self.direct = route.no_proxy;
         self
     }
 
-    /// The proxy on the way to servers, where there is one.
+    /// The proxy, if there is one.
     ///
     /// # Errors
     /// As [`Proxy::from_environment`].
@@ -166,19 +164,19 @@ impl Trust {
         if self.direct { Ok(None) } else { Proxy::from_environment() }
     }
 
-    /// Tells `seen` of every certificate that a server shows, trusted or not.
+    /// Records in `seen` every certificate that a server shows, trusted or not.
     #[must_use]
     pub fn seen_by(mut self, seen: &Seen) -> Self {
         self.seen = seen.clone();
         self
     }
 
-    /// What servers showed and asked for.
+    /// What servers showed and requested.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// What a server's certificate is held against and what is shown to it, for `-v`.
+    /// The trusted certificates and the client certificate, for `-v`.
     pub fn words(&self) -> String {
         let checked = match self.insecure {
             true => "not checked (--insecure)".to_owned(),
@@ -205,12 +203,12 @@ impl Trust {
         self.identity.is_some()
     }
 
-    /// From when and until when the client certificate holds, in seconds since 1970.
+    /// The validity of the client certificate, in seconds since 1970.
     pub fn identity_dates(&self) -> Option<(u64, u64)> {
         Untrusted::dates(self.identity.as_ref()?.certified.cert.first()?)
     }
 
-    /// The TLS configuration; `with_identity` only towards the origin that the client certificate is meant for.
+    /// The TLS configuration; use `with_identity` only for the origin of the client certificate.
     ///
     /// # Errors
     /// Exit 5 if the FIPS build has no FIPS module.

@@ -1,6 +1,6 @@
-//! The way to a server: directly, or through the proxy of `HTTPS_PROXY`, but for what `NO_PROXY` names.
+//! The route to a server: directly, or through the proxy of `HTTPS_PROXY` except for hosts in `NO_PROXY`.
 //!
-//! Only HTTPS goes through a proxy, in a tunnel that the proxy cannot look into; plain HTTP would show it credentials.
+//! Only HTTPS uses a proxy, in a tunnel that the proxy cannot read; plain HTTP would show it credentials.
 
 use std::sync::Arc;
 
@@ -9,24 +9,25 @@ use scar_tool::Failure;
 
 use crate::address::{address, in_one_way, without_login};
 
-/// The proxy of this run.
+/// The proxy of this run. We apply `NO_PROXY` ourselves, also for the cluster: kube-rs reads it only as hyper-util does
+/// (https://github.com/kube-rs/kube/issues/1203).
 #[derive(Debug, Clone)]
 pub struct Proxy {
     url: Arc<str>,
     address: Arc<str>,
     matcher: Arc<Matcher>,
-    /// What does not go through it on one port alone.
+    /// Hosts with a port that do not use the proxy.
     ported: Arc<[(u16, Matcher)]>,
 }
 
 impl Proxy {
-    /// The proxy that the environment names, in upper or lower case; `None` where it names none.
+    /// The proxy of the environment, in upper or lower case; `None` if it names none.
     ///
     /// # Errors
-    /// Exit 2 for an address without a scheme, with one that is not supported, or to which nothing can connect.
+    /// Exit 2 for an address without a scheme, with an unsupported one, or that cannot be connected to.
     pub fn from_environment() -> Result<Option<Self>, Failure> {
         let first = |names: [&'static str; 2]| {
-            // What is no text makes no address either, and is refused as such.
+            // A value that is not UTF-8 is not an address, and is refused.
             names.into_iter().find_map(|name| Some((name, std::env::var_os(name)?.to_string_lossy().into_owned())))
         };
         let Some((name, url)) = first(["HTTPS_PROXY", "https_proxy"]).filter(|(_, url)| !url.is_empty()) else { return Ok(None) };
@@ -34,8 +35,8 @@ impl Proxy {
         Self::new(name, &url, &no).map(Some)
     }
 
-    /// A proxy by its address; `name` says where the address is from, `no` lists what does not go through it: names
-    /// (and all below them), addresses, networks (`10.0.0.0/8`), each with a port or without, `*`.
+    /// A proxy by its address; `name` is the source of the address; `no` lists what does not use the proxy: names (and all
+    /// below them), addresses, networks (`10.0.0.0/8`), each with or without a port, `*`.
     ///
     /// # Errors
     /// As [`Self::from_environment`].
@@ -49,12 +50,12 @@ impl Proxy {
             Some(("http" | "https", _)) => {}
             Some((scheme, _)) => return Err(refuse(&format!("proxies of the kind '{scheme}' are not supported"))),
         }
-        // A client that cannot read the address would go around the proxy without a word.
+        // A client that cannot parse the address would silently connect directly.
         let url = fit(url).map_err(refuse)?;
-        // The library takes `*` for all names, but for no address.
+        // hyper-util's matcher applies `*` to all names, but to no address.
         let all = |entry: &str| if entry == "*" { "*,0.0.0.0/0,::/0" } else { entry }.to_owned();
         let but = |no: String| Matcher::builder().https(url.clone()).no(no).build();
-        // The library knows no ports.
+        // hyper-util's matcher does not know ports.
         let (ported, everywhere): (Vec<_>, Vec<_>) = no.split(',').map(str::trim).partition(|entry| port(entry).is_some());
         let everywhere: Vec<_> = everywhere.into_iter().map(all).collect();
         let matcher = but(everywhere.join(","));
@@ -62,7 +63,7 @@ impl Proxy {
         Ok(Self { url: url.into(), address: address.into(), matcher: Arc::new(matcher), ported })
     }
 
-    /// Whether requests to this URL go through it.
+    /// Whether requests to this URL use the proxy.
     pub fn covers(&self, url: &str) -> bool {
         url.parse::<http::Uri>().is_ok_and(|uri| {
             let at = uri.port_u16().unwrap_or(443);
@@ -71,12 +72,12 @@ impl Proxy {
         })
     }
 
-    /// Whether the proxy itself is spoken to by TLS.
+    /// Whether the connection to the proxy uses TLS.
     pub fn is_tls(&self) -> bool {
         self.url.starts_with("https://")
     }
 
-    /// Its address with the login that it may hold; for the client that connects, never for a message.
+    /// Its address, possibly with a login: for the client, never for a message.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -87,7 +88,7 @@ impl Proxy {
     }
 }
 
-/// The address (`SCHEME://…`) in the form that each client reads alike, or why nothing can connect to it.
+/// The address (`SCHEME://…`) in an unambiguous form, or why it cannot be connected to.
 fn fit(url: &str) -> Result<String, &'static str> {
     in_one_way(url)?;
     let (_, rest) = url.split_once("://").unwrap_or(("", url));
@@ -106,7 +107,7 @@ fn fit(url: &str) -> Result<String, &'static str> {
     if is_known { Ok(url) } else { Err("it is no address") }
 }
 
-/// Host and port of an entry of `NO_PROXY` that has both; an IPv6 address with a port stands in brackets.
+/// Host and port of an entry of `NO_PROXY` with both; an IPv6 address with a port needs brackets.
 fn port(entry: &str) -> Option<(&str, u16)> {
     let (host, port) = entry.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {

@@ -1,4 +1,4 @@
-//! What an untrusted certificate says of itself, so that an administrator can decide about it.
+//! Describes an untrusted certificate, so that an administrator can decide about it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,7 +15,7 @@ use x509_parser::public_key::PublicKey;
 pub enum Reason {
     /// No configured certificate signed it.
     UnknownIssuer,
-    /// The configured authority that signed it is outside its dates.
+    /// The configured authority that signed it is expired or not yet valid.
     IssuerDates {
         /// The authority's subject.
         issuer: String,
@@ -24,36 +24,36 @@ pub enum Reason {
         /// Until when.
         to: String,
     },
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time has not come.
+    /// It is not valid yet.
     NotYetValid,
     /// It is for other names.
     WrongName,
-    /// It is a CA certificate used as a server's, and not configured itself.
+    /// It is a CA certificate, used by a server, and not itself configured.
     CaAsServer,
-    /// It is not the one that the same server showed earlier in this run.
+    /// It differs from the server's earlier certificate in this run.
     Replaced,
-    /// It is of X.509 version 1 or 2, which has no names (RFC 5280, 4.1.2.1).
+    /// It is of X.509 version 1 or 2, which has no subject alternative names (RFC 5280, 4.1.2.1).
     OldVersion,
-    /// Its RSA key has so few bits that it proves nothing (NIST SP 800-131A: 2048 at least).
+    /// Its RSA key is too short (NIST SP 800-131A: 2048 bits at least).
     WeakKey(usize),
-    /// It is signed with SHA-1 or another algorithm that is broken.
+    /// It is signed with SHA-1 or another broken algorithm.
     WeakSignature,
     /// It is not meant for servers (extended key usage).
     WrongPurpose,
-    /// Its authority took it back.
+    /// Its authority revoked it.
     Revoked,
     /// The server showed none.
     Missing,
     /// Its private key did not sign this handshake.
     WrongKey,
-    /// It breaks the rules of X.509 in another way.
+    /// It violates X.509 in another way.
     Unusable,
 }
 
 impl Reason {
-    /// What the TLS library has against a certificate; `leaf` tells what its catch-all means.
+    /// Converts the TLS library's error; `leaf` explains its catch-all.
     pub(crate) fn of(error: &CertificateError, leaf: Option<&X509Certificate<'_>>) -> Self {
         match error {
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
@@ -66,13 +66,13 @@ impl Reason {
             CertificateError::Revoked => Self::Revoked,
             CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::WeakSignature,
-            // webpki's own errors come as the catch-all: CaUsedAsEndEntity is one.
+            // webpki's own errors, such as CaUsedAsEndEntity, arrive as the catch-all.
             _ if leaf.is_some_and(|leaf| leaf.is_ca()) => Self::CaAsServer,
             _ => Self::Unusable,
         }
     }
 
-    /// What no configured certificate and no `--insecure` makes good: TLS itself cannot use the key.
+    /// Whether not even `--insecure` helps: TLS itself cannot use the key.
     pub(crate) fn of_key(leaf: &X509Certificate<'_>) -> Option<Self> {
         if leaf.version() != X509Version::V3 {
             return Some(Self::OldVersion);
@@ -86,7 +86,7 @@ impl Reason {
         }
     }
 
-    /// The way on, if it does not hang on the server's name and address.
+    /// The hint, if it does not depend on the server's name and address.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Expired | Self::NotYetValid => {
@@ -140,13 +140,13 @@ impl fmt::Display for Reason {
 pub struct Untrusted {
     /// Why.
     pub reason: Reason,
-    /// The name under which the server was asked for.
+    /// The requested server name.
     pub asked: String,
     /// Its subject.
     pub subject: String,
     /// Its issuer.
     pub issuer: String,
-    /// The names and addresses that it is for.
+    /// Its names and addresses.
     pub names: Vec<String>,
     /// From when, RFC 2822 style.
     pub not_before: String,
@@ -181,14 +181,14 @@ impl Untrusted {
         untrusted
     }
 
-    /// From when and until when a certificate holds, in seconds since 1970.
+    /// The validity of a certificate, in seconds since 1970.
     pub(crate) fn dates(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let second = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         Some((second(parsed.validity().not_before), second(parsed.validity().not_after)))
     }
 
-    /// The failure that shows it; `act` is what was being done, `address` the server's `HOST:PORT`.
+    /// The failure with its description; `act` is what was being done, `address` the server's `HOST:PORT`.
     pub fn failure(&self, act: &str, address: &str) -> Failure {
         let names = if self.names.is_empty() { "(none)".to_owned() } else { self.names.join(", ") };
         let failure =
@@ -222,7 +222,7 @@ impl fmt::Display for Untrusted {
 
 impl StdError for Untrusted {}
 
-/// Finds the untrusted certificate behind a client's error, however deep it is wrapped.
+/// Finds the untrusted certificate in a client's error, at any depth.
 pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untrusted> {
     match in_chain(error)? {
         Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
@@ -230,14 +230,14 @@ pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untruste
     }
 }
 
-/// The TLS library's error in a chain of wrapped ones.
+/// The TLS library's error in a chain of errors.
 pub(crate) fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<Error>() {
             return Some(error);
         }
-        // An I/O error does not name what it wraps as its source, but gives it out.
+        // An I/O error does not return the error that it wraps as its source, only by `get_ref`.
         next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
