@@ -4,6 +4,7 @@
 //! jobs; no secret in an output, a file or an environment, and none at a server that it was not given for; the same command
 //! succeeds once nothing goes wrong any more; and undo brings back what was there.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use scar_kit::{Outcome, Run, find_secrets, forget_secret, secret};
@@ -36,6 +37,8 @@ struct Case {
     /// A server that nobody named, with a certificate that all trust.
     foreign: Server,
     before: Before,
+    /// A fault answers a delete with a 200 of its own, so that those in the log are not all real.
+    feigns: Cell<bool>,
 }
 
 /// What undo brings back.
@@ -68,7 +71,7 @@ impl Case {
         let foreign = Server::start(anything, Listener::tls(site.site().certs.server_config()));
         foreign.tolerate_unexpected();
         let before = Before::of(&site);
-        Self { seed, site, foreign, before }
+        Self { seed, site, foreign, before, feigns: Cell::new(false) }
     }
 
     fn command(&self, phase: &[&str]) -> Run {
@@ -83,6 +86,7 @@ impl Case {
             let (what, stall) = fault(random, &self.site, &self.foreign.url());
             println!("{}: {what}", self.seed);
             stalls |= stall;
+            self.feigns.set(self.feigns.get() || what.starts_with("kube DELETE "));
         }
         for run in 0..RUNS {
             let stop = (stalls || run == 0 && random.one_in(2)).then(|| Stop::draw(random));
@@ -132,7 +136,7 @@ impl Case {
             all.iter().filter(|request| request.status.is_some_and(|code| code == status)).count()
         };
         let deletes = done("kube", Match::delete("/api/v1/**/secrets/*"), 200);
-        assert!(deletes <= 1, "deleted twice\n{outcome}");
+        assert!(deletes <= 1 || self.feigns.get(), "deleted twice\n{outcome}");
         assert!(done("registry", Match::put("/v2/**/manifests/*"), 201) <= 2 * usize::try_from(most).unwrap(), "{outcome}");
         self.keeps_secrets(outcome);
     }
