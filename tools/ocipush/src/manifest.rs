@@ -14,7 +14,7 @@ use crate::body::{Bits, Content};
 /// The manifest's media type.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
 /// The configuration of an artifact that has none. ORAS v1.0.0 types it `application/vnd.unknown.config.v1+json`, and writes
-/// no `artifactType`, which ECR refused (https://github.com/oras-project/oras/issues/1133).
+/// no `artifactType`, which ECR refused (<https://github.com/oras-project/oras/issues/1133>).
 pub(crate) const CONFIG: &[u8] = b"{}";
 
 const CONFIG_MEDIA_TYPE: &str = "application/vnd.unknown.config.v1+json";

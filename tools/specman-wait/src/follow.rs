@@ -19,7 +19,7 @@ use crate::verdict::LogLine;
 
 /// The silence after which a stream is reopened. Every 10 s a kubelet checks whether to rotate a log (kubernetes
 /// pkg/kubelet/logs/container_log_manager.go, Start). After a rotation a stream may stay on the old file and never end
-/// (https://github.com/kubernetes/kubernetes/issues/115701), and only the current file is served. So the interval is short,
+/// (<https://github.com/kubernetes/kubernetes/issues/115701>), and only the current file is served. So the interval is short,
 /// and not a divisor of 10 s.
 const QUIET: Duration = Duration::from_millis(3700);
 /// The time limits to open a stream. A kubelet begins its answer with the first line: if none comes within the shorter

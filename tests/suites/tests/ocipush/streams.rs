@@ -379,7 +379,7 @@ fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
 fn a_stream_that_cannot_be_kept_or_read_is_reported() {
     let site = Site::plain();
     let nowhere = push(&site).env("TMPDIR", "/nowhere").stdin(bytes(SIZE)).run();
-    nowhere.exits(1).says("keep the archive from standard input").says("$TMPDIR names the directory").writes_nothing();
+    nowhere.exits(1).says("store the archive from standard input").says("$TMPDIR names the directory").writes_nothing();
     push(&site).stdin_file("/").run().exits(1).says("read the archive from standard input").writes_nothing();
     assert_eq!(site.registry.log().connections(), 0);
 }

@@ -1,5 +1,5 @@
 //! HTTP for a library that addresses and signs its own requests: with the trust, proxy and limits of all other requests, but
-//! without an [`Origin`](crate::Origin), because the library knows whom its signature is for.
+//! without an [`Origin`], because the library knows whom its signature is for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -95,7 +95,7 @@ impl Registry {
     /// Cancels an upload session, within a short time limit.
     ///
     /// Distribution requires the action `delete` for that. It is only requested here, and only if the challenge names it,
-    /// because Quay refuses (400) a scope with `delete` (https://github.com/quay/quay/pull/6576).
+    /// because Quay refuses (400) a scope with `delete` (<https://github.com/quay/quay/pull/6576>).
     ///
     /// # Errors
     /// The registry's refusal.

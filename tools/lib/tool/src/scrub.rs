@@ -24,7 +24,7 @@ struct Needle {
     is_base64: bool,
 }
 
-/// Registers `secret` to be removed by [`scrubbed`]. Call it with every password, token and key that is sent.
+/// Registers `secret` to be removed by `scrubbed`. Call it with every password, token and key that is sent.
 pub fn never_show(secret: &str) {
     if secret.is_empty() {
         return;

@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The system's certificates and their source: `SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's bundle. An empty result is
 /// no error here: reqwest alone refuses to build a client without any root
-/// (https://github.com/seanmonstar/reqwest/issues/2965).
+/// (<https://github.com/seanmonstar/reqwest/issues/2965>).
 pub(crate) fn system() -> Result<(Vec<CertificateDer<'static>>, String), Failure> {
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
         let path = Path::new(&path);

@@ -1,7 +1,7 @@
 //! The client certificate for servers that ask for one.
 //!
 //! rustls's own client authentication parses the certificate with webpki, which refuses X.509 version 1
-//! (https://github.com/rustls/rustls/issues/2364). MicroK8s creates such certificates, and so does `openssl x509 -req`
+//! (<https://github.com/rustls/rustls/issues/2364>). MicroK8s creates such certificates, and so does `openssl x509 -req`
 //! without extensions. The server decides about the certificate; only that certificate and key belong together is checked
 //! here.
 

@@ -10,7 +10,7 @@ use scar_tool::Failure;
 use crate::address::{address, in_one_way, without_login};
 
 /// The proxy of this run. We apply `NO_PROXY` ourselves, also for the cluster: kube-rs reads it only as hyper-util does
-/// (https://github.com/kube-rs/kube/issues/1203).
+/// (<https://github.com/kube-rs/kube/issues/1203>).
 #[derive(Debug, Clone)]
 pub struct Proxy {
     url: Arc<str>,
