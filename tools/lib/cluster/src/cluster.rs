@@ -109,14 +109,14 @@ impl Cluster {
             Error::Proxy { tunnel: Tunnel::Login, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("give the proxy's login in HTTPS_PROXY, or reach the API server without it: NO_PROXY, --no-proxy"),
             Error::Proxy { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("the proxy must allow CONNECT to the API server, or it be reached without: NO_PROXY, --no-proxy"),
+                .hint("allow CONNECT to the API server in the proxy, or bypass the proxy: NO_PROXY, --no-proxy"),
             Error::Connect { .. } | Error::Broken { .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(format!(
                 "check the server's address in {place}, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"
             )),
             Error::Status { .. } if error.is_transient() => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("the cluster has a problem; it is safe to run this step again"),
             Error::Status { status, .. } if status.is_redirection() => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint(format!("redirects are not followed, since credentials would go along: is the server of {place} the API server itself?")),
+                .hint(format!("redirects are not followed, because credentials would be sent along: is the server of {place} the API server itself?")),
             _ => Failure::new(error.exit(), format!("{act}: {error}")),
         }
     }

@@ -191,7 +191,7 @@ impl Api {
                 failure.hint(format!("the account needs the rights of a system administrator; log in as another: {}", self.login))
             }
             (Some(status), _) if status.is_redirection() => failure.hint(format!(
-                "redirects are not followed, since the token would go along; an expired session may be the cause: {}",
+                "redirects are not followed, because the token would be sent along; an expired session may be the cause: {}",
                 self.login
             )),
             (_, Error::Malformed { .. }) => {
