@@ -30,7 +30,7 @@ fn server(tls: Arc<rustls::ServerConfig>) -> Server {
 fn trust(directory: &tempfile::TempDir, pem: &[&str]) -> Trust {
     let path: PathBuf = directory.path().join("ca.pem");
     std::fs::write(&path, pem.concat()).unwrap();
-    Trust::load(&TlsOptions { ca_file: Some(path), ..TlsOptions::default() }).unwrap()
+    Trust::load(&TlsOptions { ca_file: Some(path), ..<TlsOptions>::default() }).unwrap()
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -139,7 +139,7 @@ fn a_client_certificate_and_a_token_go_to_their_origin_alone() {
         ca_file: write("ca.pem", certs.ca_pem()),
         cert_file: write("cert.pem", &client.cert_pem),
         key_file: write("key.pem", &client.key_pem),
-        insecure: false,
+        ..<TlsOptions>::default()
     };
     let trust = Trust::load(&options).unwrap();
     let (origin, _) = Origin::parse(&home.url()).unwrap();
@@ -187,7 +187,7 @@ fn a_key_that_is_not_the_certificates_is_refused_naming_both_files() {
     };
     let cert = write("cert.pem", &certs.client("operator").cert_pem);
     let key = write("key.pem", &certs.client("another").key_pem);
-    let options = TlsOptions { cert_file: Some(cert.clone()), key_file: Some(key.clone()), ..TlsOptions::default() };
+    let options = TlsOptions { cert_file: Some(cert.clone()), key_file: Some(key.clone()), ..<TlsOptions>::default() };
     let failure = Trust::load(&options).unwrap_err();
     let (cert, key) = (cert.display(), key.display());
     assert_eq!(failure.message, format!("use --cert-file '{cert}' with --key-file '{key}': the key is not the certificate's"));
@@ -375,7 +375,7 @@ fn q53_every_verdict_of_the_tls_library_has_words_a_status_and_a_way_on() {
     for (error, exit) in certificates.chain(errors) {
         let debug = format!("{error:?}");
         let verdict = Handshake::of(&std::io::Error::other(error), false).unwrap();
-        let (text, hint) = (verdict.to_string(), verdict.hint());
+        let (text, hint) = (verdict.to_string(), verdict.hint(scar_tool::Spelling::default()));
         assert_eq!(verdict.exit(), exit, "{debug}: {text}");
         assert_eq!(verdict.is_transient(), exit == Exit::Unreachable, "{debug}");
         // No names of the library's, no lists of numbers.
@@ -454,8 +454,8 @@ fn q44_a_client_certificate_of_x509_version_1_is_used() {
     let der = <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(&text).unwrap();
     // A certificate of version 3 begins with its version, tagged [0]; one of version 1 with its serial number.
     assert_eq!(der.as_ref()[8], 2, "openssl made another version");
-    let options =
-        TlsOptions { ca_file: path("ca.pem"), cert_file: path("admin.pem"), key_file: path("admin.key"), insecure: false };
+    let (ca_file, cert_file, key_file) = (path("ca.pem"), path("admin.pem"), path("admin.key"));
+    let options = TlsOptions { ca_file, cert_file, key_file, ..<TlsOptions>::default() };
     let trust = Trust::load(&options).unwrap();
     for version in ["-tls1_2", "-tls1_3"] {
         let server = OpensslServer::start(
@@ -465,7 +465,7 @@ fn q44_a_client_certificate_of_x509_version_1_is_used() {
         let answer = server.ask(&trust).unwrap_or_else(|failure| panic!("{failure:?}"));
         assert!(answer.contains("CN = admin") || answer.contains("CN=admin"), "{answer}");
         // Without one the server refuses in its own way.
-        let without = Trust::load(&TlsOptions { ca_file: path("ca.pem"), ..TlsOptions::default() }).unwrap();
+        let without = Trust::load(&TlsOptions { ca_file: path("ca.pem"), ..<TlsOptions>::default() }).unwrap();
         let failure = server.ask(&without).unwrap_err();
         assert_eq!(
             (failure.exit, failure.message.contains("it demands a client certificate")),
@@ -521,7 +521,7 @@ fn q53_a_server_certificate_that_proves_nothing_is_refused_by_its_flaw() {
     ] {
         let (cert, key) = (format!("{name}.pem"), format!("{name}.key"));
         let server = OpensslServer::start(&folder, &["-cert", &cert, "-key", &key, "-cipher", "DEFAULT@SECLEVEL=0"]);
-        let trust = Trust::load(&TlsOptions { ca_file: ca_file.clone(), ..TlsOptions::default() }).unwrap();
+        let trust = Trust::load(&TlsOptions { ca_file: ca_file.clone(), ..<TlsOptions>::default() }).unwrap();
         let failure = server.ask(&trust).unwrap_err();
         assert!(failure.message.ends_with(says), "{name}: {failure:?}");
         assert_eq!(failure.exit, Exit::Unsafe);

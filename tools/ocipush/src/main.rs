@@ -19,7 +19,7 @@ mod unhashed;
 mod upload;
 
 use scar_record::{Artifact, Record};
-use scar_registry::{Registry, login};
+use scar_registry::Registry;
 use scar_tool::{Console, Deadline, Failure};
 
 use action::Action;
@@ -38,11 +38,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let title = options.title()?.to_owned();
     let created = options::created()?;
     let input = options.input()?;
-    let login_files = options.login_files();
-    let given = options.login.open(console)?;
+    let (login, trust) = options.connection(&reference, console)?;
     let file = FileArgument::open(options.file.as_deref())?;
     options.oci_layout.as_deref().map_or(Ok(()), layout::vacant)?;
-    let (origin, trust) = options.connection(&reference, &login_files, console)?;
     let backup = options.backup.as_deref().map(|path| BackupFile::find(path, &reference, console)).transpose()?;
 
     let mut record = Record::read(&options.common, input)?;
@@ -62,11 +60,11 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         (None, Supply::Nothing, _) => Action::Plan(None),
     };
     let pusher = || -> Result<Pusher, Failure> {
-        let login = login::find(options.login.username.as_deref(), &given, &reference, &origin, &login_files, console)?;
+        let login = login.find(&reference, console)?.map(|(login, _)| login);
         // The deadline starts after the password prompt: people take their time.
         let deadline = options.timeout.map_or_else(Deadline::never, Deadline::after);
-        let config = options.registry_config(&login_files, deadline);
-        let registry = Registry::new(origin.clone(), &reference, login, trust, config, console)?;
+        let config = options.registry_config(deadline);
+        let registry = Registry::new(&reference, login, trust, config, console)?;
         Ok(Pusher::new(registry, options.stall_timeout, options.chunk_size))
     };
     let artifact = action.run(pusher, (&reference, &title, created), console)?;

@@ -6,15 +6,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_http::{LoginOptions, Origin, Retry};
+use scar_http::Retry;
 use scar_record::{Input, Time};
 use scar_tool::{Common, Console, Deadline, Failure};
-use scar_trust::{RouteOptions, TlsOptions, Trust};
+use scar_trust::{RouteOptions, Trust};
 
 use crate::ahead::CHUNK;
 use crate::tag_backup::TagBackup;
-use scar_registry::login::{self, LoginFiles};
-use scar_registry::{Environment, Reference, RegistryConfig, Scope};
+use scar_registry::login::{self, LoginSources};
+use scar_registry::{Environment, PushOptions, Reference, RegistryConfig, RegistryOptions, Scope};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,10 +38,6 @@ pub(crate) struct Options {
 
     /// The archive; - for standard input [the record's]
     pub(crate) file: Option<PathBuf>,
-
-    /// Replace spectro-packs in the repository of a host alone (else $OCI_PACK_BASE, $ECR_PACK_BASE)
-    #[arg(long, value_name = "PATH")]
-    base_path: Option<String>,
 
     /// The layer's title, for Specman
     #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
@@ -83,27 +79,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Use HTTP without TLS
-    #[arg(long)]
-    plain_http: bool,
-
-    /// Also send the login to a token server there
-    #[arg(long, value_name = "HOST[:PORT]")]
-    trust_realm: Vec<String>,
-
-    /// Also send the archive there, but never the login
-    #[arg(long, value_name = "HOST[:PORT]")]
-    trust_upload: Vec<String>,
-
-    /// Look for the login only in FILE
-    #[arg(long, value_name = "FILE")]
-    registry_config: Option<PathBuf>,
+    /// Read the password, and no record, from stdin
+    #[arg(long, conflicts_with = "password-file", help_heading = "Registry options")]
+    password_stdin: bool,
 
     #[command(flatten)]
-    pub(crate) login: LoginOptions,
+    pub(crate) registry: RegistryOptions,
 
     #[command(flatten)]
-    pub(crate) tls: TlsOptions,
+    pub(crate) push: PushOptions,
 
     #[command(flatten)]
     pub(crate) route: RouteOptions,
@@ -137,14 +121,14 @@ impl Options {
             return Ok(backup.reference.clone());
         }
         let reference = self.reference_in(&Environment::from_environment())?;
-        if self.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
+        if self.push.base_path.is_some() && self.reference.as_ref().is_some_and(|text| text.trim_end_matches('/').contains('/')) {
             console.warn(format!("'--base-path' needs HOST[:PORT] alone; it is ignored for '{reference}'"));
         }
         Ok(reference)
     }
 
     fn reference_in(&self, environment: &Environment) -> Result<Reference, Failure> {
-        environment.or_typed(self.reference.as_deref(), self.base_path.as_deref())?.ok_or_else(|| {
+        environment.or_typed(self.reference.as_deref(), self.push.base_path.as_deref())?.ok_or_else(|| {
             Failure::misuse("no REFERENCE is given, and neither OCI_PACK_REGISTRY nor ECR_PACK_REGISTRY is set")
                 .hint("name the registry: ocipush HOST[:PORT]")
         })
@@ -168,7 +152,7 @@ impl Options {
     /// Exit 2 if it would hold two things.
     pub(crate) fn input(&self) -> Result<Input, Failure> {
         let archive = self.file.as_deref().is_some_and(|file| file.as_os_str() == "-");
-        match (archive, self.login.password_stdin) {
+        match (archive, self.password_stdin) {
             (true, true) => {
                 Err(Failure::misuse("standard input cannot hold both the archive ('-') and the password ('--password-stdin')")
                     .hint("use --password-file FILE"))
@@ -178,17 +162,11 @@ impl Options {
         }
     }
 
-    /// What the user allows.
-    pub(crate) fn registry_config(&self, login_files: &LoginFiles, deadline: Deadline) -> RegistryConfig {
-        RegistryConfig {
-            scope: Scope::Push,
-            trust_realm: self.trust_realm.clone(),
-            trust_upload: self.trust_upload.clone(),
-            plain_http: self.plain_http,
-            home: login_files.home.clone(),
-            retry: Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) },
-            patience: self.stall_timeout,
-        }
+    /// How to talk to the registry, and what the user allows there.
+    pub(crate) fn registry_config(&self, deadline: Deadline) -> RegistryConfig {
+        let retry = Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) };
+        let trust_upload = self.push.trust_upload.clone();
+        RegistryConfig { trust_upload, ..self.registry.config(Scope::Push, retry, self.stall_timeout) }
     }
 
     /// How many bytes of a stream to wait for before sending starts: one chunk. `None` if there is only one try, which must
@@ -198,28 +176,14 @@ impl Options {
         (self.retries > 0 && !needs_digest).then(|| self.chunk_size.unwrap_or(CHUNK))
     }
 
-    /// The registry's origin, and the certificates that it is trusted by.
+    /// Whom to trust, and where to look for the login.
     ///
     /// # Errors
-    /// Exit 2 for malformed certificates or keys.
-    pub(crate) fn connection(
-        &self,
-        reference: &Reference,
-        login_files: &LoginFiles,
-        console: &Console,
-    ) -> Result<(Origin, Trust), Failure> {
-        let trust = Trust::load(&self.tls)?.by(self.route);
-        let trust = login::with_certs_d(trust, &reference.registry, login_files.home.as_deref(), true, console)?;
-        Ok((Origin::at(self.scheme(), &reference.registry)?, trust))
-    }
-
-    /// The files that may hold a login.
-    pub(crate) fn login_files(&self) -> LoginFiles {
-        LoginFiles::from_environment(self.registry_config.clone())
-    }
-
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.plain_http { "http" } else { "https" }
+    /// Exit 2 for malformed certificates or keys, and a file without a password.
+    pub(crate) fn connection(&self, reference: &Reference, console: &Console) -> Result<(LoginSources, Trust), Failure> {
+        let login = self.registry.login(Some(self.password_stdin), console)?;
+        let trust = login::with_certs_d(self.registry.trust(self.route)?, &reference.registry, true, console)?;
+        Ok((login, trust))
     }
 }
 

@@ -27,7 +27,7 @@ impl Change<'_> {
     pub(crate) async fn run(&mut self, wanted: &Selector) -> Result<Option<PackRegistry>, Failure> {
         let before = match &self.plan.undo {
             Some(saved) => self.saved_entry(saved, wanted).await?,
-            None => entry::choose(self.api, wanted, self.artifact.map(|artifact| artifact.repository.as_str())).await?,
+            None => self.choose(wanted, self.artifact.map(|artifact| artifact.repository.as_str())).await?,
         };
         self.check_place(&before)?;
         let (name, flag) = (&before.entry.name, self.plan.flag);
@@ -64,6 +64,10 @@ impl Change<'_> {
         Ok(Some(self.section(&before, true)))
     }
 
+    async fn choose(&self, wanted: &Selector, repository: Option<&str>) -> Result<EntryObject, Failure> {
+        entry::choose(self.api, wanted, self.plan.given.spelling, repository).await
+    }
+
     /// The entry of the backup as it is now; its other changes since then are kept.
     async fn saved_entry(&self, saved: &EntryBackup, wanted: &Selector) -> Result<EntryObject, Failure> {
         let (act, here) = ("undo the change of the entry", self.api.origin().to_string());
@@ -71,7 +75,7 @@ impl Change<'_> {
             return Err(Failure::new(Exit::Unsafe, format!("{act}: the backup is of '{}', and this is '{here}'", saved.vertex))
                 .hint("log in there"));
         }
-        let now = entry::choose(self.api, wanted, None).await.map_err(|failure| match failure.exit {
+        let now = self.choose(wanted, None).await.map_err(|failure| match failure.exit {
             Exit::Absent => failure.hint("the entry is gone, and its flag with it: nothing is left to undo"),
             _ => failure,
         })?;
@@ -100,15 +104,10 @@ impl Change<'_> {
         if !entry::same_host(registry, &entry.endpoint) {
             self.console.warn(format!("the entry's endpoint is '{}', and the artifact went to '{registry}'", entry.endpoint));
         }
+        let Some(way_out) = before.misplaced(registry, repository).filter(|_| self.plan.flag) else { return Ok(()) };
         let expected = before.expected_repository();
-        if *repository == expected || !self.plan.flag {
-            return Ok(());
-        }
-        let base = before.object.text_or_empty(&["spec", "baseContentPath"]);
         let found = format!("the artifact is in '{repository}', and Specman will look in '{expected}'");
-        Err(Failure::new(Exit::Mismatch, format!("set the flag of '{}': {found}", entry.name)).hint(format!(
-            "push it there: ocipush {registry}/{expected}:0.0.0; or correct the entry's base content path, now '{base}'"
-        )))
+        Err(Failure::new(Exit::Mismatch, format!("set the flag of '{}': {found}", entry.name)).hint(way_out))
     }
 
     fn section(&self, before: &EntryObject, changed: bool) -> PackRegistry {

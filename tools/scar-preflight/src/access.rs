@@ -8,124 +8,159 @@ use scar_cluster::{Access, Cluster, Error};
 use scar_record::{Check, CheckResult};
 
 use crate::check::{blocked, failed, line, ok, skipped, warning};
-use crate::cluster::Manner;
+use crate::options::Options;
 
 /// The old secret (guide, step 1).
 pub(crate) const SECRET: &str = "spectro-manifest-registry-secrets";
 
-/// The permissions that a tool needs.
-struct Needs {
-    /// The line.
-    name: &'static str,
-    /// Who needs it.
-    tool: &'static str,
-    access: Vec<Access>,
-    /// Whether the migration ends without it.
-    blocks: bool,
-    /// The way round, if there is one.
-    otherwise: Option<&'static str>,
-}
-
 pub(crate) const SECRET_ACCESS: &str = "cluster.secret-access";
 pub(crate) const WAIT_ACCESS: &str = "cluster.wait-access";
-const UNDO_ACCESS: &str = "cluster.undo-access";
-const RESTART_ACCESS: &str = "cluster.restart-access";
 const VERIFY_ACCESS: &str = "cluster.verify-access";
 
-/// The lines, in the order of the guide.
-pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
-
-/// `pods` are Specman's, any pod if there are none; a secret that `is_absent` is not deleted.
-fn needs(namespace: &str, set: &str, pods: &[String], is_absent: bool) -> [Needs; 5] {
-    let any = [String::new()];
-    let pods = if pods.is_empty() { &any } else { pods };
-    let one = |verb: &str, group: &str, resource: &str, name: &str| Access {
-        verb: verb.to_owned(),
-        group: group.to_owned(),
-        resource: resource.to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    };
-    let of_pods = |verb: &str, resource: &str| pods.iter().map(|pod| one(verb, "", resource, pod)).collect::<Vec<_>>();
-    let get_set = one("get", "apps", "statefulsets", set);
-    let verbs = if is_absent { &["get"][..] } else { &["get", "delete"] };
-    let needs = |name, tool, access| Needs { name, tool, access, blocks: true, otherwise: None };
-    [
-        needs(SECRET_ACCESS, "scar-secret-rm", verbs.iter().map(|verb| one(verb, "", "secrets", SECRET)).collect()),
-        needs(WAIT_ACCESS, "specman-wait", [vec![get_set.clone()], of_pods("get", "pods"), of_pods("get", "pods/log")].concat()),
-        Needs {
-            otherwise: Some("if Specman is reached another way, --specman-url URL"),
-            ..needs(
-                VERIFY_ACCESS,
-                "specman-verify",
-                [vec![get_set], of_pods("get", "pods/portforward"), of_pods("create", "pods/portforward")].concat(),
-            )
-        },
-        Needs {
-            blocks: false,
-            otherwise: Some("only --restart needs it"),
-            ..needs(RESTART_ACCESS, "specman-wait --restart", vec![one("patch", "apps", "statefulsets", set)])
-        },
-        Needs {
-            blocks: false,
-            otherwise: Some("only the way back needs it"),
-            ..needs(UNDO_ACCESS, "scar-secret-rm --undo", vec![one("create", "", "secrets", SECRET)])
-        },
-    ]
+/// The permissions that a tool needs.
+struct Need {
+    /// The line.
+    name: &'static str,
+    tool: &'static str,
+    /// Whether the migration ends without it.
+    blocks: bool,
+    /// The way round; empty if there is none.
+    otherwise: &'static str,
+    /// Verb, group, resource, and the objects.
+    rules: &'static [(&'static str, &'static str, &'static str, Objects)],
 }
 
-/// Asks for every verb that the tools use, and for no other.
-pub(crate) async fn look(cluster: &Cluster, pods: &[String], is_absent: bool, manner: &Manner<'_>) -> Vec<Check> {
-    let lines = needs(cluster.namespace(), &manner.options.statefulset, pods, is_absent);
-    join_all(lines.iter().map(async |needs| match &manner.options.specman_url {
-        _ if needs.name == VERIFY_ACCESS && manner.options.unverified => skipped(VERIFY_ACCESS, "left out by --unverified"),
-        Some(url) if needs.name == VERIFY_ACCESS => skipped(VERIFY_ACCESS, format!("specman-verify goes to '{url}' instead")),
-        _ => asked(cluster, needs, manner).await,
+/// The objects that a rule is about.
+#[derive(Clone, Copy)]
+enum Objects {
+    /// The secret; a create has no name when RBAC decides, which [`Access::named`] knows.
+    Secret,
+    /// The secret, which need not be deleted if it is absent.
+    PresentSecret,
+    /// Specman's StatefulSet.
+    Set,
+    /// Each of its pods.
+    Pods,
+}
+use Objects::{Pods, PresentSecret, Secret, Set};
+
+/// Every verb that the tools use and no other, in the order of the guide.
+const NEEDS: [Need; 5] = [
+    Need {
+        name: SECRET_ACCESS,
+        tool: "scar-secret-rm",
+        blocks: true,
+        otherwise: "",
+        rules: &[("get", "", "secrets", Secret), ("delete", "", "secrets", PresentSecret)],
+    },
+    Need {
+        name: WAIT_ACCESS,
+        tool: "specman-wait",
+        blocks: true,
+        otherwise: "",
+        rules: &[("get", "apps", "statefulsets", Set), ("get", "", "pods", Pods), ("get", "", "pods/log", Pods)],
+    },
+    Need {
+        name: VERIFY_ACCESS,
+        tool: "specman-verify",
+        blocks: true,
+        otherwise: "if Specman is reached another way, --specman-url URL",
+        rules: &[
+            ("get", "apps", "statefulsets", Set),
+            ("get", "", "pods/portforward", Pods),
+            ("create", "", "pods/portforward", Pods),
+        ],
+    },
+    Need {
+        name: "cluster.restart-access",
+        tool: "specman-wait --restart",
+        blocks: false,
+        otherwise: "only --restart needs it",
+        rules: &[("patch", "apps", "statefulsets", Set)],
+    },
+    Need {
+        name: "cluster.undo-access",
+        tool: "scar-secret-rm --undo",
+        blocks: false,
+        otherwise: "only the way back needs it",
+        rules: &[("create", "", "secrets", Secret)],
+    },
+];
+
+/// The lines.
+pub(crate) fn names() -> [&'static str; 5] {
+    NEEDS.map(|need| need.name)
+}
+
+impl Need {
+    /// What to ask for. `pods` are Specman's, any pod if there are none; a secret that `is_absent` is not deleted.
+    fn access(&self, namespace: &str, set: &str, pods: &[String], is_absent: bool) -> Vec<Access> {
+        let any = [String::new()];
+        let pods = if pods.is_empty() { &any } else { pods };
+        let mut all = Vec::new();
+        for (verb, group, resource, objects) in self.rules {
+            let names = match objects {
+                PresentSecret if is_absent => continue,
+                Secret | PresentSecret => vec![SECRET.to_owned()],
+                Set => vec![set.to_owned()],
+                Pods => pods.to_vec(),
+            };
+            all.extend(names.into_iter().map(|name| Access {
+                verb: (*verb).to_owned(),
+                group: (*group).to_owned(),
+                resource: (*resource).to_owned(),
+                namespace: namespace.to_owned(),
+                name,
+            }));
+        }
+        all
+    }
+}
+
+/// Asks for every permission.
+pub(crate) async fn look(cluster: &Cluster, pods: &[String], is_absent: bool, options: &Options) -> Vec<Check> {
+    join_all(NEEDS.iter().map(async |need| match &options.specman_url {
+        _ if need.name == VERIFY_ACCESS && options.unverified => skipped(VERIFY_ACCESS, "left out by --unverified"),
+        Some(url) if need.name == VERIFY_ACCESS => skipped(VERIFY_ACCESS, format!("specman-verify goes to '{url}' instead")),
+        _ => {
+            let access = need.access(cluster.namespace(), &options.statefulset, pods, is_absent);
+            asked(cluster, need, &access, options).await
+        }
     }))
     .await
 }
 
-async fn asked(cluster: &Cluster, needs: &Needs, manner: &Manner<'_>) -> Check {
-    let answers = join_all(needs.access.iter().map(|access| review(cluster, access, manner))).await;
+async fn asked(cluster: &Cluster, need: &Need, access: &[Access], options: &Options) -> Check {
+    let answers = join_all(access.iter().map(|access| review(cluster, access, options))).await;
     let mut denied = Vec::new();
-    for (access, answer) in needs.access.iter().zip(answers) {
+    for (access, answer) in access.iter().zip(answers) {
         match answer {
             Ok(true) => {}
             Ok(false) => denied.push(access),
-            Err(error) => return unknown(cluster, needs, &error),
+            Err(error) => return unknown(cluster, need, access, &error),
         }
     }
     if denied.is_empty() {
-        return ok(needs.name, format!("{} may {}", needs.tool, listed(&needs.access.iter().collect::<Vec<_>>())));
+        return ok(need.name, format!("{} may {}", need.tool, listed(&access.iter().collect::<Vec<_>>())));
     }
-    let found = format!("{} may not {}", needs.tool, listed(&denied));
+    let found = format!("{} may not {}", need.tool, listed(&denied));
     let rules = Access::rules(denied);
-    let hint = needs.otherwise.map_or_else(|| rules.clone(), |otherwise| format!("{otherwise}; else {rules}"));
-    if needs.blocks { blocked(needs.name, found, hint) } else { warning(needs.name, found, hint) }
+    let hint = if need.otherwise.is_empty() { rules } else { format!("{}; else {rules}", need.otherwise) };
+    if need.blocks { blocked(need.name, found, hint) } else { warning(need.name, found, hint) }
 }
 
 /// A review that is refused, or unknown to the cluster, says nothing about the permission.
-fn unknown(cluster: &Cluster, needs: &Needs, error: &Error) -> Check {
-    let failure = cluster.failure(&format!("ask what {} may do", needs.tool), error);
-    match error.status() {
-        Some(_) => warning(
-            needs.name,
-            failure.message,
-            format!(
-                "ask another way: kubectl auth can-i {} {} -n {}",
-                needs.access[0].verb,
-                needs.access[0].resource,
-                cluster.namespace()
-            ),
-        ),
-        None => {
-            let check = failed(needs.name, failure, crate::check::Side::Own);
-            if needs.blocks { check } else { line(needs.name, CheckResult::Warning, check.found) }
-        }
+fn unknown(cluster: &Cluster, need: &Need, Access { verb, resource, namespace, .. }: &Access, error: &Error) -> Check {
+    let failure = cluster.failure(&format!("ask what {} may do", need.tool), error);
+    if error.status().is_some() {
+        let hint = format!("ask another way: kubectl auth can-i {verb} {resource} -n {namespace}");
+        return warning(need.name, failure.message, hint);
     }
+    let check = failed(need.name, failure);
+    if need.blocks { check } else { line(need.name, CheckResult::Warning, check.found) }
 }
 
-async fn review(cluster: &Cluster, access: &Access, manner: &Manner<'_>) -> Result<bool, Error> {
+async fn review(cluster: &Cluster, access: &Access, options: &Options) -> Result<bool, Error> {
     let (resource, subresource) = match access.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
         None => (access.resource.as_str(), None),
@@ -145,7 +180,7 @@ async fn review(cluster: &Cluster, access: &Access, manner: &Manner<'_>) -> Resu
     };
     let api = Api::<SelfSubjectAccessReview>::all(cluster.client().clone());
     let parameters = PostParams::default();
-    let answer = cluster.read(manner.deadline(), || api.create(&parameters, &question)).await?;
+    let answer = cluster.read(options.deadline(), || api.create(&parameters, &question)).await?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
@@ -162,16 +197,28 @@ fn listed(access: &[&Access]) -> String {
     resources.iter().map(|(resource, verbs)| format!("{} {resource}", verbs.join(", "))).collect::<Vec<_>>().join("; ")
 }
 
+/// What could not be read; if it may not be, the line `access` reports that.
+pub(crate) fn unread(name: &str, access: &str, cluster: &Cluster, act: &str, error: &Error) -> Check {
+    match error.is_denied() {
+        true => skipped(name, format!("it may not be read, see {access}")),
+        false => failed(name, cluster.failure(act, error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn verbs_of_a_resource_are_reported_together() {
-        let [secret, wait, verify, ..] = needs("hubble-system", "specman", &["specman-0".into(), "specman-1".into()], false);
-        let told = |needs: &Needs| listed(&needs.access.iter().collect::<Vec<_>>());
-        assert_eq!(told(&secret), "get, delete secrets");
-        assert_eq!(told(&wait), "get statefulsets; get pods; get pods/log");
-        assert_eq!(told(&verify), "get statefulsets; get, create pods/portforward");
+        let pods = ["specman-0".to_owned(), "specman-1".to_owned()];
+        let asked = |need: &Need, is_absent| {
+            listed(&need.access("hubble-system", "specman", &pods, is_absent).iter().collect::<Vec<_>>())
+        };
+        let [secret, wait, verify, ..] = &NEEDS;
+        assert_eq!(asked(secret, false), "get, delete secrets");
+        assert_eq!(asked(secret, true), "get secrets");
+        assert_eq!(asked(wait, false), "get statefulsets; get pods; get pods/log");
+        assert_eq!(asked(verify, false), "get statefulsets; get, create pods/portforward");
     }
 }

@@ -30,9 +30,9 @@ pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<Stri
     Check { hint: Some(hint.into()), ..line(name, CheckResult::Blocked, found) }
 }
 
-/// A failure that a tool would end with. `side` says how the options are spelled.
-pub(crate) fn failed(name: &str, failure: Failure, side: Side) -> Check {
-    let hint = failure.hint.map_or_else(|| way_out(failure.exit).to_owned(), |hint| side.spell(&hint));
+/// A failure that a tool would end with.
+pub(crate) fn failed(name: &str, failure: Failure) -> Check {
+    let hint = failure.hint.unwrap_or_else(|| way_out(failure.exit).to_owned());
     let colon = if failure.message.ends_with(':') { " " } else { "; " };
     let details = failure.details.join("; ");
     let found = if details.is_empty() { failure.message } else { format!("{}{colon}{details}", failure.message) };
@@ -52,33 +52,18 @@ fn way_out(exit: Exit) -> &'static str {
     }
 }
 
-/// The lines that depend on a blocked one.
-pub(crate) fn needs<'n>(names: impl IntoIterator<Item = &'n str>, needed: &str) -> Vec<Check> {
-    names.into_iter().map(|name| skipped(name, format!("needs {needed}"))).collect()
-}
-
-/// Which options a hint means: the tools of the pipe have one login each, this one has two.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Side {
-    Platform,
-    Registry,
-    /// Those with the same name everywhere.
-    Own,
-}
-
-impl Side {
-    /// A hint with this tool's option names.
-    pub(crate) fn spell(self, hint: &str) -> String {
-        let prefix = match self {
-            Self::Platform => "--vertex-",
-            Self::Registry => "--registry-",
-            Self::Own => return hint.to_owned(),
-        };
-        let hint = hint.replace(" or --password-stdin", "").replace("-u USER", &format!("{prefix}username USER"));
-        ["ca-file", "cert-file", "key-file", "insecure", "plain-http", "password-file", "token-file", "username"]
-            .iter()
-            .fold(hint, |hint, option| hint.replace(&format!("--{option}"), &format!("{prefix}{option}")))
-    }
+/// All lines of a part, in order: one that was not checked depends on the last one before it that was.
+pub(crate) fn complete(names: &[&str], checks: Vec<Check>) -> Vec<Check> {
+    let mut checks = checks.into_iter().peekable();
+    let mut last = String::new();
+    let line = |name: &&str| match checks.next_if(|check| check.name == *name) {
+        Some(check) => {
+            last.clone_from(&check.name);
+            check
+        }
+        None => skipped(name, format!("needs {last}")),
+    };
+    names.iter().map(line).collect()
 }
 
 /// Limits the time of one check.
@@ -92,8 +77,8 @@ pub(crate) async fn within<T>(time: Duration, act: &str, work: impl Future<Outpu
     })
 }
 
-/// The sides of a site; a check's name begins with its side.
-const SIDES: [&str; 4] = ["platform", "cluster", "content", "registry"];
+/// The parts of a site; a check's name begins with its part.
+const PARTS: [&str; 4] = ["platform", "cluster", "content", "registry"];
 
 /// Whether the migration may begin.
 ///
@@ -109,18 +94,18 @@ pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure
     }
     let unseen = match unseen(checks).as_slice() {
         [] => String::new(),
-        sides => format!("; not looked at: {}", sides.join(", ")),
+        parts => format!("; not looked at: {}", parts.join(", ")),
     };
     let (ok, warnings, skipped) = (count(CheckResult::Ok), count(CheckResult::Warning), count(CheckResult::Skipped));
     console.note(format!("nothing blocks: {ok} ok, {warnings} to be looked at, {skipped} skipped{unseen}"));
     Ok(())
 }
 
-/// The sides without any check.
+/// The parts without any check.
 fn unseen(checks: &[Check]) -> Vec<&'static str> {
-    let of = |side: &str, check: &Check| check.name.split('.').next() == Some(side);
-    let seen = |side: &str| checks.iter().any(|check| of(side, check) && check.result != CheckResult::Skipped);
-    SIDES.into_iter().filter(|side| !seen(side)).collect()
+    let of = |part: &str, check: &Check| check.name.split('.').next() == Some(part);
+    let seen = |part: &str| checks.iter().any(|check| of(part, check) && check.result != CheckResult::Skipped);
+    PARTS.into_iter().filter(|part| !seen(part)).collect()
 }
 
 #[cfg(test)]
@@ -128,28 +113,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_names_the_options_of_its_side() {
-        let hint = "use --password-file FILE or --password-stdin, --ca-file server.pem, -u USER";
-        assert_eq!(
-            Side::Platform.spell(hint),
-            "use --vertex-password-file FILE, --vertex-ca-file server.pem, --vertex-username USER"
-        );
-        assert_eq!(Side::Registry.spell("--plain-http speaks"), "--registry-plain-http speaks");
-        assert_eq!(Side::Own.spell(hint), hint);
+    fn a_line_that_was_not_checked_needs_the_one_before_it() {
+        let lines = complete(&["a", "b", "c", "d"], vec![ok("a", "x"), blocked("b", "x", "y"), ok("d", "x")]);
+        let shown: Vec<_> = lines.iter().map(|check| (check.name.as_str(), check.found.as_str())).collect();
+        assert_eq!(shown, [("a", "x"), ("b", "x"), ("c", "needs b"), ("d", "x")]);
     }
 
     #[test]
     fn what_is_blocked_always_has_a_hint() {
         let failure = Failure::misuse("read 'x': no such file").detail("more");
-        let check = failed("a.b", failure.clone(), Side::Platform);
+        let check = failed("a.b", failure.clone());
         assert_eq!((check.result, check.found.as_str()), (CheckResult::Blocked, "read 'x': no such file; more"));
         assert!(check.hint.is_some_and(|hint| hint.starts_with("correct the setting")));
-        let hint = failed("a.b", failure.hint("use --ca-file FILE"), Side::Platform).hint;
-        assert_eq!(hint.as_deref(), Some("use --vertex-ca-file FILE"));
+        assert_eq!(failed("a.b", failure.hint("use it")).hint.as_deref(), Some("use it"));
     }
 
     #[test]
-    fn a_side_without_a_check_is_named() {
+    fn a_part_without_a_check_is_named() {
         let checks = [ok("platform.reached", "x"), skipped("cluster.reached", "x"), warning("registry.tag", "x", "y")];
         assert_eq!(unseen(&checks), ["cluster", "content"]);
     }

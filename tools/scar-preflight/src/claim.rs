@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::{CSIDriver, StorageClass};
 use kube::Api;
 use kube::api::ListParams;
+use scar_cluster::specman::replicas;
 use scar_cluster::{Cluster, Error};
 use scar_record::Check;
 
-use crate::check::{Side, blocked, failed, needs, ok, skipped, warning};
-use crate::cluster::Manner;
+use crate::check::{blocked, failed, ok, skipped, warning};
+use crate::options::Options;
 use crate::room::size;
+use crate::specman::Pods;
 
 const CLAIM: &str = "cluster.claim";
 const STORAGE: &str = "cluster.storage";
@@ -31,56 +33,48 @@ const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 pub(crate) async fn look(
     cluster: &Cluster,
     set: &Result<Option<StatefulSet>, Error>,
-    pods: &[String],
-    manner: &Manner<'_>,
+    pods: Option<&Pods>,
+    options: &Options,
 ) -> (Vec<Check>, Option<u64>) {
-    let Ok(Some(set)) = set else { return (needs(NAMES, "cluster.specman"), None) };
-    let names = names(cluster, set, pods, manner).await;
-    let api = Api::<PersistentVolumeClaim>::namespaced(cluster.client().clone(), cluster.namespace());
-    let (api, deadline) = (&api, manner.deadline());
-    let found = join_all(names.iter().map(|name| cluster.find(deadline, move || api.get(name)))).await;
-    let mut claims = Vec::new();
-    let mut unread = None;
-    for (name, claim) in names.iter().zip(found) {
-        match claim {
-            Ok(claim) => claims.push((name.as_str(), claim.as_ref().map(state))),
-            Err(error) => unread = Some(error),
-        }
-    }
-    let bound = unread.is_none() && !claims.is_empty() && claims.iter().all(|(_, state)| matches!(state, Some(State::Bound(_))));
-    let rooms = claims.iter().map(|(_, state)| match state {
-        Some(State::Bound(room)) => *room,
-        _ => None,
-    });
-    let room = rooms.flatten().min();
-    let claim = match unread {
-        Some(error) if error.is_denied() => {
-            warning(CLAIM, "the claims may not be read", format!("see yourself: kubectl -n {} get pvc", cluster.namespace()))
-        }
-        Some(error) => failed(CLAIM, cluster.failure("look at Specman's claims", &error), Side::Own),
-        None => told(cluster, &claims, room),
+    let Ok(Some(set)) = set else {
+        return (NAMES.map(|name| skipped(name, "needs cluster.specman")).to_vec(), None);
     };
-    (vec![claim, storage(cluster, set, bound, manner).await], room)
+    let names = names(set, pods);
+    let api = Api::<PersistentVolumeClaim>::namespaced(cluster.client().clone(), cluster.namespace());
+    let (api, deadline) = (&api, options.deadline());
+    let found = join_all(names.iter().map(|name| cluster.find(deadline, move || api.get(name)))).await;
+    let found: Result<Vec<_>, _> = found.into_iter().collect();
+    let (claim, bound, room) = match found {
+        Ok(found) => {
+            let claims: Vec<_> =
+                names.iter().map(String::as_str).zip(found.iter().map(|claim| claim.as_ref().map(state))).collect();
+            let rooms: Vec<_> = claims.iter().filter_map(|(_, state)| state.as_ref()?.room()).collect();
+            let bound = !claims.is_empty() && rooms.len() == claims.len();
+            let room = rooms.into_iter().flatten().min();
+            (line(cluster, &claims, room), bound, room)
+        }
+        Err(error) if error.is_denied() => {
+            let hint = format!("see yourself: kubectl -n {} get pvc", cluster.namespace());
+            (warning(CLAIM, "the claims may not be read", hint), false, None)
+        }
+        Err(error) => (failed(CLAIM, cluster.failure("look at Specman's claims", &error)), false, None),
+    };
+    (vec![claim, storage(cluster, set, bound, options).await], room)
 }
 
 /// The claims of all replicas: those that the set creates for them, and those that their pods name.
-async fn names(cluster: &Cluster, set: &StatefulSet, pods: &[String], manner: &Manner<'_>) -> BTreeSet<String> {
-    let templates = set.spec.volume_claim_templates.iter().flatten();
-    let templates: Vec<_> = templates.filter_map(|template| template.metadata.name.as_deref()).collect();
+fn names(set: &StatefulSet, pods: Option<&Pods>) -> BTreeSet<String> {
     // A set that is scaled to zero still has the claims of its replicas.
     let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let alone = [format!("{}-{first}", set.metadata.name.as_deref().unwrap_or_default())];
-    let pods = if pods.is_empty() { &alone[..] } else { pods };
-    let mut names: BTreeSet<_> = templates.iter().flat_map(|name| pods.iter().map(move |pod| format!("{name}-{pod}"))).collect();
-    let api = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
-    let (api, deadline) = (&api, manner.deadline());
-    let pods = join_all(pods.iter().map(|name| cluster.find(deadline, move || api.get(name)))).await;
-    // Another line reports a pod that cannot be read.
-    for pod in pods.into_iter().flatten().flatten() {
-        let volumes = pod.spec.and_then(|spec| spec.volumes).unwrap_or_default();
-        names.extend(volumes.into_iter().filter_map(|volume| Some(volume.persistent_volume_claim?.claim_name)));
+    let mut all = replicas(set);
+    if all.is_empty() {
+        all.push(format!("{}-{first}", set.metadata.name.as_deref().unwrap_or_default()));
     }
-    names
+    let templates = set.spec.volume_claim_templates.iter().flatten().filter_map(|template| template.metadata.name.as_deref());
+    let made = templates.flat_map(|name| all.iter().map(move |pod| format!("{name}-{pod}")));
+    // Another line reports pods that cannot be read.
+    let named = pods.into_iter().flatten().flat_map(|(_, pod)| pod.claims.clone());
+    made.chain(named).collect()
 }
 
 /// The state of a claim.
@@ -92,6 +86,16 @@ enum State {
     Loose(String),
 }
 
+impl State {
+    /// The size, if known, of a claim that is bound.
+    fn room(&self) -> Option<Option<u64>> {
+        match self {
+            Self::Bound(room) => Some(*room),
+            Self::Loose(_) => None,
+        }
+    }
+}
+
 fn state(claim: &PersistentVolumeClaim) -> State {
     let status = claim.status.as_ref();
     match status.and_then(|status| status.phase.as_deref()) {
@@ -100,7 +104,7 @@ fn state(claim: &PersistentVolumeClaim) -> State {
     }
 }
 
-fn told(cluster: &Cluster, claims: &[(&str, Option<State>)], room: Option<u64>) -> Check {
+fn line(cluster: &Cluster, claims: &[(&str, Option<State>)], room: Option<u64>) -> Check {
     let see = format!("kubectl -n {} describe pvc", cluster.namespace());
     if claims.is_empty() {
         return warning(CLAIM, "Specman has no claim", "what it fetches is lost with its pod, and fetched again");
@@ -125,10 +129,10 @@ fn told(cluster: &Cluster, claims: &[(&str, Option<State>)], room: Option<u64>) 
 }
 
 /// The class that the set requests, its driver, and its free space if known. If all claims are bound, none is needed.
-async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Manner<'_>) -> Check {
+async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, options: &Options) -> Check {
     let classes = Api::<StorageClass>::all(cluster.client().clone());
     let drivers = Api::<CSIDriver>::all(cluster.client().clone());
-    let (parameters, deadline) = (ListParams::default(), manner.deadline());
+    let (parameters, deadline) = (ListParams::default(), options.deadline());
     let (classes, drivers) =
         tokio::join!(cluster.read(deadline, || classes.list(&parameters)), cluster.read(deadline, || drivers.list(&parameters)));
     let (classes, drivers) = match (classes, drivers) {
@@ -143,7 +147,7 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, manner: &Man
                     "storage classes and CSI drivers may not be listed",
                     "ask the cluster's administrator for a CSI with 10 GB of room",
                 ),
-                false => failed(STORAGE, cluster.failure("list the storage classes", &error), Side::Own),
+                false => failed(STORAGE, cluster.failure("list the storage classes", &error)),
             };
         }
     };

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use scar_record::Check;
+use scar_record::{Check, CheckResult};
 use scar_tool::{Console, Failure};
 use walkdir::WalkDir;
 
-use crate::check::{Side, blocked, failed, needs, ok, warning};
-use crate::goal::Content;
+use crate::check::{blocked, complete, failed, line, ok};
+use crate::findings::Findings;
+use crate::plan::Content;
 use crate::room::{self, size};
 use crate::sample::Sample;
 
@@ -23,21 +24,13 @@ const SPECIAL: &str = "content.special";
 const LINKS: &str = "content.links";
 const QUIET: &str = "content.quiet";
 
-/// The lines of this side.
+/// The lines of this part.
 pub(crate) const NAMES: [&str; 7] = [TREE, READABLE, SPECIAL, LINKS, QUIET, room::DISK, room::CLAIM];
 
 /// A file that changed since then may still be changing.
 const FRESH: Duration = Duration::from_secs(10 * 60);
 /// The most names in a line.
 const SHOWN: usize = 3;
-
-/// The results.
-#[derive(Default)]
-pub(crate) struct Found {
-    pub(crate) checks: Vec<Check>,
-    /// The bytes of all files, and of the future archive.
-    pub(crate) bytes: Option<(u64, u64)>,
-}
 
 /// A few names, and their number.
 #[derive(Debug, Default)]
@@ -75,24 +68,22 @@ struct Tree {
     sample: Sample,
 }
 
-/// Checks the side; the time depends on the tree's size.
-pub(crate) fn look(goal: &Content, console: &Console) -> Found {
-    let shown = goal.folder.display();
-    let root = match Root::open(goal) {
+/// Checks the part but for the claim; the time depends on the tree's size.
+pub(crate) fn look(plan: &Content, console: &Console) -> Findings {
+    let root = match Root::open(plan) {
         Ok(root) => root,
         Err(error) => {
-            let failure = Failure::io(format!("open the folder '{shown}'"), &error);
+            let failure = Failure::io(format!("open the folder '{}'", plan.folder.display()), &error);
             let failure =
                 failure.hint("name the folder that the file server serves with --content, and run as a user who may read it");
-            let after = NAMES.into_iter().skip(1);
-            return Found { checks: [vec![failed(TREE, failure, Side::Own)], needs(after, TREE)].concat(), bytes: None };
+            return Findings { checks: complete(&NAMES, vec![failed(TREE, failure)]), ..Findings::default() };
         }
     };
     let tree = walk(&root, console);
     let estimate = tree.sample.estimate();
-    let mut checks = lines(goal, &tree, estimate);
-    checks.push(room::disk(&goal.archive, estimate));
-    Found { checks, bytes: Some((tree.bytes, estimate)) }
+    let mut checks = lines(plan, &tree, estimate);
+    checks.push(room::disk(&plan.archive, estimate));
+    Findings { checks, content: Some((tree.bytes, estimate)), ..Findings::default() }
 }
 
 /// The open folder, and the file in it that is not content: the archive of an earlier run.
@@ -103,10 +94,10 @@ struct Root {
 }
 
 impl Root {
-    fn open(goal: &Content) -> std::io::Result<Self> {
-        let path = fs::canonicalize(&goal.folder)?;
+    fn open(plan: &Content) -> std::io::Result<Self> {
+        let path = fs::canonicalize(&plan.folder)?;
         fs::read_dir(&path)?;
-        let archive = fs::metadata(&goal.archive).ok().map(|data| (data.dev(), data.ino()));
+        let archive = fs::metadata(&plan.archive).ok().map(|data| (data.dev(), data.ino()));
         Ok(Self { fd: fs::File::open(&path)?.into(), path, archive })
     }
 
@@ -182,8 +173,8 @@ fn note(tree: &mut Tree, root: &Root, path: &Path, data: &Metadata, now: SystemT
     tree.sample.add(path, data.len());
 }
 
-fn lines(goal: &Content, tree: &Tree, estimate: u64) -> Vec<Check> {
-    let shown = goal.folder.display();
+fn lines(plan: &Content, tree: &Tree, estimate: u64) -> Vec<Check> {
+    let shown = plan.folder.display();
     let all = format!(
         "'{shown}': {} in {}, {}, {}; about {} packed",
         many(tree.files, "file"),
@@ -193,44 +184,56 @@ fn lines(goal: &Content, tree: &Tree, estimate: u64) -> Vec<Check> {
         size(estimate)
     );
     // mkmanifests packs links alone, in which specman-verify finds nothing to compare.
-    let links = if goal.unverified { tree.links } else { 0 };
+    let links = if plan.unverified { tree.links } else { 0 };
     let tree_line = match tree.files + links {
         0 => blocked(TREE, format!("'{shown}' has no file"), "is it the folder that the file server serves?"),
         _ => ok(TREE, all),
     };
-    let none = |name: &str, names: &Names, found: &str, line: fn(String, String) -> Check, hint: &str| match names.count {
-        0 => ok(name, found),
-        _ => line(names.told(), hint.to_owned()),
+    let line = |name: &str, names: &Names, result: CheckResult, [none, some, hint]: [&str; 3]| match names.count {
+        0 => ok(name, none),
+        _ => Check { hint: Some(hint.to_owned()), ..line(name, result, format!("{some}{}", names.told())) },
     };
     vec![
         tree_line,
-        none(
+        line(
             READABLE,
             &tree.unreadable,
-            "every file and folder can be read",
-            |found, hint| blocked(READABLE, format!("cannot be read: {found}"), hint),
-            "run as a user who may read all of it, or leave them out: mkmanifests --exclude GLOB",
+            CheckResult::Blocked,
+            [
+                "every file and folder can be read",
+                "cannot be read: ",
+                "run as a user who may read all of it, or leave them out: mkmanifests --exclude GLOB",
+            ],
         ),
-        none(
+        line(
             SPECIAL,
             &tree.special,
-            "files, folders and links alone",
-            |found, hint| blocked(SPECIAL, found, hint),
-            "remove what no file server serves, or leave it out: mkmanifests --exclude GLOB",
+            CheckResult::Blocked,
+            [
+                "files, folders and links alone",
+                "",
+                "remove what no file server serves, or leave it out: mkmanifests --exclude GLOB",
+            ],
         ),
-        none(
+        line(
             LINKS,
             &tree.lost,
-            "every link leads to something in the folder",
-            |found, hint| warning(LINKS, found, hint),
-            "Specman will not have them: correct the links, or pack what they lead to: mkmanifests --dereference",
+            CheckResult::Warning,
+            [
+                "every link leads to something in the folder",
+                "",
+                "Specman will not have them: correct the links, or pack what they lead to: mkmanifests --dereference",
+            ],
         ),
-        none(
+        line(
             QUIET,
             &tree.fresh,
-            "no file changed in the last 10 minutes",
-            |found, hint| warning(QUIET, format!("changed in the last 10 minutes: {found}"), hint),
-            "stop what writes there until the archive is made",
+            CheckResult::Warning,
+            [
+                "no file changed in the last 10 minutes",
+                "changed in the last 10 minutes: ",
+                "stop what writes there until the archive is made",
+            ],
         ),
     ]
 }

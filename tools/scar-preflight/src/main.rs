@@ -5,16 +5,17 @@ mod check;
 mod claim;
 mod cluster;
 mod content;
-mod goal;
+mod findings;
 mod network;
 mod options;
 mod pack;
+mod plan;
 mod platform;
 mod registry;
 mod room;
+mod run;
 mod sample;
 mod specman;
-mod survey;
 mod table;
 mod version;
 
@@ -29,20 +30,20 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let goals = options.goals(console)?;
+    let plan = options.plan(console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     if record.is_dry_run() && !options.common.dry_run {
         // Nothing would be checked, and the next stage would take that for a site that is ready.
         return Err(Failure::misuse("read the record: it is a dry run's").hint("give the record of a real run, or --dry-run"));
     }
-    let goals = goals.with_session(record.section()?, &options)?;
+    let plan = plan.with_session(record.section()?, &options)?;
     if record.is_dry_run() {
-        goals.plan(console);
+        plan.show(console);
         return record.write(console);
     }
-    let goals = goals.logins(&options, console)?;
+    let plan = plan.with_logins(&options, console)?;
     // Each check has a deadline of its own.
-    let checks = scar_http::run(Deadline::never(), console, "check the site", survey::all(goals, &options, console))?;
+    let checks = scar_http::run(Deadline::never(), console, "check the site", run::all(plan, &options, console))?;
     table::show(&checks, console);
     check::verdict(&checks, console)?;
     record.set(&Preflight { checks });

@@ -2,69 +2,54 @@
 
 use scar_record::Check;
 use scar_registry::{Reference, ecr};
-use scar_tool::{Exit, Failure};
+use scar_tool::{Console, Spelling};
 use scar_vertex::Api;
 use scar_vertex::entry::{self, EntryObject, Kind, Selector};
 
-use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
-use crate::platform::Manner;
+use crate::check::{blocked, failed, ok, skipped, warning, within};
+use crate::findings::Flag;
+use crate::options::{OfEntry, Options};
 
 /// The line of the entry.
 pub(crate) const ENTRY: &str = "platform.pack-registry";
 /// The line of its flag.
 pub(crate) const FLAG: &str = "platform.flag";
 
-/// The current flag.
-pub(crate) struct Flag {
-    pub(crate) is_set: bool,
-    /// Whether Specman's pods need a pod identity for the registry.
-    pub(crate) uses_pod_identity: bool,
-    /// When the entry was last changed, as VerteX writes it.
-    pub(crate) changed: Option<jiff::Timestamp>,
-}
-
 /// Checks the entry and its flag.
-pub(crate) async fn look(api: &Api, reference: Option<&Reference>, manner: &Manner<'_>) -> (Vec<Check>, Option<Flag>) {
+pub(crate) async fn look(
+    api: &Api,
+    reference: Option<&Reference>,
+    options: &Options,
+    console: &Console,
+) -> (Vec<Check>, Option<Flag>) {
     let Some(reference) = reference else {
-        let why = "no registry: --reference HOST or OCI_PACK_REGISTRY";
-        return (vec![skipped(ENTRY, why), skipped(FLAG, format!("needs {ENTRY}"))], None);
+        return (vec![skipped(ENTRY, "no registry: --reference HOST or OCI_PACK_REGISTRY")], None);
     };
-    let wanted = manner.options.entry.wanted().unwrap_or_else(|| Selector::Host(reference.registry.clone()));
-    let choice = entry::choose(api, &wanted, Some(&reference.repository));
-    let chosen = match within(manner.time, "read the pack registries", choice).await {
+    let wanted = options.entry.selector().unwrap_or_else(|| Selector::Host(reference.registry.clone()));
+    let choice = entry::choose(api, &wanted, Spelling::of::<OfEntry>(), Some(&reference.repository));
+    let chosen = match within(options.timeout, "read the pack registries", choice).await {
         Ok(chosen) => chosen,
-        Err(failure) => return (nothing(failure), None),
+        Err(failure) => return (vec![failed(ENTRY, failure)], None),
     };
     let flag = Flag {
         is_set: chosen.object.flag(entry::FLAG),
         uses_pod_identity: chosen.uses_pod_identity(),
         changed: chosen.object.text(&["metadata", "lastModifiedTimestamp"]).and_then(|text| text.parse().ok()),
     };
-    (vec![fits(&chosen, reference), flag_line(&flag, &chosen, api, manner).await], Some(flag))
-}
-
-/// The lines where there is not exactly one entry.
-fn nothing(failure: Failure) -> Vec<Check> {
-    // Several are for a person to choose from.
-    let several = failure.exit == Exit::Misuse;
-    let mut check = failed(ENTRY, failure, Side::Platform);
-    if several {
-        check.hint = Some("choose one: --pack-registry-uid UID, as --uid for pack-registry-set".to_owned());
-    }
-    [vec![check], needs([FLAG], ENTRY)].concat()
+    let line = match flag.is_set {
+        true => ok(FLAG, "set already: Specman fetches from this registry"),
+        false => change_line(&chosen, api, options, console).await,
+    };
+    (vec![fits(&chosen, reference), line], Some(flag))
 }
 
 /// Whether the reference is where Specman will look.
 fn fits(chosen: &EntryObject, reference: &Reference) -> Check {
     let is = format!("'{}', {}, '{}'", chosen.entry.name, chosen.kind.word(), chosen.entry.endpoint);
     let expected = chosen.expected_repository();
-    if reference.repository != expected {
-        let base = chosen.object.text_or_empty(&["spec", "baseContentPath"]);
-        return blocked(
-            ENTRY,
-            format!("{is}: Specman will look in '{expected}', and the artifact is to go to '{}'", reference.repository),
-            format!("push to {}/{expected}:0.0.0, or correct the entry's base content path, now '{base}'", reference.registry),
-        );
+    if let Some(way_out) = chosen.misplaced(&reference.registry, &reference.repository) {
+        let found = format!("Specman will look in '{expected}', and the artifact is to go to '{}'", reference.repository);
+        return blocked(ENTRY, format!("{is}: {found}"), way_out);
     }
     let is_ecr = ecr::Host::of(&reference.registry).is_some();
     if is_ecr != (chosen.kind == Kind::Ecr) {
@@ -79,12 +64,8 @@ fn fits(chosen: &EntryObject, reference: &Reference) -> Check {
 }
 
 /// Blocks if the step that sets the flag would be refused: for want of the entry's login, or because VerteX cannot use it.
-async fn flag_line(flag: &Flag, chosen: &EntryObject, api: &Api, manner: &Manner<'_>) -> Check {
-    if flag.is_set {
-        return ok(FLAG, "set already: Specman fetches from this registry");
-    }
-    let given = manner.options.entry.given(&manner.options.registry, manner.console);
-    let mut after = match given.and_then(|given| given.fill(chosen, false)) {
+async fn change_line(chosen: &EntryObject, api: &Api, options: &Options, console: &Console) -> Check {
+    let mut after = match options.given(console).and_then(|given| given.fill(chosen, false)) {
         Ok(after) => after,
         Err(failure) => {
             let hint = failure.hint.unwrap_or_default();
@@ -92,9 +73,9 @@ async fn flag_line(flag: &Flag, chosen: &EntryObject, api: &Api, manner: &Manner
         }
     };
     after.set(entry::FLAG, &true);
-    match within(manner.time, "validate the pack registry", entry::validate(api, chosen, &after)).await {
+    match within(options.timeout, "validate the pack registry", entry::validate(api, chosen, &after)).await {
         Ok(()) => ok(FLAG, "not set yet"),
-        Err(failure) => failed(FLAG, failure, Side::Own),
+        Err(failure) => failed(FLAG, failure),
     }
 }
 

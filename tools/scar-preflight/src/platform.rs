@@ -1,128 +1,93 @@
 //! Checks of VerteX: address, login, version, SCAR's current address, and its pack registry.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use scar_http::{Client, Method};
 use scar_record::{Check, Session};
 use scar_registry::Reference;
-use scar_tool::{Console, Deadline, Failure};
+use scar_tool::{Console, Failure};
 use scar_vertex::scar::{SPECMAN, Setting, installed};
 use scar_vertex::user::{self, User};
-use scar_vertex::{Api, OLDEST, browser, login, token};
-use secrecy::{ExposeSecret, SecretString};
+use scar_vertex::{Api, Entrance, OLDEST};
 
-use crate::check::{self, Side, blocked, failed, needs, ok, skipped, warning, within};
-use crate::goal::{Platform, Way};
+use crate::check::{blocked, complete, failed, ok, skipped, warning, within};
+use crate::findings::Findings;
 use crate::network::Server;
 use crate::options::Options;
-use crate::pack::{self, Flag};
+use crate::pack;
+use crate::plan::{Platform, PlatformLogin};
 use crate::version;
 
 const REACHED: &str = "platform.reached";
 const LOGIN: &str = "platform.login";
 const VERSION: &str = "platform.version";
 const SCAR: &str = "platform.scar";
-/// The names of the lines after the login.
-const AFTER: [&str; 4] = [VERSION, SCAR, pack::ENTRY, pack::FLAG];
-/// The lines of this side.
-pub(crate) fn names() -> Vec<&'static str> {
-    [&[REACHED, LOGIN], &AFTER[..]].concat()
-}
+/// The lines of this part.
+pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, VERSION, SCAR, pack::ENTRY, pack::FLAG];
 
-/// The results.
-#[derive(Default)]
-pub(crate) struct Found {
-    pub(crate) checks: Vec<Check>,
-    pub(crate) server: Option<Server>,
-    /// The flag of the pack registry, if it was read.
-    pub(crate) flag: Option<Flag>,
-}
-
-/// The inputs of the checks.
-pub(crate) struct Manner<'a> {
-    pub(crate) time: Duration,
-    /// The entry and its login, as `pack-registry-set` will get them.
-    pub(crate) options: &'a Options,
-    pub(crate) console: &'a Console,
-}
-
-/// Checks the side.
-pub(crate) async fn look(goal: Platform, reference: Option<&Reference>, manner: &Manner<'_>) -> Found {
-    let mut found = Found::default();
-    let client = match reach(&goal, manner).await {
+/// Checks the part.
+pub(crate) async fn look(plan: Platform, reference: Option<&Reference>, options: &Options, console: &Console) -> Findings {
+    let mut findings = Findings::default();
+    let mut checks = Vec::new();
+    match reach(&plan, options, console).await {
         Ok((client, server)) => {
-            found.checks.push(ok(REACHED, format!("'{}' answers", goal.origin)));
-            found.server = Some(server);
-            client
+            checks.push(ok(REACHED, format!("'{}' answers", plan.origin)));
+            findings.server = Some(server);
+            let act = format!("log in to '{}'", plan.origin);
+            let (line, api) = match within(options.timeout, &act, enter(&plan, client, options, console)).await {
+                Ok(Some((line, api))) => (line, Some(api)),
+                Ok(None) => (skipped(LOGIN, "no password: --vertex-password-file FILE or VERTEX_PASSWORD_FILE"), None),
+                Err(failure) => (failed(LOGIN, failure), None),
+            };
+            checks.push(line);
+            if let Some(api) = api {
+                let pack = pack::look(&api, reference, options, console);
+                let (version, scar, (pack, flag)) = tokio::join!(version_line(&api, options), scar_line(&api, options), pack);
+                checks.extend([version, scar]);
+                checks.extend(pack);
+                findings.flag = flag;
+            }
         }
-        Err(failure) => {
-            found.checks.push(failed(REACHED, failure, Side::Platform));
-            found.checks.extend(needs([&[LOGIN], &AFTER[..]].concat(), REACHED));
-            return found;
-        }
-    };
-    let act = format!("log in to '{}'", goal.origin);
-    let (line, api) = match within(manner.time, &act, enter(&goal, client, manner)).await {
-        Ok(Some((line, api))) => (line, api),
-        Ok(None) => (skipped(LOGIN, "no password: --vertex-password-file FILE or VERTEX_PASSWORD_FILE"), None),
-        Err(failure) => (failed(LOGIN, failure, Side::Platform), None),
-    };
-    found.checks.push(line);
-    let Some(api) = api else {
-        found.checks.extend(needs(AFTER, LOGIN));
-        return found;
-    };
-    let (version, scar, (pack, flag)) =
-        tokio::join!(version_line(&api, manner), scar_line(&api, manner), pack::look(&api, reference, manner));
-    found.checks.extend([version, scar]);
-    found.checks.extend(pack);
-    found.flag = flag;
-    found
+        Err(failure) => checks.push(failed(REACHED, failure)),
+    }
+    Findings { checks: complete(&NAMES, checks), ..findings }
 }
 
 /// Sends a request without a credential: any answer is fine.
-async fn reach(goal: &Platform, manner: &Manner<'_>) -> Result<(Client, Server), Failure> {
-    let trust = goal.trust.as_ref().map_err(Failure::clone)?;
-    let client = Client::new(goal.origin.clone(), trust, goal.plain_http, manner.console)?;
+async fn reach(plan: &Platform, options: &Options, console: &Console) -> Result<(Client, Server), Failure> {
+    let trust = plan.trust.as_ref().map_err(Failure::clone)?;
+    let client = Client::new(plan.origin.clone(), trust, plan.plain_http, console)?;
     let begun = SystemTime::now();
-    let answer = client.at(Method::GET, user::PATH)?.timeout(manner.time).send().await;
-    let answer = answer.map_err(|error| error.failure(&format!("connect to '{}'", goal.origin)))?;
-    let server = Server::new(goal.origin.authority(), client.proxy(), answer.date(), begun, goal.seen.until());
+    let answer = client.at(Method::GET, user::PATH)?.timeout(options.timeout).send().await;
+    let answer = answer.map_err(|error| error.failure(&format!("connect to '{}'", plan.origin)))?;
+    let server = Server::new(plan.origin.authority(), client.proxy(), answer.date(), begun, trust.seen().until());
     Ok((client, server))
 }
 
-/// Logs in: the line, and the API. `None` if no password is known.
-async fn enter(goal: &Platform, client: Client, manner: &Manner<'_>) -> Result<Option<(Check, Option<Api>)>, Failure> {
-    let session = |authorization: SecretString| Session {
-        endpoint: goal.origin.to_string(),
-        expires_at: token::expiry(authorization.expose_secret()),
-        authorization,
-        ca_file: None,
-        insecure: false,
-    };
-    let (session, how) = match &goal.way {
-        Way::Session(session) => {
-            let api = Api::with(client.clone(), session, Deadline::after(manner.time), manner.console)?;
+/// Logs in as `vertex-login` does: the line, and the API. `None` if no password is known.
+async fn enter(plan: &Platform, client: Client, options: &Options, console: &Console) -> Result<Option<(Check, Api)>, Failure> {
+    let deadline = options.deadline();
+    let (session, how): (Session, String) = match &plan.login {
+        PlatformLogin::Nothing => return Ok(None),
+        PlatformLogin::Session(session) => {
+            let api = Api::with(client.clone(), session, deadline, console)?;
             let user = user::me(&api, "use the session of the record", &format!("log in again: {}", api.login())).await?;
             ((**session).clone(), format!("the session of the record, of {}", named(&user)))
         }
-        Way::Token(given) => {
-            let session = session(browser::shaped(given.as_ref().map_err(Failure::clone)?)?);
-            let user = browser::accepted(client.clone(), &session, Deadline::after(manner.time), manner.console).await?;
-            (session, format!("the token from the browser, of {}", named(&user)))
-        }
-        Way::Password { username, password } => {
-            let Some(password) = password.as_ref().map_err(Failure::clone)? else { return Ok(None) };
-            let token = login::syslogin(&client, username, password, Deadline::after(manner.time), manner.console).await?;
-            let session = session(token);
-            let api = Api::with(client.clone(), &session, Deadline::after(manner.time), manner.console)?;
-            let user = user::me(&api, &format!("log in to '{}'", goal.origin), &login::no_access()).await?;
-            (session, format!("as {}, with the password", named(&user)))
+        PlatformLogin::Method(method) => {
+            let method = method.as_ref().map_err(Failure::clone)?;
+            let trust = plan.trust.as_ref().map_err(Failure::clone)?;
+            let (session, user) = Entrance { client: &client, trust, deadline, console }.enter(method).await?;
+            let how = match method {
+                scar_vertex::LoginMethod::Token(_) => format!("the token from the browser, of {}", named(&user)),
+                scar_vertex::LoginMethod::Password { .. } => format!("as {}, with the password", named(&user)),
+            };
+            (session, how)
         }
     };
-    let api = Api::with(client, &session, Deadline::after(manner.time * 3), manner.console)?;
+    let api = Api::with(client, &session, scar_tool::Deadline::after(options.timeout * 3), console)?;
     let end = session.expires_at.map(|end| format!("; the session ends at {end}")).unwrap_or_default();
-    Ok(Some((ok(LOGIN, how + &end), Some(api))))
+    Ok(Some((ok(LOGIN, how + &end), api)))
 }
 
 /// The account, and whether it is a full administrator.
@@ -133,14 +98,14 @@ fn named(user: &User) -> String {
     }
 }
 
-async fn version_line(api: &Api, manner: &Manner<'_>) -> Check {
+async fn version_line(api: &Api, options: &Options) -> Check {
     let act = "read the installed version";
-    let read = within(manner.time, act, async { installed(api).await.map_err(|error| api.failure(act, &error)) }).await;
+    let read = within(options.timeout, act, async { installed(api).await.map_err(|error| api.failure(act, &error)) }).await;
     let needed = format!("it must be {OLDEST} or later");
     let version = match read {
         Ok(Some(version)) => version,
         Ok(None) => return warning(VERSION, "the platform does not say its version", needed),
-        Err(failure) => return failed(VERSION, failure, Side::Platform),
+        Err(failure) => return failed(VERSION, failure),
     };
     match version::is_enough(&version) {
         Some(true) => ok(VERSION, format!("{version}; {OLDEST} or later is needed")),
@@ -152,10 +117,10 @@ async fn version_line(api: &Api, manner: &Manner<'_>) -> Check {
     }
 }
 
-async fn scar_line(api: &Api, manner: &Manner<'_>) -> Check {
-    let setting = match within(manner.time, "read the SCAR setting", Setting::read(api)).await {
+async fn scar_line(api: &Api, options: &Options) -> Check {
+    let setting = match within(options.timeout, "read the SCAR setting", Setting::read(api)).await {
         Ok(setting) => setting,
-        Err(failure) => return failed(SCAR, failure, Side::Platform),
+        Err(failure) => return failed(SCAR, failure),
     };
     let endpoint = setting.endpoint();
     if endpoint.is_empty() {
@@ -165,5 +130,5 @@ async fn scar_line(api: &Api, manner: &Manner<'_>) -> Check {
         return ok(SCAR, format!("'{endpoint}': it leads to Specman already"));
     }
     let hidden = if setting.hides_its_password() { "; its password is not shown: an undo will ask for it" } else { "" };
-    check::ok(SCAR, format!("'{endpoint}'{hidden}"))
+    ok(SCAR, format!("'{endpoint}'{hidden}"))
 }

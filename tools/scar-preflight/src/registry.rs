@@ -5,15 +5,16 @@
 use std::time::{Duration, SystemTime};
 
 use scar_http::{Method, Response, StatusCode};
-use scar_record::Check;
+use scar_record::{Check, CheckResult};
 use scar_registry::login::Login;
 use scar_registry::{Fault, Reference, Registry, ecr};
-use scar_tool::{Console, Failure};
+use scar_tool::Console;
 use serde_json::Value;
 
-use crate::check::{Side, blocked, failed, needs, ok, skipped, warning, within};
-use crate::goal;
+use crate::check::{blocked, complete, failed, ok, skipped, warning, within};
+use crate::findings::Findings;
 use crate::network::Server;
+use crate::plan;
 use crate::room::size;
 
 const REACHED: &str = "registry.reached";
@@ -22,80 +23,55 @@ const REPOSITORY: &str = "registry.repository";
 const TAG: &str = "registry.tag";
 const PUSH: &str = "registry.push";
 const LIMIT: &str = "registry.limit";
-/// The lines of this side.
+/// The lines of this part.
 pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, REPOSITORY, TAG, PUSH, LIMIT];
-/// The lines that need a login.
-const AFTER: [&str; 3] = [REPOSITORY, TAG, PUSH];
 
 /// An ECR password that expires sooner may not last for the push.
 const LASTS: Duration = Duration::from_secs(3600);
 
-/// The results.
-#[derive(Default)]
-pub(crate) struct Found {
-    pub(crate) checks: Vec<Check>,
-    pub(crate) server: Option<Server>,
+/// Checks the part.
+pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console) -> Findings {
+    let (checks, server) = lines(plan, time, console).await;
+    Findings { checks: complete(&NAMES, checks), server, ..Findings::default() }
 }
 
-/// Checks the side.
-pub(crate) async fn look(goal: goal::Registry, time: Duration, console: &Console) -> Found {
-    let (seen, reference) = (goal.seen.clone(), goal.reference.clone());
-    let mut found = Found::default();
-    let (known, unknown) = match goal.login {
+/// The lines up to the first that blocks the rest, and the server.
+async fn lines(plan: plan::Registry, time: Duration, console: &Console) -> (Vec<Check>, Option<Server>) {
+    let (known, unknown) = match plan.login {
         Ok(login) => (login, None),
         Err(failure) => (None, Some(failure)),
     };
-    let (login, from) = known.map_or((None, String::new()), |(login, from)| (Some(login), from));
-    let opened = goal.trust.and_then(|trust| Registry::new(goal.origin, &reference, login, trust, goal.config, console));
-    let act = format!("connect to '{}'", reference.registry);
-    let reached = match opened {
-        Ok(registry) => within(time, &act, reach(registry)).await,
-        Err(failure) => Err(failure),
+    let (login, from) = known.unzip();
+    let host = &plan.reference.registry;
+    let reached = async {
+        let trust = plan.trust?;
+        let seen = trust.seen().clone();
+        let mut registry = Registry::new(&plan.reference, login, trust, plan.config, console)?;
+        let (act, asked) = (format!("connect to '{host}'"), SystemTime::now());
+        let door = registry.reach().await.map_err(|fault| registry.failure(&act, fault))?;
+        let server = Server::new(host.clone(), registry.client.proxy(), door.date(), asked, seen.until());
+        Ok((registry, door, server))
     };
-    let (registry, door, asked) = match reached {
+    let (registry, door, server) = match within(time, &format!("connect to '{host}'"), reached).await {
         Ok(reached) => reached,
-        Err(failure) => {
-            found.checks = vec![failed(REACHED, failure, Side::Registry)];
-            found.checks.extend(needs([&[LOGIN], &AFTER[..], &[LIMIT]].concat(), REACHED));
-            return found;
+        Err(failure) => return (vec![failed(REACHED, failure)], None),
+    };
+    let mut checks = vec![door_line(&registry, &door)];
+    let limit = limit_line(&door.header("server").map(scar_tool::escape).unwrap_or_default());
+    checks.push(match unknown {
+        Some(failure) => failed(LOGIN, failure),
+        None => login_line(&registry, door, &from.unwrap_or_default(), time).await,
+    });
+    let blocks = |checks: &[Check]| checks.last().is_some_and(|check| check.result == CheckResult::Blocked);
+    if !blocks(&checks) {
+        checks.push(repository_line(&registry, time).await);
+        if !blocks(&checks) {
+            let (tag, push) = tokio::join!(tag_line(&registry, time), push_line(&registry, time));
+            checks.extend([tag, push]);
         }
-    };
-    found.server = Some(Server::new(reference.registry.clone(), registry.client.proxy(), door.date(), asked, seen.until()));
-    found.checks.push(door_line(&registry, &door));
-    let front = door.header("server").map(scar_tool::escape).unwrap_or_default();
-    let line = match unknown {
-        Some(failure) => failed(LOGIN, failure, Side::Registry),
-        None => login_line(&registry, door, &from, time).await,
-    };
-    let is_in = line.result != scar_record::CheckResult::Blocked;
-    found.checks.push(line);
-    if !is_in {
-        found.checks.extend(needs(AFTER, LOGIN));
-        found.checks.push(limit_line(&front));
-        return found;
     }
-    let repository = repository_line(&registry, time).await;
-    let is_there = repository.result != scar_record::CheckResult::Blocked;
-    found.checks.push(repository);
-    if is_there {
-        let (tag, push) = tokio::join!(tag_line(&registry, time), push_line(&registry, time));
-        found.checks.extend([tag, push]);
-    } else {
-        found.checks.extend(needs([TAG, PUSH], REPOSITORY));
-    }
-    found.checks.push(limit_line(&front));
-    found
-}
-
-/// Requests the base address without a login.
-async fn reach(mut registry: Registry) -> Result<(Registry, Response, SystemTime), Failure> {
-    let act = format!("connect to '{}'", registry.reference.registry);
-    let asked = SystemTime::now();
-    let door = match registry.reach().await {
-        Ok(door) => door,
-        Err(fault) => return Err(registry.failure(&act, fault)),
-    };
-    Ok((registry, door, asked))
+    checks.push(limit);
+    (checks, Some(server))
 }
 
 fn door_line(registry: &Registry, door: &Response) -> Check {
@@ -131,7 +107,7 @@ async fn login_line(registry: &Registry, door: Response, from: &str, time: Durat
     let tried = within(time, &act, async { log_in(registry, door).await.map_err(|fault| registry.failure(&act, fault)) }).await;
     match tried {
         Ok(()) => lasting(registry, who),
-        Err(failure) => failed(LOGIN, failure, Side::Registry),
+        Err(failure) => failed(LOGIN, failure),
     }
 }
 
@@ -184,14 +160,11 @@ async fn repository_line(registry: &Registry, time: Duration) -> Check {
             Some(at) => blocked(
                 REPOSITORY,
                 format!("no repository '{repository}', and a push to ECR makes none"),
-                format!(
-                    "aws ecr create-repository --region {} --registry-id {} --repository-name {repository}",
-                    at.region, at.account
-                ),
+                at.create_repository(repository),
             ),
             None => ok(REPOSITORY, format!("'{repository}' is not there yet; the push makes it")),
         },
-        Err(failure) => failed(REPOSITORY, failure, Side::Registry),
+        Err(failure) => failed(REPOSITORY, failure),
     }
 }
 
@@ -214,7 +187,7 @@ async fn tag_line(registry: &Registry, time: Duration) -> Check {
         Ok(Some((bytes, digest))) => {
             ok(TAG, held(tag, digest.as_str(), &serde_json::from_slice::<Value>(&bytes).unwrap_or_default()))
         }
-        Err(failure) => failed(TAG, failure, Side::Registry),
+        Err(failure) => failed(TAG, failure),
     }
 }
 
@@ -237,7 +210,7 @@ async fn push_line(registry: &Registry, time: Duration) -> Check {
     let opened = async { registry.open_upload().await.map_err(|fault| registry.failure(&act, fault)) };
     let session = match within(time, &act, opened).await {
         Ok(opened) => opened.url,
-        Err(failure) => return failed(PUSH, failure, Side::Registry),
+        Err(failure) => return failed(PUSH, failure),
     };
     match registry.cancel(&session).await {
         Ok(()) => ok(PUSH, "allowed: an upload was opened, and cancelled"),
@@ -282,7 +255,7 @@ mod tests {
     #[test]
     fn what_cannot_be_known_is_not_claimed() {
         let check = limit_line("nginx/1.24");
-        assert_eq!(check.result, scar_record::CheckResult::Skipped);
+        assert_eq!(check.result, CheckResult::Skipped);
         assert!(check.hint.is_some() && limit_line("").hint.is_none());
     }
 }

@@ -6,7 +6,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use scar_record::Check;
 use scar_tool::Failure;
 
-use crate::check::{Side, blocked, failed, ok, skipped, warning};
+use crate::check::{blocked, failed, ok, skipped, warning};
 
 /// The line of the disk.
 pub(crate) const DISK: &str = "content.disk";
@@ -27,7 +27,7 @@ pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
     let shown = folder.display();
     if let Err(errno) = accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
         let failure = Failure::io(format!("write the archive into '{shown}'"), &errno.into());
-        return failed(DISK, failure.hint(elsewhere), Side::Own);
+        return failed(DISK, failure.hint(elsewhere));
     }
     let Ok(stat) = statvfs(folder) else {
         return warning(

@@ -1,16 +1,20 @@
 //! Specman: its StatefulSet, its pods, its service.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use scar_cluster::specman::{self, Health, Specman, SpecmanPod};
+use scar_cluster::specman::{Health, SpecmanPod, replicas};
 use scar_cluster::{Cluster, Error};
 use scar_record::{Check, CheckResult};
 
-use crate::access;
-use crate::check::{Side, blocked, failed, needs, ok, warning};
-use crate::cluster::{Manner, denied};
+use crate::access::{self, unread};
+use crate::check::{blocked, failed, line, ok, warning};
 use crate::options::Options;
+
+/// Specman's pods by name.
+pub(crate) type Pods = BTreeMap<String, SpecmanPod>;
 
 const SET: &str = "cluster.specman";
 const PODS: &str = "cluster.pods";
@@ -22,69 +26,36 @@ pub(crate) const NAMES: [&str; 3] = [SET, PODS, SERVICE];
 const SERVICE_NAME: &str = "specman-service";
 const PORT: i32 = 8443;
 
-/// Checks them; also returns the pods without a pod identity, if the pods can be read.
-pub(crate) async fn look(
-    cluster: &Cluster,
-    set: &Result<Option<StatefulSet>, Error>,
-    names: &[String],
-    manner: &Manner<'_>,
-) -> (Vec<Check>, Option<Vec<String>>) {
-    let line = set_line(cluster, set, manner);
-    let there = matches!(set, Ok(Some(_)));
-    let ((pods, without_identity), service) = tokio::join!(
-        async {
-            match there && !names.is_empty() {
-                true => pods_line(cluster, names, manner).await,
-                false => (needs([PODS], SET).remove(0), None),
-            }
-        },
-        service_line(cluster, manner)
-    );
-    (vec![line, pods, service], without_identity)
-}
-
-fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, manner: &Manner<'_>) -> Check {
-    let statefulset = &manner.options.statefulset;
+pub(crate) fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, options: &Options) -> Check {
+    let statefulset = &options.statefulset;
     let name = format!("StatefulSet '{statefulset}' in '{}'", cluster.namespace());
     match set {
+        Ok(Some(set)) if replicas(set).is_empty() => blocked(
+            SET,
+            format!("{name} is scaled to no replica"),
+            format!("kubectl -n {} scale statefulset {statefulset} --replicas=1", cluster.namespace()),
+        ),
         Ok(Some(set)) => {
-            let wanted = specman::replicas(set).len();
             let ready = set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
-            match wanted {
-                0 => blocked(
-                    SET,
-                    format!("{name} is scaled to no replica"),
-                    format!("kubectl -n {} scale statefulset {statefulset} --replicas=1", cluster.namespace()),
-                ),
-                _ => ok(SET, format!("{name}, {ready} of {wanted} replicas ready")),
-            }
+            ok(SET, format!("{name}, {ready} of {} replicas ready", replicas(set).len()))
         }
         Ok(None) => blocked(SET, format!("no {name}"), "is Specman deployed? --namespace and --statefulset name another place"),
-        Err(error) if error.is_denied() => denied(SET, access::WAIT_ACCESS),
-        Err(error) => failed(SET, cluster.failure("look at Specman", error), Side::Own),
+        Err(error) => unread(SET, access::WAIT_ACCESS, cluster, "look at Specman", error),
     }
 }
 
-async fn pods_line(cluster: &Cluster, names: &[String], manner: &Manner<'_>) -> (Check, Option<Vec<String>>) {
-    let Options { statefulset, container, .. } = manner.options;
-    let specman = Specman { cluster: cluster.clone(), statefulset: statefulset.clone(), container: container.clone() };
-    let look = match specman.look(manner.deadline()).await {
-        Ok(look) => look,
-        Err(error) if error.is_denied() => return (denied(PODS, access::WAIT_ACCESS), None),
-        Err(error) => return (failed(PODS, cluster.failure("look at Specman's pods", &error), Side::Own), None),
+/// The line of the pods that the set ought to have, by `names`.
+pub(crate) fn pods_line(cluster: &Cluster, names: &[String], pods: &Result<Pods, Error>) -> Check {
+    let pods = match pods {
+        Ok(pods) => pods,
+        Err(error) => return unread(PODS, access::WAIT_ACCESS, cluster, "look at Specman's pods", error),
     };
-    let without_identity = look.pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect();
-    let views: Vec<_> = names.iter().map(|name| (name, view(look.pods.get(name)))).collect();
+    let views: Vec<_> = names.iter().map(|name| (name.as_str(), view(pods.get(name)))).collect();
     let words = views.iter().map(|(name, (_, words))| format!("{name} {words}")).collect::<Vec<_>>().join(", ");
     let worst = views.iter().map(|(_, (result, _))| *result).max_by_key(|result| *result as u8).unwrap_or(CheckResult::Ok);
-    let at_fault = views.iter().filter(|(_, (result, _))| *result == worst).map(|(name, _)| name.as_str());
+    let at_fault = views.iter().filter(|(_, (result, _))| *result == worst).map(|(name, _)| *name);
     let see = format!("kubectl -n {} describe pod {}", cluster.namespace(), at_fault.collect::<Vec<_>>().join(" "));
-    let check = match worst {
-        CheckResult::Blocked => blocked(PODS, words, see),
-        CheckResult::Warning => warning(PODS, words, see),
-        _ => ok(PODS, words),
-    };
-    (check, Some(without_identity))
+    Check { hint: (worst != CheckResult::Ok).then_some(see), ..line(PODS, worst, words) }
 }
 
 fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {
@@ -96,10 +67,8 @@ fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {
         }
         Health::Well(_) if pod.container.is_none() && !pod.containers.is_empty() => {
             let names = pod.containers.join(", ");
-            (
-                CheckResult::Blocked,
-                format!("has the containers {names}: --container NAME says which is Specman, as for specman-wait"),
-            )
+            let way_out = "--container NAME says which is Specman, as for specman-wait";
+            (CheckResult::Blocked, format!("has the containers {names}: {way_out}"))
         }
         Health::Well(_) if pod.is_ready => (CheckResult::Ok, "is ready".to_owned()),
         Health::Well(words) => (CheckResult::Warning, format!("is not ready ({words})")),
@@ -107,32 +76,31 @@ fn view(pod: Option<&SpecmanPod>) -> (CheckResult, String) {
 }
 
 /// The tools do not read the service, so a user who may not read it does not block.
-async fn service_line(cluster: &Cluster, manner: &Manner<'_>) -> Check {
+pub(crate) async fn service_line(cluster: &Cluster, options: &Options) -> Check {
     let api = Api::<Service>::namespaced(cluster.client().clone(), cluster.namespace());
-    match cluster.find(manner.deadline(), || api.get(SERVICE_NAME)).await {
-        Ok(Some(service)) => {
-            let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
-            match ports.iter().any(|port| port.port == PORT) {
-                true => ok(SERVICE, format!("'{SERVICE_NAME}' on port {PORT}, where SCAR will lead to")),
-                false => {
-                    let ports = ports.iter().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", ");
-                    blocked(
-                        SERVICE,
-                        format!("'{SERVICE_NAME}' has the ports {ports}, not {PORT}: SCAR would lead nowhere"),
-                        "scar-set --scar-endpoint names another address",
-                    )
-                }
-            }
+    let service = match cluster.find(options.deadline(), || api.get(SERVICE_NAME)).await {
+        Ok(Some(service)) => service,
+        Ok(None) => {
+            return blocked(
+                SERVICE,
+                format!("no service '{SERVICE_NAME}' in '{}': SCAR would lead nowhere", cluster.namespace()),
+                "is Specman deployed whole? else scar-set --scar-endpoint names another address",
+            );
         }
-        Ok(None) => blocked(
-            SERVICE,
-            format!("no service '{SERVICE_NAME}' in '{}': SCAR would lead nowhere", cluster.namespace()),
-            "is Specman deployed whole? else scar-set --scar-endpoint names another address",
-        ),
         Err(error) if error.is_denied() => {
             let hint = "no tool needs to; it only cannot be said whether SCAR will lead to it";
-            warning(SERVICE, format!("'{SERVICE_NAME}' may not be read"), hint)
+            return warning(SERVICE, format!("'{SERVICE_NAME}' may not be read"), hint);
         }
-        Err(error) => failed(SERVICE, cluster.failure("look at Specman's service", &error), Side::Own),
+        Err(error) => return failed(SERVICE, cluster.failure("look at Specman's service", &error)),
+    };
+    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    if ports.iter().any(|port| port.port == PORT) {
+        return ok(SERVICE, format!("'{SERVICE_NAME}' on port {PORT}, where SCAR will lead to"));
     }
+    let ports = ports.iter().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", ");
+    blocked(
+        SERVICE,
+        format!("'{SERVICE_NAME}' has the ports {ports}, not {PORT}: SCAR would lead nowhere"),
+        "scar-set --scar-endpoint names another address",
+    )
 }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use scar_cluster::{Cluster, Error, Refusal};
 use scar_http::Origin;
-use scar_tool::Failure;
+use scar_tool::{Failure, Spelling};
 use scar_trust::{Handshake, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -153,7 +153,9 @@ impl Forward {
             Some(verdict @ Handshake::NotTls) => Failure::new(verdict.exit(), format!("{act}: {verdict}"))
                 .hint("--port names another port, --plain-http a Specman without TLS")
                 .into(),
-            Some(verdict) => Failure::new(verdict.exit(), format!("{act}: {verdict}")).hint(verdict.hint()).into(),
+            Some(verdict) => {
+                Failure::new(verdict.exit(), format!("{act}: {verdict}")).hint(verdict.hint(Spelling::default())).into()
+            }
             None => TryError::passing(error.to_string()),
         }
     }

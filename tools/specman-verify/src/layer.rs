@@ -1,14 +1,13 @@
 //! Reads the archive from the registry: the layer of the record's artifact, while it streams in.
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
-use scar_http::{Login, Origin, Retry};
+use scar_http::Retry;
 use scar_record::{Artifact, Digest};
-use scar_registry::login::{self, LoginFiles};
-use scar_registry::{EXCHANGE, Fault, Reference, Registry, RegistryConfig, Scope};
+use scar_registry::login::{self, LoginSources};
+use scar_registry::{Fault, Reference, Registry, RegistryConfig};
 use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
@@ -18,19 +17,13 @@ use crate::route::SILENCE;
 use crate::source::Hashed;
 use crate::tree::Tree;
 
-/// Login and certificates for the registry.
+/// How to read from the registry.
 pub(crate) struct Access {
     /// The registry that the operator named.
     pub(crate) registry: Option<String>,
-    pub(crate) username: Option<String>,
-    /// The password, if one was given.
-    pub(crate) given: Login,
-    /// The files that may hold a login.
-    pub(crate) login_files: LoginFiles,
-    /// The host's certificates and `--registry-ca-file`.
+    pub(crate) login: LoginSources,
     pub(crate) trust: Trust,
-    pub(crate) trust_realm: Vec<String>,
-    pub(crate) plain_http: bool,
+    pub(crate) config: RegistryConfig,
 }
 
 impl Access {
@@ -41,24 +34,14 @@ impl Access {
     pub(crate) async fn read(self, artifact: &Artifact, deadline: Deadline, console: &Console) -> Result<Tree, Failure> {
         let act = format!("read the layer of '{}'", artifact.reference);
         let reference = Reference::parse(&artifact.reference, None)?;
-        let scheme = if self.plain_http { "http" } else { "https" };
-        let origin = Origin::at(scheme, &reference.registry)?;
-        let named = login::is_named(&reference, self.registry.as_deref(), self.username.is_some() || self.given.is_given())?;
-        let login = login::find(self.username.as_deref(), &self.given, &reference, &origin, &self.login_files, console)?;
+        let named = login::is_named(&reference, self.registry.as_deref(), self.login.is_given())?;
+        let login = self.login.find(&reference, console)?.map(|(login, _)| login);
         if login.is_none() && !named {
             return Err(login::unnamed(&reference, "this host has no login for it"));
         }
-        let config = RegistryConfig {
-            scope: Scope::Pull,
-            trust_realm: self.trust_realm,
-            trust_upload: Vec::new(),
-            plain_http: self.plain_http,
-            home: self.login_files.home.clone(),
-            retry: Retry { longest_wait: Duration::from_secs(30), ..Retry::until(deadline) },
-            patience: EXCHANGE,
-        };
-        let trust = login::with_certs_d(self.trust, &reference.registry, self.login_files.home.as_deref(), true, console)?;
-        let mut registry = Registry::new(origin, &reference, login, trust, config, console)?;
+        let config = RegistryConfig { retry: Retry { deadline, ..self.config.retry }, ..self.config };
+        let trust = login::with_certs_d(self.trust, &reference.registry, true, console)?;
+        let mut registry = Registry::new(&reference, login, trust, config, console)?;
         registry.connect().await.map_err(|fault| fault.failure(&act))?;
         registry.retry(|| once(&registry, artifact)).await.map_err(|fault| fault.failure(&act))
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use scar_cluster::ClusterOptions;
-use scar_http::{LoginOptions, Origin, Url};
-use scar_registry::login::LoginFiles;
-use scar_tool::{Common, Console, Failure};
-use scar_trust::{RouteOptions, TlsOptions, Trust};
+use scar_http::{Origin, Retry, Url};
+use scar_registry::{EXCHANGE, RegistryOptions, Scope};
+use scar_tool::{Common, Console, Deadline, Failure, Prefix};
+use scar_trust::{RouteOptions, TlsOptions};
 
 use crate::layer::Access;
 use crate::report::LISTED;
@@ -34,7 +34,7 @@ Examples:
     after_help = EXAMPLES
 )]
 pub(crate) struct Options {
-    /// Archive or folder to compare with [default: the record's archive, else its artifact in the registry]
+    /// Archive or folder to compare with [the record's]
     #[arg(value_name = "FILE|DIR")]
     pub(crate) source: Option<PathBuf>,
 
@@ -78,7 +78,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
 
-    /// The name in Specman's certificate [default: specman-service.NAMESPACE.svc.cluster.local]
+    /// The name in Specman's certificate [its service's]
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     server_name: Option<String>,
 
@@ -92,8 +92,12 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) route: RouteOptions,
 
+    /// Read only from HOST
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = HEADING)]
+    registry: Option<String>,
+
     #[command(flatten)]
-    registry: RegistryOptions,
+    access: RegistryOptions<OfRegistry, OfLogin>,
 
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
@@ -102,41 +106,24 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-/// How to reach the registry, if the layer is read from there.
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Registry options, where the layer is read from it")]
-struct RegistryOptions {
-    /// Read only from HOST
-    #[arg(long, value_name = "HOST[:PORT]")]
-    registry: Option<String>,
+const HEADING: &str = "Registry options, where the layer is read from it";
 
-    /// Log in to the registry as USER
-    #[arg(short, long, value_name = "USER")]
-    username: Option<String>,
+/// The spelling of the registry's connection: the bare names are Specman's.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct OfRegistry;
 
-    /// Read the registry's password from FILE
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+impl Prefix for OfRegistry {
+    const PREFIX: &'static str = "registry-";
+    const HEADING: Option<&'static str> = Some(HEADING);
+}
 
-    /// Look for the registry's login only in FILE
-    #[arg(long, value_name = "FILE")]
-    registry_config: Option<PathBuf>,
+/// The spelling of the registry's login: Specman takes none.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct OfLogin;
 
-    /// Trust this certificate (PEM) for the registry
-    #[arg(long, value_name = "FILE")]
-    registry_ca_file: Option<PathBuf>,
-
-    /// Also send the login to a token server there
-    #[arg(long, value_name = "HOST[:PORT]")]
-    trust_realm: Vec<String>,
-
-    /// Use HTTP without TLS for the registry
-    #[arg(long)]
-    registry_plain_http: bool,
-
-    /// Do not check the registry's certificate
-    #[arg(long)]
-    registry_insecure: bool,
+impl Prefix for OfLogin {
+    const PREFIX: &'static str = "";
+    const HEADING: Option<&'static str> = Some(HEADING);
 }
 
 impl AsRef<Common> for Options {
@@ -189,26 +176,12 @@ impl Options {
     /// # Errors
     /// Exit 2 for a file that does not contain what its option needs.
     pub(crate) fn access(&self, console: &Console) -> Result<Access, Failure> {
-        let RegistryOptions {
-            registry,
-            username,
-            password_file,
-            registry_config,
-            registry_ca_file,
-            trust_realm,
-            registry_plain_http,
-            registry_insecure,
-        } = &self.registry;
-        let login = LoginOptions { username: username.clone(), password_file: password_file.clone(), password_stdin: false };
-        let tls = TlsOptions { ca_file: registry_ca_file.clone(), insecure: *registry_insecure, ..TlsOptions::default() };
+        let retry = Retry { longest_wait: Duration::from_secs(30), ..Retry::until(Deadline::never()) };
         Ok(Access {
-            registry: registry.clone().or_else(|| scar_registry::Environment::from_environment().registry),
-            username: username.clone(),
-            given: login.open(console)?,
-            login_files: LoginFiles::from_environment(registry_config.clone()),
-            trust: Trust::load(&tls)?.by(self.route),
-            trust_realm: trust_realm.clone(),
-            plain_http: *registry_plain_http,
+            registry: self.registry.clone().or_else(|| scar_registry::Environment::from_environment().registry),
+            login: self.access.login(None, console)?,
+            trust: self.access.trust(self.route)?,
+            config: self.access.config(Scope::Pull, retry, EXCHANGE),
         })
     }
 

@@ -144,7 +144,7 @@ fn f1_two_entries_are_meant() {
     let mut second = vertex.registry(PACK_REGISTRY).unwrap();
     second["metadata"]["uid"] = json!("65f1a2b3c4d5e6f708192a3f");
     vertex.add_registry(RegistryKind::Basic, second);
-    is_blocked(&rig, &rig.run(), "platform.pack-registry", &skipped(&["platform.flag"]), "choose one: --pack-registry-uid UID");
+    is_blocked(&rig, &rig.run(), "platform.pack-registry", &skipped(&["platform.flag"]), "choose one with --pack-registry-uid");
     let outcome = rig.run_with(&[("--pack-registry-uid", Some(PACK_REGISTRY))]);
     assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
 }

@@ -16,7 +16,7 @@ use scar_lab::kube::{Access, Rule};
 use scar_lab::proxy::{Manner, Proxy};
 use scar_lab::registry::{LabRegistry, RegistryOptions};
 use scar_lab::server::Listener;
-use scar_lab::site::SiteOptions;
+use scar_lab::site::{PACK_REGISTRY, SiteOptions};
 use scar_lab::vertex::{RegistryKind, ecr_registry};
 use scar_suites::{Migration, new_record};
 use serde_json::{Value, json};
@@ -389,6 +389,11 @@ fn the_route_names_the_proxy() {
     says(&outcome, &format!("{vertex} directly"));
 
     let refusing = Proxy::start(Manner::Refuse);
+    let session = rig.migration.tool("vertex-login").record(&new_record()).run().succeeds().json();
+    scar_kit::secret(session["session"]["authorization"].as_str().unwrap());
+    let run = rig.call(&[]).env("HTTPS_PROXY", refusing.url()).record(&session);
+    assert_eq!(lines(&run.arg("--no-proxy").run().succeeds().stderr()), but(&[]));
+
     let outcome = rig.call(&[]).env("HTTPS_PROXY", refusing.url()).run();
     outcome.exits(3);
     let found = lines(&outcome.stderr());
@@ -421,7 +426,33 @@ fn q41_a_masked_login_that_is_not_at_hand_blocks() {
     let outcome =
         rig.run_with(&[("--only", Some("platform")), ("--registry-username", None), ("--registry-password-file", None)]);
     assert_eq!(lines(&outcome.exits(3).stderr())["platform.flag"], "blocked", "{outcome}");
-    says(&outcome, "add: -u 'robot$packs' --password-file FILE");
+    says(&outcome, "add: --pack-registry-username 'robot$packs' --pack-registry-password-file FILE");
+}
+
+/// What pack-registry-set takes must not block here.
+#[test]
+fn the_key_of_an_entrys_certificate_is_taken_as_pack_registry_set_takes_it() {
+    let rig = Rig::new();
+    let key = "-----BEGIN PRIVATE KEY-----\nkept as it is\n-----END PRIVATE KEY-----\n";
+    scar_kit::secret(key);
+    rig.migration.site.vertex.edit_registry(PACK_REGISTRY, |entry| entry["spec"]["auth"]["tls"]["key"] = json!(key));
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.exits(3).stderr())["platform.flag"], "blocked", "{outcome}");
+    says(&outcome, "add: --pack-registry-tls-key-file FILE");
+    let file = rig.migration.folder().join("entry.key");
+    std::fs::write(&file, key).unwrap();
+    let outcome = rig.run_with(&[("--pack-registry-tls-key-file", file.to_str())]);
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+}
+
+#[test]
+fn a_hint_spells_the_options_of_its_server() {
+    let rig = Rig::new();
+    for option in ["--registry-ca-file", "--vertex-ca-file"] {
+        let outcome = rig.run_with(&[(option, None)]);
+        outcome.exits(3);
+        says(&outcome, &format!("and {option} server.pem"));
+    }
 }
 
 /// A host's own login files serve, and the line names the one that won.

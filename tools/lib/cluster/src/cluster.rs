@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Failure, Spelling};
 use scar_trust::{Handshake, Tunnel};
 
 use crate::sender::Sender;
@@ -105,7 +105,7 @@ impl Cluster {
                 Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig again"))
             }
-            Error::Tls { verdict, .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(verdict.hint()),
+            Error::Tls { verdict, .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(verdict.hint(Spelling::default())),
             Error::Proxy { tunnel: Tunnel::Login, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
                 .hint("give the proxy's login in HTTPS_PROXY, or reach the API server without it: NO_PROXY, --no-proxy"),
             Error::Proxy { .. } => Failure::new(error.exit(), format!("{act}: {error}"))

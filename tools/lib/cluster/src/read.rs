@@ -93,18 +93,18 @@ impl Cluster {
         }
     }
 
-    /// Makes sure that the namespace exists, if the credentials allow it; else an empty answer of the wrong cluster would
-    /// look like a finished step.
+    /// Makes sure that the namespace exists; else an empty answer of the wrong cluster would look like a finished step.
+    /// Returns whether the credentials allow to ask.
     ///
     /// # Errors
     /// Exit 2 if it does not exist, listing at most ten that do; the cluster's errors.
-    pub async fn check_namespace(&self, deadline: Deadline) -> Result<(), Failure> {
+    pub async fn check_namespace(&self, deadline: Deadline) -> Result<bool, Failure> {
         let api = Api::<Namespace>::all(self.client().clone());
         match self.find(deadline, || api.get_metadata(self.namespace())).await {
-            Ok(Some(_)) => return Ok(()),
+            Ok(Some(_)) => return Ok(true),
             Err(error) if error.is_denied() => {
                 self.console().verbose(|| format!("whether namespace '{}' exists may not be asked", self.namespace()));
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(self.failure(&format!("look for namespace '{}'", self.namespace()), &error)),
             Ok(None) => {}

@@ -55,6 +55,8 @@ pub struct SpecmanPod {
     pub is_running: bool,
     /// Whether Specman's container gets its AWS credentials through pod identity.
     pub has_pod_identity: bool,
+    /// The claims of the pod's volumes.
+    pub claims: Vec<String>,
     /// Whether the pod is being deleted.
     pub is_leaving: bool,
     /// How many times Specman's container was restarted.
@@ -102,14 +104,24 @@ impl Specman {
     /// # Errors
     /// As [`Cluster::find`].
     pub async fn look(&self, deadline: Deadline) -> Result<Look, Error> {
-        let mut look = Look { set: self.set(deadline).await?, ..Look::default() };
+        let Some(set) = self.set(deadline).await? else { return Ok(Look::default()) };
+        let pods = self.pods(&set, deadline).await?;
+        Ok(Look { set: Some(set), pods })
+    }
+
+    /// The pods of the StatefulSet that exist, by name.
+    ///
+    /// # Errors
+    /// As [`Cluster::find`].
+    pub async fn pods(&self, set: &StatefulSet, deadline: Deadline) -> Result<BTreeMap<String, SpecmanPod>, Error> {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
-        for name in look.replicas() {
+        let mut pods = BTreeMap::new();
+        for name in replicas(set) {
             if let Some(pod) = self.cluster.find(deadline, || api.get(&name)).await? {
-                look.pods.insert(name, self.pod(&pod, look.set.as_ref()));
+                pods.insert(name, self.pod(&pod, Some(set)));
             }
         }
-        Ok(look)
+        Ok(pods)
     }
 
     fn pod(&self, pod: &Pod, set: Option<&StatefulSet>) -> SpecmanPod {
@@ -123,6 +135,7 @@ impl Specman {
             is_ready: own.is_some_and(|own| own.ready),
             is_running: own.and_then(|own| own.state.as_ref()).is_some_and(|state| state.running.is_some()),
             has_pod_identity: has_pod_identity(pod.spec.as_ref(), container.as_deref()),
+            claims: claims(pod.spec.as_ref()),
             is_leaving: pod.metadata.deletion_timestamp.is_some(),
             restarts: own.map_or(0, |own| u32::try_from(own.restart_count).unwrap_or(0)),
             health: health(pod, status, own),
@@ -160,6 +173,11 @@ pub fn replicas(set: &StatefulSet) -> Vec<String> {
 
 fn names(spec: Option<&PodSpec>) -> Vec<String> {
     spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.clone()).collect()
+}
+
+fn claims(spec: Option<&PodSpec>) -> Vec<String> {
+    let volumes = spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())).collect()
 }
 
 fn has_pod_identity(spec: Option<&PodSpec>, own: Option<&str>) -> bool {

@@ -1,7 +1,7 @@
 //! What can go wrong with a request, and the exit status of each.
 
 use reqwest::{Method, StatusCode};
-use scar_tool::{Exit, Failure};
+use scar_tool::{Exit, Failure, Spelling};
 use scar_trust::{Handshake, Proxy, Tunnel, Untrusted};
 use url::Url;
 
@@ -226,7 +226,7 @@ impl Error {
             Self::Proxy { tunnel: Tunnel::Login, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
             Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
             Self::Exposed { .. } => failure.hint(EXPOSED),
-            Self::Tls { verdict, .. } => failure.hint(verdict.hint()),
+            Self::Tls { verdict, .. } => failure.hint(verdict.hint(Spelling::default())),
             Self::NotHttp { .. } => failure.hint("is this the server's port? https and http are two ports"),
             Self::Connect { .. } | Self::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"),
             Self::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::marker::PhantomData;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use scar_tool::{Console, Failure, signal};
+use scar_tool::{Bare, Console, Failure, Prefix, Spelling, signal};
 use secrecy::SecretString;
 
 use crate::Origin;
@@ -13,43 +14,53 @@ use crate::Origin;
 /// The longest password in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// The user, and the source of the password.
+/// The user, and the file with the password.
 #[derive(clap::Args, Debug, Clone, Default)]
-#[command(next_help_heading = "Login options")]
-pub struct LoginOptions {
+#[group(skip)]
+#[command(next_help_heading = P::heading("Login options"))]
+pub struct LoginOptions<P: Prefix = Bare> {
     /// Log in as USER
-    #[arg(short, long, value_name = "USER")]
+    #[arg(id = P::name("username"), long = P::name("username"), short = P::short('u'), value_name = "USER")]
     pub username: Option<String>,
 
-    /// Read the password from FILE (also /dev/fd/N)
-    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    /// Read the password from FILE
+    #[arg(id = P::name("password-file"), long = P::name("password-file"), value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 
-    /// Read the password, and no record, from stdin
-    #[arg(long)]
-    pub password_stdin: bool,
+    /// How the options are spelled.
+    #[arg(skip)]
+    pub prefix: PhantomData<P>,
 }
 
 /// A login with a password, or a prompt for it.
 #[derive(Debug, Clone)]
 pub struct Login {
     password: Option<SecretString>,
+    /// The options that give a password, for a hint.
+    options: String,
 }
 
-impl LoginOptions {
+impl<P: Prefix> LoginOptions<P> {
     /// Reads the given password. Call it before the record is read.
     ///
     /// # Errors
     /// Exit 2 for a missing or empty password, or one with several lines.
     pub fn open(&self, console: &Console) -> Result<Login, Failure> {
-        let password = if let Some(path) = &self.password_file {
-            Some(secret_file(path, "the password file", console)?)
-        } else if self.password_stdin {
-            Some(read(std::io::stdin(), "the password from standard input", console)?)
-        } else {
-            None
-        };
-        Ok(Login { password })
+        let password = self.password_file.as_ref().map(|path| secret_file(path, "the password file", console)).transpose()?;
+        Ok(Login { password, options: format!("{} FILE", Spelling::of::<P>().option("password-file")) })
+    }
+
+    /// The same for a tool with `--password-stdin`; `stdin` says whether that was given.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_or_stdin(&self, stdin: bool, console: &Console) -> Result<Login, Failure> {
+        let mut login = self.open(console)?;
+        login.options.push_str(" or --password-stdin");
+        if stdin {
+            login.password = Some(read(std::io::stdin(), "the password from standard input", console)?);
+        }
+        Ok(login)
     }
 }
 
@@ -59,6 +70,15 @@ impl Login {
         self.password.is_some()
     }
 
+    /// Prompts for a password that was not given, with user and origin.
+    ///
+    /// # Errors
+    /// Exit 2 if there is neither a password nor a terminal.
+    pub fn ask(&mut self, username: &str, origin: &Origin) -> Result<(), Failure> {
+        self.password = Some(self.password(username, origin)?);
+        Ok(())
+    }
+
     /// The password: the given one, else from a prompt that names user and origin.
     ///
     /// # Errors
@@ -66,7 +86,7 @@ impl Login {
     pub fn password(&self, username: &str, origin: &Origin) -> Result<SecretString, Failure> {
         match &self.password {
             Some(password) => Ok(password.clone()),
-            None => prompt(username, origin),
+            None => prompt(username, origin, &self.options),
         }
     }
 }
@@ -133,10 +153,10 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
     Ok(secret)
 }
 
-fn prompt(username: &str, origin: &Origin) -> Result<SecretString, Failure> {
+fn prompt(username: &str, origin: &Origin, options: &str) -> Result<SecretString, Failure> {
     let none = |_| {
         Failure::misuse(format!("log in to '{origin}': no password is given and there is no terminal to ask at"))
-            .hint("use --password-file FILE or --password-stdin")
+            .hint(format!("use {options}"))
     };
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
     // A signal during the prompt ends the process, and must restore the terminal's echo.

@@ -1,7 +1,7 @@
 //! What the operator sees of a fault: the registry's message, and a hint if the cause is known.
 
 use scar_record::Time;
-use scar_tool::{Exit, Failure};
+use scar_tool::{Exit, Failure, Spelling};
 
 use crate::fault::Fault;
 use crate::login::Login;
@@ -26,6 +26,8 @@ struct LoginState<'l> {
     username: Option<&'l str>,
     expires: Option<Time>,
     now: Time,
+    /// How the options of the login are spelled.
+    spelling: Spelling,
 }
 
 impl Registry {
@@ -45,6 +47,7 @@ impl Registry {
             username: self.login.as_ref().and_then(Login::username),
             expires: expires.and_then(|seconds| Time::from_epoch(seconds).ok()),
             now: Time::now(),
+            spelling: self.config.login,
         };
         explained(&refusal, act, &self.reference, &who, self.config.retry.longest_wait.as_secs())
     }
@@ -130,18 +133,20 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
         return of_ecr(failure, &host, registry, who, meaning);
     }
     if !who.logged_in {
+        let (user, password_file) = (who.spelling.user(), who.spelling.option("password-file"));
         return failure.hint(format!(
-            "no login for '{registry}' was found: give -u USER and --password-file FILE, or log in with docker or podman"
+            "no login for '{registry}' was found: give {user} USER and {password_file} FILE, or log in with docker or podman"
         ));
     }
     if *meaning != Meaning::Right && who.username.is_none() {
         return failure.hint(format!("the stored token for '{registry}' is no longer valid: log in to the registry again"));
     }
     let expanded = match who.username {
-        Some(name) if login::lost_its_dollar(name) => {
-            "a robot account is named robot$NAME: did the shell expand the $? quote it: -u 'robot$NAME'; otherwise "
-        }
-        _ => "",
+        Some(name) if login::lost_its_dollar(name) => format!(
+            "a robot account is named robot$NAME: did the shell expand the $? quote it: {} 'robot$NAME'; otherwise ",
+            who.spelling.user()
+        ),
+        _ => String::new(),
     };
     let right = format!("the user may not push to '{repository}', or there is no project '{project}'");
     failure.hint(match meaning {
@@ -182,10 +187,7 @@ fn missing(plain: Failure, reference: &Reference) -> Failure {
     let failure = Failure { exit: Exit::Absent, ..plain };
     let repository = &reference.repository;
     match ecr::Host::of(&reference.registry) {
-        Some(host) => failure.hint(format!(
-            "create the repository {repository} first: aws ecr create-repository --region {} --registry-id {} --repository-name {repository}",
-            host.region, host.account
-        )),
+        Some(host) => failure.hint(format!("create the repository {repository} first: {}", host.create_repository(repository))),
         None => {
             let project = repository.split('/').next().unwrap_or_default();
             failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first"))
@@ -202,7 +204,13 @@ mod tests {
 
     fn shown(registry: &str, status: u16, errors: &str, username: Option<&str>) -> Failure {
         let reference = Reference::parse(&format!("{registry}/proj/r:1"), None).unwrap();
-        let who = LoginState { logged_in: username.is_some(), username, expires: None, now: Time::now() };
+        let who = LoginState {
+            logged_in: username.is_some(),
+            username,
+            expires: None,
+            now: Time::now(),
+            spelling: Spelling::default(),
+        };
         explained(&refusal("PUT https://h.example/v2/proj/r/manifests/1", status, errors), "push", &reference, &who, 120)
     }
 
@@ -220,7 +228,8 @@ mod tests {
             ),
         ] {
             let expires = Some(Time::from_epoch(1_733_488_994).unwrap());
-            let who = LoginState { logged_in: true, username: Some("AWS"), expires, now: Time::from_epoch(now).unwrap() };
+            let now = Time::from_epoch(now).unwrap();
+            let who = LoginState { logged_in: true, username: Some("AWS"), expires, now, spelling: Spelling::default() };
             let failure = refused(Failure::new(Exit::Failed, "push"), &Meaning::Login, &reference, &who);
             assert_eq!(failure.exit, Exit::Refused);
             let hint = failure.hint.unwrap();

@@ -41,6 +41,12 @@ impl<'h> Host<'h> {
         let known = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         (known && amazons.iter().any(|amazon| domain.starts_with(amazon))).then_some(Self { account, region })
     }
+
+    /// The command that creates a repository, which a push to ECR does not.
+    pub fn create_repository(&self, repository: &str) -> String {
+        let Self { account, region } = self;
+        format!("aws ecr create-repository --region {region} --registry-id {account} --repository-name {repository}")
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod diagnosis;
 pub mod ecr;
 mod fault;
 pub mod login;
+mod options;
 mod questions;
 mod reference;
 mod refusal;
@@ -15,6 +16,7 @@ mod registry;
 mod token;
 
 pub use fault::Fault;
+pub use options::{PushOptions, RegistryOptions};
 pub use questions::{Presence, UploadSession, digest};
 pub use reference::{BASE_PATH, Environment, Reference};
 pub use refusal::Refusal;

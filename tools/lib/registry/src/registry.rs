@@ -4,13 +4,12 @@
 //! to another token realm only if the user allows it; the archive goes to another origin only if the user allows it.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use scar_http::header::HeaderName;
 use scar_http::{Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Exit, Failure, Spelling};
 use scar_trust::Trust;
 
 use crate::fault::Fault;
@@ -63,12 +62,12 @@ pub struct RegistryConfig {
     pub trust_upload: Vec<String>,
     /// Whether plain HTTP is allowed.
     pub plain_http: bool,
-    /// `$HOME`, to find `certs.d`.
-    pub home: Option<PathBuf>,
     /// The retry policy.
     pub retry: Retry,
     /// How long an exchange without the archive may take.
     pub patience: Duration,
+    /// How the options of the login are spelled.
+    pub login: Spelling,
 }
 
 /// A registry and the state of the login there.
@@ -102,13 +101,13 @@ impl Registry {
     /// # Errors
     /// Exit 2 or 5 for what the TLS options or `--plain-http` do not allow.
     pub fn new(
-        origin: Origin,
         reference: &Reference,
         login: Option<Login>,
         trust: Trust,
         config: RegistryConfig,
         console: &Console,
     ) -> Result<Self, Failure> {
+        let origin = Origin::at(if config.plain_http { "http" } else { "https" }, &reference.registry)?;
         Ok(Self {
             client: Client::new(origin, &trust, config.plain_http, console)?,
             trust,
@@ -150,14 +149,15 @@ impl Registry {
             }
         }
         let home = self.client.origin();
+        let plain_http = self.trust.spelling().option("plain-http");
         let wants_tls = |exit: Exit, failure: Failure| {
             let failure = Failure { exit, ..failure };
-            Err(failure.hint("does it speak TLS there? then drop --plain-http").into())
+            Err(failure.hint(format!("does it speak TLS there? then drop {plain_http}")).into())
         };
         match self.retry(|| async { Ok(ping(&self.client, self.config.patience).await?) }).await {
             Err(Fault::Http(error)) if error.is_not_tls() => {
                 let failure = Failure { exit: Exit::Unsafe, ..error.failure(&act) };
-                Err(failure.hint("--plain-http speaks to it without TLS, if the network is trusted").into())
+                Err(failure.hint(format!("{plain_http} speaks to it without TLS, if the network is trusted")).into())
             }
             Err(Fault::Http(error)) if home.is_plain() && error.may_want_tls() => {
                 // A closed connection may have other reasons, too.

@@ -193,7 +193,7 @@ impl Registry {
             .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
         }
         let trust = self.trust.for_another();
-        let trust = login::with_certs_d(trust, &origin.authority(), self.config.home.as_deref(), false, &self.console)?;
+        let trust = login::with_certs_d(trust, &origin.authority(), false, &self.console)?;
         Client::new(origin.clone(), &trust, self.config.plain_http, &self.console).map(Some)
     }
 }

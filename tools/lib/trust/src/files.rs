@@ -88,8 +88,8 @@ fn only_certificates(text: &str) -> String {
 }
 
 /// The private key in a PEM file.
-pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
-    key_in(&read(path, "--key-file")?, &format!("--key-file '{}'", path.display()))
+pub(crate) fn key(path: &Path, option: &str) -> Result<PrivateKeyDer<'static>, Failure> {
+    key_in(&read(path, option)?, &format!("{option} '{}'", path.display()))
 }
 
 /// The private key in a PEM text.

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use rustls::{AlertDescription as Alert, Error};
-use scar_tool::Exit;
+use scar_tool::{Exit, Spelling};
 
 use crate::module;
 use crate::untrusted::{Reason, in_chain};
@@ -102,24 +102,28 @@ impl Handshake {
         }
     }
 
-    /// The hint.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    /// The hint; `spelling` is of the options that change what is trusted and shown.
+    pub fn hint(&self, spelling: Spelling) -> String {
+        let hint = match self {
             Self::NotTls => "is this the server's port for https? see what answers there: openssl s_client -connect HOST:PORT",
             Self::NothingInCommon => "the server, or the proxy before it, must be set up for TLS 1.2 or 1.3",
             Self::UnknownName => {
                 "name the server as its certificate does, or have the name added where TLS ends (ingress, load balancer)"
             }
             Self::CertificateRequired | Self::CertificateRefused(_) => {
-                "show it a client certificate that it accepts: --cert-file and --key-file, where the tool has them, or a registry's certs.d"
+                let (cert, key) = (spelling.option("cert-file"), spelling.option("key-file"));
+                return format!(
+                    "show it a client certificate that it accepts: {cert} and {key}, where the tool has them, or a registry's certs.d"
+                );
             }
-            Self::Certificate(reason) => reason.hint(),
+            Self::Certificate(reason) => return reason.hint(spelling),
             Self::ServerTrouble(_) => "see the server's log; it is safe to run this step again",
             Self::Protocol => {
                 "something between here and the server may change what is sent: try from another host, or --no-proxy"
             }
             Self::Local => "this host cannot speak TLS: compare its clock with the real time",
-        }
+        };
+        hint.to_owned()
     }
 }
 
@@ -168,7 +172,7 @@ mod tests {
             for asked in [false, true] {
                 let verdict = Handshake::of_alert(Alert::from(number), asked);
                 assert!(matches!(verdict.exit(), Exit::Unsafe | Exit::Refused | Exit::Unreachable), "{number}");
-                assert!(!verdict.hint().is_empty());
+                assert!(!verdict.hint(Spelling::default()).is_empty());
                 let text = verdict.to_string();
                 assert!(!text.contains("Alert") && !text.contains("Unknown"), "{text}");
             }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use scar_tool::Failure;
+use scar_tool::{Failure, Prefix, Spelling};
 
 use identity::{Identity, Shown};
 
@@ -50,6 +50,8 @@ pub struct Trust {
     direct: bool,
     /// The source of the certificates, for `-v`.
     sources: Vec<String>,
+    /// How the options are spelled that change this trust.
+    spelling: Spelling,
 }
 
 impl Trust {
@@ -57,17 +59,20 @@ impl Trust {
     ///
     /// # Errors
     /// Exit 2 for a file without the content that its option needs; exit 1 if it cannot be read.
-    pub fn load(options: &TlsOptions) -> Result<Self, Failure> {
-        let mut trust = Self::system()?;
+    pub fn load<P: Prefix>(options: &TlsOptions<P>) -> Result<Self, Failure> {
+        let spelling = Spelling::of::<P>();
+        let mut trust = Self { spelling, ..Self::system()? };
         if let Some(path) = &options.ca_file {
-            trust.anchors.extend(files::certificates(path, "--ca-file")?);
-            trust.sources.push(format!("--ca-file '{}'", path.display()));
+            let option = spelling.option("ca-file");
+            trust.anchors.extend(files::certificates(path, &option)?);
+            trust.sources.push(format!("{option} '{}'", path.display()));
             let absolute = std::path::absolute(path);
             trust.ca_file = Some(absolute.map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
         }
         if let (Some(cert), Some(key)) = (&options.cert_file, &options.key_file) {
-            let what = format!("--cert-file '{}' with --key-file '{}'", cert.display(), key.display());
-            let (chain, key) = (files::certificates(cert, "--cert-file")?, files::key(key)?);
+            let (of_cert, of_key) = (spelling.option("cert-file"), spelling.option("key-file"));
+            let what = format!("{of_cert} '{}' with {of_key} '{}'", cert.display(), key.display());
+            let (chain, key) = (files::certificates(cert, &of_cert)?, files::key(key, &of_key)?);
             trust.identity = Some(Identity::new(chain, key, what, &*module::provider()?)?);
         }
         trust.insecure = options.insecure;
@@ -85,6 +90,7 @@ impl Trust {
             ca_file: None,
             direct: false,
             sources: vec![source],
+            spelling: Spelling::default(),
         }
     }
 
@@ -179,13 +185,18 @@ impl Trust {
     /// The trusted certificates and the client certificate, for `-v`.
     pub fn words(&self) -> String {
         let checked = match self.insecure {
-            true => "not checked (--insecure)".to_owned(),
+            true => format!("not checked ({})", self.spelling.option("insecure")),
             false => format!("checked against {}", self.sources.join(" and ")),
         };
         match &self.identity {
             Some(identity) => format!("{checked}; shown to it: {}", identity.what),
             None => checked,
         }
+    }
+
+    /// How the options are spelled that change this trust.
+    pub fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     /// Whether certificates are not checked.
@@ -214,7 +225,7 @@ impl Trust {
     /// Exit 5 if the FIPS build has no FIPS module.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = module::provider()?;
-        let verifier = verify::Verifier::new(&self.anchors, self.insecure, self.pin.clone(), self.seen.clone(), &provider);
+        let verifier = verify::Verifier::new(self, &provider);
         let shown = Shown { identity: self.identity.clone().filter(|_| with_identity), seen: self.seen.clone() };
         Ok(ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -5,7 +5,7 @@ use std::fmt;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
-use scar_tool::{Exit, Failure};
+use scar_tool::{Exit, Failure, Spelling};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
@@ -87,13 +87,16 @@ impl Reason {
     }
 
     /// The hint, if it does not depend on the server's name and address.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+    pub(crate) fn hint(&self, spelling: Spelling) -> String {
+        let hint = match self {
             Self::Expired | Self::NotYetValid => {
                 "the server needs a new certificate, or a clock is wrong: compare 'date' on both"
             }
             Self::IssuerDates { .. } => {
-                "give the authority's present certificate with --ca-file; or a clock is wrong: compare 'date' with the real time"
+                let option = spelling.option("ca-file");
+                return format!(
+                    "give the authority's present certificate with {option}; or a clock is wrong: compare 'date' with the real time"
+                );
             }
             Self::Replaced => {
                 "the server was renewed, or another one answers in its place: find out which, and run this step again"
@@ -103,11 +106,15 @@ impl Reason {
             }
             Self::WeakKey(_) => "the server needs a new certificate, with an RSA key of 2048 bits at least or an ECDSA key",
             Self::WeakSignature => {
-                "the server needs a certificate signed with SHA-256 or better; until then --ca-file with this very certificate"
+                let option = spelling.option("ca-file");
+                return format!(
+                    "the server needs a certificate signed with SHA-256 or better; until then {option} with this very certificate"
+                );
             }
             Self::WrongPurpose => "the server needs a certificate whose extended key usage is serverAuth",
             _ => "see what the server shows: openssl s_client -showcerts -connect HOST:PORT",
-        }
+        };
+        hint.to_owned()
     }
 }
 
@@ -154,10 +161,12 @@ pub struct Untrusted {
     pub not_after: String,
     /// SHA-256 of its DER form, in hex pairs with colons.
     pub sha256: String,
+    /// How the options are spelled that would trust it.
+    pub(crate) spelling: Spelling,
 }
 
 impl Untrusted {
-    pub(crate) fn new(reason: Reason, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Self {
+    pub(crate) fn new(reason: Reason, certificate: &CertificateDer<'_>, name: &ServerName<'_>, spelling: Spelling) -> Self {
         let sha256 = fingerprint(certificate);
         let asked = name.to_str().into_owned();
         let unknown = || "(unreadable)".to_owned();
@@ -170,6 +179,7 @@ impl Untrusted {
             not_before: unknown(),
             not_after: unknown(),
             sha256,
+            spelling,
         };
         if let Ok((_, parsed)) = X509Certificate::from_der(certificate) {
             untrusted.subject = parsed.subject().to_string();
@@ -202,9 +212,10 @@ impl Untrusted {
             Reason::WrongName => failure.hint(format!("use one of its names, or have '{}' added to the certificate", self.asked)),
             Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
                 "compare the SHA-256 with the server's administrator; then trust it: openssl s_client -connect {address} </dev/null | \
-                 openssl x509 >server.pem, and --ca-file server.pem (or the issuer's certificate)"
+                 openssl x509 >server.pem, and {} server.pem (or the issuer's certificate)",
+                self.spelling.option("ca-file")
             )),
-            _ => failure.hint(self.reason.hint()),
+            _ => failure.hint(self.reason.hint(self.spelling)),
         }
     }
 }

@@ -8,8 +8,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use scar_tool::Spelling;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::Trust;
 use crate::pin::Pin;
 use crate::seen::Seen;
 use crate::untrusted::{Reason, Untrusted};
@@ -23,17 +25,13 @@ pub(crate) struct Verifier {
     insecure: bool,
     pin: Option<Pin>,
     seen: Seen,
+    spelling: Spelling,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
-    pub(crate) fn new(
-        anchors: &[CertificateDer<'static>],
-        insecure: bool,
-        pin: Option<Pin>,
-        seen: Seen,
-        provider: &Arc<CryptoProvider>,
-    ) -> Self {
+    pub(crate) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Self {
+        let anchors = &trust.anchors;
         let mut roots = RootCertStore::empty();
         // rustls ignores the dates of a trust anchor; kubectl and curl do not.
         let now = UnixTime::now().as_secs();
@@ -41,7 +39,15 @@ impl Verifier {
         roots.add_parsable_certificates(anchors.iter().filter(in_date).cloned());
         // rustls's builder refuses a store without roots: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
-        Self { chain, anchors: anchors.to_vec(), insecure, pin, seen, provider: Arc::clone(provider) }
+        Self {
+            chain,
+            anchors: anchors.clone(),
+            insecure: trust.insecure,
+            pin: trust.pin.clone(),
+            seen: trust.seen.clone(),
+            spelling: trust.spelling,
+            provider: Arc::clone(provider),
+        }
     }
 
     /// The expired or not yet valid configured authority that signed one of these, if there is one.
@@ -83,7 +89,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.seen.note(certificate);
-        let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name)));
+        let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name, self.spelling)));
         let leaf = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf);
         let Ok(leaf) = leaf else { return untrusted(Reason::Unusable) };
         if let Some(reason) = Reason::of_key(&leaf) {

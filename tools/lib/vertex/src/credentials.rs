@@ -5,7 +5,7 @@
 //! user name in the entry. A certificate without a key is a CA, as an OVA installation writes it: no key is missing there.
 
 use scar_http::{Login, Origin};
-use scar_tool::Failure;
+use scar_tool::{Failure, Spelling};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::entry::{EntryObject, Kind};
@@ -30,6 +30,8 @@ pub struct GivenLogin {
     pub tls_key: Option<SecretString>,
     /// Replace the login even if it is of another user, or shown.
     pub replace: bool,
+    /// How the options are spelled that give these.
+    pub spelling: Spelling,
 }
 
 /// A secret of an entry.
@@ -68,16 +70,18 @@ impl EntrySecret {
     }
 
     /// The options to give it with, for messages.
-    fn options(self, entry: &Object) -> String {
+    fn options(self, entry: &Object, spelling: Spelling) -> String {
+        let file = |name: &str| format!("{} FILE", spelling.option(name));
         match self {
             Self::Password => {
                 let user = entry.text(USERNAME).filter(|user| !user.is_empty());
-                format!("-u {} --password-file FILE", user.map_or("USER".to_owned(), |user| scar_tool::shell_word(&user)))
+                let user = user.map_or("USER".to_owned(), |user| scar_tool::shell_word(&user));
+                format!("{} {user} {}", spelling.user(), file("password-file"))
             }
-            Self::Token => "--token-file FILE".to_owned(),
-            Self::AccessKey | Self::SecretKey => "--access-key-file FILE --secret-key-file FILE".to_owned(),
-            Self::SecretToken => "--secret-token-file FILE".to_owned(),
-            Self::BasicTlsKey | Self::EcrTlsKey => "--tls-key-file FILE".to_owned(),
+            Self::Token => file("token-file"),
+            Self::AccessKey | Self::SecretKey => format!("{} {}", file("access-key-file"), file("secret-key-file")),
+            Self::SecretToken => file("secret-token-file"),
+            Self::BasicTlsKey | Self::EcrTlsKey => file("tls-key-file"),
         }
     }
 
@@ -133,7 +137,7 @@ impl GivenLogin {
             }
         }
         if !missing.is_empty() {
-            return Err(not_shown(&entry.entry.name, object, &missing));
+            return Err(not_shown(entry, &missing, self.spelling));
         }
         if let Some(username) = self.username.as_ref().filter(|_| self.replace && entry.kind == Kind::Basic) {
             filled.set(USERNAME, username);
@@ -168,8 +172,7 @@ impl GivenLogin {
             return Ok(Some("asked for at the terminal".to_owned().into()));
         }
         let origin = Origin::parse(&entry.text_or_empty(&["spec", "endpoint"]))?.0;
-        let password = self.password.password(username, &origin);
-        password.map(Some).map_err(|failure| failure.hint("use --password-file FILE"))
+        self.password.password(username, &origin).map(Some)
     }
 
     /// Refuses a secret of another user, which VerteX would use with the entry's user.
@@ -179,7 +182,8 @@ impl GivenLogin {
         }
         let (given, shown) = if what == "user" { (format!(" '{given}'"), format!(" '{shown}'")) } else { Default::default() };
         Err(Failure::misuse(format!("keep the entry's login: the given {what}{given} is not the entry's{shown}")).hint(format!(
-            "give the login of the entry's {what} (did the shell expand a '$'? quote it), or --replace-credentials"
+            "give the login of the entry's {what} (did the shell expand a '$'? quote it), or {}",
+            self.spelling.option("replace-credentials")
         )))
     }
 }
@@ -190,12 +194,13 @@ fn cannot_give(path: &str) -> Failure {
         .hint("no option gives this field: set the flag in the console (Administration, Pack Registries, Edit)")
 }
 
-fn not_shown(name: &str, entry: &Object, missing: &[EntrySecret]) -> Failure {
-    let mut options: Vec<String> = missing.iter().map(|secret| secret.options(entry)).collect();
+fn not_shown(entry: &EntryObject, missing: &[EntrySecret], spelling: Spelling) -> Failure {
+    let mut options: Vec<String> = missing.iter().map(|secret| secret.options(&entry.object, spelling)).collect();
     options.dedup();
     let paths: Vec<String> = missing.iter().map(|secret| format!("'{}'", secret.path().join("."))).collect();
     let cause = format!("VerteX does not show {}, and writing back what it shows would destroy it", paths.join(" and "));
-    Failure::misuse(format!("keep the login of the entry '{name}': {cause}")).hint(format!("add: {}", options.join(" ")))
+    Failure::misuse(format!("keep the login of the entry '{}': {cause}", entry.entry.name))
+        .hint(format!("add: {}", options.join(" ")))
 }
 
 /// How an ECR entry logs in. The API's default is keys, which apply if no role is set.
@@ -234,7 +239,7 @@ mod tests {
 
     /// The password will come from the prompt; any value will do for a check.
     fn given(username: Option<&str>, replace: bool) -> GivenLogin {
-        let options = LoginOptions::default();
+        let options = <LoginOptions>::default();
         GivenLogin {
             username: username.map(str::to_owned),
             password: options.open(&Console::new("test")).unwrap(),
@@ -244,6 +249,7 @@ mod tests {
             secret_token: None,
             tls_key: None,
             replace,
+            spelling: Spelling::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use scar_http::{Error, StatusCode};
-use scar_tool::{Exit, Failure};
+use scar_tool::{Exit, Failure, Spelling};
 
 use crate::difference::without_userinfo;
 use crate::{Api, Object};
@@ -108,6 +108,14 @@ impl EntryObject {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
     }
 
+    /// The way out if Specman will not look for the artifact in `repository` of `registry`.
+    pub fn misplaced(&self, registry: &str, repository: &str) -> Option<String> {
+        let (expected, base) = (self.expected_repository(), self.object.text_or_empty(&["spec", "baseContentPath"]));
+        (repository != expected).then(|| {
+            format!("push it there: ocipush {registry}/{expected}:0.0.0; or correct the entry's base content path, now '{base}'")
+        })
+    }
+
     /// Whether Specman's pods get the registry's login from AWS themselves (pod identity); their service account then needs
     /// an association.
     pub fn uses_pod_identity(&self) -> bool {
@@ -158,9 +166,11 @@ pub async fn list(api: &Api) -> Result<Vec<Entry>, Failure> {
     entries(&list).ok_or_else(|| mismatch(act, "the answer is not a list of pack registries"))
 }
 
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--uid {} (name '{}', endpoint '{}', provider '{}')", self.uid, self.name, self.endpoint, self.provider)
+impl Entry {
+    /// The option that chooses it, and what it is.
+    fn shown(&self, spelling: Spelling) -> String {
+        let Self { uid, name, endpoint, provider, .. } = self;
+        format!("{} {uid} (name '{name}', endpoint '{endpoint}', provider '{provider}')", spelling.option("uid"))
     }
 }
 
@@ -222,17 +232,17 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
 }
 
 /// Selects one entry. Several may share a host (`spectro-packs`, `our-packs`): then it is the one where Specman looks for
-/// `repository`, the artifact's.
+/// `repository`, the artifact's. `spelling` is of the options that choose an entry.
 ///
 /// # Errors
 /// Exit 3 if there is none; exit 2 if several fit; exit 7 if there are several and none fits. Each lists the candidates.
-pub async fn choose(api: &Api, wanted: &Selector, repository: Option<&str>) -> Result<EntryObject, Failure> {
+pub async fn choose(api: &Api, wanted: &Selector, spelling: Spelling, repository: Option<&str>) -> Result<EntryObject, Failure> {
     let entries = list(api).await?;
-    let candidates = candidates(&entries, wanted)?;
+    let candidates = candidates(&entries, wanted, spelling)?;
     let [_, _, ..] = candidates.as_slice() else {
         return read_all(api, &candidates).await?.pop().ok_or_else(|| absent(wanted));
     };
-    let Some(repository) = repository else { return Err(ambiguous(wanted, &candidates)) };
+    let Some(repository) = repository else { return Err(ambiguous(wanted, spelling, &candidates)) };
     let mut all = read_all(api, &candidates).await?;
     let fit: Vec<usize> = (0..all.len()).filter(|&at| all[at].expected_repository() == repository).collect();
     match fit.as_slice() {
@@ -240,13 +250,14 @@ pub async fn choose(api: &Api, wanted: &Selector, repository: Option<&str>) -> R
         [] => {
             let cause = format!("the artifact is in '{repository}', and Specman looks there for none of these:");
             let failure = mismatch(&format!("find the pack registry {wanted}"), &cause);
-            let line = |chosen: &EntryObject| format!("{}: looks in '{}'", chosen.entry, chosen.expected_repository());
+            let line =
+                |chosen: &EntryObject| format!("{}: looks in '{}'", chosen.entry.shown(spelling), chosen.expected_repository());
             Err(all
                 .iter()
                 .fold(failure, |failure, chosen| failure.detail(line(chosen)))
                 .hint("push it to one of these places, or correct an entry's base content path in the console"))
         }
-        several => Err(ambiguous(wanted, &several.iter().map(|&at| &all[at].entry).collect::<Vec<_>>())),
+        several => Err(ambiguous(wanted, spelling, &several.iter().map(|&at| &all[at].entry).collect::<Vec<_>>())),
     }
 }
 
@@ -260,7 +271,7 @@ async fn read_all(api: &Api, entries: &[&Entry]) -> Result<Vec<EntryObject>, Fai
 }
 
 /// The candidates, at least one.
-fn candidates<'e>(entries: &'e [Entry], wanted: &Selector) -> Result<Vec<&'e Entry>, Failure> {
+fn candidates<'e>(entries: &'e [Entry], wanted: &Selector, spelling: Spelling) -> Result<Vec<&'e Entry>, Failure> {
     let mut found: Vec<_> = entries.iter().filter(|entry| wanted.selects(entry)).collect();
     // A registry may have separate entries for charts and packs.
     if matches!(wanted, Selector::Host(_)) && found.iter().any(|entry| entry.has_packs()) {
@@ -271,18 +282,19 @@ fn candidates<'e>(entries: &'e [Entry], wanted: &Selector) -> Result<Vec<&'e Ent
     }
     let hint = match wanted {
         Selector::Host(host) => format!("add the pack registry for '{host}' in VerteX, under Administration, Pack Registries"),
-        _ => "choose another with --uid or --name".to_owned(),
+        _ => format!("choose another with {} or {}", spelling.option("uid"), spelling.option("name")),
     };
-    Err(entries.iter().fold(absent(wanted), |failure, entry| failure.detail(entry)).hint(hint))
+    Err(entries.iter().fold(absent(wanted), |failure, entry| failure.detail(entry.shown(spelling))).hint(hint))
 }
 
 fn absent(wanted: &Selector) -> Failure {
     Failure::new(Exit::Absent, format!("find the pack registry {wanted}: VerteX has no such OCI pack registry"))
 }
 
-fn ambiguous(wanted: &Selector, entries: &[&Entry]) -> Failure {
+fn ambiguous(wanted: &Selector, spelling: Spelling, entries: &[&Entry]) -> Failure {
     let failure = Failure::misuse(format!("find the pack registry {wanted}: {} match:", entries.len()));
-    entries.iter().fold(failure, |failure, entry| failure.detail(entry)).hint("choose one with --uid")
+    let listed = entries.iter().fold(failure, |failure, entry| failure.detail(entry.shown(spelling)));
+    listed.hint(format!("choose one with {}", spelling.option("uid")))
 }
 
 /// Whether two addresses mean the same registry and path.
@@ -375,14 +387,14 @@ mod tests {
             list(&[("a1", "charts", "h.example"), ("a2", "dup", "https://H.example:443"), ("a3", "dup", "x.example")]);
         entries[0].provider = "helm".into();
         let found = |entries: &[Entry], wanted: Selector| -> Vec<String> {
-            candidates(entries, &wanted).unwrap().iter().map(|entry| entry.uid.clone()).collect()
+            candidates(entries, &wanted, Spelling::default()).unwrap().iter().map(|entry| entry.uid.clone()).collect()
         };
         let at_host = Selector::Host("h.example".into());
         assert_eq!(found(&entries, at_host.clone()), ["a2"]);
         assert_eq!(found(&entries[..1], at_host), ["a1"]);
         assert_eq!(found(&entries, Selector::Uid("a1".into())), ["a1"]);
         assert_eq!(found(&entries, Selector::Name("dup".into())), ["a2", "a3"]);
-        let none = candidates(&entries, &Selector::Host("other.example".into())).unwrap_err();
+        let none = candidates(&entries, &Selector::Host("other.example".into()), Spelling::default()).unwrap_err();
         assert_eq!((none.exit, none.details.len()), (Exit::Absent, 3));
         assert!(none.hint.unwrap().contains("add the pack registry for 'other.example'"));
     }

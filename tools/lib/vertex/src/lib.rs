@@ -5,23 +5,30 @@
 //! has shown that the last one changed nothing; a hidden value is never taken for the real one; no secret gets into a
 //! message.
 
+mod account;
 mod api;
 pub mod browser;
 mod credentials;
 mod difference;
+mod enter;
 pub mod entry;
+mod entry_options;
 mod hidden;
-pub mod login;
+mod login;
 mod object;
 mod options;
 pub mod scar;
 pub mod token;
 pub mod user;
 
+pub use account::{AccountOptions, endpoint};
 pub use api::{Api, WriteOutcome, read_object};
 pub use credentials::GivenLogin;
 pub use difference::{Change, differences};
+pub use enter::LoginMethod;
+pub use entry_options::{EntryLoginOptions, EntryOptions};
 pub use hidden::{is_mask, names_a_secret};
+pub use login::Entrance;
 pub use object::Object;
 pub use options::{ApiOptions, login_command};
 

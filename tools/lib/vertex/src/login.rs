@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use scar_http::header::ACCEPT;
 use scar_http::{Client, Error, Method, Origin, Retry, StatusCode, Url};
-use scar_tool::{Console, Deadline, Exit, Failure};
+use scar_tool::{Console, Deadline, Exit, Failure, Spelling};
+use scar_trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -18,54 +19,59 @@ const PATH: &str = "/v1/auth/syslogin";
 const CONNECTS: usize = 3;
 
 /// The hint for an account that needs more than a password.
-fn browser() -> String {
-    format!("log in with a browser, save its token ({IN_THE_BROWSER}) in a file of mode 0600, and use --token-file FILE")
+fn browser(spelling: Spelling) -> String {
+    let option = spelling.option("token-file");
+    format!("log in with a browser, save its token ({IN_THE_BROWSER}) in a file of mode 0600, and use {option} FILE")
 }
 
 /// The hint if the login succeeds but its token opens nothing, as with a passkey.
-pub fn no_access() -> String {
-    format!("the login is done, but its token opens nothing, as with a passkey or a second factor: {}", browser())
+pub(crate) fn no_access(spelling: Spelling) -> String {
+    format!("the login is done, but its token opens nothing, as with a passkey or a second factor: {}", browser(spelling))
 }
 
-/// Logs in and returns the token.
-///
-/// # Errors
-/// A refusal, described as one of a login; errors of the network or the server.
-pub async fn syslogin(
-    client: &Client,
-    username: &str,
-    password: &SecretString,
-    deadline: Deadline,
-    console: &Console,
-) -> Result<SecretString, Failure> {
-    let act = format!("log in to '{}' as '{username}'", client.origin());
-    console.verbose(|| format!("login to '{}': user '{username}'", client.origin()));
-    match post(client, username, password, deadline, console).await {
-        Ok(answer) => token_of(&answer, &act),
-        Err(Error::Status { status, location, .. }) if status.is_redirection() => {
-            Err(redirected(&act, client.origin(), location.as_deref(), status))
+/// VerteX, before the login.
+#[derive(Debug)]
+pub struct Entrance<'a> {
+    /// The client for its origin, without a credential.
+    pub client: &'a Client,
+    /// What the client trusts.
+    pub trust: &'a Trust,
+    /// When the login must be done.
+    pub deadline: Deadline,
+    /// Where notes go.
+    pub console: &'a Console,
+}
+
+impl Entrance<'_> {
+    /// Logs in with a password and returns the token.
+    ///
+    /// # Errors
+    /// A refusal, described as one of a login; errors of the network or the server.
+    pub(crate) async fn syslogin(&self, username: &str, password: &SecretString) -> Result<SecretString, Failure> {
+        let (origin, spelling) = (self.client.origin(), self.trust.spelling());
+        let act = format!("log in to '{origin}' as '{username}'");
+        self.console.verbose(|| format!("login to '{origin}': user '{username}'"));
+        match self.post(username, password).await {
+            Ok(answer) => token_of(&answer, &act, spelling),
+            Err(Error::Status { status, location, .. }) if status.is_redirection() => {
+                Err(redirected(&act, origin, location.as_deref(), status, spelling))
+            }
+            Err(error) => Err(refusal(&error, &act, spelling)),
         }
-        Err(error) => Err(refusal(&error, &act)),
     }
-}
 
-async fn post(
-    client: &Client,
-    username: &str,
-    password: &SecretString,
-    deadline: Deadline,
-    console: &Console,
-) -> Result<Object, Error> {
-    let retry = Retry { tries: CONNECTS, ..Retry::until(deadline) };
-    let send = async || match once(client, username, password).await {
-        Err(error) if error.is_before_send() => Err(error),
-        verdict => Ok(verdict),
-    };
-    let verdict = retry.run(console, send).await?;
-    let Some(wait) = verdict.as_ref().err().and_then(|error| asked_to_wait(error, deadline)) else { return verdict };
-    console.note(format!("VerteX is busy and asks to wait {} s", wait.as_secs()));
-    tokio::time::sleep(wait).await;
-    retry.run(console, send).await?
+    async fn post(&self, username: &str, password: &SecretString) -> Result<Object, Error> {
+        let retry = Retry { tries: CONNECTS, ..Retry::until(self.deadline) };
+        let send = async || match once(self.client, username, password).await {
+            Err(error) if error.is_before_send() => Err(error),
+            verdict => Ok(verdict),
+        };
+        let verdict = retry.run(self.console, send).await?;
+        let Some(wait) = verdict.as_ref().err().and_then(|error| asked_to_wait(error, self.deadline)) else { return verdict };
+        self.console.note(format!("VerteX is busy and asks to wait {} s", wait.as_secs()));
+        tokio::time::sleep(wait).await;
+        retry.run(self.console, send).await?
+    }
 }
 
 async fn once(client: &Client, username: &str, password: &SecretString) -> Result<Object, Error> {
@@ -87,15 +93,15 @@ fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
 }
 
 /// The token in a login's answer.
-fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
+fn token_of(answer: &Object, act: &str, spelling: Spelling) -> Result<SecretString, Failure> {
     // The swagger spells it `isMfa`, real sites answer `IsMfa`.
     if answer.fields().any(|(name, value)| name.eq_ignore_ascii_case("ismfa") && value.get() == "true") {
-        return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(browser()));
+        return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(browser(spelling)));
     }
     let token = answer.text_or_empty(&["Authorization"]);
     if token.is_empty() {
         return Err(Failure::new(Exit::Mismatch, format!("{act}: the server accepted the login and gave no token"))
-            .hint(format!("the account may have to set a second factor or a new password first; {}", browser())));
+            .hint(format!("the account may have to set a second factor or a new password first; {}", browser(spelling))));
     }
     let token = token::bare(&token);
     match token::check(token) {
@@ -106,7 +112,7 @@ fn token_of(answer: &Object, act: &str) -> Result<SecretString, Failure> {
 }
 
 /// The failure for a refused login.
-fn refusal(error: &Error, act: &str) -> Failure {
+fn refusal(error: &Error, act: &str, spelling: Spelling) -> Failure {
     let failure = error.failure(act);
     match error.status().map(|status| status.as_u16()) {
         Some(401) => failure.hint(
@@ -117,7 +123,7 @@ fn refusal(error: &Error, act: &str) -> Failure {
         Some(403 | 423) => Failure { exit: Exit::Refused, ..failure }.hint(format!(
             "the account may be locked (every further try may prolong that: wait, or have another administrator unlock it), may not \
              log in here, or must use single sign-on; for that {}",
-            browser()
+            browser(spelling)
         )),
         Some(404) => failure.hint("is this the address of VerteX's system console?"),
         Some(400 | 422) => Failure { exit: Exit::Refused, ..failure }.hint("check user name and password; they were sent once"),
@@ -127,7 +133,7 @@ fn refusal(error: &Error, act: &str) -> Failure {
             }
             Error::Malformed { .. } => failure.hint(format!(
                 "a proxy or a sign-on page may be in front of VerteX: check the address; for single sign-on {}",
-                browser()
+                browser(spelling)
             )),
             _ => failure,
         },
@@ -135,18 +141,18 @@ fn refusal(error: &Error, act: &str) -> Failure {
 }
 
 /// The failure for a redirect, which is not followed because the password would be sent along.
-fn redirected(act: &str, origin: &Origin, to: Option<&str>, status: StatusCode) -> Failure {
+fn redirected(act: &str, origin: &Origin, to: Option<&str>, status: StatusCode, spelling: Spelling) -> Failure {
     let Some(to) = to else {
         return Failure::new(Exit::Mismatch, format!("{act}: the server answers {status} without saying where to"));
     };
     let at_home = Url::parse(to).ok().as_ref().and_then(Origin::of).as_ref() == Some(origin);
     if at_home {
         return Failure::new(Exit::Refused, format!("{act}: the server answers {status} and wants the login at {to}"))
-            .hint(format!("with single sign-on {}", browser()));
+            .hint(format!("with single sign-on {}", browser(spelling)));
     }
     let message = format!("{act}: the server answers {status} and redirects to {to}; the password does not go there");
     Failure::new(Exit::Unsafe, message)
-        .hint(format!("if that address is VerteX, log in there; if it is a sign-on page, {}", browser()))
+        .hint(format!("if that address is VerteX, log in there; if it is a sign-on page, {}", browser(spelling)))
 }
 
 #[cfg(test)]
@@ -154,7 +160,7 @@ mod tests {
     use super::*;
 
     fn token_in(answer: &str) -> Result<String, Failure> {
-        token_of(&Object::parse(answer).unwrap(), "log in").map(|token| token.expose_secret().to_owned())
+        token_of(&Object::parse(answer).unwrap(), "log in", Spelling::default()).map(|token| token.expose_secret().to_owned())
     }
 
     #[test]
@@ -178,7 +184,7 @@ mod tests {
     #[test]
     fn a_redirect_to_another_origin_is_unsafe_and_one_at_home_is_a_sign_on_page() {
         let origin = Origin::parse("https://v.example").unwrap().0;
-        let exit = |to: Option<&str>| redirected("log in", &origin, to, StatusCode::FOUND).exit;
+        let exit = |to: Option<&str>| redirected("log in", &origin, to, StatusCode::FOUND, Spelling::default()).exit;
         assert_eq!(exit(Some("https://sso.example/?next=canary")), Exit::Unsafe);
         assert_eq!(exit(Some("http://v.example/")), Exit::Unsafe);
         assert_eq!(exit(Some("https://v.example/login")), Exit::Refused);

@@ -27,6 +27,7 @@ fn pod(health: Health) -> SpecmanPod {
         is_ready: true,
         is_running: true,
         has_pod_identity: false,
+        claims: Vec::new(),
         is_leaving: false,
         restarts: 0,
         health,

@@ -12,7 +12,7 @@ pub use recorded::{is_named, unnamed};
 pub use trust::with_certs_d;
 
 use scar_http::{Login as Given, Origin};
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Failure, Spelling};
 use secrecy::SecretString;
 
 use crate::reference::Reference;
@@ -50,46 +50,55 @@ pub fn lost_its_dollar(username: &str) -> bool {
     rest.is_some_and(|rest| !rest.contains('$') && !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }
 
-/// The login for `reference`: `--username` with its password, else from the login files; `None` if there is none, which a
-/// registry may accept. Prompts for a missing password, so standard input must have been read before.
-///
-/// # Errors
-/// Exit 2 for a password without a user, a user that the registry cannot have, and malformed login files.
-pub fn find(
-    username: Option<&str>,
-    given: &Given,
-    reference: &Reference,
-    origin: &Origin,
-    login_files: &LoginFiles,
-    console: &Console,
-) -> Result<Option<Login>, Failure> {
-    let ecr = crate::ecr::Host::of(&reference.registry);
-    if let Some(username) = username {
-        if ecr.is_some() && username != "AWS" {
+/// Where the login is looked for: in the options, else in the files of this host.
+#[derive(Debug, Clone)]
+pub struct LoginSources {
+    /// `--username`.
+    pub(crate) username: Option<String>,
+    /// Its password, or the prompt for it.
+    pub(crate) given: Given,
+    /// The files that may hold a login.
+    pub(crate) files: LoginFiles,
+    /// How the options are spelled.
+    pub(crate) spelling: Spelling,
+    /// Whether the registry is reached by plain HTTP, for messages.
+    pub(crate) plain_http: bool,
+}
+
+impl LoginSources {
+    /// Whether the options give a login.
+    pub fn is_given(&self) -> bool {
+        self.username.is_some()
+    }
+
+    /// The login for `reference`, and its source for messages; `None` if there is none, which a registry may accept. Prompts
+    /// for a missing password, so standard input must have been read before.
+    ///
+    /// # Errors
+    /// Exit 2 for a user that the registry cannot have, and malformed login files.
+    pub fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
+        let origin = Origin::at(if self.plain_http { "http" } else { "https" }, &reference.registry)?;
+        let found = match &self.username {
+            Some(username) => Some((self.given(username, reference, &origin)?, "the options".to_owned())),
+            None => self.files.find(reference, console)?,
+        };
+        console.verbose(|| match found.as_ref().map(|(login, from)| (login.username(), from)) {
+            Some((Some(username), from)) => format!("login to '{origin}': user '{username}' from {from}"),
+            Some((None, from)) => format!("login to '{origin}': a token from {from}"),
+            None => format!("login to '{origin}': none found, going without"),
+        });
+        Ok(found)
+    }
+
+    fn given(&self, username: &str, reference: &Reference, origin: &Origin) -> Result<Login, Failure> {
+        if crate::ecr::Host::of(&reference.registry).is_some() && username != "AWS" {
             return Err(Failure::misuse(format!("log in to '{origin}': the user '{username}' is not known to ECR"))
-                .hint("the user must be AWS, upper case: -u AWS"));
+                .hint(format!("the user must be AWS, upper case: {} AWS", self.spelling.user())));
         }
         if username.contains(':') || username.chars().any(char::is_control) {
-            return Err(Failure::misuse("read --username: no ':' and no control character may stand in it"));
+            let option = self.spelling.option("username");
+            return Err(Failure::misuse(format!("read {option}: no ':' and no control character may stand in it")));
         }
-        let password = given.password(username, origin)?;
-        console.verbose(|| format!("login to '{origin}': user '{username}' from the options"));
-        return Ok(Some(Login::Password { username: username.to_owned(), password }));
-    }
-    if given.is_given() {
-        return Err(Failure::misuse("log in: a password is given without --username").hint("add -u USER"));
-    }
-    match login_files.find(reference, console)? {
-        Some((login, from)) => {
-            console.verbose(|| match login.username() {
-                Some(username) => format!("login to '{origin}': user '{username}' from {from}"),
-                None => format!("login to '{origin}': a token from {from}"),
-            });
-            Ok(Some(login))
-        }
-        None => {
-            console.verbose(|| format!("login to '{origin}': none found, going without"));
-            Ok(None)
-        }
+        Ok(Login::Password { username: username.to_owned(), password: self.given.password(username, origin)? })
     }
 }

@@ -21,14 +21,9 @@ fn directories(home: Option<&Path>) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Exit 2 for a file whose content does not fit its name.
-pub fn with_certs_d(
-    mut trust: Trust,
-    registry: &str,
-    home: Option<&Path>,
-    with_identity: bool,
-    console: &Console,
-) -> Result<Trust, Failure> {
-    for directory in directories(home).iter().map(|directory| directory.join(registry)) {
+pub fn with_certs_d(mut trust: Trust, registry: &str, with_identity: bool, console: &Console) -> Result<Trust, Failure> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    for directory in directories(home.as_deref()).iter().map(|directory| directory.join(registry)) {
         for path in files(&directory) {
             let what = format!("'{}'", path.display());
             match path.extension().and_then(OsStr::to_str) {

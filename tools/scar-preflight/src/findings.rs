@@ -1,0 +1,34 @@
+//! What one part of the site showed: its lines, and the facts that the others need.
+
+use jiff::Timestamp;
+use scar_record::Check;
+
+use crate::network::Server;
+
+/// What one part of the site showed.
+#[derive(Default)]
+pub(crate) struct Findings {
+    /// Its lines.
+    pub(crate) checks: Vec<Check>,
+    /// Its server, if it answered.
+    pub(crate) server: Option<Server>,
+    /// The flag of the pack registry, if it was read.
+    pub(crate) flag: Option<Flag>,
+    /// When the secret was created, if there is one.
+    pub(crate) secret: Option<Timestamp>,
+    /// Specman's pods without a pod identity, if they could be read.
+    pub(crate) without_identity: Option<Vec<String>>,
+    /// The size of Specman's smallest claim, in bytes.
+    pub(crate) claim: Option<u64>,
+    /// The bytes of all files, and of the future archive.
+    pub(crate) content: Option<(u64, u64)>,
+}
+
+/// The current flag of a pack registry.
+pub(crate) struct Flag {
+    pub(crate) is_set: bool,
+    /// Whether Specman's pods need a pod identity for the registry.
+    pub(crate) uses_pod_identity: bool,
+    /// When the entry was last changed, as VerteX writes it.
+    pub(crate) changed: Option<Timestamp>,
+}
