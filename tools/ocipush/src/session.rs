@@ -138,12 +138,20 @@ impl Pusher {
     ) -> Result<(), Fault> {
         let mut url = url.clone();
         url.query_pairs_mut().append_pair("digest", content.digest.as_str());
-        let mut request = self.registry.request(Method::PUT, &url)?.header(CONTENT_TYPE, OCTET_STREAM);
-        request = match from == to {
-            true => request.body(Vec::new()),
-            false => request.body(Body::wrap(content.part(from, to, sent))),
+        let close = || async {
+            let request = self.registry.request(Method::PUT, &url)?.header(CONTENT_TYPE, OCTET_STREAM);
+            let request = match from == to {
+                true => request.body(Vec::new()),
+                false => request.body(Body::wrap(content.part(from, to, sent))),
+            };
+            self.watched(request.send(), to, sent, progress).await
         };
-        let answer = self.watched(request.send(), to, sent, progress).await?;
+        let answer = match close().await {
+            // The login has expired since the last chunk. Registries check it before they touch the session (distribution v2.8
+            // registry/handlers/app.go, `dispatcher`), and nothing but the digest was sent.
+            Err(Fault::Lost(_)) if from == to => close().await,
+            closed => closed,
+        }?;
         match answer.header("docker-content-digest").filter(|said| *said != content.digest.as_str()) {
             Some(said) => Err(Failure::new(
                 Exit::Mismatch,

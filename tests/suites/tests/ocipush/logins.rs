@@ -191,6 +191,27 @@ fn p9_a_token_that_ends_between_two_chunks_costs_no_chunk() {
 }
 
 #[test]
+#[test]
+fn p9_a_token_that_ends_before_a_chunked_upload_is_closed_costs_no_chunk() {
+    for stream in [false, true] {
+        let service = service();
+        let site = bearer(&service);
+        let ending = service.clone();
+        let patches = Match::patch("/v2/**/blobs/uploads/*");
+        site.registry.faults().on(patches.clone(), Times::Nth(4), Action::edit(move |_| ending.expire()));
+        let run = match stream {
+            true => site.ocipush("-").stdin(crate::bytes(1 << 20)),
+            false => site.ocipush(site.archive(1 << 20)),
+        };
+        let password = site.folder.path().join("pw");
+        std::fs::write(&password, PASSWORD).unwrap();
+        let run = run.args(["--chunk-size", "256KiB", "-q", "-u", "pusher", "--password-file"]).arg(password);
+        run.secret(PASSWORD).run().succeeds();
+        assert_eq!(site.registry.log().count(&patches), 4, "stream: {stream}");
+        assert_eq!(site.registry.log().count(&Match::post("/v2/**/blobs/uploads/")), 2, "one session for each blob");
+    }
+}
+
 fn p7_a_token_realm_out_of_order_is_asked_as_often_as_the_user_allows() {
     for status in [500, 503, 429] {
         let service = service();
