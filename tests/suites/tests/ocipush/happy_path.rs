@@ -1,7 +1,7 @@
 //! The happy path: what is pushed, printed and recorded.
 
 use scar_kit::{docker_registry, peer, program, tool};
-use scar_lab::faults::Match;
+use scar_lab::faults::{Action, Answer, Match, Times};
 use scar_lab::registry::RegistryOptions;
 use serde_json::json;
 
@@ -202,6 +202,17 @@ fn q64_a_loopback_registry_without_tls_needs_no_option() {
         .run()
         .succeeds()
         .says("does not speak TLS; it is on this host");
+}
+
+#[test]
+fn q64_a_proxy_without_tls_on_loopback_is_heard_while_its_registry_is_down() {
+    for (status, exit) in [(502, 6), (503, 6), (403, 4)] {
+        let site = Site::plain();
+        let page = Answer::html(status, "<html><head><title>No</title></head></html>");
+        site.registry.faults().on(Match::any("/**"), Times::Always, Action::Answer(page));
+        let outcome = site.bare().arg(site.archive(10)).args(["--new-record", "--retries", "0"]).run();
+        outcome.exits(exit).says(&format!(": {status} ")).says("an HTML page titled 'No'").writes_nothing();
+    }
 }
 
 #[test]

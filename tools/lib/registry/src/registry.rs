@@ -173,12 +173,13 @@ impl Registry {
         }
     }
 
-    /// Switches to plain HTTP, if a registry answers there.
+    /// Switches to plain HTTP, if a server answers there.
     async fn try_in_clear(&mut self) -> Result<(), Failure> {
         let registry = &self.reference.registry;
         let client = Client::new(Origin::at("http", registry)?, &self.trust, self.config.plain_http, &self.console)?;
         let door = ping(&client, self.config.patience).await;
-        if door.is_ok_and(|door| matches!(door.status(), StatusCode::OK | StatusCode::UNAUTHORIZED)) {
+        // A TLS port answers 400 or redirects. Anything else is HTTP, such as a proxy's 502 while the registry is down.
+        if door.is_ok_and(|door| door.status() != StatusCode::BAD_REQUEST && !leads_to_tls(&door)) {
             self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
             self.client = client;
         }
