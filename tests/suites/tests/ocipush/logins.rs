@@ -116,6 +116,7 @@ fn p6_a_realm_elsewhere_needs_the_users_word() {
          the login was not sent to it\n\
          ocipush: hint: if it belongs to the registry: --trust-realm 127.0.0.1:REALM\n",
     );
+    site.ocipush(site.archive(10)).called(port, "REALM").run().exits(5).says("is another server; nothing was sent to it");
     assert_eq!(realm.log().connections(), 0);
     push().args(["--trust-realm", "other.example"]).run().exits(5);
     push().args(["--trust-realm", &host]).run().succeeds();

@@ -186,11 +186,9 @@ impl Registry {
                 .hint("the registry must name a realm of https"));
         }
         if !names(&self.config.trust_realm, origin) {
-            return Err(Failure::new(
-                Exit::Unsafe,
-                format!("{act}: its token realm '{origin}' is another server; the login was not sent to it"),
-            )
-            .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
+            let kept = if self.login.is_some() { "the login was not sent to it" } else { "nothing was sent to it" };
+            return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' is another server; {kept}"))
+                .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
         }
         let trust = self.trust.for_another();
         let trust = login::with_certs_d(trust, &origin.authority(), false, &self.console)?;

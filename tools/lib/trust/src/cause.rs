@@ -20,6 +20,8 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     match text.as_str() {
         "" => "the connection failed".to_owned(),
         "deadline has elapsed" | "timed out" => "no connection in time".to_owned(),
+        // hyper's words for a connection that ends where the answer should begin.
+        "connection closed before message completed" => "the connection was closed before the answer".to_owned(),
         _ => text,
     }
 }
