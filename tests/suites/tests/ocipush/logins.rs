@@ -192,7 +192,6 @@ fn p9_a_token_that_ends_between_two_chunks_costs_no_chunk() {
 }
 
 #[test]
-#[test]
 fn p9_a_token_that_ends_before_a_chunked_upload_is_closed_costs_no_chunk() {
     for stream in [false, true] {
         let service = service();
@@ -213,6 +212,7 @@ fn p9_a_token_that_ends_before_a_chunked_upload_is_closed_costs_no_chunk() {
     }
 }
 
+#[test]
 fn p7_a_token_realm_out_of_order_is_asked_as_often_as_the_user_allows() {
     for status in [500, 503, 429] {
         let service = service();

@@ -28,9 +28,12 @@ fn p15_a_missing_repository_is_named() {
     // Some Harbor versions fail on it; that may pass, so it is retried like anything else.
     site.registry.faults().clear();
     let failing = site.registry.faults().on(uploads(), Times::Always, Action::Answer(error(500, "UNKNOWN")));
-    let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "1"]).run();
+    let run = || site.ocipush(site.archive(SIZE)).args(["--retries", "1"]);
+    let outcome = run().args(["-u", "user", "--password-stdin"]).stdin("canary/p15\n").secret("canary/p15").run();
     outcome.exits(4).says("there is no project 'spectro-packs', or the user may not push").writes_nothing();
     assert_eq!(failing.hits(), 2);
+    // Without a login nobody was refused.
+    run().run().exits(6).says("the server has a problem").writes_nothing();
 }
 
 #[test]
@@ -44,6 +47,25 @@ fn p17_server_errors_are_tried_again_whatever_their_body_says() {
             assert_pushed(&site, SIZE);
         }
     }
+}
+
+#[test]
+fn p18_a_proxy_that_limits_the_rate_blocks_nobody() {
+    // nginx with limit_req_status 429 (ngx_http_limit_req_module) answers with its usual page.
+    let site = Site::plain();
+    let page = Answer::html(429, "<html><head><title>429 Too Many Requests</title></head></html>");
+    site.registry.faults().on(uploads(), Times::Always, Action::Answer(page));
+    let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "0"]).run();
+    outcome.exits(6).says("titled '429 Too Many Requests'").says("it is safe to run this step again").writes_nothing();
+}
+
+#[test]
+fn q50_a_pull_through_cache_is_no_read_only_registry() {
+    // Distribution with proxy.remoteurl: v2.8 registry/proxy/proxyblobstore.go, `Create`, and registry/handlers/blobupload.go.
+    let site = Site::plain();
+    let unsupported = json!({"errors": [{"code": "UNSUPPORTED", "message": "The operation is unsupported."}]});
+    site.registry.faults().on(uploads(), Times::Always, Action::Answer(Answer::json(405, &unsupported)));
+    site.ocipush(site.archive(SIZE)).run().exits(1).says("pull-through cache of another one").writes_nothing();
 }
 
 #[test]
@@ -100,15 +122,26 @@ fn p24_a_full_quota_is_known_by_harbors_own_words() {
 
 #[test]
 fn p25_full_storage_is_reported_after_the_usual_tries() {
-    // Distribution's message says nothing; the errno is in the detail.
-    let full = json!({"errors": [{"code": "UNKNOWN", "message": "unknown error", "detail": {"Op": "write", "Err": 28}}]});
-    for answer in [Answer::status(507), Answer::json(500, &full)] {
+    // Distribution's message says nothing. The detail does: 2.8.2 answers a POST with the second, and a PUT with the third
+    // (registry/handlers/blobupload.go, `ErrorCodeUnknown.WithDetail`); 3 always with text.
+    let full = |detail| json!({"errors": [{"code": "UNKNOWN", "message": "unknown error", "detail": detail}]});
+    let path_error = json!({"Op": "write", "Path": "/var/lib/registry/docker/startedat", "Err": 28});
+    let details = [
+        path_error.clone(),
+        json!({"DriverName": "filesystem", "Enclosed": path_error}),
+        json!("write /var/lib/registry/docker/data: no space left on device"),
+    ];
+    let answers = details.map(|detail| Answer::json(500, &full(detail)));
+    for (asked, answer) in [puts(), uploads()].iter().flat_map(|asked| answers.iter().map(move |answer| (asked, answer))) {
         let site = Site::plain();
-        let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(answer));
-        let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "2"]).run();
+        let fault = site.registry.faults().on(asked.clone(), Times::Always, Action::Answer(answer.clone()));
+        let outcome = site.ocipush(site.archive(SIZE)).args(["--retries", "1"]).run();
         outcome.exits(6).says("storage is full").writes_nothing();
-        assert_eq!(fault.hits(), 3);
+        assert_eq!(fault.hits(), 2);
     }
+    let site = Site::plain();
+    site.registry.faults().on(puts(), Times::Always, Action::Answer(Answer::status(507)));
+    site.ocipush(site.archive(SIZE)).args(["--retries", "1"]).run().exits(6).says("storage is full").writes_nothing();
 }
 
 #[test]

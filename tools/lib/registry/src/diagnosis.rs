@@ -78,6 +78,10 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
             Exit::Failed,
             format!("the project '{project}' is a proxy cache of another registry: choose another project with --base-path"),
         ),
+        Meaning::Mirror => (
+            Exit::Failed,
+            "the registry is a pull-through cache of another one, and takes no push: push to the one that it caches".to_owned(),
+        ),
         Meaning::TooLarge => (
             Exit::Failed,
             "a proxy in front of the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
@@ -107,14 +111,15 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
         Meaning::Full => {
             (Exit::Unreachable, "the registry's storage is full: make room there, then run this step again".to_owned())
         }
-        Meaning::Unopened => (
+        Meaning::Unopened if who.logged_in => (
             Exit::Refused,
             format!(
                 "there is no project '{project}', or the user may not push to '{}' (Harbor gives the same answer for both), or the registry has a problem: see its log",
                 reference.repository
             ),
         ),
-        Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
+        // Nobody was refused: no login was asked for.
+        Meaning::Unopened | Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
             Some(asked) if matches!(refusal.status.as_u16(), 429 | 503) => (
                 Exit::Unreachable,
                 format!("the registry asks to wait {asked} s, longer than --retry-max-wait; run this step again after that"),

@@ -56,6 +56,8 @@ struct OciError {
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AskedFor {
+    /// Nothing of a repository, only whether the registry answers (`/v2/`).
+    Door,
     /// To open an upload session.
     Upload,
     /// To store a manifest.
@@ -69,6 +71,7 @@ impl AskedFor {
         match *method {
             Method::POST if path.ends_with("/blobs/uploads/") => Self::Upload,
             Method::PUT if path.contains("/manifests/") => Self::Manifest,
+            Method::GET if path == "/v2/" => Self::Door,
             _ => Self::Other,
         }
     }
@@ -87,6 +90,8 @@ pub(crate) enum Meaning {
     ReadOnly,
     /// The project is a proxy cache of another registry.
     ProxyProject,
+    /// The registry is a cache of another one.
+    Mirror,
     TooLarge,
     /// The blob store at this origin, to which the registry redirected, refuses.
     Store(String),
@@ -207,12 +212,17 @@ impl Refusal {
             412 if self.asked_for == AskedFor::Manifest => Meaning::Immutable,
             // A proxy such as nginx: client_max_body_size is 1 MiB by default (nginx documentation, ngx_http_core_module).
             413 => Meaning::TooLarge,
-            401 if self.login && (self.is_page || self.from == Sender::Realm) => Meaning::Login,
-            400..=499 if self.is_page => Meaning::Page,
+            401 if self.login && (self.is_page || self.from == Sender::Realm || self.asked_for == AskedFor::Door) => {
+                Meaning::Login
+            }
+            400..=499 if self.is_page && !self.error.is_transient() => Meaning::Page,
             400 | 403 if self.from == Sender::Realm => Meaning::LoginOrRight,
             401 | 403 if self.login => Meaning::LoginOrRight,
             401 | 403 => Meaning::Right,
             404 => Meaning::Missing,
+            // Distribution, if it has `proxy.remoteurl` (v2.8 registry/proxy/proxyblobstore.go, `Create`). A read-only one has no
+            // handler for POST, and answers without a code.
+            405 if self.asked_for == AskedFor::Upload && self.has("UNSUPPORTED") => Meaning::Mirror,
             405 if self.asked_for == AskedFor::Upload => Meaning::ReadOnly,
             507 => Meaning::Full,
             500..=599 if self.said.iter().any(OciError::is_no_space) => Meaning::Full,
@@ -267,9 +277,13 @@ impl OciError {
         })
     }
 
-    /// Whether a disk is full: Go's message for ENOSPC, or its number in Distribution's detail.
+    /// Whether a disk is full: Go's message for ENOSPC, or its number. Distribution's message never says so, its detail does:
+    /// as text, or as Go's `fs.PathError`, from 2.8's drivers within another error (distribution v2.8
+    /// registry/storage/driver/storagedriver.go, `Error`).
     fn is_no_space(&self) -> bool {
-        self.message.ends_with("no space left on device") || self.detail["Err"] == 28
+        let text = |text: &str| text.ends_with("no space left on device");
+        let detail = &self.detail;
+        text(&self.message) || detail.as_str().is_some_and(text) || detail["Err"] == 28 || detail["Enclosed"]["Err"] == 28
     }
 }
 
@@ -313,6 +327,7 @@ pub(crate) mod tests {
             ("GET https://h.example/v2/proj/r/manifests/1", 412, String::new(), Meaning::Plain),
             (OPEN, 403, said("DENIED", "The system is in read only mode. Any modification is prohibited."), Meaning::ReadOnly),
             (OPEN, 405, String::new(), Meaning::ReadOnly),
+            (OPEN, 405, said("UNSUPPORTED", "The operation is unsupported."), Meaning::Mirror),
             (OPEN, 403, said("DENIED", "denied: can not push artifact to a proxy project: p"), Meaning::ProxyProject),
             (OPEN, 403, "<html>".to_owned(), Meaning::Page),
             (MANIFEST, 413, "<html>".to_owned(), Meaning::TooLarge),
@@ -326,6 +341,7 @@ pub(crate) mod tests {
             ),
             (MANIFEST, 507, String::new(), Meaning::Full),
             (MANIFEST, 502, "<html>".to_owned(), Meaning::Plain),
+            (OPEN, 429, "<html>".to_owned(), Meaning::Plain),
         ] {
             assert_eq!(refusal(request, status, &errors).meaning(), meaning, "{request} {status} {errors}");
         }
@@ -333,6 +349,9 @@ pub(crate) mod tests {
         assert_eq!(elsewhere.meaning(), Meaning::Store("http://minio".into()));
         let login = Refusal { login: true, ..refusal(MANIFEST, 401, "<html>") };
         assert_eq!((login.meaning(), login.is_transient()), (Meaning::Login, false));
+        for (request, meaning) in [("GET https://h.example/v2/", Meaning::Login), (OPEN, Meaning::LoginOrRight)] {
+            assert_eq!(Refusal { login: true, ..refusal(request, 401, "") }.meaning(), meaning);
+        }
     }
 
     #[test]
