@@ -123,7 +123,7 @@ pub(crate) async fn look(cluster: &Cluster, pods: &[String], is_absent: bool, op
         _ if need.name == VERIFY_ACCESS && options.unverified => skipped(VERIFY_ACCESS, "left out by --unverified"),
         Some(url) if need.name == VERIFY_ACCESS => skipped(VERIFY_ACCESS, format!("specman-verify goes to '{url}' instead")),
         _ => {
-            let access = need.access(cluster.namespace(), &options.statefulset, pods, is_absent);
+            let access = need.access(cluster.namespace(), &options.specman.statefulset, pods, is_absent);
             asked(cluster, need, &access, options).await
         }
     }))

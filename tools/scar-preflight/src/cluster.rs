@@ -5,7 +5,7 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::PostParams;
-use scar_cluster::specman::{Specman, replicas};
+use scar_cluster::specman::replicas;
 use scar_cluster::{Cluster, Opened};
 use scar_record::{Check, CheckResult, Preflight};
 use scar_tool::Failure;
@@ -50,8 +50,7 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, options: &Options) -> 
 
 /// All lines after the first.
 async fn lines(cluster: Cluster, options: &Options, findings: &mut Findings) -> Vec<Check> {
-    let Options { statefulset, container, .. } = options;
-    let specman = Specman { cluster, statefulset: statefulset.clone(), container: container.clone() };
+    let specman = options.specman.at(cluster, options.container.clone());
     let cluster = &specman.cluster;
     let (identity, namespace, set, (secret, made)) = tokio::join!(
         identity(cluster, options),

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_cluster::ClusterOptions;
+use scar_cluster::SpecmanOptions;
 use scar_registry::{PushOptions, RegistryOptions};
 use scar_tool::{Common, Console, Deadline, Failure, Prefix};
 use scar_trust::RouteOptions;
@@ -104,14 +104,10 @@ pub(crate) struct Options {
     pub(crate) entry_login: EntryLoginOptions<OfEntry>,
 
     #[command(flatten)]
-    pub(crate) cluster: ClusterOptions,
+    pub(crate) specman: SpecmanOptions,
 
     #[command(flatten)]
     pub(crate) route: RouteOptions,
-
-    /// Specman's StatefulSet
-    #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object, help_heading = "Cluster options")]
-    pub(crate) statefulset: String,
 
     /// Specman's container, if its name does not tell
     #[arg(long, value_name = "NAME", value_parser = scar_cluster::name::object, help_heading = "Cluster options")]

@@ -119,7 +119,8 @@ impl Options {
     }
 
     fn cluster(&self, console: &Console) -> Option<Result<Opened, Failure>> {
-        (self.wants(Part::Cluster) && self.cluster.name_one()).then(|| Opened::open(&self.cluster, self.route, console))
+        (self.wants(Part::Cluster) && self.specman.cluster.name_one())
+            .then(|| Opened::open(&self.specman.cluster, self.route, console))
     }
 
     fn content(&self) -> Option<Content> {

@@ -27,7 +27,7 @@ const SERVICE_NAME: &str = "specman-service";
 const PORT: i32 = 8443;
 
 pub(crate) fn set_line(cluster: &Cluster, set: &Result<Option<StatefulSet>, Error>, options: &Options) -> Check {
-    let statefulset = &options.statefulset;
+    let statefulset = &options.specman.statefulset;
     let name = format!("StatefulSet '{statefulset}' in '{}'", cluster.namespace());
     match set {
         Ok(Some(set)) if replicas(set).is_empty() => blocked(

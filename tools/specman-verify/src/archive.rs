@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
-use scar_tool::{Exit, Failure};
+use scar_record::Digest;
+use scar_tool::{Exit, Failure, Progress};
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
@@ -90,6 +91,34 @@ pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
     // Read on after the archive's end, because the checksum follows.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(&act, &last, &error))?;
     Ok(tree)
+}
+
+/// Hashes and counts the bytes that are read.
+pub(crate) struct Hashed<R> {
+    inner: R,
+    hash: Sha256,
+    progress: Progress,
+}
+
+impl<R> Hashed<R> {
+    /// Starts with nothing read.
+    pub(crate) fn new(inner: R, progress: Progress) -> Self {
+        Self { inner, hash: Sha256::new(), progress }
+    }
+
+    /// The digest of everything read so far.
+    pub(crate) fn digest(self) -> Digest {
+        Digest::from_sha256(&self.hash.finalize().into())
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..size]);
+        self.progress.add(size as u64);
+        Ok(size)
+    }
 }
 
 enum Cause {

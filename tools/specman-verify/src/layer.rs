@@ -12,9 +12,8 @@ use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
 
-use crate::archive;
+use crate::archive::{self, Hashed};
 use crate::route::SILENCE;
-use crate::source::Hashed;
 use crate::tree::Tree;
 
 /// How to read from the registry.

@@ -37,7 +37,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let endpoint = options.endpoint()?;
     let trust = Trust::load(&options.tls)?.by(options.route);
     let access = options.access(console)?;
-    let opened = if endpoint.forwarded { Some(Opened::open(&options.cluster, options.route, console)?) } else { None };
+    let opened = if endpoint.forwarded { Some(Opened::open(&options.specman.cluster, options.route, console)?) } else { None };
     let named = options.source.as_deref().map(Named::open).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let recorded = Recorded::of(&record)?;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scar_cluster::ClusterOptions;
+use scar_cluster::SpecmanOptions;
 use scar_http::{Origin, Retry, Url};
 use scar_registry::{EXCHANGE, RegistryOptions, Scope};
 use scar_tool::{Common, Console, Deadline, Failure, Prefix};
@@ -70,10 +70,6 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
     pub(crate) timeout: Duration,
 
-    /// Specman's StatefulSet
-    #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object)]
-    pub(crate) statefulset: String,
-
     /// The port of Specman's pods
     #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
@@ -100,7 +96,7 @@ pub(crate) struct Options {
     access: RegistryOptions<OfRegistry, OfLogin>,
 
     #[command(flatten)]
-    pub(crate) cluster: ClusterOptions,
+    pub(crate) specman: SpecmanOptions,
 
     #[command(flatten)]
     pub(crate) common: Common,
@@ -193,7 +189,7 @@ impl Options {
         let (origin, below) = match &self.url {
             Some(url) => Origin::parse(url)?,
             None => {
-                let service = format!("specman-service.{}.svc.cluster.local", self.cluster.namespace);
+                let service = format!("specman-service.{}.svc.cluster.local", self.specman.cluster.namespace);
                 let name = self.server_name.as_deref().unwrap_or(&service);
                 let scheme = if self.plain_http { "http" } else { "https" };
                 let bad = || Failure::misuse(format!("use --server-name '{name}': it is neither a name nor an address"));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use scar_cluster::specman::{self, Specman};
+use scar_cluster::specman;
 use scar_cluster::{Cluster, Opened};
 use scar_http::{Client, Retry};
 use scar_tool::{Console, Deadline, Exit, Failure, Progress};
@@ -74,8 +74,8 @@ impl Run<'_> {
     }
 
     async fn pods(&self, cluster: &Cluster) -> Result<Vec<String>, Failure> {
-        let name = &self.options.statefulset;
-        let specman = Specman { cluster: cluster.clone(), statefulset: name.clone(), container: None };
+        let name = &self.options.specman.statefulset;
+        let specman = self.options.specman.at(cluster.clone(), None);
         let act = format!("look for Specman's StatefulSet '{name}'");
         let set = specman.set(self.deadline).await.map_err(|error| cluster.failure(&act, &error))?;
         let Some(set) = set else {

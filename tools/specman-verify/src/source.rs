@@ -1,16 +1,16 @@
 //! What to compare with: the named file or folder, else the record's archive, else its artifact in the registry.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use scar_record::{Archive, Artifact, Digest, Record};
-use scar_tool::{Console, Deadline, Exit, Failure, Progress};
-use sha2::{Digest as _, Sha256};
+use scar_tool::{Console, Deadline, Exit, Failure};
 
+use crate::archive::{self, Hashed};
+use crate::folder;
 use crate::layer::Access;
 use crate::tree::Tree;
-use crate::{archive, folder};
 
 /// The operand FILE|DIR.
 pub(crate) enum Named {
@@ -174,32 +174,4 @@ fn read(path: &Path, file: File, console: &Console) -> Result<(Result<Tree, Fail
     // The digest is of the whole file, even if its content is malformed.
     io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read {what}"), &error))?;
     Ok((tree, hashed.digest()))
-}
-
-/// Hashes and counts the bytes that are read.
-pub(crate) struct Hashed<R> {
-    inner: R,
-    hash: Sha256,
-    progress: Progress,
-}
-
-impl<R> Hashed<R> {
-    /// Starts with nothing read.
-    pub(crate) fn new(inner: R, progress: Progress) -> Self {
-        Self { inner, hash: Sha256::new(), progress }
-    }
-
-    /// The digest of everything read so far.
-    pub(crate) fn digest(self) -> Digest {
-        Digest::from_sha256(&self.hash.finalize().into())
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..size]);
-        self.progress.add(size as u64);
-        Ok(size)
-    }
 }

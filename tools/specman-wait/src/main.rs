@@ -14,7 +14,6 @@ mod wait;
 use std::process::ExitCode;
 
 use scar_cluster::Opened;
-use scar_cluster::specman::Specman;
 use scar_record::{Input, Record};
 use scar_tool::{Console, Deadline, Failure};
 
@@ -26,15 +25,14 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
-    let opened = Opened::open(&options.cluster, options.route, console)?;
+    let opened = Opened::open(&options.specman.cluster, options.route, console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let plan = options.plan(&record, console)?;
     let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();
     let act = format!("wait for Specman to persist '{}'", plan.tag);
     let specman = scar_http::run(deadline, console, &act, async {
-        let (statefulset, container) = (options.statefulset.clone(), options.container.clone());
-        let specman = Specman { cluster: opened.client(), statefulset, container };
+        let specman = options.specman.at(opened.client(), options.container.clone());
         let wait = Wait { options: &options, plan, specman, console: console.clone(), deadline };
         match dry_run {
             true => wait.plan().await.map(|()| None),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use scar_cluster::{ClusterOptions, RouteOptions};
+use scar_cluster::{RouteOptions, SpecmanOptions};
 use scar_record::{Artifact, Record, Time};
 use scar_tool::{Common, Console, Failure};
 
@@ -67,16 +67,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = scar_tool::duration)]
     pub(crate) patience: Duration,
 
-    /// Specman's StatefulSet
-    #[arg(long, value_name = "NAME", default_value = "specman", value_parser = scar_cluster::name::object)]
-    pub(crate) statefulset: String,
-
     /// Specman's container [default: specman, else the pod's default container, else the only one]
     #[arg(long, value_name = "NAME", value_parser = scar_cluster::name::object)]
     pub(crate) container: Option<String>,
 
     #[command(flatten)]
-    pub(crate) cluster: ClusterOptions,
+    pub(crate) specman: SpecmanOptions,
 
     #[command(flatten)]
     pub(crate) route: RouteOptions,

@@ -52,7 +52,7 @@ pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     let limit = wait.options.timeout;
     let limit = if limit.as_secs() > 0 { format!("{} s", limit.as_secs()) } else { format!("{} ms", limit.as_millis()) };
     if !state.watch.ever_a_pod() {
-        let set = &wait.options.statefulset;
+        let set = &wait.options.specman.statefulset;
         return Failure::new(Exit::Absent, format!("{act}: no pod of StatefulSet '{set}' appeared within {limit}"))
             .hint(describe(wait, "statefulset", set));
     }
@@ -90,7 +90,7 @@ fn hint(wait: &Wait<'_>, state: &State, missing: &[(&String, &Replica)]) -> Stri
         names.collect::<Vec<_>>().join(" ")
     };
     if !pods_that(&|pod| pod.is_none()).is_empty() {
-        return describe(wait, "statefulset", &wait.options.statefulset);
+        return describe(wait, "statefulset", &wait.options.specman.statefulset);
     }
     // A pod's events show what its log cannot: a volume that cannot be mounted, an image that cannot be pulled.
     let idle = pods_that(&|pod| pod.is_some_and(|pod| !pod.is_running));
@@ -125,7 +125,7 @@ fn detail(state: &State, name: &str, replica: &Replica) -> String {
 /// The failure when waiting will not help.
 pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) -> Failure {
     let act = wait.act();
-    let (set, namespace) = (&wait.options.statefulset, wait.cluster().namespace());
+    let (set, namespace) = (&wait.options.specman.statefulset, wait.cluster().namespace());
     let pod_of = |name: &String| state.watch.replicas().get(name).and_then(|replica| replica.pod.as_ref());
     match reason {
         Reason::NoSet => Failure::new(Exit::Absent, format!("{act}: there is no StatefulSet '{set}' in namespace '{namespace}'"))

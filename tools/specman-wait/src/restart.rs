@@ -62,7 +62,7 @@ fn kept(set: &StatefulSet) -> Option<(String, Vec<String>)> {
 /// # Errors
 /// Exit 2 if the controller would not replace every pod; no permission to patch; an unreachable cluster.
 pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<ReplacedPods, Failure> {
-    let (set, cluster) = (&wait.options.statefulset, wait.cluster());
+    let (set, cluster) = (&wait.options.specman.statefulset, wait.cluster());
     let Some(found) = &look.set else { return Ok(ReplacedPods::default()) };
     let act = format!("restart StatefulSet '{set}'");
     if let Some((why, pods)) = kept(found) {

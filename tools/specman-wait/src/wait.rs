@@ -85,7 +85,7 @@ impl Wait<'_> {
     /// Those of reading the cluster.
     pub(crate) async fn plan(&self) -> Result<(), Failure> {
         let look = self.first_look().await?;
-        let set = &self.options.statefulset;
+        let set = &self.options.specman.statefulset;
         if self.options.restart {
             self.console.plan(format!("restart StatefulSet '{set}', as kubectl rollout restart does"));
         }

@@ -20,6 +20,7 @@ mod read;
 mod refusal;
 mod sender;
 pub mod specman;
+mod specman_options;
 
 pub use access::Access;
 pub use cluster::Cluster;
@@ -29,3 +30,4 @@ pub use options::ClusterOptions;
 pub use read::pause;
 pub use refusal::Refusal;
 pub use scar_trust::RouteOptions;
+pub use specman_options::SpecmanOptions;
