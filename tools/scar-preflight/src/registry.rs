@@ -8,7 +8,7 @@ use scar_http::{Method, Response, StatusCode};
 use scar_record::{Check, CheckResult};
 use scar_registry::login::Login;
 use scar_registry::{Fault, Reference, Registry, ecr};
-use scar_tool::Console;
+use scar_tool::{Console, Exit, Failure};
 use serde_json::Value;
 
 use crate::check::{blocked, complete, failed, ok, skipped, warning, within};
@@ -62,13 +62,9 @@ async fn lines(plan: plan::Registry, time: Duration, console: &Console) -> (Vec<
         Some(failure) => failed(LOGIN, failure),
         None => login_line(&registry, door, &from.unwrap_or_default(), time).await,
     });
-    let blocks = |checks: &[Check]| checks.last().is_some_and(|check| check.result == CheckResult::Blocked);
-    if !blocks(&checks) {
-        checks.push(repository_line(&registry, time).await);
-        if !blocks(&checks) {
-            let (tag, push) = tokio::join!(tag_line(&registry, time), push_line(&registry, time));
-            checks.extend([tag, push]);
-        }
+    let is_blocked = |check: &Check| check.result == CheckResult::Blocked;
+    if !checks.last().is_some_and(is_blocked) {
+        checks.extend(repository_lines(&registry, time).await);
     }
     checks.push(limit);
     (checks, Some(server))
@@ -140,32 +136,46 @@ fn lasting(registry: &Registry, who: String) -> Check {
     }
 }
 
-async fn repository_line(registry: &Registry, time: Duration) -> Check {
+/// The repository, its tag, and whether it takes a push. A push lists no tags, and ECR's policies for it often lack that
+/// action: so a refused list blocks only with a refused push.
+async fn repository_lines(registry: &Registry, time: Duration) -> Vec<Check> {
     let Reference { repository, registry: host, .. } = &registry.reference;
     let act = format!("look for the repository '{repository}'");
-    let read = async {
-        let url = registry.in_repository("tags/list").map_err(|fault| fault.failure(&act))?;
-        let answer = registry.exchange(Method::GET, &url, &[], None).await.map_err(|fault| registry.failure(&act, fault))?;
-        if answer.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        let answer = registry.success(answer).await.map_err(|fault| registry.failure(&act, fault))?;
-        let list: Value = answer.json().await.map_err(|error| error.failure(&act))?;
-        let tags = list["tags"].as_array().cloned().unwrap_or_default();
-        Ok(Some(tags.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()))
-    };
-    match within(time, &act, read).await {
-        Ok(Some(tags)) => ok(REPOSITORY, format!("'{repository}' is there, {}", tags_told(&tags))),
+    let listed = within(time, &act, tags(registry, &act)).await;
+    let line = match &listed {
+        Ok(Some(tags)) => ok(REPOSITORY, format!("'{repository}' is there, {}", tags_told(tags))),
         Ok(None) => match ecr::Host::of(host) {
-            Some(at) => blocked(
-                REPOSITORY,
-                format!("no repository '{repository}', and a push to ECR makes none"),
-                at.create_repository(repository),
-            ),
+            Some(at) => {
+                let found = format!("no repository '{repository}', and a push to ECR makes none");
+                return vec![blocked(REPOSITORY, found, at.create_repository(repository))];
+            }
             None => ok(REPOSITORY, format!("'{repository}' is not there yet; the push makes it")),
         },
-        Err(failure) => failed(REPOSITORY, failure),
+        Err(failure) if failure.exit == Exit::Refused => warning(
+            REPOSITORY,
+            format!("its tags may not be listed: {}", failure.message),
+            "a push does not need to; Specman fetches every tag: see in the registry which there are",
+        ),
+        Err(failure) => return vec![failed(REPOSITORY, failure.clone())],
+    };
+    let (tag, push) = tokio::join!(tag_line(registry, time), push_line(registry, time));
+    match listed {
+        Err(failure) if push.result == CheckResult::Blocked => vec![failed(REPOSITORY, failure)],
+        _ => vec![line, tag, push],
     }
+}
+
+/// All tags; `None` if there is no repository.
+async fn tags(registry: &Registry, act: &str) -> Result<Option<Vec<String>>, Failure> {
+    let url = registry.in_repository("tags/list").map_err(|fault| fault.failure(act))?;
+    let answer = registry.exchange(Method::GET, &url, &[], None).await.map_err(|fault| registry.failure(act, fault))?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    let answer = registry.success(answer).await.map_err(|fault| registry.failure(act, fault))?;
+    let list: Value = answer.json().await.map_err(|error| error.failure(act))?;
+    let tags = list["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(Some(tags.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
 /// Specman fetches every tag, so all are listed.

@@ -499,16 +499,27 @@ fn f1_there_is_no_login_for_the_registry() {
     is_blocked(&rig, &outcome, "registry.login", &skipped(&AFTER_REGISTRY), "this host has none for it");
 }
 
+fn refuse(rig: &Rig, matches: Match) {
+    let answer = Answer::json(403, &json!({"errors": [{"code": "DENIED", "message": "requested access is denied"}]}));
+    rig.migration.site.registry.as_ref().unwrap().faults().on(matches, Times::Always, Action::Answer(answer));
+}
+
 #[test]
 fn f1_there_is_no_project() {
     let rig = Rig::new();
-    let answer = Answer::json(403, &json!({"errors": [{"code": "DENIED", "message": "requested access is denied"}]}));
-    rig.migration.site.registry.as_ref().unwrap().faults().on(
-        Match::get("/v2/**/tags/list"),
-        Times::Always,
-        Action::Answer(answer),
-    );
+    refuse(&rig, Match::get("/v2/**/tags/list"));
+    refuse(&rig, Match::post("/v2/**/blobs/uploads/"));
     is_blocked(&rig, &rig.run(), "registry.repository", &skipped(&["registry.tag", "registry.push"]), "there is no project");
+}
+
+/// ocipush never lists tags, so that a user who may not do that can push.
+#[test]
+fn tags_that_may_not_be_listed_block_nothing() {
+    let rig = Rig::new();
+    refuse(&rig, Match::get("/v2/**/tags/list"));
+    let outcome = rig.run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("registry.repository", "warning")]), "{outcome}");
+    says(&outcome, "its tags may not be listed");
 }
 
 #[test]
