@@ -17,7 +17,7 @@ impl Digest {
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!("'{text}' is no digest: it must be sha256: and 64 lower-case hex digits"))
+            Err(format!("'{text}' is not a digest: it must be sha256: and 64 lower-case hex digits"))
         }
     }
 

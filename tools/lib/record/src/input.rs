@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_record() {
+    fn refuses_other_input_than_a_record() {
         for (text, says) in [
             ("[]", "a JSON object"),
             ("{", "EOF"),

@@ -29,7 +29,7 @@ impl Time {
     pub fn parse(text: &str) -> Result<Self, String> {
         text.parse::<Timestamp>()
             .map(Into::into)
-            .map_err(|_| format!("'{text}' is no RFC 3339 time such as 2024-12-06T12:43:14Z"))
+            .map_err(|_| format!("'{text}' is not an RFC 3339 time such as 2024-12-06T12:43:14Z"))
     }
 
     /// The same as a timestamp for arithmetic.

@@ -20,7 +20,7 @@ const PUSH: [&str; 7] = [
     "ecr:GetDownloadUrlForLayer",
 ];
 
-/// LoginState logged in, and until when the password of ECR holds.
+/// Who is logged in, and until when a password of ECR is valid.
 struct LoginState<'l> {
     logged_in: bool,
     username: Option<&'l str>,
@@ -70,7 +70,7 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
         Meaning::Policy => (
             Exit::Failed,
             format!(
-                "a policy of the project '{project}' forbids to pull this artifact, also for Specman: change the policy in the registry"
+                "a policy of the project '{project}' forbids pulling this artifact, also by Specman: change the policy in the registry"
             ),
         ),
         Meaning::ReadOnly => (Exit::Failed, "the registry is read-only: make it writable, then run this step again".to_owned()),

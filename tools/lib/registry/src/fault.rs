@@ -63,8 +63,10 @@ impl Fault {
             Self::Http(error) => error.failure(act),
             Self::Refused(refusal) => refusal.failure(act),
             Self::Spent(fault) => fault.failure(act),
+            // Without `http.secret` each Distribution process makes up its own, and cannot read the upload state that another one
+            // signed (registry/handlers/app.go, `configureSecret`).
             Self::Lost(cause) => Failure::new(Exit::Unreachable, format!("{act}: {cause}, in every try")).hint(
-                "where several registries share one address, uploads must stay with one of them (sticky sessions), \
+                "if several registries share one address, an upload must stay with one of them (sticky sessions), \
                  and all need the same http.secret; it is safe to run this step again",
             ),
             Self::Fatal(failure) => failure,

@@ -1,7 +1,7 @@
 //! What the registry has: manifests, blobs, and whether it would accept a push.
 //!
-//! Invariant: no cache decides. Requests about a tag bypass every cache, and the size of a blob counts only if the registry
-//! itself says it, or the content shows it.
+//! Invariant: a cache's answer is never believed. Requests about a tag bypass every cache, and the size of a blob counts only
+//! if the registry itself says it, or the content shows it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,9 +15,10 @@ use sha2::{Digest as _, Sha256};
 use crate::fault::Fault;
 use crate::registry::Registry;
 
-/// The largest manifest, which is Distribution's own limit.
+/// The largest manifest, which is Distribution's own limit (registry/handlers/manifests.go, `maxManifestBodySize`).
 const MANIFEST: usize = 4 << 20;
-/// The media types to accept: another tool may have pushed any of them.
+/// The media types to accept: another tool may have pushed any of them. For a type that is not listed, Distribution answers
+/// MANIFEST_UNKNOWN, as if the tag did not exist (registry/handlers/manifests.go, `GetManifest`).
 const TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.artifact.manifest.v1+json";
@@ -80,8 +81,9 @@ impl Registry {
             async move {
                 let headers = [(ACCEPT, TYPES), (CACHE_CONTROL, "no-cache")];
                 let answer = self.exchange(Method::GET, &url, &headers, None).await?;
+                // Only for a tag: a digest names the same bytes for ever, however old the answer is.
                 if let Some(age) = age(&answer).filter(|_| is_tag) {
-                    let cause = format!("what the tag holds is {age} s old, by a cache before the registry (Age)");
+                    let cause = format!("the answer comes from a cache and is {age} s old (header Age)");
                     let failure = Failure::new(Exit::Mismatch, format!("read '{}': {cause}", self.reference));
                     return Err(failure
                         .hint("exclude /v2/ from the cache in front of the registry, or use the registry's own address")
@@ -91,12 +93,12 @@ impl Registry {
                     return Ok(None);
                 }
                 let answer = self.success(answer).await?;
-                let said = answer.header("docker-content-digest").map(scar_tool::escape);
+                let reported = answer.header("docker-content-digest").map(scar_tool::escape);
                 let bytes = answer.bytes(MANIFEST).await?;
                 let digest = digest(&bytes);
-                match said.filter(|said| said != digest.as_str()) {
-                    Some(said) => {
-                        let cause = format!("the registry calls its manifest '{said}'; what it sent is '{digest}'");
+                match reported.filter(|reported| reported != digest.as_str()) {
+                    Some(reported) => {
+                        let cause = format!("the registry calls its manifest '{reported}'; what it sent is '{digest}'");
                         Err(self.mismatch(&cause).into())
                     }
                     None => Ok(Some((bytes, digest))),
@@ -114,11 +116,15 @@ impl Registry {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = match self.exchange(Method::HEAD, &url, &[(CACHE_CONTROL, "no-cache")], None).await {
             Ok(answer) => answer,
+            // Some proxies break a HEAD, or refuse it with 403 or 405. That must not stop a push: the blob is then sent, and the
+            // registry decides.
             Err(Fault::Http(Error::Broken { .. })) => return Ok(Presence::Unknown),
             Err(fault) => return Err(fault),
         };
         Ok(match answer.status() {
             StatusCode::NOT_FOUND => Presence::Absent,
+            // A HEAD's length is compared with the expected size: a registry whose disk was full may have a blob that is too
+            // short, and a proxy that compresses answers may remove the length.
             StatusCode::OK if age(&answer).is_none() => Presence::by(number(&answer, "content-length"), size),
             _ => Presence::Unknown,
         })
@@ -162,6 +168,7 @@ impl Registry {
         if let Some(length) = number(&answer, "content-length") {
             return Ok(Presence::by(Some(length), size));
         }
+        // A registry without any length is asked for all bytes, however many: only they show that the blob is complete.
         let (mut hash, mut length, mut stream) = (Sha256::new(), 0, answer.stream());
         while let Some(piece) = tokio::time::timeout(self.config.patience, stream.next()).await.map_err(|_| stalled(&url))? {
             let piece = piece?;
@@ -173,7 +180,7 @@ impl Registry {
         }
         match Digest::from_sha256(&hash.finalize().into()) == *digest {
             true => Ok(Presence::Here),
-            false if length == size => Err(self.mismatch(&format!("the registry sends something else for '{digest}'")).into()),
+            false if length == size => Err(self.mismatch(&format!("the registry sends other content for '{digest}'")).into()),
             false => Ok(Presence::Wrong(length)),
         }
     }
@@ -187,7 +194,7 @@ impl Registry {
             Presence::Here => Ok(()),
             Presence::Wrong(length) => Err(self.wrong_size(digest, size, length).into()),
             Presence::Absent | Presence::Unknown => {
-                Err(self.mismatch(&format!("the registry took '{digest}' and does not have it")).into())
+                Err(self.mismatch(&format!("the registry accepted '{digest}', but does not have it")).into())
             }
         }
     }
@@ -198,6 +205,7 @@ impl Registry {
     /// The registry's refusal; exit 5 if the session is at a URL that must not get the archive.
     pub async fn open_upload(&self) -> Result<UploadSession, Fault> {
         let url = self.in_repository("blobs/uploads/")?;
+        // An explicit empty body sets `Content-Length: 0`, which the specification wants and some proxies insist on.
         let answer = self.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?;
         let answer = self.success(answer).await?;
         let Some(url) = answer.location() else {
@@ -221,7 +229,7 @@ impl Registry {
     pub fn wrong_size(&self, digest: &Digest, size: u64, length: u64) -> Failure {
         Failure::new(
             Exit::Mismatch,
-            format!("push to '{}': the registry says that '{digest}' has {length} bytes; it has {size}", self.reference),
+            format!("push to '{}': the registry says that '{digest}' has {length} bytes instead of {size}", self.reference),
         )
         .hint("the registry's storage is damaged, or a proxy answers in its place")
     }

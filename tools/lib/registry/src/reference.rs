@@ -153,12 +153,14 @@ fn registry(authority: &str) -> Result<(), String> {
             Err(_) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
                 return Err(format!("port {port} is out of range: 1 to 65535"));
             }
-            Err(_) => return Err(format!("'{port}' is no port number")),
+            Err(_) => return Err(format!("'{port}' is not a port number")),
         }
     }
     if host.is_empty() {
         return Err("it does not begin with a registry host: write HOST[:PORT]/REPOSITORY:TAG".to_owned());
     }
+    // Docker takes a first part without dot and port for a path on Docker Hub (distribution/reference normalize.go,
+    // `splitDockerDomain`). Here it is a mistake: a push to a public registry is never meant.
     if port.is_none() && !authority.starts_with('[') && !host.contains('.') && host != "localhost" {
         return Err(format!(
             "\"{host}\" is not a registry host: it has no dot, no port and is not localhost (there is no default registry); \
@@ -202,7 +204,7 @@ fn bad_repository(repository: &str) -> String {
         return format!("the repository's name has {} characters: at most 255", repository.len());
     }
     format!(
-        "\"{repository}\" is no repository: parts of a-z and 0-9, parted by '/', \
+        "\"{repository}\" is not a repository: parts of a-z and 0-9, parted by '/', \
          with single '.', '_', '__' or '-' inside"
     )
 }
@@ -271,7 +273,7 @@ mod tests {
             ("https://u:p@harbor.local/p/r:1", "'https://…@harbor.local/p/r:1': it has a scheme"),
             ("harbor.local:99999/p/r", "port 99999 is out of range"),
             ("harbor.local:0/p/r", "port 0 is out of range"),
-            ("harbor.local:9x/p/r", "'9x' is no port number"),
+            ("harbor.local:9x/p/r", "'9x' is not a port number"),
             ("proj/r:1", "\"proj\" is not a registry host: it has no dot, no port and is not localhost"),
             ("harbor", "\"harbor\" is not a registry host"),
             (&long, "the tag has 129 characters"),
@@ -285,7 +287,7 @@ mod tests {
             (&digest, "choose one"),
             ("[fe80::1%eth0]/r", "zone"),
             ("[::1/r", "not closed"),
-            ("h.example/a//b:1", "is no repository"),
+            ("h.example/a//b:1", "is not a repository"),
             ("h.ex ample/a:1", "is not a registry host"),
             ("", "does not begin with a registry host"),
             ("/a:1", "does not begin with a registry host"),

@@ -27,7 +27,7 @@ pub struct Refusal {
     is_page: bool,
     /// Whether a login that was just made was refused.
     login: bool,
-    said: Vec<OciError>,
+    errors: Vec<OciError>,
 }
 
 /// Who answered.
@@ -136,14 +136,16 @@ impl Refusal {
         }
         let (status, asked_for) = (answer.status(), AskedFor::of(answer.method(), answer.url().path()));
         let (error, body) = answer.into_error_and_body().await;
-        let said = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
-        let is_page = said.is_empty() && scar_http::words(&body).starts_with("an HTML page");
-        Self { error, status, from, asked_for, is_page, login, said }
+        let errors = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
+        // A registry answers in JSON. HTML comes from a proxy, a firewall or a sign-on page, which knows nothing about the user's
+        // rights.
+        let is_page = errors.is_empty() && scar_http::words(&body).starts_with("an HTML page");
+        Self { error, status, from, asked_for, is_page, login, errors }
     }
 
     /// Whether the registry gave this error code.
     pub fn has(&self, code: &str) -> bool {
-        self.said.iter().any(|said| said.code == code)
+        self.errors.iter().any(|error| error.code == code)
     }
 
     /// The messages of the answer's errors.
@@ -155,6 +157,7 @@ impl Refusal {
     }
 
     pub(crate) fn is_transient(&self) -> bool {
+        // A login is tried once, even if the answer is one that is otherwise retried: more tries may lock the account.
         !self.login && self.error.is_transient()
     }
 
@@ -172,7 +175,7 @@ impl Refusal {
 
     /// Whether it names this digest.
     pub fn names(&self, digest: &str) -> bool {
-        self.said.iter().any(|said| said.message.contains(digest) || said.detail.to_string().contains(digest))
+        self.errors.iter().any(|error| error.message.contains(digest) || error.detail.to_string().contains(digest))
     }
 
     /// The digests in the errors' details that are not in their messages, each once. The rest of a detail is not meant for
@@ -180,11 +183,11 @@ impl Refusal {
     fn blobs(&self) -> Vec<String> {
         const LENGTH: usize = "sha256:".len() + 64;
         let mut found = Vec::new();
-        for said in &self.said {
-            let detail = said.detail.to_string();
+        for error in &self.errors {
+            let detail = error.detail.to_string();
             for (at, _) in detail.match_indices("sha256:") {
                 let digest = detail.get(at..at + LENGTH).filter(|digest| scar_record::Digest::parse(digest).is_ok());
-                found.extend(digest.filter(|digest| !said.message.contains(digest)).map(str::to_owned));
+                found.extend(digest.filter(|digest| !error.message.contains(digest)).map(str::to_owned));
             }
         }
         found.sort();
@@ -204,7 +207,9 @@ impl Refusal {
         if let Sender::Elsewhere(origin) = &self.from {
             return Meaning::Store(origin.clone());
         }
-        if let Some(meaning) = self.said.iter().find_map(OciError::meaning) {
+        // Codes and whole sentences first: the status alone is ambiguous (Harbor answers 403 for a full quota, a read-only system
+        // and a missing permission), and a single word such as "quota" may be part of a repository's name.
+        if let Some(meaning) = self.errors.iter().find_map(OciError::meaning) {
             return meaning;
         }
         match self.status.as_u16() {
@@ -225,7 +230,7 @@ impl Refusal {
             405 if self.asked_for == AskedFor::Upload && self.has("UNSUPPORTED") => Meaning::Mirror,
             405 if self.asked_for == AskedFor::Upload => Meaning::ReadOnly,
             507 => Meaning::Full,
-            500..=599 if self.said.iter().any(OciError::is_no_space) => Meaning::Full,
+            500..=599 if self.errors.iter().any(OciError::is_no_space) => Meaning::Full,
             500 if self.asked_for == AskedFor::Upload => Meaning::Unopened,
             _ => Meaning::Plain,
         }
@@ -300,10 +305,18 @@ pub(crate) mod tests {
             retry_after: Some(Duration::from_secs(99_999)),
             location: None,
         };
-        let said = serde_json::from_str(errors).unwrap_or_default();
+        let parsed = serde_json::from_str(errors).unwrap_or_default();
         let (method, path) = request.split_once(" https://h.example").unwrap();
         let asked_for = AskedFor::of(&method.parse().unwrap(), path);
-        Refusal { error, status, from: Sender::Registry, asked_for, is_page: errors.starts_with('<'), login: false, said }
+        Refusal {
+            error,
+            status,
+            from: Sender::Registry,
+            asked_for,
+            is_page: errors.starts_with('<'),
+            login: false,
+            errors: parsed,
+        }
     }
 
     const MANIFEST: &str = "PUT https://h.example/v2/proj/r/manifests/1";
@@ -311,28 +324,28 @@ pub(crate) mod tests {
 
     #[test]
     fn q50_q63_codes_and_sentences_decide() {
-        let said = |code: &str, message: &str| format!(r#"[{{"code":"{code}","message":"{message}"}}]"#);
+        let body = |code: &str, message: &str| format!(r#"[{{"code":"{code}","message":"{message}"}}]"#);
         let adding = "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the \
                       configured upper limit of 10.0 MiB.";
         for (request, status, errors, meaning) in [
-            (MANIFEST, 403, said("DENIED", adding), Meaning::Quota),
-            (OPEN, 403, said("DENIED", "Quota has been exceeded on namespace"), Meaning::Quota),
-            (OPEN, 403, said("DENIED", "requested access to quota/immutable is denied"), Meaning::Right),
-            (MANIFEST, 412, said("PRECONDITION", "… 'r:1' configured as immutable."), Meaning::Immutable),
-            (MANIFEST, 409, said("TAG_IMMUTABLE", "tag is immutable"), Meaning::Immutable),
-            (MANIFEST, 400, said("TAG_INVALID", "The image tag '1' already exists … is immutable."), Meaning::Immutable),
-            (MANIFEST, 400, said("TAG_INVALID", "manifest tag did not match URI"), Meaning::Plain),
+            (MANIFEST, 403, body("DENIED", adding), Meaning::Quota),
+            (OPEN, 403, body("DENIED", "Quota has been exceeded on namespace"), Meaning::Quota),
+            (OPEN, 403, body("DENIED", "requested access to quota/immutable is denied"), Meaning::Right),
+            (MANIFEST, 412, body("PRECONDITION", "… 'r:1' configured as immutable."), Meaning::Immutable),
+            (MANIFEST, 409, body("TAG_IMMUTABLE", "tag is immutable"), Meaning::Immutable),
+            (MANIFEST, 400, body("TAG_INVALID", "The image tag '1' already exists … is immutable."), Meaning::Immutable),
+            (MANIFEST, 400, body("TAG_INVALID", "manifest tag did not match URI"), Meaning::Plain),
             (MANIFEST, 412, String::new(), Meaning::Immutable),
-            ("GET https://h.example/v2/proj/r/manifests/1", 412, said("PROJECTPOLICYVIOLATION", "…"), Meaning::Policy),
+            ("GET https://h.example/v2/proj/r/manifests/1", 412, body("PROJECTPOLICYVIOLATION", "…"), Meaning::Policy),
             ("GET https://h.example/v2/proj/r/manifests/1", 412, String::new(), Meaning::Plain),
-            (OPEN, 403, said("DENIED", "The system is in read only mode. Any modification is prohibited."), Meaning::ReadOnly),
+            (OPEN, 403, body("DENIED", "The system is in read only mode. Any modification is prohibited."), Meaning::ReadOnly),
             (OPEN, 405, String::new(), Meaning::ReadOnly),
-            (OPEN, 405, said("UNSUPPORTED", "The operation is unsupported."), Meaning::Mirror),
-            (OPEN, 403, said("DENIED", "denied: can not push artifact to a proxy project: p"), Meaning::ProxyProject),
+            (OPEN, 405, body("UNSUPPORTED", "The operation is unsupported."), Meaning::Mirror),
+            (OPEN, 403, body("DENIED", "denied: can not push artifact to a proxy project: p"), Meaning::ProxyProject),
             (OPEN, 403, "<html>".to_owned(), Meaning::Page),
             (MANIFEST, 413, "<html>".to_owned(), Meaning::TooLarge),
-            (OPEN, 404, said("NAME_UNKNOWN", ""), Meaning::Missing),
-            (OPEN, 500, said("UNKNOWN", "internal error"), Meaning::Unopened),
+            (OPEN, 404, body("NAME_UNKNOWN", ""), Meaning::Missing),
+            (OPEN, 500, body("UNKNOWN", "internal error"), Meaning::Unopened),
             (
                 MANIFEST,
                 500,

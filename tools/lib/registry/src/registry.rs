@@ -37,6 +37,8 @@ impl Scope {
     /// The actions to request in a token's scope (Distribution "Token Scope Documentation").
     pub(crate) fn actions(self) -> &'static str {
         match self {
+            // Never more than needed: Quay refuses a scope with `delete`, and creates a missing repository as soon as a token
+            // with `push` is requested for it (quay/quay endpoints/v2/v2auth.py, `_authorize_or_downscope_request`).
             Self::Pull => "pull",
             Self::Push => "pull,push",
         }
@@ -139,6 +141,8 @@ impl Registry {
     pub async fn reach(&mut self) -> Result<Response, Fault> {
         let act = format!("connect to '{}'", self.reference.registry);
         let home = self.client.origin();
+        // As in Docker, where every registry in 127.0.0.0/8 is an insecure one (moby daemon/pkg/registry/config.go): nobody can
+        // listen in on the host itself.
         if home.is_loopback() && !home.is_plain() && self.client.proxy().is_none() {
             // Some servers without TLS answer a TLS hello with plain text, others just close.
             match ping(&self.client, self.config.patience).await {
@@ -155,6 +159,7 @@ impl Registry {
             Err(failure.hint(format!("does it speak TLS there? then drop {plain_http}")).into())
         };
         match self.retry(|| async { Ok(ping(&self.client, self.config.patience).await?) }).await {
+            // A registry that does not speak TLS is the operator's decision: falling back silently would send the login in clear.
             Err(Fault::Http(error)) if error.is_not_tls() => {
                 let failure = Failure { exit: Exit::Unsafe, ..error.failure(&act) };
                 Err(failure.hint(format!("{plain_http} speaks to it without TLS, if the network is trusted")).into())
@@ -298,6 +303,8 @@ impl Registry {
                 request = request.body(body.clone());
             }
             let Some(answer) = self.answer_challenge(request.send().await?).await? else { continue };
+            // Only 307 and 308 keep method and body. After 301 to 303 most clients send a GET instead, which would look like a
+            // success (RFC 9110, 15.4.2 to 15.4.4).
             let carries = body.is_some() || method == Method::POST;
             match answer.location() {
                 Some(next) if answer.status().is_redirection() && hops < HOPS && (!carries || is_kept(answer.status())) => {
@@ -327,8 +334,9 @@ impl Registry {
         if origin == *home {
             return Ok(());
         }
+        // Cloud providers serve instance credentials at 169.254.169.254; no redirect may lead there.
         if origin.is_link_local() && !names(&self.config.trust_upload, &origin) {
-            let cause = format!("{act}: it points to '{shown}', an address of this host's own link, where no registry is");
+            let cause = format!("{act}: it points to '{shown}', a link-local address, where no registry is");
             return Err(Failure::new(Exit::Unsafe, cause).into());
         }
         if origin.is_plain() && !home.is_plain() {

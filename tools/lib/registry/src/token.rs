@@ -29,6 +29,7 @@ impl Registry {
     /// A login that fails, or is refused.
     pub async fn answer_challenge(&self, answer: Response) -> Result<Option<Response>, Fault> {
         let at_home = Origin::of(answer.url()).as_ref() == Some(self.client.origin());
+        // A blob store or a proxy elsewhere knows nothing of this login, so its 401 is not a verdict on it.
         if !at_home {
             return Ok(Some(answer));
         }
@@ -78,6 +79,9 @@ impl Registry {
     async fn login_refused(&self, asked: Result<Challenge, String>, answer: Response) -> Result<Option<Response>, Fault> {
         let is_token = matches!(*self.credential.borrow(), Some(Credential::Bearer(_)));
         match asked {
+            // A token service must not refuse a user who lacks the permission: it gives a token that allows less (Distribution,
+            // "Token Authentication": "Requesting a Token"). So a token that is refused at once means the permission, not the
+            // password.
             Ok(Challenge::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
                 if !invalid {
                     return Ok(Some(answer));
@@ -138,6 +142,8 @@ impl Registry {
         let scope = format!("repository:{}:{actions}", self.reference.repository);
         let mut form = vec![("scope", scope.as_str())];
         form.extend(service.as_deref().map(|service| ("service", service)));
+        // A refresh token goes into the body of a POST (Distribution, "OAuth2 Token Authentication"): in a URL it would be
+        // logged.
         if !matches!(self.login, Some(Login::Identity(_))) {
             url.query_pairs_mut().extend_pairs(&form);
         }
@@ -166,10 +172,11 @@ impl Registry {
             // The caller would retry the realm's own retries.
             Err(fault) => return Err(Fault::Spent(Box::new(fault))),
         };
+        // OAuth 2.0 calls it `access_token`, and Distribution's specification allows either name.
         let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
-        let text = text.ok_or_else(|| refuse("the answer of its token realm holds no token"))?;
+        let text = text.ok_or_else(|| refuse("the answer of its token realm contains no token"))?;
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("the token of its token realm holds characters that no token has").into());
+            return Err(refuse("the token of its token realm contains characters that a token cannot have").into());
         }
         self.console.verbose(|| format!("got a token for '{registry}' from '{origin}'"));
         Ok(Credential::Bearer(text.into()))
@@ -182,14 +189,18 @@ impl Registry {
             return Ok(None);
         }
         if origin.is_plain() && !self.client.origin().is_plain() {
-            return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' would take the login in clear"))
-                .hint("the registry must name a realm of https"));
+            return Err(Failure::new(
+                Exit::Unsafe,
+                format!("{act}: its token realm '{origin}' would get the login over plain HTTP"),
+            )
+            .hint("the registry must name an https realm"));
         }
         if !names(&self.config.trust_realm, origin) {
             let kept = if self.login.is_some() { "the login was not sent to it" } else { "nothing was sent to it" };
             return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' is another server; {kept}"))
                 .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
         }
+        // The client certificate was given for the registry; another server does not get to see it.
         let trust = self.trust.for_another();
         let trust = login::with_certs_d(trust, &origin.authority(), false, &self.console)?;
         Client::new(origin.clone(), &trust, self.config.plain_http, &self.console).map(Some)

@@ -94,7 +94,7 @@ impl Backup {
     }
 
     /// The backup of an earlier run.
-    pub fn kept(&self) -> Option<&[u8]> {
+    pub fn existing(&self) -> Option<&[u8]> {
         self.kept.as_deref()
     }
 
@@ -166,6 +166,7 @@ impl Backup {
         };
         // Another run may write its own: no name is used twice.
         let new = format!(".scar-backup.{:016x}", RandomState::new().build_hasher().finish());
+        // EXCL and NOFOLLOW: a name that is there already, a planted link included, is never written to (open(2)).
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let write = || -> io::Result<()> {
             let mut file = File::from(rustix::fs::openat(folder, &new, flags, Mode::RUSR | Mode::WUSR)?);
@@ -242,6 +243,7 @@ fn open(folder: impl std::os::fd::AsFd, name: &Path, shown: &Path, console: &Con
     if !file.metadata().is_ok_and(|data| data.is_file()) {
         return Err("it is not a regular file".to_owned());
     }
+    // Checked on the open file, not on its name, which another user could replace in between.
     if stat.st_uid != rustix::process::geteuid().as_raw() {
         return Err(format!("it {}", belongs_to(stat.st_uid)));
     }

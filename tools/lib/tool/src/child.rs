@@ -23,8 +23,8 @@ static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    stdout: Gathered<ChildStdout>,
-    stderr: Gathered<ChildStderr>,
+    stdout: Captured<ChildStdout>,
+    stderr: Captured<ChildStderr>,
 }
 
 /// The result of a program.
@@ -45,13 +45,15 @@ impl Running {
     /// The system's error, if it cannot be started.
     pub fn start(command: &mut Command, input: Option<&[u8]>, limit: u64) -> io::Result<Self> {
         let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        // A process group of its own: Ctrl-C on the terminal goes to ours alone, and killing the group also ends what the program
+        // has started.
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(Pid::from_child(&child));
         if let Some((mut stdin, input)) = child.stdin.take().zip(input.map(<[u8]>::to_vec)) {
             // A program that does not read its input reports the reason itself.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
-        let (stdout, stderr) = (Gathered::new(child.stdout.take(), limit)?, Gathered::new(child.stderr.take(), limit)?);
+        let (stdout, stderr) = (Captured::new(child.stdout.take(), limit)?, Captured::new(child.stderr.take(), limit)?);
         Ok(Self { child, stdout, stderr })
     }
 
@@ -105,7 +107,7 @@ pub(crate) fn kill_all() {
 
 /// A stream's output so far.
 #[derive(Debug)]
-struct Gathered<S> {
+struct Captured<S> {
     /// Absent after its end, or once it has brought too much.
     stream: Option<S>,
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -113,7 +115,7 @@ struct Gathered<S> {
     most: usize,
 }
 
-impl<S: Read + AsFd> Gathered<S> {
+impl<S: Read + AsFd> Captured<S> {
     fn new(stream: Option<S>, limit: u64) -> io::Result<Self> {
         if let Some(stream) = &stream {
             ioctl_fionbio(stream, true)?;

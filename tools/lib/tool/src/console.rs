@@ -188,8 +188,8 @@ impl Console {
     fn raw(&self, text: &str) {
         let write = || {
             let mut stderr = std::io::stderr().lock();
-            // The adapter would split the line at each escape; the stages of a pipe share this stream, so a line must be one
-            // write.
+            // The adapter would split the line at each escape. The stages of a pipe share this stream, so a line must be one
+            // write: up to PIPE_BUF bytes, a write to a pipe is not mixed with others (pipe(7)).
             let _ = match anstream::AutoStream::choice(&stderr) {
                 anstream::ColorChoice::Never => stderr.write_all(anstream::adapter::strip_str(text).to_string().as_bytes()),
                 _ => stderr.write_all(text.as_bytes()),
@@ -276,7 +276,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
         }
-        self.tell(|state| state.position = position);
+        self.update(|state| state.position = position);
     }
 
     /// Adds a number of bytes.
@@ -284,7 +284,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
         }
-        self.tell(|state| state.position += bytes);
+        self.update(|state| state.position += bytes);
     }
 
     /// Sets the last state.
@@ -293,15 +293,15 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(message.clone());
         }
-        self.tell(|state| state.message = message);
+        self.update(|state| state.message = message);
     }
 
     /// Updates the display: call it in a waiting loop, so that a log gets a line each 15 s.
     pub fn tick(&self) {
-        self.tell(|_| ());
+        self.update(|_| ());
     }
 
-    fn tell(&self, change: impl FnOnce(&mut State)) {
+    fn update(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
         if self.bar.is_some() || state.printed.elapsed() < LINE_EVERY {

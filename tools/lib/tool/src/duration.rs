@@ -15,7 +15,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     let number: u64 = match number.parse() {
         Ok(number) => number,
         Err(_) if number.is_empty() => {
-            return Err(format!("'{text}' is no duration: write a number and a unit, such as 90s or 15m"));
+            return Err(format!("'{text}' is not a duration: write a number and a unit, such as 90s or 15m"));
         }
         Err(_) => return Err(format!("'{text}' is out of range: at most 7d")),
     };
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let Some(millis) = millis else {
-        return Err(format!("'{unit}' is no unit of time: use ms, s, m, h or d"));
+        return Err(format!("'{unit}' is not a unit of time: use ms, s, m, h or d"));
     };
     match number.checked_mul(millis).map(Duration::from_millis) {
         Some(Duration::ZERO) => Err("a duration of zero would never wait: at least 1ms".to_owned()),
@@ -55,7 +55,7 @@ mod tests {
         for (text, says) in [
             ("0s", "zero"),
             ("-5", "number and a unit"),
-            ("1y", "no unit of time"),
+            ("1y", "not a unit of time"),
             ("5", "no unit: write 5s"),
             ("", "number and a unit"),
             ("8d", "out of range"),

@@ -34,6 +34,8 @@ pub fn never_show(secret: &str) {
         // As in a form (application/x-www-form-urlencoded).
         found.push(Needle { text: latin(secret.replace(' ', "+").as_bytes()), is_base64: false });
     }
+    // Base64 turns three bytes into four letters (RFC 4648, 4), so the letters of a secret depend on where it begins modulo
+    // three.
     for before in 0..3 {
         let encoded = STANDARD.encode([&[0; 3][..before], secret.as_bytes()].concat());
         // The first and last letters also depend on the neighbouring bytes.

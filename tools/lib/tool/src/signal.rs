@@ -18,11 +18,11 @@ use crate::{Console, Exit, Failure};
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 static CATCHERS: AtomicUsize = AtomicUsize::new(0);
 /// Whether the step has noticed the signal.
-static HEARD: AtomicBool = AtomicBool::new(false);
+static NOTICED: AtomicBool = AtomicBool::new(false);
 static WAKERS: Mutex<Vec<Waker>> = Mutex::new(Vec::new());
 
 /// How long a step may take to notice a signal.
-const UNHEARD: Duration = Duration::from_millis(700);
+const NOTICE_TIME: Duration = Duration::from_millis(700);
 
 /// A terminal and its settings before a prompt.
 static TERMINAL: Mutex<Option<(File, Termios)>> = Mutex::new(None);
@@ -30,6 +30,8 @@ static TERMINAL: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 /// Starts the thread that receives the signals.
 pub(crate) fn install(console: &Console) {
     let console = console.clone();
+    // A thread receives the signals, so that whatever it calls may allocate and lock, which a signal handler may not
+    // (signal-safety(7)).
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
@@ -37,7 +39,7 @@ pub(crate) fn install(console: &Console) {
             // A prompt blocks a thread that receives no signals: the user must be able to leave it.
             let prompting = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             if again || prompting || CATCHERS.load(Ordering::SeqCst) == 0 {
-                end(&console, signal);
+                end_process(&console, signal);
             }
             for waker in WAKERS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
                 waker.wake();
@@ -45,9 +47,9 @@ pub(crate) fn install(console: &Console) {
             let console = console.clone();
             // A step that hashes, reads a dead file server or waits for a program may not notice it for a long time.
             std::thread::spawn(move || {
-                std::thread::sleep(UNHEARD);
-                if !HEARD.load(Ordering::SeqCst) {
-                    end(&console, signal);
+                std::thread::sleep(NOTICE_TIME);
+                if !NOTICED.load(Ordering::SeqCst) {
+                    end_process(&console, signal);
                 }
             });
         }
@@ -55,13 +57,15 @@ pub(crate) fn install(console: &Console) {
 }
 
 /// Ends the process as the signal would.
-fn end(console: &Console, signal: i32) {
+fn end_process(console: &Console, signal: i32) {
     if let Some(mut terminal) = restore_terminal() {
         // The cursor is still behind the prompt.
         let _ = writeln!(terminal);
     }
     crate::child::kill_all();
     console.end(&failure(signal));
+    // The status with which a shell reports a program that a signal ended. `exit` without running destructors: a thread may hold
+    // a lock that they want.
     signal_hook::low_level::exit(128 + signal);
 }
 
@@ -115,7 +119,7 @@ impl Interrupt {
         match RECEIVED.load(Ordering::SeqCst) {
             0 => Ok(()),
             signal => {
-                HEARD.store(true, Ordering::SeqCst);
+                NOTICED.store(true, Ordering::SeqCst);
                 Err(failure(signal))
             }
         }

@@ -53,7 +53,7 @@ pub(crate) fn print_answer(bytes: &[u8]) -> Result<(), Failure> {
     read_or_left(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// A reader that closes the pipe early, such as `head`, is no error here; for a record it would be.
+/// Accepts a reader that closes the pipe early, such as `head`. For a record that would be an error.
 fn read_or_left(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

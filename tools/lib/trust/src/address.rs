@@ -10,7 +10,7 @@ use url::Url;
 /// The reason, for a message that does not quote the part before an `@`.
 pub fn address(text: &str) -> Result<Url, &'static str> {
     in_one_way(text)?;
-    Url::parse(text).map_err(|_| "it is no address")
+    Url::parse(text).map_err(|_| "it is not an address")
 }
 
 /// Whether all parsers agree.

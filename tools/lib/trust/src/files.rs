@@ -94,6 +94,7 @@ pub(crate) fn key(path: &Path, option: &str) -> Result<PrivateKeyDer<'static>, F
 
 /// The private key in a PEM text.
 pub(crate) fn key_in(text: &[u8], what: &str) -> Result<PrivateKeyDer<'static>, Failure> {
+    // PKCS #8 (RFC 5958) and the older form of OpenSSL (RFC 1421, 4.6.1.1).
     if contains(text, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(text, b"Proc-Type: 4,ENCRYPTED") {
         return Err(Failure::misuse(format!("read {what}: the key is encrypted"))
             .hint("decrypt it into a file of mode 0600: openssl pkey -in FILE -out FILE.key"));

@@ -50,12 +50,12 @@ impl Identity {
 
 /// Shows the identity, if there is one, and records that a server asked.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct ClientAuth {
     pub(crate) identity: Option<Identity>,
     pub(crate) seen: Seen,
 }
 
-impl ResolvesClientCert for Shown {
+impl ResolvesClientCert for ClientAuth {
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.seen.note_asked();
         self.identity.as_ref().map(|identity| Arc::clone(&identity.certified))

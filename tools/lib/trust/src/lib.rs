@@ -35,7 +35,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use scar_tool::{Failure, Prefix, Spelling};
 
-use identity::{Identity, Shown};
+use identity::{ClientAuth, Identity};
 
 /// The trusted certificates and the client certificate for a peer.
 #[derive(Debug, Clone)]
@@ -226,12 +226,12 @@ impl Trust {
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = module::provider()?;
         let verifier = verify::Verifier::new(self, &provider);
-        let shown = Shown { identity: self.identity.clone().filter(|_| with_identity), seen: self.seen.clone() };
+        let client_auth = ClientAuth { identity: self.identity.clone().filter(|_| with_identity), seen: self.seen.clone() };
         Ok(ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(shown)))
+            .with_client_cert_resolver(Arc::new(client_auth)))
     }
 }

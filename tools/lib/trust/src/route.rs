@@ -30,6 +30,7 @@ impl Proxy {
             // A value that is not UTF-8 is not an address, and is refused.
             names.into_iter().find_map(|name| Some((name, std::env::var_os(name)?.to_string_lossy().into_owned())))
         };
+        // As in Go and curl, both spellings; `HTTP_PROXY` does not count, because only HTTPS goes through a proxy here.
         let Some((name, url)) = first(["HTTPS_PROXY", "https_proxy"]).filter(|(_, url)| !url.is_empty()) else { return Ok(None) };
         let no = first(["NO_PROXY", "no_proxy"]).map(|(_, list)| list).unwrap_or_default();
         Self::new(name, &url, &no).map(Some)
@@ -99,12 +100,12 @@ fn fit(url: &str) -> Result<String, &'static str> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
     if port.is_some_and(|port| port.parse().unwrap_or(0_u16) == 0) {
-        return Err("its port is no number from 1 to 65535");
+        return Err("its port is not a number from 1 to 65535");
     }
     let url = address(url)?.to_string();
     let anywhere = http::Uri::from_static("https://host.example/");
     let is_known = Matcher::builder().https(url.clone()).build().intercept(&anywhere).is_some();
-    if is_known { Ok(url) } else { Err("it is no address") }
+    if is_known { Ok(url) } else { Err("it is not an address") }
 }
 
 /// Host and port of an entry of `NO_PROXY` with both; an IPv6 address with a port needs brackets.
@@ -124,13 +125,13 @@ mod tests {
 
     #[test]
     fn refuses_addresses_that_would_be_guessed_at() {
-        let port = "its port is no number from 1 to 65535";
+        let port = "its port is not a number from 1 to 65535";
         for (url, says) in [
             ("proxy:3128", "no scheme"),
             ("socks4://proxy:1080", "'socks4' are not supported"),
-            ("http://", "no address"),
-            ("http://1.2.3.400:3128", "no address"),
-            ("http://[::1:3128", "no address"),
+            ("http://", "not an address"),
+            ("http://1.2.3.400:3128", "not an address"),
+            ("http://[::1:3128", "not an address"),
             ("http://proxy:3128\u{fffd}", port),
             ("http://u:canary@proxy:99999", port),
             ("http://proxy:65536/", port),

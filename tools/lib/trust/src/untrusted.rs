@@ -57,6 +57,8 @@ impl Reason {
     pub(crate) fn of(error: &CertificateError, leaf: Option<&X509Certificate<'_>>) -> Self {
         match error {
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // Without a leaf it is the handshake's signature, made with the server's key; with one it is the issuer's, in the
+            // certificate.
             CertificateError::BadSignature if leaf.is_none() => Self::WrongKey,
             CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
@@ -130,7 +132,7 @@ impl fmt::Display for Reason {
             Self::WrongName => "it is for other names",
             Self::CaAsServer => "it is a CA certificate and not among the configured ones",
             Self::Replaced => "it is not the one that it showed before in this run",
-            Self::OldVersion => "it is of X.509 version 1 or 2, which names no server",
+            Self::OldVersion => "it is of X.509 version 1 or 2, which cannot name a server",
             Self::WeakKey(bits) => return write!(f, "its RSA key has {bits} bits, fewer than the 2048 that are safe"),
             Self::WeakSignature => "it is signed with SHA-1 or another algorithm that is not safe",
             Self::WrongPurpose => "it is not meant for servers",

@@ -33,7 +33,7 @@ impl Verifier {
     pub(crate) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Self {
         let anchors = &trust.anchors;
         let mut roots = RootCertStore::empty();
-        // rustls ignores the dates of a trust anchor; kubectl and curl do not.
+        // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates; kubectl and curl do not.
         let now = UnixTime::now().as_secs();
         let in_date = |anchor: &&CertificateDer<'_>| Untrusted::dates(anchor).is_none_or(|(from, to)| (from..=to).contains(&now));
         roots.add_parsable_certificates(anchors.iter().filter(in_date).cloned());
@@ -92,11 +92,13 @@ impl ServerCertVerifier for Verifier {
         let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name, self.spelling)));
         let leaf = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf);
         let Ok(leaf) = leaf else { return untrusted(Reason::Unusable) };
+        // Checked here, also with --insecure: later the handshake would fail with a message that names no cause.
         if let Some(reason) = Reason::of_key(&leaf) {
             return untrusted(reason);
         }
         if self.insecure {
             return match &self.pin {
+                // Without a check, one certificate for the whole run at least shows that the same server answered each time.
                 Some(pin) if !pin.holds(certificate) => untrusted(Reason::Replaced),
                 _ => Ok(ServerCertVerified::assertion()),
             };
@@ -110,6 +112,7 @@ impl ServerCertVerifier for Verifier {
         };
         let error = match self.configured(certificate, name, now) {
             Ok(()) => return Ok(ServerCertVerified::assertion()),
+            // Not configured: the path check has the better reason.
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => error,
             Err(more_exact) => more_exact,
         };

@@ -39,7 +39,7 @@ impl<P: Prefix> AccountOptions<P> {
     pub fn username(&self) -> Result<String, Failure> {
         let username = self.login.username.clone().or_else(|| set("VERTEX_USERNAME")).unwrap_or_else(|| "admin".to_owned());
         match username.is_empty() || username.chars().any(char::is_control) {
-            true => Err(Failure::misuse(format!("log in as '{username}': that is no user name"))),
+            true => Err(Failure::misuse(format!("log in as '{username}': that is not a user name"))),
             false => Ok(username),
         }
     }

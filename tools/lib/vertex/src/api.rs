@@ -62,6 +62,7 @@ impl Api {
         token::check(session.authorization.expose_secret()).map_err(|cause| {
             Failure::misuse(format!("use the session: its token cannot be one: {cause}")).hint(format!("log in again: {login}"))
         })?;
+        // As the guide's script does (step 10): a cookie of this name, not a header.
         let credential = Credential::Cookie { name: "Authorization", value: session.authorization.clone() };
         let client = client.with_credential(Some(&credential))?;
         Ok(Self { client, deadline, login, console: console.clone() })
@@ -128,6 +129,7 @@ impl Api {
     /// The last try's error; [`Error::Malformed`] if a page of another server answered.
     pub async fn start(&self, path: &str) -> Result<(), Error> {
         let once = async || match self.order(Method::GET, path, None).await {
+            // A job that was started twice would run twice, and there is no status to ask for.
             Err(error) if error.is_before_send() => Err(error),
             answer => Ok(answer),
         };
@@ -149,6 +151,7 @@ impl Api {
         let once = async || {
             let error = match self.order(Method::PUT, path, Some(body)).await {
                 Ok(()) => return Ok(WriteOutcome::Answered),
+                // Success with another status than 204 may be a proxy's page: reading decides, as after a lost answer.
                 Err(error @ Error::Malformed { .. }) => error,
                 Err(error) if error.is_before_send() || !error.is_transient() => return Err(error),
                 Err(error) => error,
@@ -156,6 +159,8 @@ impl Api {
             self.console.verbose(|| format!("{error}; reading what became of it"));
             match self.get(path).await {
                 Ok(now) if done(&now) => Ok(WriteOutcome::ByReading),
+                // The API describes no ETag or version that would make a write conditional. So a write is repeated only while the
+                // old value is still there; anything else means that somebody else wrote, and is left alone.
                 Ok(now) if untouched(&now) => Err(error),
                 Ok(now) => Ok(WriteOutcome::Foreign(now)),
                 Err(_) => Ok(WriteOutcome::Unknown(error)),
@@ -198,7 +203,7 @@ impl Api {
                 failure.hint(format!("is '{}' VerteX itself, and not a proxy or a sign-on page before it?", self.origin()))
             }
             (Some(StatusCode::NOT_FOUND), _) => {
-                failure.hint(format!("is '{}' the system console, of VerteX or Palette {OLDEST} at least?", self.origin()))
+                failure.hint(format!("is '{}' the system console, and VerteX or Palette at least {OLDEST}?", self.origin()))
             }
             (Some(status), _) if status.is_client_error() && failure.hint.is_none() => {
                 failure.hint("VerteX says why it refuses; look at the object in the system console, then run this step again")

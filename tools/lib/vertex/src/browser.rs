@@ -30,13 +30,13 @@ pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     Ok(text.to_owned().into())
 }
 
-/// Asks VerteX whose token it is; a token that it rejects is no session.
+/// Asks VerteX whose token it is. A token that VerteX rejects is not accepted here either.
 ///
 /// # Errors
 /// Errors of the token, the network or the server.
 pub async fn accepted(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<User, Failure> {
     let act = format!("check the token at '{}'", client.origin());
-    let again = format!("the token has ended or is of another site: copy it again from the browser ({IN_THE_BROWSER})");
+    let again = format!("the token has expired or belongs to another site: copy it again from the browser ({IN_THE_BROWSER})");
     let user = user::me(&Api::with(client, session, deadline, console)?, &act, &again).await?;
     console.verbose(|| format!("the token is of '{}'", user.name));
     Ok(user)

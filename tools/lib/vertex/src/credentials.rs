@@ -102,6 +102,8 @@ impl EntrySecret {
                 let aws = aws_login(entry);
                 aws == "secret" || aws != "pod-identity" && !text(Self::AccessKey.path()).is_empty()
             }
+            // An entry for a registry with a self-signed certificate holds the CA as `tls.certificate`, without a key; that is
+            // the normal case after an OVA installation. A missing key is therefore never asked for.
             Self::SecretToken | Self::BasicTlsKey | Self::EcrTlsKey => false,
         }
     }

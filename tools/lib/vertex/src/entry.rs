@@ -103,6 +103,8 @@ impl Entry {
 impl EntryObject {
     /// The repository that Specman reads: below the endpoint's path and the base content path.
     pub fn expected_repository(&self) -> String {
+        // The guide pushes to `spectro-packs/spectro-manifests/manifest` (step 5), where `spectro-packs` is the entry's base
+        // content path.
         let base = self.object.text_or_empty(&["spec", "baseContentPath"]);
         let parts = [path_below_host(&self.entry.endpoint), base.trim_matches('/'), MANIFESTS];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
@@ -207,6 +209,7 @@ impl Selector {
 
 /// Parses a list; `None` if it is not one.
 fn entries(list: &Object) -> Option<Vec<Entry>> {
+    // Go writes an empty list as null.
     if list.raw(&["items"]).is_some_and(|items| items.get() == "null") {
         return Some(Vec::new());
     }
@@ -248,7 +251,7 @@ pub async fn choose(api: &Api, wanted: &Selector, spelling: Spelling, repository
     match fit.as_slice() {
         [at] => Ok(all.swap_remove(*at)),
         [] => {
-            let cause = format!("the artifact is in '{repository}', and Specman looks there for none of these:");
+            let cause = format!("the artifact is in '{repository}', where none of these entries makes Specman look:");
             let failure = mismatch(&format!("find the pack registry {wanted}"), &cause);
             let line =
                 |chosen: &EntryObject| format!("{}: looks in '{}'", chosen.entry.shown(spelling), chosen.expected_repository());
@@ -319,6 +322,7 @@ fn path_below_host(address: &str) -> &str {
 fn host(address: &str) -> String {
     let authority = without_scheme(address).split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+    // An entry's endpoint may lack its scheme, so the port cannot be compared with the scheme's default.
     let bare = [":443", ":80"].iter().find_map(|port| authority.strip_suffix(port)).unwrap_or(&authority);
     bare.trim_end_matches('.').to_owned()
 }

@@ -20,6 +20,7 @@ pub fn is_mask(value: &str) -> bool {
     let adorned =
         value.trim().to_ascii_lowercase() != bare && ["secret", "sensitive", "encrypted", "password"].contains(&bare.as_str());
     let same = value.chars().all(|c| matches!(c, '*' | '•' | '●' | 'x' | 'X' | '.' | '#' | '-' | '_'));
+    // VerteX shows a password as `********`, and an ECR secret key as `abc***def`.
     let run = ["***", "•••", "●●●"].iter().any(|run| value.contains(run));
     !value.is_empty() && (alone || adorned || same || run)
 }

@@ -15,7 +15,8 @@ use crate::{Object, read_object, token};
 
 /// The path of the guide's script (step 10).
 const PATH: &str = "/v1/auth/syslogin";
-/// The number of connection attempts.
+/// The number of connection attempts. Only these are repeated: after a request has left, a repeated password could lock the
+/// account.
 const CONNECTS: usize = 3;
 
 /// The hint for an account that needs more than a password.
@@ -26,7 +27,8 @@ fn browser(spelling: Spelling) -> String {
 
 /// The hint if the login succeeds but its token opens nothing, as with a passkey.
 pub(crate) fn no_access(spelling: Spelling) -> String {
-    format!("the login is done, but its token opens nothing, as with a passkey or a second factor: {}", browser(spelling))
+    let browser = browser(spelling);
+    format!("the login succeeded, but its token gives no access, as with a passkey or a second factor: {browser}")
 }
 
 /// VerteX, before the login.
@@ -106,7 +108,7 @@ fn token_of(answer: &Object, act: &str, spelling: Spelling) -> Result<SecretStri
     let token = token::bare(&token);
     match token::check(token) {
         Ok(()) => Ok(token.to_owned().into()),
-        Err(cause) => Err(Failure::new(Exit::Mismatch, format!("{act}: what the server gave as a token cannot be one: {cause}"))
+        Err(cause) => Err(Failure::new(Exit::Mismatch, format!("{act}: the server's token is malformed: {cause}"))
             .hint("is this VerteX itself, and not a proxy before it?")),
     }
 }
@@ -121,18 +123,18 @@ fn refusal(error: &Error, act: &str, spelling: Spelling) -> Failure {
         ),
         // The codes with which VerteX says more are not public.
         Some(403 | 423) => Failure { exit: Exit::Refused, ..failure }.hint(format!(
-            "the account may be locked (every further try may prolong that: wait, or have another administrator unlock it), may not \
-             log in here, or must use single sign-on; for that {}",
+            "the account may be locked (every further try may prolong that: wait, or have another administrator unlock it), or may not \
+             log in here; if it uses single sign-on, {}",
             browser(spelling)
         )),
         Some(404) => failure.hint("is this the address of VerteX's system console?"),
         Some(400 | 422) => Failure { exit: Exit::Refused, ..failure }.hint("check user name and password; they were sent once"),
         _ => match error {
             Error::Broken { .. } => {
-                failure.hint("the answer to the login was lost, and it is not sent again by itself; run this step again")
+                failure.hint("the answer to the login was lost, and the password is not sent again automatically: run this step again")
             }
             Error::Malformed { .. } => failure.hint(format!(
-                "a proxy or a sign-on page may be in front of VerteX: check the address; for single sign-on {}",
+                "a proxy or a sign-on page may be in front of VerteX: check the address; for single sign-on, {}",
                 browser(spelling)
             )),
             _ => failure,
@@ -148,7 +150,7 @@ fn redirected(act: &str, origin: &Origin, to: Option<&str>, status: StatusCode, 
     let at_home = Url::parse(to).ok().as_ref().and_then(Origin::of).as_ref() == Some(origin);
     if at_home {
         return Failure::new(Exit::Refused, format!("{act}: the server answers {status} and wants the login at {to}"))
-            .hint(format!("with single sign-on {}", browser(spelling)));
+            .hint(format!("for single sign-on, {}", browser(spelling)));
     }
     let message = format!("{act}: the server answers {status} and redirects to {to}; the password does not go there");
     Failure::new(Exit::Unsafe, message)

@@ -54,7 +54,7 @@ impl Object {
         serde_json::from_str(self.raw(path)?.get()).ok()
     }
 
-    /// The objects of the list at a path; `None` if there is no list of objects.
+    /// The objects in the list at a path; `None` if the value is missing or is not a list of objects.
     pub fn objects(&self, path: &[&str]) -> Option<Vec<Self>> {
         serde_json::from_str(self.raw(path)?.get()).ok()
     }
@@ -147,8 +147,10 @@ impl<'de> Deserialize<'de> for Object {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    // Parsers differ in which of two values counts (RFC 8259, 4), so what was checked might not be what VerteX
+                    // reads.
                     if fields.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom("a field stands twice"));
+                        return Err(A::Error::custom("a field occurs twice"));
                     }
                     fields.push((name, value));
                 }
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_object_without_quoting_it() {
+    fn refuses_other_json_than_an_object_without_quoting_it() {
         for (text, says) in [
             ("[]", "not an object"),
             ("\"canary\"", "not an object"),

@@ -148,7 +148,7 @@ impl Setting {
 
     /// The differences from `wanted` by meaning, in the fields of the API's description; the password only if both are
     /// known.
-    pub fn unlike(&self, wanted: &Self) -> Vec<Change> {
+    pub fn differences_from(&self, wanted: &Self) -> Vec<Change> {
         let (is, be) = (&self.0, &wanted.0);
         let mut changes = Vec::new();
         let shown = |text: &str, name: &str| match text {
@@ -156,33 +156,34 @@ impl Setting {
             text if name == CA_CERT => format!("(PEM, {} bytes)", text.len()),
             text => format!("'{}'", without_userinfo(text)),
         };
-        let mut tell = |path: &str, secret: bool, before: String, after: String| {
+        let mut add = |path: &str, secret: bool, before: String, after: String| {
             changes.push(Change { path: path.to_owned(), secret, before, after });
         };
         let (a, b) = (is.text_or_empty(&[ENDPOINT]), be.text_or_empty(&[ENDPOINT]));
         if !same_endpoint(&a, &b) {
-            tell(ENDPOINT, false, shown(&a, ENDPOINT), shown(&b, ENDPOINT));
+            add(ENDPOINT, false, shown(&a, ENDPOINT), shown(&b, ENDPOINT));
         }
         for name in TEXTS {
             let (a, b) = (is.text_or_empty(&[name]), be.text_or_empty(&[name]));
             if meaning(name, &a) != meaning(name, &b) {
-                tell(name, false, shown(&a, name), shown(&b, name));
+                add(name, false, shown(&a, name), shown(&b, name));
             }
         }
         if is.flag(&[INSECURE]) != be.flag(&[INSECURE]) {
-            tell(INSECURE, false, is.flag(&[INSECURE]).to_string(), be.flag(&[INSECURE]).to_string());
+            add(INSECURE, false, is.flag(&[INSECURE]).to_string(), be.flag(&[INSECURE]).to_string());
         }
         let (a, b) = (is.text_or_empty(&[PASSWORD]), be.text_or_empty(&[PASSWORD]));
+        // A hidden password cannot be compared. It is not a difference, or every write would look failed.
         let unknown = is_mask(&a) || is_mask(&b) || self.hides_its_password() || wanted.hides_its_password();
         if a != b && !unknown {
             let secret = |text: &str| if text.is_empty() { "(none)".to_owned() } else { "(not shown)".to_owned() };
-            tell(PASSWORD, true, secret(&a), secret(&b));
+            add(PASSWORD, true, secret(&a), secret(&b));
         }
         changes
     }
 
     /// The other fields that differ in `now`; a server may change some itself, such as a timestamp.
-    pub fn kept_otherwise(&self, now: &Self) -> Vec<Change> {
+    pub fn changed_unknown_fields(&self, now: &Self) -> Vec<Change> {
         let (mut sent, mut kept) = (Object::default(), Object::default());
         for (name, value) in self.0.fields().filter(|(name, _)| !is_described(name)) {
             sent.set(&[name], &value);
@@ -199,8 +200,8 @@ impl Setting {
     }
 
     /// Whether it has the same meaning as `wanted`.
-    pub fn is(&self, wanted: &Self) -> bool {
-        self.unlike(wanted).is_empty()
+    pub fn matches(&self, wanted: &Self) -> bool {
+        self.differences_from(wanted).is_empty()
     }
 
     /// The fields that are not in the API's description, and that writing another setting drops.
@@ -216,7 +217,7 @@ fn is_described(name: &str) -> bool {
 }
 
 /// Asks VerteX once to validate its SCAR setting; returns the version that the endpoint serves. The documented answer
-/// (`v1SystemScarValidationResponse`) has only that field, so an object without it is no success.
+/// (`v1SystemScarValidationResponse`) has only that field, so an object without it does not count as success.
 ///
 /// # Errors
 /// The server's refusal, or no answer.
@@ -299,10 +300,10 @@ mod tests {
             format!(r#"{{"endpoint":"{SPECMAN}/","insecureVerify":false,"caCert":"","baseContentPath":"/","password":"***"}}"#),
             format!(r#"{{"endpoint":"{SPECMAN}","new":1}}"#),
         ] {
-            assert!(setting(&same).is(&target), "{same}");
+            assert!(setting(&same).matches(&target), "{same}");
         }
         let old = setting(r#"{"endpoint":"https://u:canary@old","username":"scar","password":"canary","insecureVerify":true}"#);
-        let lines: Vec<_> = old.unlike(&target).iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = old.differences_from(&target).iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
@@ -318,8 +319,8 @@ mod tests {
     fn what_the_description_does_not_have_is_distinguished() {
         let old = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T12:43:14Z","note":1.50}"#);
         let now = setting(r#"{"endpoint":"https://old","updatedAt":"2024-12-06T13:00:00Z","added":true}"#);
-        assert!(now.is(&old));
-        let lines: Vec<_> = old.kept_otherwise(&now).iter().map(ToString::to_string).collect();
+        assert!(now.matches(&old));
+        let lines: Vec<_> = old.changed_unknown_fields(&now).iter().map(ToString::to_string).collect();
         assert_eq!(lines, ["updatedAt: '2024-12-06T12:43:14Z' -> '2024-12-06T13:00:00Z'", "note: 1.50 -> (absent)"]);
     }
 
@@ -332,8 +333,8 @@ mod tests {
             assert!(!setting(shown).hides_its_password(), "{shown}");
         }
         let restored = setting(r#"{"endpoint":"https://old","username":"u","password":"pw"}"#);
-        assert!(setting(r#"{"endpoint":"https://old","username":"u"}"#).is(&restored));
-        assert!(!setting(r#"{"endpoint":"https://old","username":"u","password":"other"}"#).is(&restored));
+        assert!(setting(r#"{"endpoint":"https://old","username":"u"}"#).matches(&restored));
+        assert!(!setting(r#"{"endpoint":"https://old","username":"u","password":"other"}"#).matches(&restored));
     }
 
     #[test]

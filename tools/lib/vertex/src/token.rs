@@ -27,7 +27,7 @@ pub fn check(token: &str) -> Result<(), String> {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
     match token.bytes().position(|byte| !is_cookie_octet(byte)) {
-        Some(at) => Err(format!("its character {} cannot stand in a cookie", at + 1)),
+        Some(at) => Err(format!("its character {} is not allowed in a cookie", at + 1)),
         None => Ok(()),
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_of_a_header_is_no_part_of_a_token() {
+    fn the_word_of_a_header_is_not_part_of_a_token() {
         for (text, token) in
             [("Bearer a.b.c", "a.b.c"), ("bearer  a", "a"), ("a.b.c", "a.b.c"), ("Bearer", "Bearer"), ("äääää", "äääää")]
         {

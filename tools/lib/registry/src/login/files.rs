@@ -135,11 +135,14 @@ fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<Strin
 /// The login in one file: the registry's own helper, the entry with the longest path, or the default helper.
 fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
     let registry = reference.registry.as_str();
+    // The order of docker/cli: a helper for this registry, before any entry and the default store (cli/config/configfile/file.go,
+    // `getConfiguredCredentialStore`).
     if let Some(program) = file.cred_helpers.iter().find(|(key, _)| plain(key) == registry).map(|(_, program)| program)
         && let Some(login) = helper::get(program, registry, name, console)?
     {
         return Ok(Some((login, format!("credential helper '{program}' of {name}"))));
     }
+    // Podman's keys may name a path; the longest one that fits wins (containers-auth.json(5)). Docker's name only the host.
     let whole = format!("{registry}/{}", reference.repository);
     let scopes = std::iter::successors(Some(whole.as_str()), |scope| scope.rsplit_once('/').map(|(shorter, _)| shorter));
     for scope in scopes {
@@ -176,6 +179,8 @@ fn login(entry: &Entry) -> Result<Option<Login>, &'static str> {
         Some(auth) => {
             let bytes = BASE64.decode(auth.trim()).map_err(|_| "'auth' is not base64")?;
             let text = String::from_utf8(bytes).map_err(|_| "'auth' is not UTF-8")?;
+            // The first colon separates, as in HTTP's Basic scheme (RFC 7617, 2): a password may contain more. docker/cli removes
+            // NUL bytes too (cli/config/configfile/file.go, `decodeAuth`).
             let (username, password) = text.split_once(':').ok_or("'auth' holds no colon between user and password")?;
             Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
         }

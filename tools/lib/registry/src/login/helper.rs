@@ -52,18 +52,25 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     };
     let stdout = ended.stdout;
     if !ended.status.success() {
-        // The protocol's message for "not found", on standard output; any other output may contain the secret.
+        // The protocol's message for "not found", on standard output (docker/docker-credential-helpers credentials/error.go);
+        // any other output may contain the secret.
         if scar_tool::bounded(&stdout).contains("credentials not found") {
             return Ok(None);
         }
-        let said = scar_tool::bounded(&ended.stderr);
-        return Err(refuse(format!("it failed ({}){}", ended.status, if said.is_empty() { said } else { format!(": {said}") })));
+        let stderr = scar_tool::bounded(&ended.stderr);
+        return Err(refuse(format!(
+            "it failed ({}){}",
+            ended.status,
+            if stderr.is_empty() { stderr } else { format!(": {stderr}") }
+        )));
     }
     let answer: Answer = serde_json::from_slice(&stdout).map_err(|_| refuse("its answer is not the expected JSON".to_owned()))?;
     if answer.secret.is_empty() {
         return Ok(None);
     }
     Ok(Some(match answer.username.as_str() {
+        // The protocol's user name for an identity token instead of a password (docker/cli
+        // cli/config/credentials/native_store.go).
         "<token>" => Login::Identity(answer.secret.into()),
         _ => Login::Password { username: answer.username, password: answer.secret.into() },
     }))

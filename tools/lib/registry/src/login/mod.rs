@@ -95,9 +95,10 @@ impl LoginSources {
             return Err(Failure::misuse(format!("log in to '{origin}': the user '{username}' is not known to ECR"))
                 .hint(format!("the user must be AWS, upper case: {} AWS", self.spelling.user())));
         }
+        // In the Basic scheme a colon ends the user name (RFC 7617, 2).
         if username.contains(':') || username.chars().any(char::is_control) {
             let option = self.spelling.option("username");
-            return Err(Failure::misuse(format!("read {option}: no ':' and no control character may stand in it")));
+            return Err(Failure::misuse(format!("read {option}: it must not contain ':' or a control character")));
         }
         Ok(Login::Password { username: username.to_owned(), password: self.given.password(username, origin)? })
     }

@@ -22,11 +22,8 @@ pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Resu
     if Origin::at("https", host)? == Origin::at("https", registry)? {
         return Ok(true);
     }
-    Err(Failure::new(
-        Exit::Unsafe,
-        format!("read from '{registry}': the record names this registry, and '{host}' was named here"),
-    )
-    .hint("is the record of another site? nothing was sent to it"))
+    Err(Failure::new(Exit::Unsafe, format!("read from '{registry}': the record names this registry, but '{host}' was given"))
+        .hint("is the record of another site? nothing was sent to it"))
 }
 
 /// The failure for a registry that the operator did not name, and that this host has no login for.

@@ -32,6 +32,8 @@ pub fn with_certs_d(mut trust: Trust, registry: &str, with_identity: bool, conso
                     trust = trust.with_anchors(&pem, &what)?;
                     console.verbose(|| format!("trust for '{registry}': {what}"));
                 }
+                // Docker's rule: `NAME.cert` and `NAME.key` are a client certificate, every `.crt` is a CA (moby
+                // daemon/pkg/registry/registry.go, `loadTLSConfig`).
                 Some("cert") if with_identity && !trust.has_identity() => {
                     let key = path.with_extension("key");
                     if !key.is_file() {

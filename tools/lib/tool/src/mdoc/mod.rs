@@ -1,13 +1,13 @@
 //! A manual page as text, for a host that has neither man nor mandoc: the part of mdoc that the suite's pages use.
 //!
-//! Invariant: it says what mandoc says, in the same order; the suite `docs` compares the two. A macro that is not known here
-//! is shown with its name, so that nothing is lost.
+//! Invariant: the words and their order are those of mandoc; the suite `docs` compares the two. An unknown macro is shown with
+//! its name, so that nothing is lost.
 
 mod paragraph;
 
 use paragraph::{Paragraph, WIDTH};
 
-/// What a section's text, a list's text and a display are set in by.
+/// Indentation of a section's text, a list's text and a display, in columns.
 const INDENT: usize = 5;
 const LIST: usize = 8;
 const DISPLAY: usize = 6;
@@ -22,7 +22,7 @@ pub(crate) fn rendered(source: &str) -> String {
 
 /// A list that is open.
 enum List {
-    /// Tags, and a text for each, set in by so many columns.
+    /// Tags, each with a text that is indented by this number of columns.
     Tag(usize),
     /// Messages, each with its text after it.
     Diag,
@@ -163,7 +163,7 @@ impl Page {
     /// A line of macros, its own name among them.
     fn macros(&mut self, line: &str) {
         let mut tokens = split(line);
-        // What stands last is not enclosed by what the line opens.
+        // Punctuation at the end goes after the closing brackets and quotes.
         let inner = tokens.iter().rposition(|token| !is_closing(token)).map_or(0, |at| at + 1);
         let last = tokens.split_off(inner);
         let (mut closers, mut dash, mut reference) = (Vec::new(), false, None);

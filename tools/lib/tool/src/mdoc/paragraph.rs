@@ -12,11 +12,11 @@ pub(super) struct Paragraph {
     pub(super) glued: bool,
     /// The last line ended a sentence.
     pub(super) ended: bool,
-    /// Where the first line begins, if elsewhere than the others.
+    /// The indentation of the first line, if it differs.
     pub(super) first: Option<usize>,
-    /// A tag that stands in the first line.
+    /// The tag at the start of the first line.
     pub(super) tag: Option<String>,
-    /// What stands in brackets is not broken, as in a synopsis.
+    /// Whether text in brackets stays on one line, as in a synopsis.
     pub(super) options_are_whole: bool,
 }
 
