@@ -100,5 +100,5 @@ fn online<T>(pusher: Pusher, work: impl AsyncFnOnce(&Pusher) -> Result<T, Fault>
         };
         done.map_err(|fault| pusher.registry.failure(&act, fault))
     };
-    scar_http::run_or_undo(deadline, &console, &act, pusher, work, async |pusher: &Pusher| pusher.abandon().await)
+    scar_http::run_or_undo(deadline, &console, &act, pusher, work, async |pusher: &Pusher| pusher.cancel_open_session().await)
 }

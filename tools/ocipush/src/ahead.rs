@@ -15,7 +15,8 @@ use crate::session::{Pusher, Session};
 use crate::unhashed::Unhashed;
 use crate::upload::{LARGEST_CHUNK, changed};
 
-/// The smallest chunk of a stream that still arrives; larger than any minimum that registries ask for.
+/// The smallest chunk of a stream that still arrives; above the minimum of S3 and of registries that store parts there: 5 MiB
+/// (cloudflare/serverless-registry src/chunk.ts, `MINIMUM_CHUNK`).
 pub(crate) const CHUNK: u64 = 16 << 20;
 
 impl Pusher {
@@ -34,13 +35,13 @@ impl Pusher {
             // This blob stays even if the push fails, so that the next push asks for the layer before it sends it.
             self.send(&manifest::config(), || Ok(()), false, None, None).await?;
         }
-        let session = self.follow(archive).await?;
+        let session = self.stream_archive(archive).await?;
         if session.is_none() {
             console.verbose(|| "sending the archive from its beginning once all of it is there".to_owned());
-            self.abandon().await;
+            self.cancel_open_session().await;
         }
         let whole = archive.archive(console).await?;
-        let sent = session.as_ref().map(|session| session.got.digest());
+        let sent = session.as_ref().map(|session| session.acknowledged.digest());
         match sent.filter(|sent| *sent != whole.content.digest) {
             Some(_) => Err(changed("it has changed while it was sent").into()),
             None => Ok((whole, session)),
@@ -56,13 +57,13 @@ impl Pusher {
     }
 
     /// Sends the whole archive in one session. A lost answer does not end the session if the registry says what it has.
-    async fn follow(&self, archive: &Unhashed) -> Result<Option<Session>, Fault> {
+    async fn stream_archive(&self, archive: &Unhashed) -> Result<Option<Session>, Fault> {
         let progress = self.registry.console.progress_bytes("pushing", archive.size());
         let (first, session, reached) = (Cell::new(true), Cell::new(None), Cell::new(0));
         self.registry
             .retry(|| async {
                 let now = match first.replace(false) {
-                    true => Some(self.begin().await.map_err(|fault| self.unopened(fault))?),
+                    true => Some(self.begin().await.map_err(|fault| self.final_refusal(fault))?),
                     false => self.still_open(session.take()).await,
                 };
                 let Some(mut now) = now else { return Ok(None) };
@@ -70,8 +71,8 @@ impl Pusher {
                     Ok(()) => Ok(Some(now)),
                     Err(fault) if fault.is_transient() || is_final(&fault) => {
                         // If chunks make no progress, one PUT may.
-                        let further = |now: &Session| now.got.bytes > reached.replace(now.got.bytes);
-                        session.set(now.going_on(&fault).filter(further));
+                        let further = |now: &Session| now.acknowledged.bytes > reached.replace(now.acknowledged.bytes);
+                        session.set(now.resumable(&fault).filter(further));
                         Err(fault)
                     }
                     Err(fault) => {
@@ -84,7 +85,7 @@ impl Pusher {
     }
 
     /// Makes the refusal to open a session final: another one would be refused as well.
-    fn unopened(&self, fault: Fault) -> Fault {
+    fn final_refusal(&self, fault: Fault) -> Fault {
         match fault {
             Fault::Refused(_) if !fault.is_transient() => {
                 Fault::Fatal(self.registry.failure(&format!("push to '{}'", self.registry.reference), fault))
@@ -94,6 +95,8 @@ impl Pusher {
     }
 
     async fn send_parts(&self, session: &mut Session, archive: &Unhashed, progress: &Progress) -> Result<(), Fault> {
+        // A stream is sent as it arrives, so its chunks differ in size. A file is available as a whole: one PATCH takes all of
+        // it, unless a proxy limits the size.
         let (least, most) = match (self.chunk.get(), archive.size()) {
             (Some(chunk), _) => (chunk, chunk),
             (None, Some(size)) => (size, size),
@@ -101,7 +104,7 @@ impl Pusher {
         };
         let (least, most) = (least.max(session.least_chunk), most.max(session.least_chunk));
         loop {
-            let at = session.got.bytes;
+            let at = session.acknowledged.bytes;
             let (there, ended) = archive.until(at + least, None).await?;
             let to = there.min(at + most);
             if to == at {
@@ -111,11 +114,11 @@ impl Pusher {
                 // Renew an expired login with a harmless request: a refused chunk may cost the session.
                 self.registry.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
             }
-            let taken = self.part(session, to, |now| archive.bits().part(at, to, None, &now.sent), Some(progress)).await;
+            let taken = self.part(session, to, |now| archive.source().part(at, to, None, &now.sent), Some(progress)).await;
             if let Some(cause) = session.sent.fault() {
                 return Err(changed(cause).into());
             }
-            taken.inspect_err(|fault| self.in_smaller_parts(fault, to - at))?;
+            taken.inspect_err(|fault| self.reduce_chunk_size(fault, to - at))?;
             if ended && to == there {
                 return Ok(());
             }
@@ -123,11 +126,11 @@ impl Pusher {
     }
 
     /// Chooses a chunk size for the next try after a part of `size` bytes failed.
-    fn in_smaller_parts(&self, fault: &Fault, size: u64) {
+    fn reduce_chunk_size(&self, fault: &Fault, size: u64) {
         match fault {
-            Fault::Refused(refusal) if refusal.status.as_u16() == 413 => self.chunk.set(self.smaller(size)),
+            Fault::Refused(refusal) if refusal.status.as_u16() == 413 => self.chunk.set(self.smaller_chunk(size)),
             // The login was renewed just before this part, and did not last for it.
-            Fault::Lost(_) => self.chunk.set(self.chunk.get().or(Self::lasting(size))),
+            Fault::Lost(_) => self.chunk.set(self.chunk.get().or(Self::chunk_below(size))),
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use scar_record::Digest;
 use scar_tool::{Console, Exit, Failure};
 use sha2::{Digest as _, Sha256};
 
-use crate::body::{Bits, Content};
+use crate::body::{ByteSource, Content};
 use crate::integrity::Integrity;
 
 pub(crate) const BLOCK: usize = 1024 * 1024;
@@ -78,7 +78,7 @@ impl ArchiveFile {
     /// # Errors
     /// Exit 2 if it is empty; exit 1 if its metadata cannot be read.
     pub(crate) fn new(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
-        let file = Self::looked_at(format!("'{}'", path.display()), Arc::new(file), Some(path))?;
+        let file = Self::of_open_file(format!("'{}'", path.display()), Arc::new(file), Some(path))?;
         if file.size == 0 {
             return Err(Failure::misuse(format!("push {}: it is empty", file.name)));
         }
@@ -90,7 +90,7 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// Exit 1 if its metadata cannot be read.
-    pub(crate) fn looked_at(name: String, file: Arc<File>, path: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn of_open_file(name: String, file: Arc<File>, path: Option<PathBuf>) -> Result<Self, Failure> {
         let stamp = Stamp::of(&file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
         Ok(Self { name, size: stamp.size, file, path, stamp })
     }
@@ -122,7 +122,7 @@ impl ArchiveFile {
 
     /// The archive with this digest.
     pub(crate) fn with(self, digest: Digest) -> Archive {
-        Archive { content: Content { bits: Bits::File(self.handle()), size: self.size, digest }, file: self }
+        Archive { content: Content { source: ByteSource::File(self.handle()), size: self.size, digest }, file: self }
     }
 }
 

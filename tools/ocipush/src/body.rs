@@ -31,17 +31,17 @@ pub(crate) const UNTOUCHED: &str =
 pub(crate) struct Sent {
     bytes: AtomicU64,
     fault: OnceLock<String>,
-    hashed: Mutex<Hashed>,
+    hashed: Mutex<HashState>,
 }
 
 /// The parts of a session that were read completely.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hashed {
+pub(crate) struct HashState {
     pub(crate) bytes: u64,
     hash: Sha256,
 }
 
-impl Hashed {
+impl HashState {
     pub(crate) fn digest(&self) -> Digest {
         Digest::from_sha256(&self.hash.clone().finalize().into())
     }
@@ -49,7 +49,7 @@ impl Hashed {
 
 impl Sent {
     /// Continues after what was sent before.
-    pub(crate) fn after(hashed: Hashed) -> Self {
+    pub(crate) fn after(hashed: HashState) -> Self {
         Self { bytes: AtomicU64::new(hashed.bytes), fault: OnceLock::new(), hashed: Mutex::new(hashed) }
     }
 
@@ -59,7 +59,7 @@ impl Sent {
     }
 
     /// What was read to be sent, up to the last complete part.
-    pub(crate) fn hashed(&self) -> Hashed {
+    pub(crate) fn hashed(&self) -> HashState {
         self.hashed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -71,13 +71,13 @@ impl Sent {
 
 /// A source of bytes.
 #[derive(Debug, Clone)]
-pub(crate) enum Bits {
+pub(crate) enum ByteSource {
     File(Arc<File>),
     /// A constant, such as the configuration.
     Memory(&'static [u8]),
 }
 
-impl Bits {
+impl ByteSource {
     /// Fills `piece` with the bytes at offset `at`.
     ///
     /// # Errors
@@ -100,8 +100,8 @@ impl Bits {
     /// the blob up to a size, the last piece is only passed on if that digest matches.
     pub(crate) fn part(&self, from: u64, to: u64, promised: Option<(u64, Digest)>, sent: &Arc<Sent>) -> Pieces {
         let (sender, pieces) = mpsc::channel(AHEAD);
-        let (bits, session) = (self.clone(), Arc::clone(sent));
-        std::thread::spawn(move || bits.read(from, to, promised, &session, &sender));
+        let (source, session) = (self.clone(), Arc::clone(sent));
+        std::thread::spawn(move || source.read(from, to, promised, &session, &sender));
         Pieces { pieces, left: to - from, sent: Arc::clone(sent) }
     }
 
@@ -117,6 +117,8 @@ impl Bits {
                     *sent.hashed.lock().unwrap_or_else(PoisonError::into_inner) = hashed.clone();
                 }
             });
+            // The check comes before the piece is passed on. Content-Length promises that piece, so a registry that never gets it
+            // cannot store the blob.
             let broken = || promised.as_ref().is_some_and(|(size, digest)| *size == at && hashed.digest() != *digest);
             let fault = match whole {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -141,7 +143,7 @@ impl Bits {
 /// A blob to send, with its digest.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
-    pub(crate) bits: Bits,
+    pub(crate) source: ByteSource,
     pub(crate) size: u64,
     pub(crate) digest: Digest,
 }
@@ -155,9 +157,9 @@ pub(crate) struct Pieces {
 }
 
 impl Content {
-    /// The part from `from` to `to`; see [`Bits::part`].
+    /// The part from `from` to `to`; see [`ByteSource::part`].
     pub(crate) fn part(&self, from: u64, to: u64, sent: &Arc<Sent>) -> Pieces {
-        self.bits.part(from, to, Some((self.size, self.digest.clone())), sent)
+        self.source.part(from, to, Some((self.size, self.digest.clone())), sent)
     }
 }
 
@@ -195,7 +197,7 @@ mod tests {
     fn content(bytes: &[u8], digest: &Digest) -> Content {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        Content { bits: Bits::File(Arc::new(file)), size: bytes.len() as u64, digest: digest.clone() }
+        Content { source: ByteSource::File(Arc::new(file)), size: bytes.len() as u64, digest: digest.clone() }
     }
 
     fn drain(mut pieces: Pieces) -> io::Result<u64> {

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_no_gzip_nothing_is_said() {
+    fn says_nothing_about_a_file_other_than_gzip() {
         for bytes in [&b"no gzip"[..], b"\x1f\x8bnoise that follows the magic", b"\x1f", b""] {
             assert_eq!(fault(bytes), None, "{bytes:?}");
         }

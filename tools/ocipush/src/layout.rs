@@ -69,7 +69,7 @@ fn write_all(directory: &Path, content: &Content, local: &LocalManifest, referen
     let mut at = 0;
     while at < content.size {
         let mut block = vec![0; usize::try_from(content.size - at).unwrap_or(BLOCK).min(BLOCK)];
-        content.bits.read_exact_at(&mut block, at).map_err(|error| Failure::io("read the archive", &error))?;
+        content.source.read_exact_at(&mut block, at).map_err(|error| Failure::io("read the archive", &error))?;
         hash.update(&block);
         layer.write_all(&block).map_err(failed)?;
         at += block.len() as u64;

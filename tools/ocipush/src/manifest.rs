@@ -9,7 +9,7 @@ use scar_record::{Digest, Time};
 pub(crate) use scar_registry::digest;
 use scar_tool::{Exit, Failure};
 
-use crate::body::{Bits, Content};
+use crate::body::{ByteSource, Content};
 
 /// The manifest's media type.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
@@ -131,7 +131,7 @@ impl LocalManifest {
 /// The configuration as a blob.
 pub(crate) fn config() -> Content {
     let size = CONFIG.len() as u64;
-    Content { bits: Bits::Memory(CONFIG), size, digest: digest(CONFIG) }
+    Content { source: ByteSource::Memory(CONFIG), size, digest: digest(CONFIG) }
 }
 
 #[cfg(test)]
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn says_why_another_manifest_is_no_artifact_of_ours() {
+    fn says_why_another_manifest_is_not_our_artifact() {
         let with = |layers: &str| {
             format!(
                 r#"{{"schemaVersion":2,"config":{{"mediaType":"x","digest":"sha256:{:064}","size":2}},"layers":[{layers}]}}"#,

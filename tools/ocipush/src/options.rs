@@ -103,10 +103,10 @@ impl AsRef<Common> for Options {
 }
 
 impl Options {
-    /// What the tag held, where it is to come back.
+    /// The backup to restore, with --undo.
     ///
     /// # Errors
-    /// Exit 2 where the file is no backup.
+    /// Exit 2 if the file is not a backup.
     pub(crate) fn undo(&self, console: &Console) -> Result<Option<TagBackup>, Failure> {
         self.undo.as_deref().map(|path| TagBackup::read(path, console)).transpose()
     }
@@ -182,6 +182,7 @@ impl Options {
     /// Exit 2 for malformed certificates or keys, and a file without a password.
     pub(crate) fn connection(&self, reference: &Reference, console: &Console) -> Result<(LoginSources, Trust), Failure> {
         let login = self.registry.login(Some(self.password_stdin), console)?;
+        // Docker and Podman read certificates for one registry from there, so a host that can pull from it can push to it.
         let trust = login::with_certs_d(self.registry.trust(self.route)?, &reference.registry, true, console)?;
         Ok((login, trust))
     }
@@ -208,7 +209,7 @@ fn size(text: &str) -> Result<u64, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(format!("'{text}' is no size: write a number and KiB, MiB or GiB, such as 16MiB")),
+        _ => return Err(format!("'{text}' is not a size: write a number and KiB, MiB or GiB, such as 16MiB")),
     };
     match number.parse::<u64>().ok().and_then(|number| number.checked_mul(bytes)) {
         Some(size @ 65_536..=1_099_511_627_776) => Ok(size),

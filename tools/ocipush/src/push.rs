@@ -48,18 +48,20 @@ impl Pusher {
         session: Option<Session>,
         backup: Option<&BackupFile>,
     ) -> Result<Artifact, Fault> {
+        // The tag decides, not the digest: two pushes of the same archive differ in their creation time, so their manifests have
+        // different digests.
         let (bytes, before) = self.remote_manifest(&self.registry.reference.tag).await?.unzip();
         if let Some((held, parts)) = before.as_ref().and_then(|held| Some((held, held.of(&local.layer)?))) {
             let missing = self.missing(parts).await?;
             if missing != Missing::More {
-                return self.complete(held, parts, missing, session.is_some()).await;
+                return self.leave_tag(held, parts, missing, session.is_some()).await;
             }
         }
         if let Some(backup) = backup {
-            backup.keep(&self.registry.reference, bytes, &local.layer.digest)?;
+            backup.save(&self.registry.reference, bytes, &local.layer.digest)?;
         }
         let pushed_at = self.blobs_and_manifest(archive, local, session).await?;
-        let (digest, parts) = self.verify(local).await.map_err(|fault| self.unread(fault))?;
+        let (digest, parts) = self.verify(local).await.map_err(|fault| self.read_back_failed(fault))?;
         let replaced = before.map(|held| held.digest).filter(|before| *before != digest);
         match &replaced {
             Some(replaced) => {
@@ -71,21 +73,27 @@ impl Pusher {
     }
 
     /// Says that the tag was moved, when only reading it back failed.
-    fn unread(&self, fault: Fault) -> Fault {
+    fn read_back_failed(&self, fault: Fault) -> Fault {
         let act = format!("push to '{}': the tag was moved; reading it back failed", self.registry.reference);
         Fault::Fatal(self.registry.failure(&act, fault))
     }
 
     /// Leaves a tag that already holds the archive as it is, but sends a missing configuration.
-    async fn complete(&self, held: &RemoteManifest, parts: &Parts, missing: Missing, begun: bool) -> Result<Artifact, Fault> {
-        self.abandon().await;
+    async fn leave_tag(
+        &self,
+        held: &RemoteManifest,
+        parts: &Parts,
+        missing: Missing,
+        has_session: bool,
+    ) -> Result<Artifact, Fault> {
+        self.cancel_open_session().await;
         let (console, reference) = (&self.registry.console, &self.registry.reference);
         if let Missing::Config(presence) = missing {
             self.send(&config(), || Ok(()), presence != Presence::Absent, None, None).await?;
             self.registry.confirm(&parts.config.0, parts.config.1).await?;
             console.note(format!("'{reference}' holds this archive already; its configuration was lost, and was sent again"));
         } else {
-            let end = if begun { "the upload was cancelled" } else { "nothing was sent" };
+            let end = if has_session { "the upload was cancelled" } else { "nothing was sent" };
             console.note(format!("'{reference}' holds this archive already; {end}"));
         }
         Ok(Artifact { uploaded: missing != Missing::Nothing, ..self.artifact(&held.digest, parts) })
@@ -99,26 +107,28 @@ impl Pusher {
         mut session: Option<Session>,
     ) -> Result<Time, Fault> {
         let config = config();
-        let mut missed = false;
+        let mut resent = false;
         let (mut layer_again, mut config_again) = (false, false);
         loop {
             let progress = self.registry.console.progress_bytes("pushing", Some(archive.content.size));
             let check = || archive.unchanged();
             let sent = self.send(&archive.content, check, layer_again, session.take(), Some(&progress)).await?;
             drop(progress);
-            if !sent && !missed {
+            if !sent && !resent {
                 self.registry.console.note(format!("the registry has the layer '{}' already", local.layer.digest));
             }
+            // Distribution refuses a manifest with 400 if one of its blobs is missing (registry/storage/ocimanifesthandler.go,
+            // `verifyManifest`), so both are there before it.
             self.send(&config, || Ok(()), config_again, None, None).await?;
             archive.unchanged()?;
             match self.put_manifest(&local.manifest, &local.digest, manifest::MEDIA_TYPE).await {
                 Err(Fault::Refused(refusal)) if refusal.lacks_blob() => {
-                    if missed {
-                        let cause = format!("the registry took the blobs twice and does not know them: {refusal}");
+                    if resent {
+                        let cause = format!("the registry accepted the blobs twice, but does not know them: {refusal}");
                         return Err(self.registry.mismatch(&cause).into());
                     }
-                    missed = true;
-                    (layer_again, config_again) = self.again([&archive.content, &config], &refusal).await?;
+                    resent = true;
+                    (layer_again, config_again) = self.blobs_to_resend([&archive.content, &config], &refusal).await?;
                 }
                 answer => return answer,
             }
@@ -127,7 +137,7 @@ impl Pusher {
 
     /// Which blobs to send again after the manifest was refused for a missing blob: those that the refusal names; both if it
     /// names none and the registry claims to have both. A blob that it says it does not have is sent again anyway.
-    async fn again(&self, blobs: [&Content; 2], refusal: &Refusal) -> Result<(bool, bool), Fault> {
+    async fn blobs_to_resend(&self, blobs: [&Content; 2], refusal: &Refusal) -> Result<(bool, bool), Fault> {
         let [layer, config] = blobs.map(|blob| refusal.names(blob.digest.as_str()));
         if layer || config {
             return Ok((layer, config));
@@ -149,7 +159,8 @@ impl Pusher {
                 let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(manifest)).await?;
                 let time = answer.date().and_then(|date| jiff::Timestamp::try_from(date).ok()).map_or_else(Time::now, Time::from);
                 match self.registry.success(answer).await {
-                    // A tag that may not move but holds this very manifest: an earlier try whose answer was lost.
+                    // A tag that may not move but holds this very manifest: an earlier try whose answer was lost. ECR answers
+                    // 400 for an immutable tag, Quay 409, Harbor 412, even if nothing would change.
                     Err(Fault::Refused(refusal)) if matches!(refusal.status.as_u16(), 400 | 409 | 412) => {
                         match self.remote_manifest(&self.registry.reference.tag).await? {
                             Some((_, held)) if held.digest == *digest => Ok(time),
@@ -157,9 +168,12 @@ impl Pusher {
                         }
                     }
                     Err(fault) => Err(fault),
-                    Ok(answer) => match answer.header("docker-content-digest").filter(|said| *said != digest.as_str()) {
-                        Some(said) => {
-                            let cause = format!("the registry stored the manifest '{digest}' as '{}'", scar_tool::escape(said));
+                    // The header is optional (OCI distribution specification, "Pushing Manifests"): ECR sends none. The tag is
+                    // read back anyway.
+                    Ok(answer) => match answer.header("docker-content-digest").filter(|reported| *reported != digest.as_str()) {
+                        Some(reported) => {
+                            let cause =
+                                format!("the registry stored the manifest '{digest}' as '{}'", scar_tool::escape(reported));
                             Err(self.registry.mismatch(&cause).into())
                         }
                         None => Ok(time),

@@ -54,14 +54,16 @@ impl Pusher {
         match self.remote_manifest(local.digest.as_str()).await? {
             Some((bytes, _)) if bytes == local.manifest => {}
             Some(_) => return Err(self.registry.mismatch("the registry holds another manifest than it was sent").into()),
-            None => return Err(self.registry.mismatch("the registry took the manifest and does not have it").into()),
+            None => return Err(self.registry.mismatch("the registry accepted the manifest, but does not have it").into()),
         }
         let config = manifest::config();
         for (digest, size) in [(&local.layer.digest, local.layer.size), (&config.digest, config.size)] {
             self.registry.confirm(digest, size).await?;
         }
+        // The manifest is right by its digest, but the tag may hold another run's: two pushes of one archive at the same time
+        // differ only in the creation time, and either will do.
         let Some((_, held)) = self.remote_manifest(&self.registry.reference.tag).await? else {
-            return Err(self.registry.mismatch("the registry took the manifest and does not have its tag").into());
+            return Err(self.registry.mismatch("the registry accepted the manifest, but does not have its tag").into());
         };
         let Some(parts) = held.of(&local.layer) else {
             return Err(self

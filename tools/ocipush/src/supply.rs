@@ -77,6 +77,7 @@ impl FileArgument {
         let archive = match self {
             Self::File(path, file) => {
                 let file = ArchiveFile::new(path, file, console)?;
+                // With a record the digest is known, so the registry can be asked for the layer before anything is sent.
                 if ahead.is_some() && recorded.is_none() && file.size >= LARGE {
                     return Ok(Supply::Unhashed(Unhashed::file(file)));
                 }
@@ -107,7 +108,7 @@ impl FileArgument {
         match recorded.filter(|recorded| recorded.digest != archive.content.digest) {
             Some(recorded) => {
                 let (name, found, digest) = (&archive.file.name, &archive.content.digest, recorded.digest);
-                Err(other(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
+                Err(not_the_records(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
             }
             None => Ok(Supply::Archive(archive)),
         }
@@ -120,13 +121,13 @@ fn of_record(recorded: record::Archive, console: &Console) -> Result<Archive, Fa
     let file = ArchiveFile::new(path.clone(), open(&path)?, console)?;
     if file.size != recorded.size {
         let (name, size) = (&file.name, file.size);
-        return Err(other(format!("push {name}: it has {size} bytes, the record's archive has {}", recorded.size)));
+        return Err(not_the_records(format!("push {name}: it has {size} bytes, the record's archive has {}", recorded.size)));
     }
     Ok(file.with(recorded.digest))
 }
 
 /// The failure for a file that is not the record's archive.
-fn other(message: String) -> Failure {
+fn not_the_records(message: String) -> Failure {
     Failure::new(Exit::Mismatch, message)
         .hint("the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)")
 }

@@ -29,7 +29,7 @@ pub(crate) struct TagBackup {
 #[derive(Debug)]
 pub(crate) struct BackupFile {
     file: backup::Backup,
-    kept: Option<TagBackup>,
+    existing: Option<TagBackup>,
 }
 
 impl BackupFile {
@@ -39,7 +39,7 @@ impl BackupFile {
     /// Exit 2 if it exists and is not a backup of this tag.
     pub(crate) fn find(path: &Path, reference: &Reference, console: &Console) -> Result<Self, Failure> {
         let file = backup::Backup::find(path, console)?;
-        let kept = file.kept().map(|text| TagBackup::parse(text, path)).transpose()?;
+        let kept = file.existing().map(|text| TagBackup::parse(text, path)).transpose()?;
         match kept.as_ref().filter(|kept| kept.reference != *reference) {
             Some(kept) => Err(Failure::misuse(format!(
                 "keep a backup in '{}': it is of '{}', not of '{reference}'",
@@ -47,7 +47,7 @@ impl BackupFile {
                 kept.reference
             ))
             .hint("name another file; an existing one is never overwritten")),
-            None => Ok(Self { file, kept }),
+            None => Ok(Self { file, existing: kept }),
         }
     }
 
@@ -55,8 +55,8 @@ impl BackupFile {
     ///
     /// # Errors
     /// Exit 1 if the file cannot be written and synced; exit 7 if the manifest is not text.
-    pub(crate) fn keep(&self, reference: &Reference, held: Option<Vec<u8>>, layer: &Digest) -> Result<(), Failure> {
-        let mut kept = match &self.kept {
+    pub(crate) fn save(&self, reference: &Reference, held: Option<Vec<u8>>, layer: &Digest) -> Result<(), Failure> {
+        let mut kept = match &self.existing {
             Some(kept) => kept.clone(),
             None => {
                 let manifest = held.map(String::from_utf8).transpose();
@@ -69,7 +69,7 @@ impl BackupFile {
         if !kept.replaced_by.contains(layer) {
             kept.replaced_by.push(layer.clone());
         }
-        match &self.kept {
+        match &self.existing {
             Some(before) if *before == kept => self.file.sync(),
             Some(_) => self.file.extend(kept.to_json().as_bytes()),
             None => self.file.save(kept.to_json().as_bytes()),
@@ -100,6 +100,7 @@ impl TagBackup {
         }
         let manifest = object["manifest"].as_str().map(str::to_owned);
         let digest = manifest.as_ref().map(|text| manifest::digest(text.as_bytes()).to_string());
+        // The manifest goes back byte for byte, or it gets another digest. An editor that adds a line end would be enough.
         if object["digest"].as_str() != digest.as_deref() {
             return Err("the manifest in it is not the one of its digest".to_owned());
         }
@@ -153,7 +154,7 @@ mod tests {
         let layers = [manifest::digest(b"1"), manifest::digest(b"2")];
         for (held, layer) in [("{\"schemaVersion\": 2}\n", 0), ("other", 1), ("third", 1)] {
             let backup = BackupFile::find(&path, &reference(), &Console::new("test")).unwrap();
-            backup.keep(&reference(), Some(held.into()), &layers[layer]).unwrap();
+            backup.save(&reference(), Some(held.into()), &layers[layer]).unwrap();
         }
         let kept = TagBackup::read(&path, &Console::new("test")).unwrap();
         assert_eq!(kept.manifest.as_deref(), Some("{\"schemaVersion\": 2}\n"));
@@ -169,14 +170,14 @@ mod tests {
         for held in [None, Some(b"ours".to_vec())] {
             BackupFile::find(&path, &reference(), &Console::new("test"))
                 .unwrap()
-                .keep(&reference(), held, &manifest::digest(b"1"))
+                .save(&reference(), held, &manifest::digest(b"1"))
                 .unwrap();
         }
         assert_eq!(TagBackup::read(&path, &Console::new("test")).unwrap().manifest, None);
     }
 
     #[test]
-    fn another_file_is_no_backup() {
+    fn another_file_is_not_a_backup() {
         let good = TagBackup { reference: reference(), manifest: Some("{}".into()), replaced_by: vec![manifest::digest(b"1")] };
         assert_eq!(TagBackup::from_json(good.to_json().as_bytes()).unwrap(), good);
         for text in

@@ -33,6 +33,8 @@ fn change(backup: &TagBackup, now: Option<&RemoteManifest>) -> Result<TagChange,
         (None, None) => Ok(TagChange::Nothing),
         (Some(old), Some(now)) if now.digest == old => Ok(TagChange::Done),
         (_, Some(now)) if !ours(now) => Err(now.digest.clone()),
+        // A tag is not deleted: Distribution allows that only with `storage.delete.enabled`, and a manifest deleted by its digest
+        // loses all of its tags (registry/handlers/manifests.go, `DeleteManifest`).
         (None, Some(_)) => Ok(TagChange::Keep),
         (Some(_), _) => Ok(TagChange::Restore),
     }
@@ -68,7 +70,7 @@ impl Pusher {
                 match self.remote_manifest(&reference.tag).await? {
                     Some((_, held)) if held.digest == digest => console.note(format!("'{reference}' holds '{digest}' again")),
                     _ => {
-                        let cause = "the registry took the old manifest, and the tag holds another";
+                        let cause = "the registry accepted the old manifest, but the tag holds another";
                         return Err(Failure::new(Exit::Mismatch, format!("restore '{reference}': {cause}")).into());
                     }
                 }

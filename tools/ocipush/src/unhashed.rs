@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::archive::{Archive, ArchiveFile, BLOCK, incomplete, warn_unless_gzip};
-use crate::body::Bits;
+use crate::body::ByteSource;
 use crate::integrity::Integrity;
 
 /// The name of standard input in messages.
@@ -54,6 +54,7 @@ impl Unhashed {
     /// # Errors
     /// Exit 2 if it is empty; exit 1 if it cannot be read or stored.
     pub(crate) fn stdin(bytes: u64, console: &Console) -> Result<Self, Failure> {
+        // A pipe cannot be read twice, and every registry may ask for a second try.
         let file = Arc::new(tempfile::tempfile().map_err(|error| not_stored(&error))?);
         let (sender, state) = watch::channel(State::default());
         let archive = Self { file: Arc::clone(&file), named: None, state };
@@ -106,8 +107,8 @@ impl Unhashed {
         self.named.as_ref().map(|named| named.size)
     }
 
-    pub(crate) fn bits(&self) -> Bits {
-        Bits::File(Arc::clone(&self.file))
+    pub(crate) fn source(&self) -> ByteSource {
+        ByteSource::File(Arc::clone(&self.file))
     }
 
     /// The archive, after it was read to its end.
@@ -120,7 +121,7 @@ impl Unhashed {
         drop(progress);
         let file = match &self.named {
             Some(named) => named.clone(),
-            None => ArchiveFile::looked_at(STDIN.to_owned(), Arc::clone(&self.file), None)?,
+            None => ArchiveFile::of_open_file(STDIN.to_owned(), Arc::clone(&self.file), None)?,
         };
         let Some(digest) = self.state.borrow().end.clone().transpose()? else { return Err(no_reader()) };
         let archive = file.with(digest);

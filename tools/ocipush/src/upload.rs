@@ -13,8 +13,9 @@ use crate::session::{Pusher, Session};
 
 /// The largest chunk, unless the user asks for a larger one.
 pub(crate) const LARGEST_CHUNK: u64 = 256 << 20;
-/// Chunk sizes to try after a proxy refused a larger body: common limits, the last one nginx's default for
-/// `client_max_body_size`.
+/// Chunk sizes to try after a proxy refused a larger body. The first fits below Cloudflare's 100 MB
+/// (cloudflare/serverless-registry src/chunk.ts, `MAXIMUM_CHUNK_UPLOAD_SIZE`), the last is nginx's default for
+/// `client_max_body_size` (ngx_http_core_module).
 const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 
 /// What went wrong in the earlier tries of one blob.
@@ -26,7 +27,7 @@ struct PastFaults {
 }
 
 /// The message about an upload session that no longer exists.
-fn gone(refusal: &Refusal) -> String {
+fn session_lost(refusal: &Refusal) -> String {
     match refusal.words() {
         "" => format!("the registry lost the upload session (status {})", refusal.status.as_u16()),
         words => format!("the registry lost the upload session ({words})"),
@@ -60,12 +61,14 @@ impl Pusher {
                 let begun = self.still_open(session.take()).await;
                 if begun.is_none() {
                     // The registry keeps the data of a failed session until it is cancelled or expires.
-                    self.abandon().await;
+                    self.cancel_open_session().await;
                 }
+                // Ask before each try, also after a lost answer: the registry may have stored the blob although nobody heard it
+                // say so. Then nothing is sent again.
                 if !(force && first) {
                     match self.registry.presence(&content.digest, content.size).await? {
                         Presence::Here => {
-                            self.abandon().await;
+                            self.cancel_open_session().await;
                             return Ok(!first);
                         }
                         Presence::Wrong(length) => {
@@ -80,7 +83,9 @@ impl Pusher {
                     None => self.begin().await?,
                 };
                 let done = match chunk.get() {
-                    None if now.got.bytes == 0 => self.put(&now.url, content, (0, content.size), &now.sent, progress).await,
+                    None if now.acknowledged.bytes == 0 => {
+                        self.put(&now.url, content, (0, content.size), &now.sent, progress).await
+                    }
                     size => self.put_in_chunks(&mut now, content, size.unwrap_or(LARGEST_CHUNK), progress).await,
                 };
                 if let Some(cause) = now.sent.fault() {
@@ -88,13 +93,15 @@ impl Pusher {
                 }
                 match done {
                     Err(fault) => {
-                        match now.going_on(&fault) {
-                            Some(now) if now.got.bytes > reached.replace(now.got.bytes) => session.set(Some(now)),
+                        match now.resumable(&fault) {
+                            Some(now) if now.acknowledged.bytes > reached.replace(now.acknowledged.bytes) => {
+                                session.set(Some(now))
+                            }
                             // If chunks make no progress, one PUT may.
                             Some(_) => chunk.set(None),
                             None => {}
                         }
-                        Err(self.after(fault, content, &chunk, &past))
+                        Err(self.plan_next_try(fault, content, &chunk, &past))
                     }
                     Ok(()) => Ok(()),
                 }
@@ -107,13 +114,13 @@ impl Pusher {
     }
 
     /// Decides from a fault what the next try does: open another session, use another chunk size, or give up.
-    fn after(&self, fault: Fault, content: &Content, chunk: &Cell<Option<u64>>, past: &PastFaults) -> Fault {
+    fn plan_next_try(&self, fault: Fault, content: &Content, chunk: &Cell<Option<u64>>, past: &PastFaults) -> Fault {
         let refusal = match &fault {
             Fault::Refused(refusal) => refusal,
             Fault::Lost(_) => {
                 // The login expired although it was renewed: the whole blob takes too long for it, so send chunks.
                 if past.renewed.replace(past.renewed.get() + 1) == 1 && chunk.get().is_none() {
-                    chunk.set(Self::lasting(content.size));
+                    chunk.set(Self::chunk_below(content.size));
                 }
                 return fault;
             }
@@ -123,18 +130,23 @@ impl Pusher {
         match refusal.status.as_u16() {
             413 => {
                 let size = chunk.get().unwrap_or(content.size);
-                let Some(smaller) = self.smaller(size) else { return fault };
+                let Some(smaller) = self.smaller_chunk(size) else { return fault };
                 chunk.set(Some(smaller));
                 Fault::Lost("the body was too large (413)".to_owned())
             }
+            // 404: the session was opened by another registry behind the same address, or it has expired. 416: the registry and
+            // we disagree about the offset. Only a new session helps (OCI distribution specification, "Pushing a blob in
+            // chunks").
             404 | 416 => {
                 // A proxy that does not support PATCH answers this, too.
                 if past.sessions.replace(past.sessions.get() + 1) > 0 {
                     chunk.set(None);
                 }
-                Fault::Lost(gone(refusal))
+                Fault::Lost(session_lost(refusal))
             }
-            400 if has(["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => Fault::Lost(gone(refusal)),
+            // Distribution says so if the state in the URL was signed with another `http.secret`, or has another offset than the
+            // data on its disk (registry/handlers/blobupload.go, `ResumeBlobUpload`).
+            400 if has(["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => Fault::Lost(session_lost(refusal)),
             400 if has(["DIGEST_INVALID", "SIZE_INVALID"]) => {
                 let words = refusal.words();
                 // The data was right when it was sent: the reader holds back the last piece until it has checked the digest.
@@ -148,6 +160,7 @@ impl Pusher {
                 }
                 Fault::Lost(format!("the registry received something else ({words})"))
             }
+            // A registry that does not support PATCH, or a proxy before it, may still accept a single PUT.
             400 | 405 | 501 if chunk.get().is_some() => {
                 chunk.set(None);
                 Fault::Lost(format!("the registry takes no chunks ({fault}); sending it whole"))
@@ -157,7 +170,7 @@ impl Pusher {
     }
 
     /// A chunk size below `size`, which was too large for a request; `None` if there is no smaller one.
-    pub(crate) fn smaller(&self, size: u64) -> Option<u64> {
+    pub(crate) fn smaller_chunk(&self, size: u64) -> Option<u64> {
         let smaller = FALLBACKS.into_iter().find(|&smaller| smaller < size)?;
         let mib = smaller >> 20;
         self.registry
@@ -167,7 +180,7 @@ impl Pusher {
     }
 
     /// A chunk size for a login that expired while `size` bytes were sent.
-    pub(crate) fn lasting(size: u64) -> Option<u64> {
+    pub(crate) fn chunk_below(size: u64) -> Option<u64> {
         FALLBACKS.into_iter().find(|&smaller| smaller < size)
     }
 
@@ -178,9 +191,11 @@ impl Pusher {
         chunk: u64,
         progress: Option<&Progress>,
     ) -> Result<(), Fault> {
+        // All chunks but the last have one size: Cloudflare's registry stores a part twice if its size differs from the one
+        // before (cloudflare/serverless-registry src/registry/r2.ts, `Chunk`).
         let chunk = chunk.max(session.least_chunk);
-        while session.got.bytes < content.size {
-            let at = session.got.bytes;
+        while session.acknowledged.bytes < content.size {
+            let at = session.acknowledged.bytes;
             let to = content.size.min(at + chunk);
             if at > 0 {
                 // Renew an expired login with a harmless request: a refused chunk may cost the session.
