@@ -94,13 +94,13 @@ pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
 }
 
 /// Hashes and counts the bytes that are read.
-pub(crate) struct Hashed<R> {
+pub(crate) struct HashingReader<R> {
     inner: R,
     hash: Sha256,
     progress: Progress,
 }
 
-impl<R> Hashed<R> {
+impl<R> HashingReader<R> {
     /// Starts with nothing read.
     pub(crate) fn new(inner: R, progress: Progress) -> Self {
         Self { inner, hash: Sha256::new(), progress }
@@ -112,7 +112,7 @@ impl<R> Hashed<R> {
     }
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = self.inner.read(buffer)?;
         self.hash.update(&buffer[..size]);
@@ -144,6 +144,7 @@ fn node(entry: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Nod
             let file = tree.file(&first);
             Some(Node::File(file.ok_or(Cause::Refused("its hard link is to no file that came before it"))?))
         }
+        // `git archive` writes one, with the commit.
         EntryType::XGlobalHeader => None,
         _ => return Err(Cause::Refused("it is neither file, folder nor link")),
     })

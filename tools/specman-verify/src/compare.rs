@@ -64,6 +64,7 @@ pub(crate) async fn compare(
     let status = answer.status;
     let verdict = match status {
         StatusCode::OK => match answer.coding() {
+            // None was requested. Bytes that a proxy has compressed cannot be compared.
             Some(coding) => Verdict::Unreadable(format!("it comes in the coding '{}'", scar_tool::bounded(coding.as_bytes()))),
             None => return body(connection, answer, expected, tries, progress).await,
         },

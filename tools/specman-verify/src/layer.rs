@@ -12,7 +12,7 @@ use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
 
-use crate::archive::{self, Hashed};
+use crate::archive::{self, HashingReader};
 use crate::route::SILENCE;
 use crate::tree::Tree;
 
@@ -33,6 +33,8 @@ impl Access {
     pub(crate) async fn read(self, artifact: &Artifact, deadline: Deadline, console: &Console) -> Result<Tree, Failure> {
         let act = format!("read the layer of '{}'", artifact.reference);
         let reference = Reference::parse(&artifact.reference, None)?;
+        // The record may come from another host, or another site. A login goes only to a registry that the operator named, or
+        // that this host has a login for.
         let named = login::is_named(&reference, self.registry.as_deref(), self.login.is_given())?;
         let login = self.login.find(&reference, console)?.map(|(login, _)| login);
         if login.is_none() && !named {
@@ -55,7 +57,7 @@ async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
     let progress = registry.console.progress_bytes("reading the layer", Some(artifact.size));
     let (pieces, taken) = mpsc::channel(16);
     let reading = tokio::task::spawn_blocking(move || {
-        let mut hashed = Hashed::new(Pieces { taken, rest: Bytes::new() }, progress);
+        let mut hashed = HashingReader::new(Pieces { taken, rest: Bytes::new() }, progress);
         let tree = archive::read(&mut hashed, &what)?;
         // The digest includes bytes after the archive's end.
         io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read the archive {what}"), &error))?;

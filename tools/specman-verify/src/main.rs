@@ -55,7 +55,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         let mut report =
             Report { files: &files, replicas: &names, findings: Vec::new(), source: &source.name, layer: source.layer.as_ref() };
         run.verify(&replicas, &mut report).await?;
-        report.say(options.report, console)?;
+        report.finish(options.report, console)?;
         Ok(report.section())
     })?;
     record.set(&verified);

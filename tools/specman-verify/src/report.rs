@@ -84,8 +84,8 @@ impl Report<'_> {
     }
 
     fn hint(&self) -> String {
-        let behind = self.behind();
-        match behind.len() == self.replicas.len() {
+        let lagging = self.lagging();
+        match lagging.len() == self.replicas.len() {
             true => {
                 "does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman, and a \
                    longer --timeout waits on"
@@ -93,7 +93,7 @@ impl Report<'_> {
             }
             false => format!(
                 "the other replicas serve all of it, {} lags behind: run specman-wait, then this again",
-                behind.join(", ")
+                lagging.join(", ")
             ),
         }
     }
@@ -104,21 +104,21 @@ impl Report<'_> {
     }
 
     /// The names of the replicas with differences.
-    fn behind(&self) -> Vec<&str> {
-        let behind = (0..self.replicas.len()).filter(|replica| self.of(*replica).next().is_some());
-        behind.map(|replica| self.replicas[replica].as_str()).collect()
+    fn lagging(&self) -> Vec<&str> {
+        let lagging = (0..self.replicas.len()).filter(|replica| self.of(*replica).next().is_some());
+        lagging.map(|replica| self.replicas[replica].as_str()).collect()
     }
 
     /// One line about what the wait is for.
     pub(crate) fn waiting(&self) -> String {
-        format!("{}; waiting for {}", self.sum(), self.behind().join(", "))
+        format!("{}; waiting for {}", self.sum(), self.lagging().join(", "))
     }
 
     /// Reports the result: as a failure, or as a warning if the user only wants a report.
     ///
     /// # Errors
     /// Exit 7 if there are differences and `report_only` is not set.
-    pub(crate) fn say(&self, report_only: bool, console: &Console) -> Result<(), Failure> {
+    pub(crate) fn finish(&self, report_only: bool, console: &Console) -> Result<(), Failure> {
         if self.findings.is_empty() {
             console.note(format!(
                 "{} of '{}' are served as pushed by {}",
@@ -177,12 +177,12 @@ mod tests {
         );
         let section = report.section();
         assert_eq!((section.compared, section.missing, section.different, section.unreadable, section.bytes), (5, 2, 1, 1, 50));
-        let failure = report.say(false, &Console::new("test")).unwrap_err();
+        let failure = report.finish(false, &Console::new("test")).unwrap_err();
         assert_eq!(failure.exit, Exit::Mismatch);
         assert_eq!(failure.message, "4 of 5 files of '/m.tgz' are not served as pushed: 2 missing, 1 different, 1 unreadable");
         assert_eq!(failure.details[1], "different: 'f000' at b: other bytes in its 10");
         assert!(failure.hint.unwrap().starts_with("does Specman serve the tag"));
-        assert!(report.say(true, &Console::new("test")).is_ok());
+        assert!(report.finish(true, &Console::new("test")).is_ok());
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         let both = [(0, 1, Verdict::Missing), (0, 0, Verdict::Missing)];
         assert_eq!(self::report(&files, &replicas, &both).lines(), ["missing: 'f000' at a, b"]);
         assert_eq!((lines.len(), lines[0].as_str(), lines[20].as_str()), (21, "missing: 'f000' at b", "and 3 more"));
-        let hint = report.say(false, &Console::new("test")).unwrap_err().hint.unwrap();
+        let hint = report.finish(false, &Console::new("test")).unwrap_err().hint.unwrap();
         assert_eq!(hint, "the other replicas serve all of it, b lags behind: run specman-wait, then this again");
     }
 }

@@ -136,7 +136,7 @@ impl Run<'_> {
             tokio::time::sleep(pause.min(self.deadline.remaining())).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             // While the first few still differ, the others need not be requested.
-            let few = match self.again(replicas, report, FEW, &progress).await {
+            let few = match self.recheck(replicas, report, FEW, &progress).await {
                 // A replica may be unreachable for a while; keep what was found before.
                 Err(failure) if failure.exit == Exit::Unreachable && !self.deadline.is_over() => continue,
                 Err(failure) if failure.exit == Exit::Unreachable => None,
@@ -147,14 +147,14 @@ impl Run<'_> {
             if few.len() == asked && few.iter().all(|finding| report.findings.contains(finding)) {
                 continue;
             }
-            let Some(findings) = self.again(replicas, report, usize::MAX, &progress).await? else { return Ok(false) };
+            let Some(findings) = self.recheck(replicas, report, usize::MAX, &progress).await? else { return Ok(false) };
             report.findings = findings;
         }
         Ok(true)
     }
 
     /// Compares the first `most` differing files of each replica again; `None` if the time ends first.
-    async fn again(
+    async fn recheck(
         &self,
         replicas: &[Replica],
         report: &Report<'_>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use scar_record::{Archive, Artifact, Digest, Record};
 use scar_tool::{Console, Deadline, Exit, Failure};
 
-use crate::archive::{self, Hashed};
+use crate::archive::{self, HashingReader};
 use crate::folder;
 use crate::layer::Access;
 use crate::tree::Tree;
@@ -169,7 +169,7 @@ fn read(path: &Path, file: File, console: &Console) -> Result<(Result<Tree, Fail
     let what = format!("'{}'", path.display());
     let length = file.metadata().map_err(|error| Failure::io(format!("read {what}"), &error))?.len();
     let progress = console.progress_bytes("reading the archive", Some(length));
-    let mut hashed = Hashed::new(BufReader::with_capacity(256 * 1024, file), progress);
+    let mut hashed = HashingReader::new(BufReader::with_capacity(256 * 1024, file), progress);
     let tree = archive::read(&mut hashed, &what);
     // The digest is of the whole file, even if its content is malformed.
     io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read {what}"), &error))?;

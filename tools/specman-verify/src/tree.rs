@@ -99,6 +99,8 @@ impl Tree {
         for at in name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
             match self.nodes.get(&name[..at]) {
                 Some(Node::Folder) => {}
+                // A link `d -> /etc` and then `d/passwd` is the classic way to write outside of the folder that an archive is
+                // unpacked into.
                 Some(Node::Link(_)) => return Err("its path goes through a link in the archive"),
                 Some(Node::File(_)) => return Err("it lies below a file"),
                 None => drop(self.nodes.insert(name[..at].to_vec(), Node::Folder)),
@@ -125,7 +127,7 @@ impl Tree {
 
     /// Every name that should be served, in order, and the dead links, each with its target and the reason.
     ///
-    /// A link to a folder stands for all files below it; links to folders found there are not followed again.
+    /// A link to a folder adds all files below it under the link's name; links to folders found there are not followed.
     ///
     /// # Errors
     /// Exit 7 if links to folders multiply the names too much.

@@ -88,7 +88,7 @@ enum End {
 }
 
 /// The pause before the next try, and the number of failures in a row.
-fn again(end: End, failed: u32) -> (Duration, u32) {
+fn next_pause(end: End, failed: u32) -> (Duration, u32) {
     match end {
         End::NewLines => (pause(1, None), 1),
         End::Quiet | End::Unopened => (SHORT, 0),
@@ -118,7 +118,8 @@ impl Follower {
             container: Some(self.container.clone()),
             follow: true,
             timestamps: true,
-            // kube rounds to the nearest second, which may be too late.
+            // The API has whole seconds here (kubernetes pkg/registry/core/pod/strategy.go, `LogLocation`). kube rounds to the
+            // nearest, which may be too late.
             since_time: since.and_then(|since| Timestamp::from_second(since.as_second()).ok()),
             ..LogParams::default()
         }
@@ -139,7 +140,8 @@ impl Follower {
                 }
                 Ok(Err(error)) => {
                     let error = Error::of(error);
-                    // 400: the container has not started. 404: the pod does not exist yet, or no longer.
+                    // 400: the container has not started (kubernetes pkg/kubelet/kubelet_pods.go,
+                    // `validateContainerLogStatus`). 404: the pod does not exist yet, or no longer.
                     if !error.is_transient() && !matches!(error.status(), Some(400 | 404 | 409)) {
                         let _ = self.out.send((self.pod.clone(), LogEvent::Refused(error))).await;
                         return;
@@ -150,7 +152,7 @@ impl Follower {
                 }
                 Err(_) => End::Unopened,
             };
-            let (wait, tries) = again(end, failed);
+            let (wait, tries) = next_pause(end, failed);
             failed = tries;
             tokio::time::sleep(wait).await;
         }
@@ -297,11 +299,11 @@ mod tests {
 
     #[test]
     fn a_quiet_stream_is_opened_again_at_once_and_one_that_fails_ever_later() {
-        assert_eq!(again(End::Quiet, 7), (SHORT, 0));
-        assert_eq!(again(End::NewLines, 7), (Duration::from_millis(250), 1));
-        assert_eq!(again(End::Failed, 0), (Duration::from_millis(250), 1));
-        assert_eq!(again(End::Failed, 2), (Duration::from_secs(1), 3));
-        assert_eq!(again(End::Failed, 40), (LONGEST, 41));
+        assert_eq!(next_pause(End::Quiet, 7), (SHORT, 0));
+        assert_eq!(next_pause(End::NewLines, 7), (Duration::from_millis(250), 1));
+        assert_eq!(next_pause(End::Failed, 0), (Duration::from_millis(250), 1));
+        assert_eq!(next_pause(End::Failed, 2), (Duration::from_secs(1), 3));
+        assert_eq!(next_pause(End::Failed, 40), (LONGEST, 41));
     }
 
     #[test]

@@ -106,6 +106,8 @@ impl Wording {
     pub(crate) fn says(&self, line: &Message<'_>) -> Statement {
         let message = line.message.trim();
         match line.level {
+            // The whole message, on an info line without an error field: "Persisting 0.0.0 failed: no space left" contains the
+            // marker, and so does an error that quotes it.
             Level::Info if message == self.persisted => Statement::Persisted,
             Level::Info if message == self.downloading => Statement::Downloading,
             Level::Info => match message.strip_prefix("tags").map(str::trim_start).and_then(|list| list.strip_prefix('[')) {
@@ -119,6 +121,7 @@ impl Wording {
 
     /// Interprets an error line. One that names only other versions is not about our tag.
     fn failure(&self, message: &str) -> Statement {
+        // Specman syncs every tag of the repository, so an error about 4.5.13 says nothing about 0.0.0.
         let is_version = |word: &&str| {
             let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
             word.split('.').count() == 3 && word.split('.').all(is_number)
@@ -147,6 +150,8 @@ fn cause(message: &str) -> Option<Cause> {
     let number = |wanted: &str| lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == wanted);
     let absent =
         ["manifest unknown", "manifest_unknown", "name unknown", "name_unknown", "no such repository", "repository not found"];
+    // Texts of Go's standard library and of registries' error codes: Specman itself documents none. What is not recognized only
+    // costs time, since the wait then goes on.
     if has(&["no space left", "disk quota exceeded"]) {
         Some(Cause::NoSpace)
     } else if has(&["x509:", "certificate signed by unknown authority", "failed to verify certificate"]) {
@@ -235,6 +240,7 @@ fn logfmt(text: &str) -> Option<Message<'_>> {
 
 /// A quoted value up to its closing quote, and the rest. A truncated value ends with the text.
 fn unquoted(text: &str) -> (Cow<'_, str>, &str) {
+    // logrus quotes a value as Go's %q does (logrus text_formatter.go, `appendValue`).
     let mut escaped = false;
     let end = text.bytes().position(|byte| {
         let closes = byte == b'"' && !escaped;

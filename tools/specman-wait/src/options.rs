@@ -124,7 +124,7 @@ fn tag(text: &str) -> Result<String, String> {
         return Err(format!("'{c}' at {} in '{text}' is not allowed; {RULE}", place + 1));
     }
     if text.is_empty() || text.len() > 128 || text.starts_with(['.', '-']) {
-        return Err(format!("'{text}' is no tag; {RULE}"));
+        return Err(format!("'{text}' is not a tag; {RULE}"));
     }
     Ok(text.to_owned())
 }
@@ -183,7 +183,9 @@ mod tests {
     #[test]
     fn a_tag_is_one_of_a_registry() {
         assert!(tag("0.0.0").is_ok() && tag(&"a".repeat(128)).is_ok());
-        for (text, says) in [("a b", "' ' at 2"), ("-x", "is no tag"), ("", "is no tag"), (&"a".repeat(129), "is no tag")] {
+        for (text, says) in
+            [("a b", "' ' at 2"), ("-x", "is not a tag"), ("", "is not a tag"), (&"a".repeat(129), "is not a tag")]
+        {
             assert!(tag(text).unwrap_err().contains(says), "{text}");
         }
     }

@@ -23,7 +23,7 @@ pub(crate) fn label(name: &str, pod: Option<&SpecmanPod>) -> String {
 
 /// The progress line: how many replicas are done, and the last message of the first one that is not.
 pub(crate) fn progress(state: &State, tag: &str) -> String {
-    if let Some(error) = &state.silent {
+    if let Some(error) = &state.last_error {
         return format!("the cluster does not answer: {error}");
     }
     let replicas = state.watch.replicas();
@@ -46,7 +46,7 @@ fn health(replica: &Replica) -> String {
 /// The failure when the time is over.
 pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     let act = wait.act();
-    if let Some(error) = state.silent.as_ref().filter(|_| state.answered.elapsed() >= SILENT) {
+    if let Some(error) = state.last_error.as_ref().filter(|_| state.answered.elapsed() >= SILENT) {
         return wait.cluster().failure(&act, error);
     }
     let limit = wait.options.timeout;
@@ -71,6 +71,7 @@ fn describe(wait: &Wait<'_>, kind: &str, names: &str) -> String {
 /// The hint about the replicas without a marker.
 fn hint(wait: &Wait<'_>, state: &State, missing: &[(&String, &Replica)]) -> String {
     let (tag, namespace) = (&wait.plan.tag, wait.cluster().namespace());
+    // From the most to the least certain cause.
     if let Some((name, stale)) = missing.iter().find_map(|(name, replica)| Some((name, replica.stale?))) {
         return format!(
             "{name} persisted '{tag}' at {stale:.0}, which is too early; if it was this archive, accept it with --since {stale:.0}"
@@ -166,9 +167,10 @@ fn remedy(cause: Cause) -> (Exit, &'static str) {
         Cause::Untrusted => {
             (Exit::Unsafe, "it does not trust the registry's certificate: give the CA in its pack registry entry")
         }
-        Cause::NotFound => {
-            (Exit::Absent, "it looks into another repository: compare the entry's endpoint and base path with where was pushed")
-        }
+        Cause::NotFound => (
+            Exit::Absent,
+            "it looks into another repository: compare the entry's endpoint and base path with the pushed reference",
+        ),
         Cause::NoSpace => (Exit::Failed, "its volume is full: enlarge Specman's claim"),
     }
 }

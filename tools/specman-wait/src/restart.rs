@@ -43,7 +43,7 @@ fn patch(now: Timestamp) -> Value {
 
 /// The pods that a changed template does not replace, and the strategy that keeps them (kubernetes
 /// pkg/controller/statefulset/stateful_set_control.go, updateStatefulSet).
-fn kept(set: &StatefulSet) -> Option<(String, Vec<String>)> {
+fn not_replaced(set: &StatefulSet) -> Option<(String, Vec<String>)> {
     let pods = replicas(set);
     let strategy = set.spec.update_strategy.as_ref()?;
     if strategy.type_.as_deref() == Some("OnDelete") {
@@ -65,7 +65,7 @@ pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<ReplacedPods
     let (set, cluster) = (&wait.options.specman.statefulset, wait.cluster());
     let Some(found) = &look.set else { return Ok(ReplacedPods::default()) };
     let act = format!("restart StatefulSet '{set}'");
-    if let Some((why, pods)) = kept(found) {
+    if let Some((why, pods)) = not_replaced(found) {
         let pods = pods.join(" ");
         return Err(Failure::misuse(format!("{act}: {why}, so that these would not be replaced: {pods}")).hint(format!(
             "delete them yourself, and wait without --restart: kubectl delete pod --namespace {} {pods}",
@@ -94,18 +94,19 @@ mod tests {
 
     #[test]
     fn q75_pods_below_the_partition_and_those_of_on_delete_are_not_replaced() {
-        let kept_of = |strategy: Value, ordinals: Value| {
+        let not_replaced_of = |strategy: Value, ordinals: Value| {
             let spec = json!({
                 "replicas": 3, "selector": {}, "serviceName": "s", "template": {}, "updateStrategy": strategy, "ordinals": ordinals
             });
-            kept(&serde_json::from_value(json!({"metadata": {"name": "specman"}, "spec": spec})).unwrap()).map(|(_, pods)| pods)
+            not_replaced(&serde_json::from_value(json!({"metadata": {"name": "specman"}, "spec": spec})).unwrap())
+                .map(|(_, pods)| pods)
         };
         let partition = |partition: i32| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
         let pods = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(kept_of(partition(0), json!(null)), None);
-        assert_eq!(kept_of(partition(2), json!(null)), pods(&["specman-0", "specman-1"]));
-        assert_eq!(kept_of(partition(6), json!({"start": 5})), pods(&["specman-5"]));
-        assert_eq!(kept_of(json!({"type": "OnDelete"}), json!(null)), pods(&["specman-0", "specman-1", "specman-2"]));
-        assert_eq!(kept_of(json!({}), json!(null)), None);
+        assert_eq!(not_replaced_of(partition(0), json!(null)), None);
+        assert_eq!(not_replaced_of(partition(2), json!(null)), pods(&["specman-0", "specman-1"]));
+        assert_eq!(not_replaced_of(partition(6), json!({"start": 5})), pods(&["specman-5"]));
+        assert_eq!(not_replaced_of(json!({"type": "OnDelete"}), json!(null)), pods(&["specman-0", "specman-1", "specman-2"]));
+        assert_eq!(not_replaced_of(json!({}), json!(null)), None);
     }
 }

@@ -72,7 +72,7 @@ pub(crate) struct Replica {
     /// The newest error about the tag.
     failed: Option<Timestamp>,
     /// When the first marker was received.
-    heard: Duration,
+    marker_received: Duration,
     trouble: Option<Trouble>,
     /// The newest marker that is too old to count.
     pub(crate) stale: Option<Timestamp>,
@@ -116,7 +116,7 @@ pub(crate) struct Watch {
     rules: Rules,
     look: Option<Look>,
     /// When the last look at the cluster began.
-    looked: Duration,
+    looked_at: Duration,
     replicas: BTreeMap<String, Replica>,
     empty_since: Option<Duration>,
     ever_a_pod: bool,
@@ -130,7 +130,8 @@ impl Replica {
     }
 
     /// Takes the pod as it is now. A new pod starts without a marker.
-    fn looked(&mut self, pod: Option<&SpecmanPod>, now: Duration) {
+    fn update(&mut self, pod: Option<&SpecmanPod>, now: Duration) {
+        // A StatefulSet gives a replaced pod the same name. Only the uid shows that it is another one, whose volume may be empty.
         if pod.map(|pod| &pod.uid) != self.pod.as_ref().map(|pod| &pod.uid) {
             *self = Self::default();
         }
@@ -147,7 +148,7 @@ impl Replica {
         let has = self.persisted().is_some();
         // Only the first marker counts for the waiting time; repeating it must not prolong the wait.
         if has && !had {
-            self.heard = now;
+            self.marker_received = now;
         }
         is_newer && has
     }
@@ -157,6 +158,7 @@ impl Replica {
         if self.trouble.as_ref().is_some_and(|known| line.at <= known.at) {
             return false;
         }
+        // A marker between two errors means that Specman recovered: counting starts again.
         let known = self.trouble.take().filter(|known| self.marker.is_none_or(|marker| marker < known.at));
         let (since, count) = known.map_or((now, 0), |known| (known.since, known.count));
         self.trouble = Some(Trouble { cause, text: line.text.clone(), at: line.at, since, count: count + 1 });
@@ -178,15 +180,16 @@ impl Replica {
 
 impl Watch {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, look: None, looked: Duration::ZERO, replicas: BTreeMap::new(), empty_since: None, ever_a_pod: false }
+        Self { rules, look: None, looked_at: Duration::ZERO, replicas: BTreeMap::new(), empty_since: None, ever_a_pod: false }
     }
 
     /// Takes the state of the cluster in a look that began at `now`.
-    pub(crate) fn looked(&mut self, look: Look, now: Duration) {
-        self.looked = now;
+    pub(crate) fn update(&mut self, look: Look, now: Duration) {
+        self.looked_at = now;
         let names = look.replicas();
         self.empty_since = names.is_empty().then(|| self.empty_since.unwrap_or(now));
         self.ever_a_pod |= !look.pods.is_empty();
+        // If the StatefulSet is gone, its last replicas are kept: the message at the end names them.
         if look.set.is_some() {
             self.replicas.retain(|name, _| names.contains(name));
         }
@@ -194,18 +197,20 @@ impl Watch {
             self.replicas.entry(name).or_default();
         }
         for (name, replica) in &mut self.replicas {
-            replica.looked(look.pods.get(name), now);
+            replica.update(look.pods.get(name), now);
         }
         self.look = Some(look);
     }
 
     /// Takes a line of a replica's log; returns true if it says something new.
-    pub(crate) fn heard(&mut self, name: &str, line: &LogLine, now: Duration) -> bool {
+    pub(crate) fn take_line(&mut self, name: &str, line: &LogLine, now: Duration) -> bool {
         let Some(replica) = self.replicas.get_mut(name) else { return false };
         // The stream of a deleted pod may still deliver lines.
         if replica.pod.as_ref().is_none_or(|pod| pod.uid != line.uid) {
             return false;
         }
+        // Three clocks meet here: the registry's (the push), the node's and Specman's. `since` allows for a skew of some minutes;
+        // a marker that counts wrongly costs nothing, because specman-verify waits for the content.
         let is_stale = self.rules.since.is_some_and(|since| line.older() < since);
         match line.says {
             Statement::Persisted if is_stale => {
@@ -219,11 +224,14 @@ impl Watch {
                 if names_tag {
                     replica.failed = replica.failed.max(Some(line.at));
                 }
-                let took_back = had && replica.persisted().is_none();
+                let revoked = had && replica.persisted().is_none();
+                // The log is read from its beginning, so that a marker from before this run is found. Errors from then do not
+                // count: they may be what the flag or the push has repaired.
                 let cause = cause.filter(|_| line.at >= self.rules.began && replica.persisted().is_none());
-                cause.is_some_and(|cause| replica.fail(cause, line, now)) || took_back
+                cause.is_some_and(|cause| replica.fail(cause, line, now)) || revoked
             }
             Statement::Downloading => {
+                // Specman tries again: the patience starts over, but the number of errors stays.
                 if let Some(trouble) = replica.trouble.as_mut().filter(|trouble| trouble.at <= line.at) {
                     trouble.since = now;
                 }
@@ -247,12 +255,13 @@ impl Watch {
         let ready_alone = self.rules.ready_only && all().any(|(_, replica)| is_ready(replica));
         let awaited = || all().filter(|(_, replica)| !ready_alone || is_ready(replica));
         let persisted: Option<Vec<_>> = awaited().map(|(_, replica)| replica.persisted()).collect();
+        // Without replicas, "every replica" would be true at once.
         let is_answerable = self.empty_since.is_none() && (ready_alone || !self.rules.ready_only);
         if let Some(persisted_at) = persisted.filter(|_| is_answerable).and_then(|times| times.into_iter().max()) {
-            let heard = awaited().map(|(_, replica)| replica.heard).max().unwrap_or_default();
+            let heard = awaited().map(|(_, replica)| replica.marker_received).max().unwrap_or_default();
             return match () {
                 // A pod that was replaced since must log it again.
-                () if self.looked < heard => Verdict::Recheck,
+                () if self.looked_at < heard => Verdict::Recheck,
                 () if now < heard + SETTLE => Verdict::Wait,
                 () => Verdict::Done { persisted_at, pods: awaited().map(|(name, _)| name.clone()).collect() },
             };

@@ -51,11 +51,11 @@ pub(crate) struct State {
     /// When the cluster last answered.
     pub(crate) answered: Instant,
     /// The last error since then.
-    pub(crate) silent: Option<Error>,
+    pub(crate) last_error: Option<Error>,
     begun: Instant,
     lines: BTreeMap<String, Arc<Mutex<LastLine>>>,
     followed: BTreeMap<String, Followed>,
-    old: ReplacedPods,
+    replaced: ReplacedPods,
     out: Sender<(String, LogEvent)>,
     /// The tasks that read logs; they end with the wait.
     tasks: JoinSet<()>,
@@ -79,7 +79,7 @@ impl Wait<'_> {
         format!("wait for Specman to persist '{}'", self.plan.tag)
     }
 
-    /// Statement what [`Self::run`] would do.
+    /// Prints what [`Self::run`] would do.
     ///
     /// # Errors
     /// Those of reading the cluster.
@@ -114,7 +114,7 @@ impl Wait<'_> {
         if first.set.is_none() {
             self.cluster().check_namespace(self.deadline).await?;
         }
-        let old = match self.options.restart {
+        let replaced = match self.options.restart {
             true => restart::restart(self, &first).await?,
             false => ReplacedPods::default(),
         };
@@ -129,11 +129,11 @@ impl Wait<'_> {
         let mut state = State {
             watch: Watch::new(rules),
             answered: Instant::now(),
-            silent: None,
+            last_error: None,
             begun: Instant::now(),
             lines: BTreeMap::new(),
             followed: BTreeMap::new(),
-            old,
+            replaced,
             out,
             tasks: JoinSet::new(),
         };
@@ -181,9 +181,10 @@ impl Wait<'_> {
             },
             Some((begun, look)) = looks.recv() => match look {
                 Ok(look) => self.take(state, begun, look)?,
+                // An API server that restarts must not end a wait of minutes; the deadline does.
                 Err(error) if error.is_transient() => {
                     self.console.verbose(|| format!("{error}"));
-                    state.silent = Some(error);
+                    state.last_error = Some(error);
                 }
                 Err(error) => return Err(self.cluster().failure("look at Specman's pods", &error)),
             },
@@ -193,7 +194,7 @@ impl Wait<'_> {
     }
 
     fn heard(&self, state: &mut State, name: &str, line: &LogLine) {
-        if !state.watch.heard(name, line, state.begun.elapsed()) {
+        if !state.watch.take_line(name, line, state.begun.elapsed()) {
             return;
         }
         let replica = state.watch.replicas().get(name);
@@ -212,8 +213,8 @@ impl Wait<'_> {
 
     /// Handles a look at the cluster, and starts to follow new pods.
     fn take(&self, state: &mut State, begun: Instant, mut look: Look) -> Result<(), Failure> {
-        (state.silent, state.answered) = (None, Instant::now());
-        state.old.hide(&mut look);
+        (state.last_error, state.answered) = (None, Instant::now());
+        state.replaced.hide(&mut look);
         state.followed.retain(|name, known| {
             let is_there = look.pods.get(name).is_some_and(|pod| pod.uid == known.uid);
             if !is_there {
@@ -221,7 +222,7 @@ impl Wait<'_> {
             }
             is_there
         });
-        for (name, pod) in look.pods.iter().filter(|(_, pod)| !state.old.has(pod)) {
+        for (name, pod) in look.pods.iter().filter(|(_, pod)| !state.replaced.has(pod)) {
             let follower = Follower {
                 cluster: self.cluster().clone(),
                 pod: name.clone(),
@@ -232,6 +233,7 @@ impl Wait<'_> {
                 last: state.lines.entry(name.clone()).or_default().clone(),
             };
             let restarts = state.followed.get(name).map_or(0, |known| known.restarts);
+            // A stream shows only the container's present instance. The marker may have been the last line before a restart.
             if pod.restarts > restarts {
                 self.console.verbose(|| format!("{name} was restarted ({} in all): reading its previous log, too", pod.restarts));
                 state.tasks.spawn(follower.clone().previous());
@@ -245,7 +247,7 @@ impl Wait<'_> {
                 }
             }
         }
-        state.watch.looked(look, begun.saturating_duration_since(state.begun));
+        state.watch.update(look, begun.saturating_duration_since(state.begun));
         Ok(())
     }
 
@@ -257,7 +259,7 @@ impl Wait<'_> {
             (None, None) => format!("find Specman's container in pod '{name}': it has several, and none is called 'specman'"),
         };
         let names = pod.containers.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-        Err(Failure::misuse(failure).hint(format!("name it with --container; there is {names}")))
+        Err(Failure::misuse(failure).hint(format!("name it with --container; the pod has {names}")))
     }
 
     async fn first_look(&self) -> Result<Look, Failure> {

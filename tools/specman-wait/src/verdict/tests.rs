@@ -55,7 +55,7 @@ fn look(pods: &[(&str, SpecmanPod)], replicas: u32) -> Look {
 /// A watch of one healthy replica.
 fn one() -> Watch {
     let mut watch = watch();
-    watch.looked(look(&[("specman-0", well())], 1), s(0));
+    watch.update(look(&[("specman-0", well())], 1), s(0));
     watch
 }
 
@@ -74,7 +74,7 @@ fn s(seconds: u64) -> Duration {
 /// Whether it is done after another look at an unchanged cluster.
 fn done(watch: &mut Watch, now: u64) -> bool {
     if let Some(look) = watch.look.clone() {
-        watch.looked(look, s(now));
+        watch.update(look, s(now));
     }
     matches!(watch.verdict(s(now)), Verdict::Done { .. })
 }
@@ -83,12 +83,12 @@ fn done(watch: &mut Watch, now: u64) -> bool {
 fn every_replica_must_have_said_it_and_the_last_one_counts() {
     let mut watch = watch();
     assert_eq!(watch.verdict(s(0)), Verdict::Wait);
-    watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(0));
-    watch.heard("specman-1", &said(Statement::Persisted, "12:44:01"), s(1));
+    watch.update(look(&[("specman-0", well()), ("specman-1", well())], 2), s(0));
+    watch.take_line("specman-1", &said(Statement::Persisted, "12:44:01"), s(1));
     assert_eq!(watch.verdict(s(9)), Verdict::Wait);
-    watch.heard("specman-0", &said(Statement::Persisted, "12:44:09"), s(9));
+    watch.take_line("specman-0", &said(Statement::Persisted, "12:44:09"), s(9));
     assert_eq!(watch.verdict(s(9)), Verdict::Recheck);
-    watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(9));
+    watch.update(look(&[("specman-0", well()), ("specman-1", well())], 2), s(9));
     assert_eq!(watch.verdict(s(9)), Verdict::Wait);
     let pods = vec!["specman-0".to_owned(), "specman-1".to_owned()];
     assert_eq!(watch.verdict(s(10)), Verdict::Done { persisted_at: time("12:44:09"), pods });
@@ -105,7 +105,7 @@ fn w10_a_marker_from_before_the_push_is_remembered_and_does_not_count() {
     ] {
         let mut watch = one();
         let line = LogLine { written: Some(time(written)), ..said(Statement::Persisted, at) };
-        watch.heard("specman-0", &line, s(1));
+        watch.take_line("specman-0", &line, s(1));
         assert_eq!(done(&mut watch, 5), counts, "{at} {written}");
         assert_eq!(watch.replicas()["specman-0"].stale.is_some(), !counts);
     }
@@ -114,8 +114,8 @@ fn w10_a_marker_from_before_the_push_is_remembered_and_does_not_count() {
 #[test]
 fn without_a_bound_every_marker_counts() {
     let mut watch = Watch::new(Rules { since: None, ..watch().rules });
-    watch.looked(look(&[("specman-0", well())], 1), s(0));
-    watch.heard("specman-0", &said(Statement::Persisted, "01:00:00"), s(0));
+    watch.update(look(&[("specman-0", well())], 1), s(0));
+    watch.take_line("specman-0", &said(Statement::Persisted, "01:00:00"), s(0));
     assert!(done(&mut watch, 1));
 }
 
@@ -125,16 +125,16 @@ fn q6_a_replica_that_was_deleted_or_replaced_must_say_it_again() {
     let leaving = SpecmanPod { is_leaving: true, ..well() };
     for next in [Some(successor.clone()), Some(leaving), None] {
         let mut watch = one();
-        watch.heard("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
+        watch.take_line("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
         assert!(done(&mut watch, 3));
         let pods: Vec<_> = next.iter().map(|pod| ("specman-0", pod.clone())).collect();
-        watch.looked(look(&pods, 1), s(3));
+        watch.update(look(&pods, 1), s(3));
         assert!(!done(&mut watch, 9), "{next:?}");
-        watch.looked(look(&[("specman-0", successor.clone())], 1), s(9));
+        watch.update(look(&[("specman-0", successor.clone())], 1), s(9));
         // Lines of the old pod do not count.
-        watch.heard("specman-0", &said(Statement::Persisted, "12:45:00"), s(9));
+        watch.take_line("specman-0", &said(Statement::Persisted, "12:45:00"), s(9));
         assert!(!done(&mut watch, 20), "{next:?}");
-        watch.heard("specman-0", &LogLine { uid: "v".into(), ..said(Statement::Persisted, "12:45:00") }, s(20));
+        watch.take_line("specman-0", &LogLine { uid: "v".into(), ..said(Statement::Persisted, "12:45:00") }, s(20));
         assert!(done(&mut watch, 21), "{next:?}");
     }
 }
@@ -143,11 +143,11 @@ fn q6_a_replica_that_was_deleted_or_replaced_must_say_it_again() {
 fn ready_only_asks_those_that_are_ready_and_at_least_one() {
     let mut watch = Watch::new(Rules { ready_only: true, ..watch().rules });
     let unready = SpecmanPod { is_ready: false, ..stuck("CrashLoopBackOff") };
-    watch.looked(look(&[("specman-0", unready.clone()), ("specman-1", unready.clone())], 2), s(0));
+    watch.update(look(&[("specman-0", unready.clone()), ("specman-1", unready.clone())], 2), s(0));
     assert!(!done(&mut watch, 5));
-    watch.looked(look(&[("specman-0", unready), ("specman-1", well())], 2), s(5));
+    watch.update(look(&[("specman-0", unready), ("specman-1", well())], 2), s(5));
     assert_eq!(watch.verdict(s(90)), Verdict::Wait, "one that is ready is still to say it");
-    watch.heard("specman-1", &said(Statement::Persisted, "12:44:00"), s(90));
+    watch.take_line("specman-1", &said(Statement::Persisted, "12:44:00"), s(90));
     assert!(done(&mut watch, 92));
 }
 
@@ -155,14 +155,14 @@ fn ready_only_asks_those_that_are_ready_and_at_least_one() {
 fn q72_a_pod_that_does_not_run_is_waited_out_for_a_while() {
     for reason in ["CrashLoopBackOff", "Unschedulable"] {
         let mut watch = watch();
-        watch.looked(look(&[("specman-0", well()), ("specman-1", stuck(reason))], 2), s(1));
+        watch.update(look(&[("specman-0", well()), ("specman-1", stuck(reason))], 2), s(1));
         assert_eq!(watch.verdict(s(30)), Verdict::Wait);
         assert!(matches!(watch.verdict(s(31)), Verdict::GiveUp(Reason::Pod { pod, .. }) if pod == "specman-1"));
-        watch.looked(look(&[("specman-0", well()), ("specman-1", well())], 2), s(32));
-        watch.looked(look(&[("specman-0", well()), ("specman-1", stuck(reason))], 2), s(33));
+        watch.update(look(&[("specman-0", well()), ("specman-1", well())], 2), s(32));
+        watch.update(look(&[("specman-0", well()), ("specman-1", stuck(reason))], 2), s(33));
         assert_eq!(watch.verdict(s(62)), Verdict::Wait);
         let mut watch = Watch::new(Rules { keep_waiting: true, ..watch.rules });
-        watch.looked(look(&[("specman-0", stuck(reason))], 1), s(0));
+        watch.update(look(&[("specman-0", stuck(reason))], 1), s(0));
         assert_eq!(watch.verdict(s(600)), Verdict::Wait);
     }
 }
@@ -170,21 +170,21 @@ fn q72_a_pod_that_does_not_run_is_waited_out_for_a_while() {
 #[test]
 fn q48_done_comes_before_trouble() {
     let mut watch = one();
-    watch.heard("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
-    watch.looked(look(&[("specman-0", stuck("CrashLoopBackOff"))], 1), s(2));
+    watch.take_line("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
+    watch.update(look(&[("specman-0", stuck("CrashLoopBackOff"))], 1), s(2));
     assert!(done(&mut watch, 600));
 }
 
 #[test]
 fn w1_no_set_and_no_replicas_are_waited_out_for_a_while() {
     let mut watch = watch();
-    watch.looked(Look::default(), s(0));
+    watch.update(Look::default(), s(0));
     assert_eq!(watch.verdict(s(29)), Verdict::Wait);
     assert_eq!(watch.verdict(s(30)), Verdict::GiveUp(Reason::NoSet));
-    watch.looked(look(&[], 0), s(30));
+    watch.update(look(&[], 0), s(30));
     assert_eq!(watch.verdict(s(30)), Verdict::GiveUp(Reason::NoReplicas));
     // It waits for pods that do not exist yet.
-    watch.looked(look(&[], 1), s(31));
+    watch.update(look(&[], 1), s(31));
     assert_eq!(watch.verdict(s(600)), Verdict::Wait);
     assert!(!watch.ever_a_pod());
 }
@@ -194,18 +194,18 @@ fn specmans_own_error_ends_the_wait_when_it_stays() {
     let error = |at| error(Some(Cause::Unauthorized), at);
     let gives_up = |watch: &Watch, now: u64| matches!(watch.verdict(s(now)), Verdict::GiveUp(Reason::Specman { .. }));
     let mut watch = one();
-    watch.heard("specman-0", &error("12:43:05"), s(0));
+    watch.take_line("specman-0", &error("12:43:05"), s(0));
     assert!(!gives_up(&watch, 600), "an error from before the wait may be what the migration cures");
-    watch.heard("specman-0", &error("12:43:11"), s(1));
+    watch.take_line("specman-0", &error("12:43:11"), s(1));
     assert!(!gives_up(&watch, 30) && gives_up(&watch, 31));
-    watch.heard("specman-0", &said(Statement::Persisted, "12:43:40"), s(31));
+    watch.take_line("specman-0", &said(Statement::Persisted, "12:43:40"), s(31));
     assert!(!gives_up(&watch, 31) && done(&mut watch, 32));
     let mut watch = one();
     for at in ["12:43:11", "12:43:11", "12:43:12"] {
-        watch.heard("specman-0", &error(at), s(1));
+        watch.take_line("specman-0", &error(at), s(1));
     }
     assert!(!gives_up(&watch, 2), "the same line heard twice is one");
-    watch.heard("specman-0", &error("12:43:13"), s(2));
+    watch.take_line("specman-0", &error("12:43:13"), s(2));
     assert!(gives_up(&watch, 2));
 }
 
@@ -239,7 +239,7 @@ fn q3_each_line_counts_takes_back_or_says_nothing() {
     };
     for (verdict, text) in LINES {
         let mut alone = one();
-        alone.heard("specman-0", &line(text, "12:44:01"), s(1));
+        alone.take_line("specman-0", &line(text, "12:44:01"), s(1));
         assert_eq!(done(&mut alone, 9), *verdict == "yes", "{text}");
         // After a marker, and in reverse order, as a reopened stream may bring them.
         let marker = said(Statement::Persisted, "12:44:00");
@@ -250,13 +250,13 @@ fn q3_each_line_counts_takes_back_or_says_nothing() {
                 lines.reverse();
             }
             for line in lines {
-                both.heard("specman-0", line, s(1));
+                both.take_line("specman-0", line, s(1));
             }
             // An error field or level makes even the marker's text an error about the tag.
             let is_error = matches!(line(text, "12:44:01").says, Statement::Failed { names_tag: true, .. });
             assert_eq!(done(&mut both, 9), !is_error, "{text}");
             assert!(is_error || *verdict != "taken back", "{text}");
-            both.heard("specman-0", &said(Statement::Persisted, "12:44:05"), s(10));
+            both.take_line("specman-0", &said(Statement::Persisted, "12:44:05"), s(10));
             assert!(done(&mut both, 12), "{text}");
         }
     }
@@ -277,14 +277,14 @@ proptest::proptest! {
         let rules = Rules { keep_waiting: true, ..watch().rules };
         let (mut straight, mut shuffled) = (Watch::new(rules.clone()), Watch::new(rules));
         for watch in [&mut straight, &mut shuffled] {
-            watch.looked(look(&[("specman-0", well())], 1), s(0));
+            watch.update(look(&[("specman-0", well())], 1), s(0));
         }
         for entry in &lines {
-            straight.heard("specman-0", &line(*entry), s(1));
+            straight.take_line("specman-0", &line(*entry), s(1));
         }
         for index in order.iter().copied().chain((0..lines.len()).rev()) {
             if let Some(entry) = lines.get(index) {
-                shuffled.heard("specman-0", &line(*entry), s(1));
+                shuffled.take_line("specman-0", &line(*entry), s(1));
             }
         }
         let last = |wanted: u8, from: u32| {
@@ -347,7 +347,7 @@ fn stream(random: &mut Random, log: &[(Timestamp, String)], uid: &str, watch: &m
             let (at, text) = crate::follow::stamped(line).unwrap();
             let line = read(std::str::from_utf8(text).unwrap());
             let says = wording.says(&line);
-            watch.heard("specman-0", &LogLine { uid: uid.into(), at, written: line.time, says, text: String::new() }, s(1));
+            watch.take_line("specman-0", &LogLine { uid: uid.into(), at, written: line.time, says, text: String::new() }, s(1));
         });
         rest = after;
     }
@@ -381,14 +381,14 @@ fn a_long_log_through_cuts_restarts_and_replacements_ends_in_the_exact_verdict()
                         // Replaced: a pod of the same name, whose log begins here.
                         events[0] += 1;
                         (life, from, uid) = (to.min(LINES - 1), to.min(LINES - 1), format!("u{to}"));
-                        watch.looked(look(&[("specman-0", SpecmanPod { uid: uid.clone(), ..well() })], 1), s(1));
+                        watch.update(look(&[("specman-0", SpecmanPod { uid: uid.clone(), ..well() })], 1), s(1));
                         continue;
                     }
                     13 => {
                         // Restarted: the previous instance's log is read beside the new one.
                         events[1] += 1;
                         let restarted = SpecmanPod { uid: uid.clone(), restarts: events[1], ..well() };
-                        watch.looked(look(&[("specman-0", restarted)], 1), s(1));
+                        watch.update(look(&[("specman-0", restarted)], 1), s(1));
                         stream(&mut random, &log[life.max(last.saturating_sub(5_000))..=last], &uid, &mut watch);
                     }
                     _ => events[2] += 1,
@@ -402,7 +402,7 @@ fn a_long_log_through_cuts_restarts_and_replacements_ends_in_the_exact_verdict()
             }
             assert!(events.iter().all(|count| *count > 0), "seed {seed}: {events:?} replacements, restarts, cuts try too little");
             let expected = marker.filter(|marker| *marker >= life).map(|marker| log[marker].0);
-            watch.looked(watch.look.clone().unwrap(), s(9));
+            watch.update(watch.look.clone().unwrap(), s(9));
             let found = match watch.verdict(s(9)) {
                 Verdict::Done { persisted_at, .. } => Some(persisted_at),
                 Verdict::Wait => None,
