@@ -12,10 +12,10 @@ use scar_tool::{Console, Exit, Failure, never_show};
 use scar_trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::connect::{Answer, SdkHttp, Seen};
+use crate::connect::{Answer, LastExchange, SdkHttp};
 use crate::no_credentials;
 use crate::options::variable;
-use crate::refusal::{Said, chain, of_credentials, refused, unsent};
+use crate::refusal::{AwsRefusal, chain, of_credentials, refused, unsent};
 use crate::registry::Registry;
 use crate::token::{Entry, choose, left, password};
 
@@ -24,6 +24,7 @@ use crate::token::{Entry, choose, left, password};
 /// # Errors
 /// By exit status: 2 no region, 4 credentials, 5 certificates, 6 network, 7 malformed answer.
 pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Console) -> Result<SecretString, Failure> {
+    // Two clients: a client certificate is meant for ECR's API or a VPC endpoint, never for the sources of credentials.
     let http = SdkHttp::for_credentials(trust, console)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
     if let Some(region) = &registry.region {
@@ -50,7 +51,7 @@ pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Co
     let entry = choose(&entries, registry.account.as_deref(), &region).map_err(|cause| mismatch(&cause))?;
     let password = password(entry.token.expose_secret())
         .map_err(|cause| mismatch(&format!("the token for '{}' is malformed: {cause}", entry.endpoint)))?;
-    tell(entry, Timestamp::now(), console);
+    print_expiry(entry, Timestamp::now(), console);
     Ok(password)
 }
 
@@ -58,7 +59,7 @@ async fn credentials(sdk: &SdkConfig, http: &SdkHttp, console: &Console) -> Resu
     let act = "load AWS credentials";
     let Some(provider) = sdk.credentials_provider() else { return Err(nothing_found(act)) };
     let found = provider.provide_credentials().await;
-    let credentials = found.map_err(|error| no_credentials(act, &error, &http.seen()))?;
+    let credentials = found.map_err(|error| no_credentials(act, &error, &http.last()))?;
     // AWS quotes the request if its signature is wrong.
     never_show(credentials.secret_access_key());
     never_show(credentials.session_token().unwrap_or_default());
@@ -73,17 +74,17 @@ fn nothing_found(act: &str) -> Failure {
 }
 
 /// The failure when no source gave credentials.
-fn no_credentials(act: &str, error: &CredentialsError, seen: &Seen) -> Failure {
+fn no_credentials(act: &str, error: &CredentialsError, last: &LastExchange) -> Failure {
     // A host without a role looks like one where access to the metadata service is blocked.
-    let barred = seen.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
+    let barred = last.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
     match (error, barred) {
-        (CredentialsError::CredentialsNotLoaded(_), _) if seen.refused.is_none() => nothing_found(act),
+        (CredentialsError::CredentialsNotLoaded(_), _) if last.refused.is_none() => nothing_found(act),
         (CredentialsError::ProviderError(_), Some(answer)) if !answer.status.is_success() => {
             nothing_found(act).detail(format!("the last answer: {}: {}", answer.request, answer.status))
         }
         _ => {
             let misconfigured = matches!(error, CredentialsError::InvalidConfiguration(_));
-            of_credentials(act, error, seen, misconfigured, Timestamp::now())
+            of_credentials(act, error, last, misconfigured, Timestamp::now())
         }
     }
 }
@@ -110,7 +111,7 @@ fn no_token(act: &str, region: &str, error: &SdkError<GetAuthorizationTokenError
         (Some(failure), _) if failure.exit == Exit::Unreachable => failure.detail(within_reach),
         (Some(failure), _) => failure,
         (None, SdkError::ConstructionFailure(_)) => Failure::misuse(format!("{act}: {}", chain(error))),
-        (None, error) => match http.seen().answer {
+        (None, error) => match http.last().answer {
             Some(answer) if error.raw_response().is_some() => answered(act, error, &answer),
             _ => Failure::new(Exit::Unreachable, format!("{act}: {}", chain(error)))
                 .hint("it is safe to run this step again")
@@ -129,7 +130,7 @@ fn answered(act: &str, error: &SdkError<GetAuthorizationTokenError>, answer: &An
     let body = error.raw_response().and_then(|raw| raw.body().bytes()).unwrap_or_default();
     let words =
         error.message().map_or_else(|| if code.is_empty() { scar_http::words(body) } else { String::new() }, str::to_owned);
-    refused(act, &Said { answer, code, words: &words }, Timestamp::now())
+    refused(act, &AwsRefusal { answer, code, words: &words }, Timestamp::now())
 }
 
 fn entries(answer: &GetAuthorizationTokenOutput) -> Vec<Entry> {
@@ -145,7 +146,7 @@ fn entries(answer: &GetAuthorizationTokenOutput) -> Vec<Entry> {
         .collect()
 }
 
-fn tell(entry: &Entry, now: Timestamp, console: &Console) {
+fn print_expiry(entry: &Entry, now: Timestamp, console: &Console) {
     let Some(expires) = entry.expires else { return };
     match left(expires, now) {
         Some(left) => console.verbose(|| format!("the token for '{}' is good until {expires}, for {left}", entry.endpoint)),

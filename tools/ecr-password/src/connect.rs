@@ -43,7 +43,7 @@ impl std::error::Error for PlainHttp {}
 
 /// What happened so far, because the SDK's errors omit what an administrator needs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct LastExchange {
     /// The last answer.
     pub(crate) answer: Option<Answer>,
     /// A refused request.
@@ -66,7 +66,7 @@ pub(crate) struct Answer {
 pub(crate) struct SdkHttp {
     transport: Arc<Transport>,
     for_credentials: bool,
-    seen: Arc<Mutex<Seen>>,
+    last: Arc<Mutex<LastExchange>>,
 }
 
 impl SdkHttp {
@@ -76,7 +76,7 @@ impl SdkHttp {
     /// As [`Transport::new`].
     pub(crate) fn for_credentials(trust: &Trust, console: &Console) -> Result<Self, Failure> {
         let transport = Arc::new(Transport::new(trust, false, CONNECT, console)?);
-        Ok(Self { transport, for_credentials: true, seen: Arc::default() })
+        Ok(Self { transport, for_credentials: true, last: Arc::default() })
     }
 
     /// The client for ECR's API, with the client certificate, if one is configured.
@@ -85,16 +85,16 @@ impl SdkHttp {
     /// As [`Transport::new`].
     pub(crate) fn for_ecr(trust: &Trust, console: &Console) -> Result<Self, Failure> {
         let transport = Arc::new(Transport::new(trust, true, CONNECT, console)?);
-        Ok(Self { transport, for_credentials: false, seen: Arc::default() })
+        Ok(Self { transport, for_credentials: false, last: Arc::default() })
     }
 
     /// What has happened so far.
-    pub(crate) fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn last(&self) -> LastExchange {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn see(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    fn record(&self, change: impl FnOnce(&mut LastExchange)) {
+        change(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Sends one request and reads the whole answer.
@@ -105,7 +105,7 @@ impl SdkHttp {
         let url = Url::parse(&head.uri.to_string()).map_err(|error| ConnectorError::user(error.into()))?;
         if !may_go(&url, self.for_credentials) {
             let refused = PlainHttp(Origin::of(&url).map_or_else(|| url.scheme().to_owned(), |origin| origin.to_string()));
-            self.see(|seen| seen.refused = Some(refused.clone()));
+            self.record(|last| last.refused = Some(refused.clone()));
             return Err(ConnectorError::user(refused.into()));
         }
         let Some(body) = body.bytes().map(<[u8]>::to_vec) else {
@@ -114,7 +114,7 @@ impl SdkHttp {
         let shown = format!("{} {}", head.method, scar_http::redacted(&url));
         let response = self.transport.send(head.method, url, head.headers, body.into()).await.map_err(connector_error)?;
         let date = response.header("date").map(str::to_owned);
-        self.see(|seen| seen.answer = Some(Answer { request: shown, status: response.status(), date }));
+        self.record(|last| last.answer = Some(Answer { request: shown, status: response.status(), date }));
         let status = response.status().as_u16().try_into().map_err(|_| ConnectorError::user("an invalid status".into()))?;
         let headers = response.headers().clone();
         let body = response.bytes(DOCUMENT).await.map_err(connector_error)?;

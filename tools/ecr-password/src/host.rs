@@ -49,7 +49,7 @@ impl EcrHost {
             return Err("the public gallery has tokens of another kind; packs are kept in a private registry".to_owned());
         }
         let host = host.strip_suffix(":443").unwrap_or(&host);
-        Self::known(host).ok_or_else(|| "it is no ECR host name, <12 digits>.dkr.ecr.<region>.amazonaws.com".to_owned())
+        Self::known(host).ok_or_else(|| "it is not an ECR host name, <12 digits>.dkr.ecr.<region>.amazonaws.com".to_owned())
     }
 
     fn known(host: &str) -> Option<Self> {
@@ -122,14 +122,14 @@ mod tests {
             ("123456789012.dkr.ecr.us-east-1.amazonaws.com/spectro-packs", "write the host name alone, 123456789012.dkr"),
             ("AWS:x@123456789012.dkr.ecr.us-east-1.amazonaws.com", "holds credentials"),
             ("public.ecr.aws", "the public gallery"),
-            ("harbor.example", "no ECR host name"),
-            ("12345678901.dkr.ecr.us-east-1.amazonaws.com", "no ECR host name"),
-            ("123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.example", "no ECR host name"),
-            ("123456789012.dkr.ecr.us-east-1.evil.amazonaws.com", "no ECR host name"),
-            ("123456789012.dkr.ecr..amazonaws.com", "no ECR host name"),
-            ("123456789012.dkr.ecr.us-east-1.on.aws", "no ECR host name"),
-            ("123456789012.dkr.ecr.us-east-1.amazonaws.com:8443", "no ECR host name"),
-            ("", "no ECR host name"),
+            ("harbor.example", "not an ECR host name"),
+            ("12345678901.dkr.ecr.us-east-1.amazonaws.com", "not an ECR host name"),
+            ("123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.example", "not an ECR host name"),
+            ("123456789012.dkr.ecr.us-east-1.evil.amazonaws.com", "not an ECR host name"),
+            ("123456789012.dkr.ecr..amazonaws.com", "not an ECR host name"),
+            ("123456789012.dkr.ecr.us-east-1.on.aws", "not an ECR host name"),
+            ("123456789012.dkr.ecr.us-east-1.amazonaws.com:8443", "not an ECR host name"),
+            ("", "not an ECR host name"),
         ] {
             let said = EcrHost::parse(text).unwrap_err();
             assert!(said.contains(says), "{text}: {said}");

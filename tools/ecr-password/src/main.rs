@@ -35,9 +35,9 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         console.warn("the certificates of AWS are not checked (--insecure)");
     }
     if stdout.is_terminal() {
-        console.warn("standard output is a terminal: the password will stand on it");
+        console.warn("standard output is a terminal: the password will be shown on it");
     } else if stdout.is_readable_by_others() {
-        console.warn("standard output is a file that others can read: the password will stand in it");
+        console.warn("standard output is a file that others can read: the password will be written to it");
     }
     let deadline = Deadline::after(options.timeout);
     let password = scar_http::run(deadline, console, "get a token of ECR", ask::password_of(&registry, &trust, console))?;

@@ -5,14 +5,14 @@ use std::error::Error;
 use jiff::{SignedDuration, Timestamp};
 use scar_tool::{Exit, Failure, bounded};
 
-use crate::connect::{Answer, PlainHttp, Seen};
+use crate::connect::{Answer, LastExchange, PlainHttp};
 
 /// The clock difference that AWS accepts in a signature; a larger one explains a refusal.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// A refusal by AWS or a server in between.
 #[derive(Debug)]
-pub(crate) struct Said<'s> {
+pub(crate) struct AwsRefusal<'s> {
     /// The answer without its body.
     pub(crate) answer: &'s Answer,
     /// AWS's error code; empty if the answer is not AWS's.
@@ -22,8 +22,8 @@ pub(crate) struct Said<'s> {
 }
 
 /// The failure for a refusal; `now` is this host's clock.
-pub(crate) fn refused(act: &str, said: &Said<'_>, now: Timestamp) -> Failure {
-    let Said { answer, code, words } = said;
+pub(crate) fn refused(act: &str, refusal: &AwsRefusal<'_>, now: Timestamp) -> Failure {
+    let AwsRefusal { answer, code, words } = refusal;
     let named = if code.is_empty() { String::new() } else { format!(": {code}") };
     let words = shown(words);
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
@@ -131,14 +131,14 @@ fn plain(act: &str, refused: &PlainHttp) -> Failure {
 pub(crate) fn of_credentials(
     act: &str,
     error: &(dyn Error + 'static),
-    seen: &Seen,
+    last: &LastExchange,
     misconfigured: bool,
     now: Timestamp,
 ) -> Failure {
     if let Some(failure) = unsent(act, error) {
         return failure;
     }
-    if let Some(refused) = &seen.refused {
+    if let Some(refused) = &last.refused {
         return plain(act, refused);
     }
     let words = chain(error);
@@ -146,7 +146,7 @@ pub(crate) fn of_credentials(
     if misconfigured {
         return Failure::misuse(message).hint("correct the AWS configuration (~/.aws/config, ~/.aws/credentials, AWS_PROFILE)");
     }
-    let Some(answer) = &seen.answer else { return Failure::new(Exit::Refused, message).hint(SOURCE) };
+    let Some(answer) = &last.answer else { return Failure::new(Exit::Refused, message).hint(SOURCE) };
     let failure = |exit| Failure::new(exit, &message).detail(format!("the last answer: {}: {}", answer.request, answer.status));
     match answer.status.as_u16() {
         429 | 500.. => failure(Exit::Unreachable).hint("the server has a problem; it is safe to run this step again"),
@@ -160,16 +160,16 @@ const SOURCE: &str = "fix the source of credentials in the AWS configuration, or
 
 /// An error with its causes, without repetitions, for messages.
 pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        if !said.iter().any(|known| known.contains(&text)) {
-            said.push(text);
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
         }
         next = error.source();
     }
-    shown(&said.join(": "))
+    shown(&texts.join(": "))
 }
 
 #[cfg(test)]
@@ -184,7 +184,7 @@ mod tests {
             date: date.map(str::to_owned),
         };
         let now = "2026-11-24T12:00:00Z".parse().unwrap();
-        refused("ask", &Said { answer: &answer, code, words }, now)
+        refused("ask", &AwsRefusal { answer: &answer, code, words }, now)
     }
 
     #[test]

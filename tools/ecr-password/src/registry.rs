@@ -98,7 +98,7 @@ fn region(option: &str, text: &str) -> Result<String, Failure> {
     if is_region(text) {
         return Ok(text.to_owned());
     }
-    Err(Failure::misuse(format!("read {option} '{text}': it is no region, such as us-east-1")))
+    Err(Failure::misuse(format!("read {option} '{text}': it is not a region, such as us-east-1")))
 }
 
 fn account(text: &str) -> Result<String, Failure> {
@@ -171,7 +171,7 @@ mod tests {
         for (arguments, registry, region, says) in [
             (&["--region", "us-east"][..], "", "", "read --region 'us-east'"),
             (&["--registry-id", "12"], "", "", "read --registry-id '12': an account has twelve digits"),
-            (&["harbor.example"], "", "", "read HOST 'harbor.example': it is no ECR host name"),
+            (&["harbor.example"], "", "", "read HOST 'harbor.example': it is not an ECR host name"),
             (&[], "harbor.example", "", "read ECR_PACK_REGISTRY 'harbor.example'"),
             (&[], "", "nowhere", "read ECR_PACK_REGISTRY_REGION 'nowhere'"),
             (&["AWS:canary@x.example"], "", "", "read HOST '…@x.example'"),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn e2_what_is_no_token_is_no_password() {
+    fn e2_another_text_is_not_a_password() {
         let encoded = |text: &str| BASE64.encode(text);
         assert_eq!(password(&encoded("AWS:eyJwYXls:b2Fk==")).unwrap().expose_secret(), "eyJwYXls:b2Fk==");
         for (token, says) in [

@@ -72,7 +72,8 @@ fn fits(field: &mut [u8; 100], text: &[u8]) -> bool {
     length == text.len()
 }
 
-/// The extra entry with the long name of the next entry.
+/// The extra entry with the long name of the next entry (GNU tar manual, "Basic Tar Format"): its content ends with a zero byte,
+/// and its name, mode and time are those that GNU tar writes.
 fn long<W: Write>(to: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     fits(&mut header.as_old_mut().name, b"././@LongLink");
@@ -86,7 +87,8 @@ fn long<W: Write>(to: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Resu
     to.append(&header, text.chain(&[0][..]))
 }
 
-/// Writes a time in octal digits if they suffice, else in base 256, which also allows times before 1970.
+/// Writes a time in octal digits if they suffice, else in base 256, which also allows times before 1970. Base 256 is GNU tar's
+/// extension: the highest bit of the first byte marks it (GNU tar manual, "Basic Tar Format").
 fn time(seconds: i64) -> [u8; 12] {
     const OCTAL: std::ops::Range<i64> = 0..1 << 33;
     let mut field = [0; 12];

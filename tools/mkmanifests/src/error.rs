@@ -11,7 +11,7 @@ use crate::name::quoted;
 /// The action in messages about following a link.
 pub(crate) const FOLLOW: &str = "follow";
 
-/// Why there is no archive.
+/// Why packing failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackError {
     /// A socket, FIFO or device (`kind`), which no web root contains.
@@ -35,7 +35,7 @@ pub(crate) enum PackError {
     /// The archive could not be written.
     #[error("write '{to}'")]
     Output { to: String, source: io::Error },
-    /// The compressor refused its input, for which there is no reason.
+    /// The compressor failed, which no input should cause.
     #[error("compress: {0}")]
     Compress(String),
     /// A signal arrived.
@@ -58,7 +58,7 @@ impl PackError {
     }
 
     /// Whether another try may succeed, because the tree was only changing.
-    pub(crate) fn passes(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Vanished { .. })
     }
 
@@ -96,7 +96,7 @@ impl PackError {
 }
 
 /// Combines the faults of one walk: the first in the archive's order is the message, the others are listed below it.
-pub(crate) fn together(mut faults: Vec<PackError>) -> Failure {
+pub(crate) fn combined(mut faults: Vec<PackError>) -> Failure {
     const SHOWN: usize = 20;
     faults.sort_by(|a, b| a.path().cmp(b.path()));
     let mut all = faults.iter().map(PackError::failure);
@@ -122,17 +122,17 @@ mod tests {
     #[test]
     fn a_missing_entry_has_vanished_and_is_worth_another_try() {
         let fault = PackError::entry("open", b"a", rustix::io::Errno::NOENT);
-        assert!(fault.passes());
+        assert!(fault.is_transient());
         assert_eq!(fault.failure().message, "pack './a': vanished while reading");
         let fault = PackError::entry("open", b"a\n", rustix::io::Errno::ACCESS);
-        assert!(!fault.passes());
+        assert!(!fault.is_transient());
         assert_eq!(fault.failure().message, "open './a\\n': permission denied");
     }
 
     #[test]
     fn the_first_name_leads_and_the_others_follow() {
         let special = |path: &str| PackError::Special { path: path.into(), kind: "FIFO" };
-        let failure = together(vec![special("b"), special("a")]);
+        let failure = combined(vec![special("b"), special("a")]);
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Misuse, "pack './a': it is a FIFO"));
         assert_eq!(failure.details, ["pack './b': it is a FIFO"]);
     }

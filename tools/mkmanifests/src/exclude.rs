@@ -40,9 +40,9 @@ impl Exclude {
                 .literal_separator(true)
                 .backslash_escape(true)
                 .build()
-                .map_err(|error| format!("'{text}' is no glob: {}", error.kind()))?;
+                .map_err(|error| format!("'{text}' is not a glob: {}", error.kind()))?;
             if bare.is_empty() {
-                return Err(format!("'{text}' is no glob: it would leave out everything"));
+                return Err(format!("'{text}' is not a glob: it would leave out everything"));
             }
             match bare.contains('/') || text.starts_with("./") {
                 true => paths.add(glob),
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_bad_glob_is_quoted() {
-        assert!(Exclude::new(&["a[".to_owned()]).unwrap_err().starts_with("'a[' is no glob: "));
+        assert!(Exclude::new(&["a[".to_owned()]).unwrap_err().starts_with("'a[' is not a glob: "));
         assert!(Exclude::new(&["/".to_owned()]).is_err());
     }
 

@@ -144,6 +144,7 @@ impl Member {
                 break;
             }
         }
+        // CRC-32 and length modulo 2^32, both little-endian (RFC 1952, 2.3.1).
         let trailer = u64::from(crc.sum()) | u64::from(crc.amount()) << 32;
         out.write_all(&trailer.to_le_bytes())
     }
@@ -157,10 +158,13 @@ fn compress(buffer: &[u8], primed: usize, last: bool, level: u32, mut out: Vec<u
     let (dictionary, input) = buffer.split_at(primed);
     let mut crc = Crc::new();
     crc.update(input);
+    // Raw deflate: the blocks share one gzip header and trailer.
     let mut compressor = Compress::new(Compression::new(level), false);
     if !dictionary.is_empty() {
         compressor.set_dictionary(dictionary).map_err(io::Error::other)?;
     }
+    // A sync flush ends the block at a byte boundary, with an empty stored block (zlib.h, Z_SYNC_FLUSH), so that the blocks can
+    // be joined. Only the last one has the end-of-stream bit.
     let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
     out.clear();
     out.reserve_exact(OUTPUT);

@@ -2,7 +2,7 @@
 //!
 //! The archive is exactly the tree, the same bytes for the same content, and never an incomplete file.
 
-mod drain;
+mod background_sync;
 mod entry;
 mod error;
 mod exclude;
@@ -41,7 +41,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let (path, from) = (make::text(target.path())?, make::text(source.path())?);
     let mut record = Record::read(options.as_ref(), Input::Stdin)?;
     if record.is_dry_run() {
-        make::rehearse(&source, &target, &plan, console)?;
+        make::plan(&source, &target, &plan, console)?;
         return record.write(console);
     }
     let (count, written) = make::archive(&source, &target, &plan, console)?;

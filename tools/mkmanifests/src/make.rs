@@ -37,7 +37,7 @@ impl Source {
     /// Opens the tree's root.
     ///
     /// # Errors
-    /// Exit 2 if there is no such folder, exit 1 if it cannot be opened.
+    /// Exit 2 if the folder does not exist, exit 1 if it cannot be opened.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
             let failure = Failure::io(format_args!("pack '{}'", dir.display()), &error);
@@ -48,6 +48,7 @@ impl Source {
             }
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Everything is opened relative to this descriptor: a folder that is renamed or replaced meanwhile cannot lead elsewhere.
         let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let path = fs::canonicalize(dir).map_err(failed)?;
         Ok(Self { fd, path })
@@ -91,14 +92,14 @@ pub(crate) fn archive(source: &Source, target: &OutputFile, plan: &Plan, console
     let mut left = plan.retries;
     let (count, written) = loop {
         let attempt = list(source, target.output(), plan, Some(&interrupt), console).and_then(|tree| {
-            draft.room(tree.count.bytes / SMALLEST, "an archive of this tree").map_err(Stopped::For)?;
+            draft.room(tree.count.bytes / SMALLEST, "an archive of this tree").map_err(Stopped::Permanent)?;
             let name = target.path().display().to_string();
             let written = write(source, &tree, plan, Some(&interrupt), console, &mut draft.writer(), &name)?;
             Ok((tree.count, written))
         });
         match attempt {
             Ok(made) => break made,
-            Err(Stopped::Passing(failure)) if left > 0 => {
+            Err(Stopped::Transient(failure)) if left > 0 => {
                 left -= 1;
                 console.warn(format_args!("{}; beginning again", failure.message));
                 draft.restart()?;
@@ -127,7 +128,7 @@ pub(crate) fn stream(source: &Source, plan: &Plan, dry_run: bool, console: &Cons
     let output = OwnArchive { file, entry: None };
     let tree = list(source, &output, plan, None, console)?;
     if dry_run {
-        tell(&tree, source, "standard output", console);
+        print_plan(&tree, source, "standard output", console);
         return Ok(());
     }
     // The standard library's handle buffers by lines.
@@ -140,15 +141,15 @@ pub(crate) fn stream(source: &Source, plan: &Plan, dry_run: bool, console: &Cons
 ///
 /// # Errors
 /// The errors that packing would meet before its first byte.
-pub(crate) fn rehearse(source: &Source, target: &OutputFile, plan: &Plan, console: &Console) -> Result<(), Failure> {
+pub(crate) fn plan(source: &Source, target: &OutputFile, plan: &Plan, console: &Console) -> Result<(), Failure> {
     raise_open_files();
     target.probe()?;
     let tree = list(source, target.output(), plan, None, console)?;
-    tell(&tree, source, &format!("'{}'", target.path().display()), console);
+    print_plan(&tree, source, &format!("'{}'", target.path().display()), console);
     Ok(())
 }
 
-fn tell(tree: &Tree, source: &Source, to: &str, console: &Console) {
+fn print_plan(tree: &Tree, source: &Source, to: &str, console: &Console) {
     let Count { files, folders, links, bytes } = tree.count;
     console.plan(format_args!(
         "pack {files} files ({bytes} bytes), {folders} directories and {links} links of '{}' into {to}",
@@ -159,24 +160,24 @@ fn tell(tree: &Tree, source: &Source, to: &str, console: &Console) {
 /// Why an attempt failed.
 enum Stopped {
     /// The tree was changing; the next attempt may succeed.
-    Passing(Failure),
+    Transient(Failure),
     /// Permanently.
-    For(Failure),
+    Permanent(Failure),
 }
 
 impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Self {
         match stopped {
-            Stopped::Passing(failure) | Stopped::For(failure) => failure,
+            Stopped::Transient(failure) | Stopped::Permanent(failure) => failure,
         }
     }
 }
 
 impl From<Vec<PackError>> for Stopped {
     fn from(faults: Vec<PackError>) -> Self {
-        match faults.iter().all(PackError::passes) {
-            true => Self::Passing(error::together(faults)),
-            false => Self::For(error::together(faults)),
+        match faults.iter().all(PackError::is_transient) {
+            true => Self::Transient(error::combined(faults)),
+            false => Self::Permanent(error::combined(faults)),
         }
     }
 }
@@ -196,14 +197,14 @@ fn list(
         interrupt.is_some_and(|interrupt| interrupt.check().is_err())
     };
     let rules = Rules { dereference: plan.settings.dereference, exclude: &plan.exclude, output };
-    let listed = walk(source.fd().map_err(Stopped::For)?, rules, &seen, &stop);
+    let listed = walk(source.fd().map_err(Stopped::Permanent)?, rules, &seen, &stop);
     // A stopped walk has only seen a part of the tree.
-    interrupt.map_or(Ok(()), Interrupt::check).map_err(Stopped::For)?;
+    interrupt.map_or(Ok(()), Interrupt::check).map_err(Stopped::Permanent)?;
     let tree = listed?;
     drop(progress);
     if tree.count.files + tree.count.links == 0 && !plan.allow_empty {
         let failure = Failure::misuse(format_args!("pack '{}': nothing to pack, it holds no file", source.path.display()));
-        return Err(Stopped::For(failure.hint("--allow-empty packs it all the same")));
+        return Err(Stopped::Permanent(failure.hint("--allow-empty packs it anyway")));
     }
     warn_of_lost_links(source, output, plan, &tree, console);
     Ok(tree)
@@ -238,7 +239,7 @@ fn write(
 ) -> Result<Written, Stopped> {
     let progress = console.progress_bytes("packing", Some(tree.count.bytes));
     let watch = Watch { console, interrupt, progress: &progress };
-    let root = source.fd().map_err(Stopped::For)?;
+    let root = source.fd().map_err(Stopped::Permanent)?;
     pack(root, tree, plan.settings, watch, out, name).map_err(|fault| vec![fault].into())
 }
 

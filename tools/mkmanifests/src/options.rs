@@ -130,7 +130,7 @@ impl Options {
 
 /// Parses a time; a clap value parser.
 fn seconds(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| format!("'{text}' is no number of seconds since 1970"))
+    text.parse().map_err(|_| format!("'{text}' is not a number of seconds since 1970"))
 }
 
 /// The time in the environment; an empty variable counts as unset.

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use scar_tool::{Console, Exit, Failure};
 use tempfile::NamedTempFile;
 
-use crate::drain::{Drain, Draining};
+use crate::background_sync::{BackgroundSync, SyncingWriter};
 use crate::exclude::{OwnArchive, RANDOM, TEMPORARY, is_temporary};
 
 /// The number of tries to create a temporary file that no other run takes for a stale one.
@@ -33,7 +33,7 @@ pub(crate) struct OutputFile {
 pub(crate) struct Draft<'a> {
     target: &'a OutputFile,
     file: NamedTempFile,
-    drain: Drain,
+    sync: BackgroundSync,
 }
 
 impl OutputFile {
@@ -102,8 +102,8 @@ impl OutputFile {
     pub(crate) fn draft(&self, console: &Console) -> Result<Draft<'_>, Failure> {
         self.remove_stale(console);
         let file = self.temporary().map_err(|error| self.failed("write", error))?;
-        let drain = Drain::start(file.as_file()).map_err(|error| self.failed("write", error))?;
-        let draft = Draft { target: self, file, drain };
+        let sync = BackgroundSync::start(file.as_file()).map_err(|error| self.failed("write", error))?;
+        let draft = Draft { target: self, file, sync };
         draft.room(self.old_size / 2, "the archive that is there")?;
         Ok(draft)
     }
@@ -148,8 +148,8 @@ impl OutputFile {
 
 impl Draft<'_> {
     /// A writer to the file.
-    pub(crate) fn writer(&self) -> Draining<'_> {
-        self.drain.writer(self.file.as_file())
+    pub(crate) fn writer(&self) -> SyncingWriter<'_> {
+        self.sync.writer(self.file.as_file())
     }
 
     /// Empties it, for another try.
@@ -187,8 +187,9 @@ impl Draft<'_> {
     /// Exit 1, naming the operation. The old archive is in place, unless only the folder's sync failed.
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let target = self.target;
-        self.drain.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
+        self.sync.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
         self.file.persist(&target.path).map_err(|error| target.failed("rename to", error.error))?;
+        // After a power cut the rename may be lost unless the folder was synced, too (fsync(2)).
         File::open(&target.folder)
             .and_then(|folder| folder.sync_all())
             .map_err(|error| Failure::io(format_args!("sync folder '{}'", target.folder.display()), &error))

@@ -125,7 +125,7 @@ fn write_entry(
         }
         Content::Large(file) => {
             let size = file.size();
-            entry::append(to, meta, Body::File { size, content: Watched { file, watch } })
+            entry::append(to, meta, Body::File { size, content: ReadWithProgress { file, watch } })
         }
     };
     result.map_err(unwrap)
@@ -142,12 +142,12 @@ fn unwrap(error: io::Error) -> PackError {
 }
 
 /// A large file, with progress.
-struct Watched<'a, R> {
+struct ReadWithProgress<'a, R> {
     file: R,
     watch: Watch<'a>,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for ReadWithProgress<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if let Some(interrupt) = self.watch.interrupt {
             interrupt.check().map_err(|failure| io::Error::other(PackError::Interrupted(failure)))?;

@@ -1,7 +1,7 @@
 //! Reads ahead: many files at a time, passed on in the archive's order, in bounded memory.
 //!
 //! The readers read small files completely. They only open large ones and let the system prefetch their beginning;
-//! [`Steady`] reads them when their turn comes. Every file is compared with its stamp before and after. At most [`AHEAD`]
+//! [`LargeFile`] reads them when their turn comes. Every file is compared with its stamp before and after. At most [`AHEAD`]
 //! batches exist, each of about [`BATCH`] bytes and few open folders, so that neither memory nor file descriptors depend on
 //! the tree.
 
@@ -60,7 +60,7 @@ pub(crate) enum Content {
     /// A small file: a range of the batch's bytes.
     Small(std::ops::Range<usize>),
     /// A large file, open.
-    Large(Steady),
+    Large(LargeFile),
 }
 
 /// Consecutive entries of the archive.
@@ -161,10 +161,10 @@ struct Planner {
 }
 
 /// The receiver is gone.
-struct Ended;
+struct ReceiverGone;
 
 impl Planner {
-    fn plan(&mut self, root: OwnedFd, tree: &Tree, dereference: bool) -> Result<(), Ended> {
+    fn plan(&mut self, root: OwnedFd, tree: &Tree, dereference: bool) -> Result<(), ReceiverGone> {
         let root = Arc::new(root);
         self.folder(&root, &[], tree, 0)?;
         let mut above = vec![(0, Cursor::default(), root, Vec::new())];
@@ -193,11 +193,11 @@ impl Planner {
             let wanted = EntryToRead { folder: folder.clone(), name: name.to_vec(), path, what };
             self.add(wanted)?;
         }
-        self.hand_over()
+        self.send_batch()
     }
 
     /// Adds a folder itself, which must still be the listed one.
-    fn folder(&mut self, fd: &Arc<OwnedFd>, path: &[u8], tree: &Tree, number: u32) -> Result<(), Ended> {
+    fn folder(&mut self, fd: &Arc<OwnedFd>, path: &[u8], tree: &Tree, number: u32) -> Result<(), ReceiverGone> {
         let listed = tree.folder(number);
         let what = match rustix::fs::fstat(fd) {
             Ok(stat) if stamp::file_id(&stat) == listed.id => ToRead::Folder { mode: stat.st_mode, mtime: listed.newest },
@@ -208,27 +208,27 @@ impl Planner {
         self.add(EntryToRead { folder: fd.clone(), name: Vec::new(), path: path.to_vec(), what })
     }
 
-    fn add(&mut self, wanted: EntryToRead) -> Result<(), Ended> {
+    fn add(&mut self, wanted: EntryToRead) -> Result<(), ReceiverGone> {
         self.weight += match wanted.what {
             ToRead::File { size, .. } => size.min(LARGE),
             _ => 0,
         };
         self.wanted.push(wanted);
         match self.weight >= BATCH || self.wanted.len() >= ENTRIES || self.folders >= FOLDERS {
-            true => self.hand_over(),
+            true => self.send_batch(),
             false => Ok(()),
         }
     }
 
-    fn hand_over(&mut self) -> Result<(), Ended> {
+    fn send_batch(&mut self) -> Result<(), ReceiverGone> {
         let wanted = std::mem::take(&mut self.wanted);
         (self.weight, self.folders) = (0, 0);
         if wanted.is_empty() {
             return Ok(());
         }
         let (done, batch) = sync_channel(1);
-        self.order.send(batch).map_err(|_| Ended)?;
-        self.tasks.send((wanted, done)).map_err(|_| Ended)
+        self.order.send(batch).map_err(|_| ReceiverGone)?;
+        self.tasks.send((wanted, done)).map_err(|_| ReceiverGone)
     }
 }
 
@@ -283,15 +283,15 @@ fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), d
         // The advice may be refused without harm.
         let _ = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
         let _ = rustix::fs::fadvise(&fd, 0, std::num::NonZeroU64::new(4 * CHUNK as u64), Advice::WillNeed);
-        Content::Large(Steady { file: fd.into(), path: path.to_vec(), size, stamp, at: 0, buffer: Vec::new(), taken: 0 })
+        Content::Large(LargeFile { file: fd.into(), path: path.to_vec(), size, stamp, at: 0, buffer: Vec::new(), taken: 0 })
     } else {
-        Content::Small(whole(&fd, path, &stat, bytes)?)
+        Content::Small(read_small(&fd, path, &stat, bytes)?)
     };
     Ok((stat.st_mode, stat.st_mtime, content))
 }
 
 /// Reads a small file, which must have its listed size, and checks that it is unchanged afterwards.
-fn whole(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Result<std::ops::Range<usize>, PackError> {
+fn read_small(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Result<std::ops::Range<usize>, PackError> {
     let (start, size) = (bytes.len(), stat.st_size as usize);
     // Ask for one byte more, so that one call also shows whether it grew.
     bytes.reserve(size + 1);
@@ -306,12 +306,12 @@ fn whole(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Result<
     if bytes.len() - start > size {
         return Err(PackError::changed(path, "it grew"));
     }
-    same(fd, path, stamp::of(stat), stat.st_size as u64)?;
+    check_unchanged(fd, path, stamp::of(stat), stat.st_size as u64)?;
     Ok(start..bytes.len())
 }
 
 /// Checks that an open file is the one that was listed.
-fn same(fd: impl AsFd, path: &[u8], stamp: u32, size: u64) -> Result<(), PackError> {
+fn check_unchanged(fd: impl AsFd, path: &[u8], stamp: u32, size: u64) -> Result<(), PackError> {
     let stat = rustix::fs::fstat(fd).map_err(|errno| PackError::entry("read", path, errno))?;
     match (stat.st_size as u64).cmp(&size) {
         std::cmp::Ordering::Greater => Err(PackError::changed(path, "it grew")),
@@ -323,7 +323,7 @@ fn same(fd: impl AsFd, path: &[u8], stamp: u32, size: u64) -> Result<(), PackErr
 
 /// A large file: yields exactly its listed size, or fails with a [`PackError`] inside the error.
 #[derive(Debug)]
-pub(crate) struct Steady {
+pub(crate) struct LargeFile {
     file: File,
     path: Vec<u8>,
     size: u64,
@@ -333,7 +333,7 @@ pub(crate) struct Steady {
     taken: usize,
 }
 
-impl Steady {
+impl LargeFile {
     /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -352,13 +352,13 @@ impl Steady {
         self.buffer.truncate(got);
         self.at += got as u64;
         match self.at == self.size {
-            true => same(&self.file, &self.path, self.stamp, self.size),
+            true => check_unchanged(&self.file, &self.path, self.stamp, self.size),
             false => Ok(()),
         }
     }
 }
 
-impl io::Read for Steady {
+impl io::Read for LargeFile {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.buffer.len() {
             if self.at == self.size {

@@ -73,6 +73,8 @@ impl Tree {
 
     /// Sets every folder's time to that of the newest file below it. Call it after all are listed.
     pub(crate) fn settle(&mut self) {
+        // A folder's own time changes whenever a file in it is created or renamed, and so with every copy of the tree. The
+        // archive would differ although no content does.
         for number in (1..self.folders.len()).rev() {
             let Folder { newest, parent, .. } = self.folders[number];
             let above = &mut self.folders[parent as usize];

@@ -155,6 +155,7 @@ impl Walk<'_> {
         let stat = rustix::fs::fstat(&fd).map_err(|errno| PackError::entry("list", &path, errno))?;
         let id = stamp::file_id(&stat);
         let mut up = Some(parent);
+        // With links followed, a folder may contain itself. Device and inode show it, whatever the path.
         while let Some(open) = up {
             if open.id == id {
                 return Err(PackError::Loop { path });
@@ -216,6 +217,7 @@ impl Walk<'_> {
             let folder = match entry.file_type() {
                 FileType::Directory => true,
                 FileType::Symlink if self.rules.dereference => self.is_folder(open, name)?,
+                // Not every file system says the type of an entry (readdir(3), d_type).
                 FileType::Unknown => self.is_folder(open, name)?,
                 _ => false,
             };

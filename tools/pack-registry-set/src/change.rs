@@ -52,11 +52,13 @@ impl Change<'_> {
             return Ok(None);
         }
         changes.iter().for_each(|change| self.console.note(format!("'{name}': {}", shown(change))));
+        // The guide validates before it confirms (step 8): VerteX tries the login that is about to be stored.
         entry::validate(self.api, &before, &after).await?;
         if let Some(backup) = self.backup.take() {
             backup::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
         }
         let path = path(&before.entry.uid, before.kind);
+        // The status does not say which change it belongs to. Only one that differs from this can be the new one.
         let stale = sync::status(self.api, &path).await;
         write::run(self.api, self.console, &before, &after).await?;
         self.console.note(format!("the flag of '{name}' is {flag} now"));

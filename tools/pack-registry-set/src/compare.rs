@@ -19,7 +19,7 @@ const ENTRY: &[&str] = &[
 
 /// The differences of `now` from `sent`, except at the paths in `without`: first those that make it another entry, then the
 /// others.
-pub(crate) fn otherwise(sent: &Object, now: &Object, without: &[&str]) -> (Vec<Change>, Vec<Change>) {
+pub(crate) fn classify(sent: &Object, now: &Object, without: &[&str]) -> (Vec<Change>, Vec<Change>) {
     let is_other = |change: &Change| {
         let path: Vec<&str> = change.path.split('.').collect();
         !means_the_same(&path, &sent.text_or_empty(&path), &now.text_or_empty(&path))
@@ -51,9 +51,9 @@ fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(sent: &str, now: &str) -> (Vec<String>, Vec<String>) {
+    fn changes(sent: &str, now: &str) -> (Vec<String>, Vec<String>) {
         let object = |text: &str| Object::parse(text).unwrap();
-        let (wrong, other) = otherwise(&object(sent), &object(now), &["status"]);
+        let (wrong, other) = classify(&object(sent), &object(now), &["status"]);
         let words = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect();
         (words(wrong), words(other))
     }
@@ -62,11 +62,11 @@ mod tests {
         "tls":{"ca":"A\nB","enabled":false}},"later":{"n":1.50},"revision":4},"status":1}"#;
 
     #[test]
-    fn the_same_value_in_another_form_is_no_change() {
+    fn the_same_value_in_another_form_is_not_a_change() {
         let now = r#"{"status":2,"spec":{"revision":4.0,"later":{"n":1.5},"auth":{"tls":{"ca":"A\r\nB\r\n","insecureSkipVerify":false},"token":"",
             "password":"***","username":"u","type":"basic"},"isSyncSupported":true,"baseContentPath":"/packs/","endpoint":"https://Harbor.example:443/"}}"#;
-        assert_eq!(told(SENT, now), (vec![], vec![]));
-        assert_eq!(told(SENT, &SENT.replace("canary", "")), (vec![], vec![]));
+        assert_eq!(changes(SENT, now), (vec![], vec![]));
+        assert_eq!(changes(SENT, &SENT.replace("canary", "")), (vec![], vec![]));
     }
 
     #[test]
@@ -80,9 +80,9 @@ mod tests {
             ("canary", "canary-2", "spec.auth.password: (not shown) -> (not shown)"),
             ("false", "true", "spec.auth.tls.enabled: false -> true"),
         ] {
-            assert_eq!(told(SENT, &SENT.replace(from, to)), (vec![says.to_owned()], vec![]), "{to}");
+            assert_eq!(changes(SENT, &SENT.replace(from, to)), (vec![says.to_owned()], vec![]), "{to}");
         }
         let now = SENT.replace(":4", ":5").replace("\"later\"", "\"gone\"");
-        assert_eq!(told(SENT, &now).1, ["spec.later: {…} -> (absent)", "spec.revision: 4 -> 5"]);
+        assert_eq!(changes(SENT, &now).1, ["spec.later: {…} -> (absent)", "spec.revision: 4 -> 5"]);
     }
 }

@@ -108,7 +108,7 @@ pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
     match named.first() {
         Some(first) if !named.iter().any(|named| same_host(named, registry)) => Err(Failure::new(
             Exit::Unsafe,
-            format!("find the entry of '{registry}': the record names this registry, and the environment '{first}'"),
+            format!("find the entry of '{registry}': the record names this registry, but the environment names '{first}'"),
         )
         .hint("is the record of another site? --registry HOST says which entry is meant; nothing was sent")),
         _ => Ok(()),

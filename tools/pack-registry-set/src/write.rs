@@ -21,6 +21,8 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, afte
     let (entry, flag) = (&before.entry, after.flag(FLAG));
     let act = format!("set the flag of '{}'", entry.name);
     let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
+    // The API offers no conditional write. Reading once more just before it leaves a gap of one round trip, and reading back
+    // afterwards shows who won.
     let (_, now) = entry.read(api).await?;
     let changed = differences(&before.object, &now, OWN);
     if !changed.is_empty() {
@@ -49,12 +51,12 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, afte
     }
     let now = entry.read(api).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?.1;
     if now.flag(FLAG) != flag {
-        return Err(mismatch(&format!("VerteX said that it is done, and the flag reads {}", now.flag(FLAG)))
+        return Err(mismatch(&format!("VerteX confirmed the write, but the flag reads {}", now.flag(FLAG)))
             .hint("look at the entry in the console, then run this step again"));
     }
-    let (wrong, other) = compare::otherwise(after, &now, OWN);
+    let (wrong, other) = compare::classify(after, &now, OWN);
     if !wrong.is_empty() {
-        let failure = mismatch("it is set, but the entry is another than was sent:");
+        let failure = mismatch("the flag is set, but the entry differs from what was sent:");
         return Err(listed(failure, &wrong).hint("look at the entry in the console: VerteX, or someone else, changed it"));
     }
     for change in other {

@@ -58,11 +58,11 @@ async fn validated(api: &Api, console: &Console) -> Result<String, Failure> {
     let act = "validate the SCAR setting";
     match validate(api).await {
         Ok(version) => {
-            console.note(format!("VerteX finds it good, version {version}"));
+            console.note(format!("VerteX accepts it, version {version}"));
             Ok(version)
         }
         Err(error @ Error::Status { .. }) if !session_is_to_blame(&error) => {
-            Err(Failure::new(Exit::Mismatch, format!("{act}: not found good: {error}"))
+            Err(Failure::new(Exit::Mismatch, format!("{act}: VerteX does not accept it: {error}"))
                 .hint("right after a change VerteX may need a minute: try again; scar-set --undo FILE restores a saved setting"))
         }
         Err(error) => Err(api.failure(act, &error)),

@@ -32,7 +32,7 @@ impl Backup {
             Failure::misuse(format!("keep a backup in '{}': {cause}", file.path().display()))
                 .hint("name another file; an existing one is never overwritten")
         };
-        let first = file.kept().map(|text| of.parse(text).map_err(other)).transpose()?;
+        let first = file.existing().map(|text| of.parse(text).map_err(other)).transpose()?;
         Ok(Self { file, server: of.server.to_owned(), first })
     }
 
@@ -48,6 +48,8 @@ impl Backup {
 
     /// Whether it is the backup of an older object with the same name.
     pub(crate) fn is_older(&self, secret: &SecretObject) -> bool {
+        // The platform creates the secret again as soon as the pack registry's flag is set. A second run of the pipe must not
+        // delete that one, and a uid is never used twice.
         let uid = self.first.as_ref().and_then(|first| first["metadata"]["annotations"][BACKUP_OF].as_str());
         uid.is_some_and(|uid| !secret.comes_from(uid))
     }
@@ -84,7 +86,7 @@ impl Identity<'_> {
     /// Checks that a file is a backup of this secret; else says what it is.
     fn parse(&self, text: &[u8]) -> Result<Value, String> {
         let Self { server, namespace, name } = self;
-        let none = || format!("it is no backup of secret '{name}' in namespace '{namespace}'");
+        let none = || format!("it is not a backup of secret '{name}' in namespace '{namespace}'");
         let object: Value = serde_json::from_slice(text).map_err(|_| none())?;
         let metadata = &object["metadata"];
         let ours = object["kind"] == "Secret" && metadata["name"] == *name && metadata["namespace"] == *namespace;

@@ -69,7 +69,7 @@ impl Removal {
             self.console.plan(format!("delete nothing: {} is absent", self.what()));
             return Ok(());
         };
-        if let Some(why) = self.why_it_stays(&held, backup) {
+        if let Some(why) = self.reason_to_keep(&held, backup) {
             self.console.plan(format!("leave {why}"));
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Removal {
             self.console.note(format!("{} is absent: nothing to delete", self.what()));
             return Ok(Secret { backup: backup.and_then(Backup::existing), ..self.result(false, false) });
         };
-        if let Some(why) = self.why_it_stays(&held, backup) {
+        if let Some(why) = self.reason_to_keep(&held, backup) {
             self.console.note(why);
             let (uid, backup) = (Some(held.uid().to_owned()), backup.and_then(Backup::existing));
             return Ok(Secret { uid, backup, ..self.result(true, false) });
@@ -105,7 +105,7 @@ impl Removal {
             true => false,
             false => self.delete(&held).await?,
         };
-        self.gone(&held).await?;
+        self.wait_until_gone(&held).await?;
         let saved = backup.as_ref().map(|path| format!("; its backup is '{path}'")).unwrap_or_default();
         let done = if deleted { "deleted" } else { "already being deleted by another, and gone now:" };
         self.console.note(format!("{done} {}{saved}", self.what()));
@@ -113,7 +113,7 @@ impl Removal {
     }
 
     /// Why the secret is the platform's new one, if it is.
-    fn why_it_stays(&self, held: &SecretObject, backup: Option<&Backup>) -> Option<String> {
+    fn reason_to_keep(&self, held: &SecretObject, backup: Option<&Backup>) -> Option<String> {
         let (what, uid, created) = (self.what(), held.uid(), held.created());
         if let Some(path) = backup.filter(|backup| backup.is_older(held)).map(Backup::path) {
             return Some(format!(
@@ -158,18 +158,20 @@ impl Removal {
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         // Whether a delete may have succeeded although its answer was lost.
         let mut lost = false;
-        let mut told: Option<Failure> = None;
+        let mut last_answer: Option<Failure> = None;
         for tried in 1.. {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
             // An answer says more than the silence at the deadline after it.
-            let failure = told.filter(|_| error.status().is_none());
+            let failure = last_answer.filter(|_| error.status().is_none());
             let failure = failure.unwrap_or_else(|| self.cluster.failure(&format!("delete {}", self.what()), &error));
-            told = Some(failure.clone());
+            last_answer = Some(failure.clone());
             match error.status() {
+                // 404: gone. If an earlier try's answer was lost, that try did it.
                 _ if error.is_absent() => return Ok(lost),
                 _ if error.is_conflict() => {}
-                // It was rejected or never arrived, so it did not happen.
+                // It was rejected or never arrived, so it did not happen: the API server refuses with 429 before it looks at the
+                // request (Kubernetes, "API Priority and Fairness").
                 Some(429) => {}
                 _ if matches!(error.refusal(), Some(Refusal::Unasked { .. })) => {}
                 _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
@@ -187,6 +189,7 @@ impl Removal {
                 Now::Gone | Now::Another(_) if lost => return Ok(true),
                 Now::Gone => return Ok(false),
                 Now::Another(other) => return Err(self.replaced(held, &other)),
+                // A finalizer delays the deletion: the object stays, with a deletionTimestamp (Kubernetes, "Finalizers").
                 Now::Same(now) if now.is_going() => return Ok(lost),
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
                 Now::Same(_) if last => return Err(failure),
@@ -208,7 +211,7 @@ impl Removal {
                 now.uid()
             ),
         )
-        .hint("find out who made it; run this step again only if the new one is to go, too")
+        .hint("find out who created it; run this step again only if the new one may be deleted as well")
     }
 
     fn changed(&self, held: &SecretObject, now: &SecretObject) -> Failure {
@@ -221,11 +224,11 @@ impl Removal {
                 now.resource_version()
             ),
         )
-        .hint("something writes to it; run this step again to delete it as it is now")
+        .hint("something else writes to it; run this step again to delete it as it is now")
     }
 
     /// Waits until it is gone; finalizers may delay that.
-    pub(crate) async fn gone(&self, held: &SecretObject) -> Result<(), Failure> {
+    pub(crate) async fn wait_until_gone(&self, held: &SecretObject) -> Result<(), Failure> {
         let progress = self.console.progress_waiting("waiting for the secret to go");
         let mut wait = Duration::from_millis(100);
         let mut holders: Option<String> = None;

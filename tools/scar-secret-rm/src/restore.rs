@@ -81,7 +81,7 @@ impl Removal {
                 Now::Absent
             }
             Some(now) if now.is_going() => {
-                self.gone(&now).await?;
+                self.wait_until_gone(&now).await?;
                 Now::Absent
             }
             Some(now) if saved.is(&now) => Now::Restored,
@@ -96,8 +96,8 @@ impl Removal {
             match self.exists(&owner).await {
                 true => owners.push(owner),
                 false => self.console.warn(format!(
-                    "the owner of {} is not there to be named, or cannot be looked at: {} '{}'; it is restored without this owner, \
-                     since the cluster deletes what only absent objects own",
+                    "the owner of {}, {} '{}', no longer exists or cannot be read; the secret is restored without it, because the \
+                     cluster deletes an object whose owners are all missing",
                     self.what(),
                     owner.kind,
                     owner.name
@@ -136,6 +136,7 @@ impl Removal {
 
 /// Whether two secrets have the same content, whoever created them.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
+    // Metadata differs after every restore: uid, times, managed fields.
     let content = |secret: &Value| {
         let mut content = secret.clone();
         content.as_object_mut().map(|fields| fields.remove("metadata"));

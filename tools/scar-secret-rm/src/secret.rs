@@ -11,7 +11,8 @@ pub(crate) const BACKUP_OF: &str = "scar-tools/backup-of-uid";
 /// The annotation with the address of its API server.
 pub(crate) const BACKUP_AT: &str = "scar-tools/backup-of-server";
 
-/// Fields that only the server writes, and that `kubectl apply` would fail on.
+/// Fields that only the server writes, and that `kubectl apply` would fail on: a create with a resourceVersion is refused
+/// (kubernetes staging/src/k8s.io/apiserver/pkg/storage/etcd3/store.go, `Create`).
 const SERVERS_OWN: [&str; 8] = [
     "uid",
     "resourceVersion",

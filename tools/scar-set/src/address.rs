@@ -12,7 +12,7 @@ pub(crate) fn endpoint(text: &str) -> Result<String, Failure> {
     let form = "write https://HOST or https://HOST:PORT";
     let url = Url::parse(text).map_err(|error| refuse(&error.to_string()).hint(form))?;
     if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
-        return Err(refuse("it is no https:// or http:// address").hint(form));
+        return Err(refuse("it is not an https:// or http:// address").hint(form));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse("it holds a login, which would be shown and logged").hint(form));
@@ -20,9 +20,10 @@ pub(crate) fn endpoint(text: &str) -> Result<String, Failure> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(refuse("it has a query or a fragment").hint(form));
     }
+    // VerteX has a field of its own for the path, `baseContentPath`.
     if !matches!(url.path(), "" | "/") {
         let path = url.path().trim_matches('/');
-        return Err(refuse("it has a path").hint(format!("give the path apart: --base-content-path {path}")));
+        return Err(refuse("it has a path").hint(format!("give the path separately: --base-content-path {path}")));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -40,7 +41,7 @@ pub(crate) fn base_content_path(text: &str) -> Result<&str, Failure> {
         return Err(refuse("it must be a plain path such as content/manifests"));
     }
     if text.split('/').any(|part| part == ".." || part == ".") {
-        return Err(refuse("'.' and '..' are no parts of it"));
+        return Err(refuse("it must not contain '.' or '..'"));
     }
     Ok(text)
 }
@@ -64,8 +65,8 @@ mod tests {
             ("https://host/path?x=1#y", "a query or a fragment"),
             ("https://host/path", "it has a path"),
             ("https://u:canary@host", "it holds a login"),
-            ("ftp://host", "no https://"),
-            ("host:8443", "no https://"),
+            ("ftp://host", "not an https://"),
+            ("host:8443", "not an https://"),
             ("", "relative URL"),
         ] {
             let failure = endpoint(text).unwrap_err();

@@ -31,7 +31,7 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
         show(site, &present, &plan, earlier);
         return Ok(None);
     }
-    let changed = !present.is(&plan.target);
+    let changed = !present.matches(&plan.target);
     // Prompt before signals are blocked, so that the user can leave the prompt.
     let old = (changed && plan.undo_on_failure).then(|| undo::complete(site, &present, plan.password.as_ref())).transpose()?;
     let hold = signal::catch();
@@ -44,9 +44,10 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
     };
     let version = match hold.race(settle::until_valid(site)).await.and_then(|settled| settled) {
         Ok(version) => version,
-        Err(failure) => return Err(not_good(site, &plan, &undo, failure).await),
+        // The guide's script also starts the jobs only after the change had time to settle (step 10).
+        Err(failure) => return Err(not_accepted(site, &plan, &undo, failure).await),
     };
-    site.console.note(format!("VerteX finds it good, version {version}"));
+    site.console.note(format!("VerteX accepts it, version {version}"));
     let jobs =
         hold.race(jobs::start(site, earlier.filter(|_| !changed))).await.and_then(|started| started).map_err(|failure| {
             failure.detail(format!(
@@ -84,7 +85,7 @@ async fn set(site: &Site<'_>, present: &Setting, plan: &mut Plan, hold: &Interru
 
 /// Describes the changes, one line each.
 fn changes(present: &Setting, plan: &Plan) -> Vec<String> {
-    present.unlike(&plan.target).iter().map(|change| format!("SCAR {change}")).collect()
+    present.differences_from(&plan.target).iter().map(|change| format!("SCAR {change}")).collect()
 }
 
 /// Describes what will be lost although no change shows it, one line each.
@@ -133,7 +134,7 @@ fn save(site: &Site<'_>, present: &Setting, plan: &mut Plan) -> Result<Option<St
 }
 
 /// The failure for a setting that VerteX does not accept: the present state, and how to undo.
-async fn not_good(site: &Site<'_>, plan: &Plan, undo: &UndoInfo, failure: Failure) -> Failure {
+async fn not_accepted(site: &Site<'_>, plan: &Plan, undo: &UndoInfo, failure: Failure) -> Failure {
     let endpoint = plan.target.endpoint();
     if let Some(old) = undo.old.as_ref().filter(|_| failure.exit == Exit::Mismatch) {
         return match site.write(&plan.target, old).await {
@@ -177,7 +178,7 @@ fn previous(present: &Setting, changed: bool, earlier: Option<&Scar>) -> Previou
 
 /// Prints the plan of a dry run.
 fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>) {
-    let is_there = present.is(&plan.target);
+    let is_there = present.matches(&plan.target);
     if is_there {
         site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
     } else {

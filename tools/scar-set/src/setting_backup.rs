@@ -64,7 +64,7 @@ impl SettingBackup {
         Self::parse(text).is_ok_and(|other| {
             other.vertex == self.vertex
                 && scar_vertex::differences(other.setting.object(), self.setting.object(), &[]).is_empty()
-                && other.replaced_by.is(&self.replaced_by)
+                && other.replaced_by.matches(&self.replaced_by)
         })
     }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_no_saved_setting() {
+    fn another_file_is_not_a_saved_setting() {
         for text in ["", "[]", r#"{"record":"scar-tools/1"}"#, r#"{"backup":"scar-tools/1 scar","setting":{}}"#] {
             assert!(SettingBackup::parse(text).is_err(), "{text}");
         }

@@ -20,18 +20,19 @@ pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
     let act = "validate the SCAR setting";
     let end = Instant::now() + site.settle;
     let every = (site.settle / 20).clamp(EVERY.0, EVERY.1);
-    let progress = site.console.progress_waiting("waiting for VerteX to find the setting good");
+    let progress = site.console.progress_waiting("waiting for VerteX to accept the setting");
     loop {
         let error = match validate(site.api).await {
             Ok(version) => return Ok(version),
             Err(error) => error,
         };
+        // These do not pass by waiting. Anything else may: Specman's service may just not be reachable yet.
         if error.status() == Some(StatusCode::UNAUTHORIZED) || matches!(error, Error::Untrusted { .. }) {
             return Err(site.api.failure(act, &error));
         }
         if Instant::now() + every > end {
             let waited = site.settle.as_secs();
-            return Err(Failure::new(Exit::Mismatch, format!("{act}: not found good in {waited} s: {error}")));
+            return Err(Failure::new(Exit::Mismatch, format!("{act}: VerteX did not accept it within {waited} s: {error}")));
         }
         site.console.verbose(|| error.to_string());
         progress.message(&error);

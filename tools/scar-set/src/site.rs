@@ -23,7 +23,7 @@ impl Site<'_> {
     /// request's error. Each says whether the setting may have changed.
     pub(crate) async fn write(&self, present: &Setting, wanted: &Setting) -> Result<Setting, NotWritten> {
         let act = format!("set SCAR to '{}'", wanted.endpoint());
-        let is = |setting: &Setting, object: &Object| Setting::new(object.clone()).is(setting);
+        let is = |setting: &Setting, object: &Object| Setting::new(object.clone()).matches(setting);
         let body = wanted.object().to_json();
         match self.api.put(PATH, &body, |now| is(wanted, now), |now| is(present, now)).await {
             Ok(WriteOutcome::Answered) => {}
@@ -32,7 +32,7 @@ impl Site<'_> {
             Ok(WriteOutcome::Foreign(now)) => {
                 let cause = "the answer was lost, and what is there now is neither the old setting nor the new:";
                 let failure = Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
-                return Err(NotWritten::Unsure(with_differences(failure, &Setting::new(now).unlike(wanted))));
+                return Err(NotWritten::Unsure(with_differences(failure, &Setting::new(now).differences_from(wanted))));
             }
             Err(error) => {
                 let failure = self.api.failure(&act, &error);
@@ -41,14 +41,15 @@ impl Site<'_> {
         }
         let unread = |failure: Failure| failure.detail("the setting was written, and could not be read back");
         let now = Setting::read(self.api).await.map_err(|failure| NotWritten::Unsure(unread(failure)))?;
-        let unlike = now.unlike(wanted);
+        let unlike = now.differences_from(wanted);
         if unlike.is_empty() {
-            for change in wanted.kept_otherwise(&now) {
+            for change in wanted.changed_unknown_fields(&now) {
                 self.console.warn(format!("VerteX keeps another value than was sent: {change}"));
             }
             return Ok(now);
         }
-        let failure = Failure::new(Exit::Mismatch, format!("{act}: VerteX said that it is done, and it reads otherwise:"));
+        let failure =
+            Failure::new(Exit::Mismatch, format!("{act}: VerteX confirmed the write, but the setting reads differently:"));
         Err(NotWritten::Unsure(with_differences(failure, &unlike)))
     }
 

@@ -22,13 +22,16 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
         .hint("log in there; if both are the same VerteX under two names, --force"));
     }
     let present = Setting::read(site.api).await?;
-    let changed = site.force || !present.is(&saved.setting);
+    // A hidden password cannot be compared, so --force writes even if nothing seems to differ.
+    let changed = site.force || !present.matches(&saved.setting);
     if changed && !site.force {
-        let unlike = present.unlike(&saved.replaced_by);
+        let unlike = present.differences_from(&saved.replaced_by);
         if !unlike.is_empty() {
-            let failure = Failure::new(Exit::Mismatch, format!("{act}: the present setting is not the one that was set then:"));
-            return Err(with_differences(failure, &unlike)
-                .hint("someone has changed it since; --force restores the old one all the same"));
+            let failure =
+                Failure::new(Exit::Mismatch, format!("{act}: the present setting is not the one that replaced the saved one:"));
+            return Err(
+                with_differences(failure, &unlike).hint("someone has changed it since; --force restores the old one anyway")
+            );
         }
     }
     if site.dry_run {
@@ -39,7 +42,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
     let old = changed.then(|| complete(site, &saved.setting, plan.password.as_ref())).transpose()?;
     let hold = signal::catch();
     if let Some(old) = old {
-        for change in present.unlike(&old) {
+        for change in present.differences_from(&old) {
             site.console.note(format!("SCAR {change}"));
         }
         hold.check()?;
@@ -100,7 +103,7 @@ fn show(site: &Site<'_>, present: &Setting, saved: &crate::setting_backup::Setti
     if !changed {
         return site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
     }
-    for change in present.unlike(&saved.setting) {
+    for change in present.differences_from(&saved.setting) {
         site.console.plan(format!("change SCAR {change}"));
     }
     if saved.setting.hides_its_password() {
