@@ -65,7 +65,7 @@ pub(crate) fn check(stderr: &str) {
     }
     assert!(
         std::env::var("SCAR_MESSAGES").is_ok_and(|value| value == "write"),
-        "'{test}' ends with words that {} has not; where they are meant: SCAR_MESSAGES=write\n{said}",
+        "'{test}' prints messages that are not in {}; if they are right, run it with SCAR_MESSAGES=write\n{said}",
         file.path.display()
     );
     file.known.entry(test.to_owned()).or_default().insert(said);

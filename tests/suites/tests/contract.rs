@@ -51,7 +51,7 @@ fn an_empty_stdin_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn what_is_no_record_is_refused_before_anything_is_sent() {
+fn other_input_than_a_record_is_refused_before_anything_is_sent() {
     let migration = Migration::new();
     for name in TOOLS {
         for (text, message, hint) in [
@@ -174,7 +174,7 @@ fn a_dry_run_that_a_full_disk_cuts_short_claims_no_work() {
 }
 
 #[test]
-fn stdout_thrown_away_is_no_failure() {
+fn stdout_thrown_away_is_not_a_failure() {
     each_in_its_place(|migration, name, record| {
         migration.tool(name).record(record).stdout_null().run().succeeds();
     });

@@ -68,9 +68,9 @@ fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_
     scar_kit::secret("canary-proxy-port");
     steps(|migration, name, run| {
         for (address, shown, says) in [
-            ("http://127.0.0.1:99999", "http://127.0.0.1:99999", "its port is no number from 1 to 65535"),
-            ("http://user:canary-proxy-port@127.0.0.1:abc", "http://127.0.0.1:abc", "its port is no number from 1 to 65535"),
-            ("http://127.0.0.400:3128", "http://127.0.0.400:3128", "it is no address"),
+            ("http://127.0.0.1:99999", "http://127.0.0.1:99999", "its port is not a number from 1 to 65535"),
+            ("http://user:canary-proxy-port@127.0.0.1:abc", "http://127.0.0.1:abc", "its port is not a number from 1 to 65535"),
+            ("http://127.0.0.400:3128", "http://127.0.0.400:3128", "it is not an address"),
         ] {
             let asked = migration.site.requests().len();
             let outcome = run().env("HTTPS_PROXY", address).args(["-v"]).run();
@@ -88,7 +88,7 @@ fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_
     let run = tool("ecr-password").home(home.path()).env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "AKIAOLD");
     let run = run.env("AWS_SECRET_ACCESS_KEY", "canary-proxy-port").args(["--region", "us-east-1"]);
     let outcome = run.env("HTTPS_PROXY", "http://127.0.0.1:99999").run();
-    outcome.exits(2).writes_nothing().says("read HTTPS_PROXY 'http://127.0.0.1:99999': its port is no number from 1 to 65535");
+    outcome.exits(2).writes_nothing().says("read HTTPS_PROXY 'http://127.0.0.1:99999': its port is not a number from 1 to 65535");
 }
 
 #[test]

@@ -75,7 +75,11 @@ fn a_setting_that_vertex_does_not_find_good_is_a_mismatch() {
     site.vertex.set_persisted(false);
     let outcome = get(&site).arg("--validate").run();
     assert_eq!(outcome.status(), 7);
-    assert!(outcome.stderr().contains("error: validate the SCAR setting: not found good: GET [VERTEX]"), "{}", outcome.stderr());
+    assert!(
+        outcome.stderr().contains("error: validate the SCAR setting: VerteX does not accept it: GET [VERTEX]"),
+        "{}",
+        outcome.stderr()
+    );
     assert_eq!(outcome.stdout(), "");
 }
 

@@ -204,7 +204,7 @@ fn q4_it_waits_until_every_replica_serves_the_layer_and_then_compares_all_again(
 
 /// A file that was right in the first pass may be wrong now.
 #[test]
-fn q4_a_second_pass_that_is_not_done_in_time_is_no_success() {
+fn q4_a_second_pass_that_is_not_done_in_time_is_a_failure() {
     let site = Migrated::new(1);
     site.fault(0, "/image.bin", Times::First(1), Action::Answer(Answer::status(404)));
     let stalled = site.fault(0, "/charts/empty", Times::Nth(2), Action::Stall);
@@ -401,7 +401,7 @@ fn q20_a_registry_that_only_the_record_names_is_not_asked() {
     );
     run().run().exits(2).writes_nothing().says("only the record names this registry, and this host has no login for it\n");
     let elsewhere = run().args(login).args(["--registry", "harbor.example"]).run();
-    elsewhere.exits(5).writes_nothing().says("the record names this registry, and 'harbor.example' was named here\n");
+    elsewhere.exits(5).writes_nothing().says("the record names this registry, but 'harbor.example' was given\n");
     run().args(login).env("OCI_PACK_REGISTRY", "harbor.example").run().exits(5).writes_nothing();
     assert_eq!(registry.log().connections(), 0);
     run().args(login).env("OCI_PACK_REGISTRY", &host).run().succeeds();

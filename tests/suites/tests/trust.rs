@@ -515,7 +515,7 @@ fn q53_a_server_certificate_that_proves_nothing_is_refused_by_its_flaw() {
     }
     let ca_file = Some(folder.path().join("ca.pem"));
     for (name, says) in [
-        ("old", "it is of X.509 version 1 or 2, which names no server"),
+        ("old", "it is of X.509 version 1 or 2, which cannot name a server"),
         ("sha1", "it is signed with SHA-1 or another algorithm that is not safe"),
         ("short", "its RSA key has 1024 bits, fewer than the 2048 that are safe"),
     ] {

@@ -212,14 +212,18 @@ fn l4_a_connection_that_breaks_before_the_login_is_tried_again_and_after_it_is_n
     assert_eq!((server.log().connections(), vertex.login_attempts()), (3, 1));
     for action in [Action::Reset, Action::LoseReply] {
         let fault = server.faults().on(Match::post(LOGIN), Times::Always, action);
-        run().run().exits(6).writes_nothing().says("the answer to the login was lost, and it is not sent again by itself");
+        run()
+            .run()
+            .exits(6)
+            .writes_nothing()
+            .says("the answer to the login was lost, and the password is not sent again automatically");
         assert_eq!(fault.hits(), 1);
         server.faults().clear();
     }
 }
 
 #[test]
-fn l5_an_answer_without_a_usable_token_is_no_session() {
+fn l5_an_answer_without_a_usable_token_is_a_failure() {
     let site = Site::start();
     let password = Private::new(PASSWORD);
     let page = "<html><head><title>Sign in</title></head></html>";
@@ -228,9 +232,9 @@ fn l5_an_answer_without_a_usable_token_is_no_session() {
     for (answer, status, says) in [
         (Answer::json(200, &json!({"isMfa": false})), 7, "gave no token"),
         (token(""), 7, "gave no token"),
-        (token("canary-token\nX: y"), 7, "cannot be one: its character 13"),
-        (token("canary-token\u{1b}[2J"), 7, "cannot be one"),
-        (token("canary-token;x"), 7, "cannot be one"),
+        (token("canary-token\nX: y"), 7, "malformed: its character 13"),
+        (token("canary-token\u{1b}[2J"), 7, "token is malformed"),
+        (token("canary-token;x"), 7, "token is malformed"),
         (Answer::html(200, page), 7, "an HTML page titled 'Sign in'"),
         (Answer::status(200), 7, "the answer is empty"),
         (Answer::status(200).body("[1]"), 7, "not an object"),
@@ -293,7 +297,7 @@ fn q11_a_session_that_is_nobodys_is_refused_with_a_hint() {
 }
 
 #[test]
-fn l5_a_token_that_vertex_does_not_take_is_no_session() {
+fn l5_a_token_that_vertex_refuses_is_a_failure() {
     let site = Site::start();
     let token = |text: &str| {
         let file = Private::new(text);

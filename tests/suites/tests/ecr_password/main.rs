@@ -417,10 +417,10 @@ fn standard_output_is_looked_at_before_anything_is_asked() {
         .stdout_file(&file)
         .run()
         .succeeds()
-        .tells("ecr-password: warning: standard output is a file that others can read: the password will stand in it\n");
+        .tells("ecr-password: warning: standard output is a file that others can read: the password will be written to it\n");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{PASSWORD}\n"));
     let seen = asks(&home, &api).terminal(120).stdout_terminal().run();
-    seen.succeeds().tells("ecr-password: warning: standard output is a terminal: the password will stand on it\n");
+    seen.succeeds().tells("ecr-password: warning: standard output is a terminal: the password will be shown on it\n");
     assert!(seen.screen().contains(PASSWORD), "{seen}");
 }
 
@@ -442,7 +442,7 @@ fn misuse_ends_before_any_connection() {
     for (arguments, says) in [
         (
             &["harbor.example"][..],
-            "read HOST 'harbor.example': it is no ECR host name, <12 digits>.dkr.ecr.<region>.amazonaws.com\n",
+            "read HOST 'harbor.example': it is not an ECR host name, <12 digits>.dkr.ecr.<region>.amazonaws.com\n",
         ),
         (&["https://123456789012.dkr.ecr.us-east-1.amazonaws.com"], "drop the scheme, write 123456789012.dkr.ecr"),
         (&[HOST, "--region", "eu-west-1"], "is in region us-east-1, --region says eu-west-1\n"),

@@ -87,7 +87,7 @@ fn excludes_names_everywhere_and_paths_where_they_are() {
         .args(["--exclude", "a["])
         .arg(tree.path())
         .run()
-        .fails(2, "mkmanifests: error: --exclude: 'a[' is no glob: unclosed character class; missing ']'\n");
+        .fails(2, "mkmanifests: error: --exclude: 'a[' is not a glob: unclosed character class; missing ']'\n");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn every_time_can_be_set_and_a_bad_one_is_refused() {
         .args(["--mtime", "soon", "-o", "-"])
         .arg(tree.path())
         .run()
-        .fails(2, "mkmanifests: error: bad value for '--mtime <SECONDS>': 'soon' is no number of seconds since 1970\n");
+        .fails(2, "mkmanifests: error: bad value for '--mtime <SECONDS>': 'soon' is not a number of seconds since 1970\n");
     tool("mkmanifests").env("SOURCE_DATE_EPOCH", "").args(["-o", "-"]).arg(tree.path()).run().succeeds();
 }
 

@@ -24,7 +24,7 @@ fn b33_a_tree_without_a_file_is_refused_unless_it_is_allowed() {
     let (tree, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::create_dir(tree.path().join("folder")).unwrap();
     let says = "mkmanifests: error: pack '[TREE]': nothing to pack, it holds no file\n\
-        mkmanifests: hint: --allow-empty packs it all the same\n";
+        mkmanifests: hint: --allow-empty packs it anyway\n";
     let run = || tool("mkmanifests").arg(tree.path()).folder(out.path()).called(tree.path().display(), "[TREE]");
     run().run().fails(2, says);
     fs::write(tree.path().join("a.log"), "x").unwrap();
@@ -57,7 +57,7 @@ fn b34_the_archive_is_never_packed_into_itself() {
 }
 
 #[test]
-fn b34_an_output_that_is_no_file_is_refused() {
+fn b34_an_output_that_is_not_a_file_is_refused() {
     let tree = tree();
     tool("mkmanifests").args([".", "-o", "roar"]).folder(tree.path()).run().fails(
         2,
@@ -164,7 +164,7 @@ fn m10_a_folder_that_takes_no_file_is_reported_before_the_walk() {
 }
 
 #[test]
-fn a_path_that_is_no_text_goes_into_no_record() {
+fn a_path_that_is_not_utf8_is_not_recorded() {
     use std::os::unix::ffi::OsStrExt;
     let (tree, out) = (tree(), TempDir::new().unwrap());
     let odd = std::ffi::OsStr::from_bytes(b"\xff.tgz");

@@ -112,7 +112,7 @@ fn a_full_disk_under_the_record_is_reported_and_the_next_run_finds_the_work_done
 }
 
 #[test]
-fn a_file_that_is_no_gzip_is_pushed_with_a_warning() {
+fn a_file_that_is_not_gzip_is_pushed_with_a_warning() {
     let site = Site::plain();
     let path = site.folder.path().join("x.tar");
     std::fs::write(&path, "plain").unwrap();

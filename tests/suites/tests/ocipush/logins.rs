@@ -127,9 +127,9 @@ fn p6_a_realm_elsewhere_needs_the_users_word() {
 #[test]
 fn p7_a_token_service_that_answers_nonsense_is_reported_and_not_asked_for_ever() {
     for (answer, says) in [
-        (Answer::json(200, &json!({})), "holds no token"),
-        (Answer::json(200, &json!({"token": ""})), "holds no token"),
-        (Answer::json(200, &json!({"token": "a b\r\n", "expires_in": 1e18})), "characters that no token has"),
+        (Answer::json(200, &json!({})), "contains no token"),
+        (Answer::json(200, &json!({"token": ""})), "contains no token"),
+        (Answer::json(200, &json!({"token": "a b\r\n", "expires_in": 1e18})), "contains characters that a token cannot have"),
         (Answer::json(200, &json!({"token": "wrong", "expires_in": -1})), "401 Unauthorized"),
         (Answer::html(200, "<html><title>Sign in</title></html>"), "an HTML page titled 'Sign in'"),
         (Answer::status(200).body(vec![b' '; 10 << 20]), "longer than"),

@@ -14,7 +14,7 @@ fn p31_a_registry_that_forgot_a_blob_gets_it_once_more() {
     assert_eq!(site.registry.log().count(&puts()), 4);
     let site = Site::plain();
     let fault = site.registry.faults().on(manifests(), Times::Always, Action::Answer(error(400, "MANIFEST_BLOB_UNKNOWN")));
-    site.ocipush(site.archive(SIZE)).run().exits(7).says("took the blobs twice and does not know them").writes_nothing();
+    site.ocipush(site.archive(SIZE)).run().exits(7).says("accepted the blobs twice, but does not know them").writes_nothing();
     assert_eq!(fault.hits(), 2);
 }
 

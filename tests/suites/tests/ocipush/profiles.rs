@@ -271,7 +271,7 @@ fn q13_an_aged_answer_about_the_tag_decides_nothing() {
         played.as_robot(played.site.bare().args(["--plain-http", "--adopt", "--new-record"])),
     ];
     for run in runs {
-        run.run().exits(7).says("42 s old, by a cache before the registry (Age)").writes_nothing();
+        run.run().exits(7).says("the answer comes from a cache and is 42 s old (header Age)").writes_nothing();
     }
     assert!(fault.hits() >= 3 && played.site.tag().is_none() && !backup.exists());
     // Every request about a tag has a new URL, and asks for no cache.

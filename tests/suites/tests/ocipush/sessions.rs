@@ -15,7 +15,7 @@ fn p10_a_blob_of_another_size_is_not_taken_for_the_archive() {
     let site = Site::plain();
     site.registry.store().put_blob(REPOSITORY, &bytes(SIZE));
     let fault = site.registry.faults().on(heads(), Times::Always, Action::set_header("content-length", "5"));
-    site.ocipush(site.archive(SIZE)).run().exits(7).says("has 5 bytes; it has 1000000").writes_nothing();
+    site.ocipush(site.archive(SIZE)).run().exits(7).says("has 5 bytes instead of 1000000").writes_nothing();
     assert_eq!((fault.hits(), site.tag()), (1, None));
 }
 

@@ -14,13 +14,13 @@ fn p22_silence_after_the_body_ends_the_try() {
     let site = Site::plain();
     let fault = site.registry.faults().on(puts(), Times::Always, Action::Stall);
     let outcome = site.ocipush(site.archive(SIZE)).args(["--stall-timeout", "500ms", "--retries", "1"]).run();
-    outcome.exits(8).says("nothing moved for 0.5 s").writes_nothing();
+    outcome.exits(8).says("no data moved for 0.5 s").writes_nothing();
     assert_eq!(fault.hits(), 2);
     assert_eq!(site.tag(), None);
 }
 
 #[test]
-fn p23_a_slow_link_is_no_stall() {
+fn p23_a_slow_link_is_not_a_stall() {
     let site = Site::plain();
     let slow = Action::SlowRead { bytes: 64 * 1024, every: Duration::from_millis(20) };
     site.registry.faults().on(puts(), Times::Always, slow);
@@ -33,7 +33,7 @@ fn p23_a_slow_link_is_no_stall() {
 
 /// The smallest steps in which TCP moves, because a closed window opens by no less: 576 bytes here.
 #[test]
-fn p23_the_slowest_link_that_moves_is_no_stall() {
+fn p23_the_slowest_link_that_moves_is_not_a_stall() {
     let listener = Listener { window: Some(1), ..Listener::plain() };
     let site = Site::start(RegistryOptions { listener, ..RegistryOptions::default() });
     let slow = Action::SlowRead { bytes: 50, every: Duration::from_millis(60) };
@@ -70,7 +70,7 @@ fn p23_a_window_that_stays_closed_is_a_stall() {
     let site = Site::plain();
     let fault = site.registry.faults().on(puts(), Times::Always, Action::Delay(Duration::from_secs(600)));
     let outcome = site.ocipush(site.archive(16 << 20)).args(["--stall-timeout", "1s", "--retries", "1"]).run();
-    outcome.exits(8).says("nothing moved for 1 s").writes_nothing();
+    outcome.exits(8).says("no data moved for 1 s").writes_nothing();
     assert!(outcome.took() < Duration::from_secs(15), "{:?}", outcome.took());
     assert_eq!((fault.hits(), site.tag()), (2, None));
     assert_eq!(site.registry.log().body_bytes(), 0);

@@ -25,7 +25,7 @@ fn in_other_words(entry: &mut Value) {
 }
 
 #[test]
-fn r6_the_same_entry_in_other_words_is_no_mismatch() {
+fn r6_the_same_entry_in_other_words_is_not_a_mismatch() {
     let site = Site::with_registry();
     shown_as(&site, in_other_words);
     let outcome = set(&site).run();
@@ -46,7 +46,7 @@ fn r6_another_entry_than_was_sent_is_a_mismatch_that_shows_no_secret() {
             }
         });
         let outcome = set(&site).run();
-        outcome.exits(7).writes_nothing().says("it is set, but the entry is another than was sent:\n").says(says);
+        outcome.exits(7).writes_nothing().says("the flag is set, but the entry differs from what was sent:\n").says(says);
         assert_eq!(site.vertex.registry_writes("r1").0, 1);
     };
     shows(|entry| entry["spec"]["baseContentPath"] = json!("packs"), "  spec.baseContentPath: 'spectro-packs' -> 'packs'\n");

@@ -98,7 +98,7 @@ fn q42_of_two_entries_on_one_host_the_one_that_fits_the_artifact_is_meant() {
     set(&site).record(&record).run().fails(
         7,
         "pack-registry-set: error: find the pack registry at 'harbor.example': the artifact is in \
-         'other/spectro-manifests/manifest', and Specman looks there for none of these:\n  \
+         'other/spectro-manifests/manifest', where none of these entries makes Specman look:\n  \
          --uid a1 (name 'spectro-packs', endpoint 'https://harbor.example', provider 'pack'): looks in \
          'spectro-packs/spectro-manifests/manifest'\n  \
          --uid a2 (name 'our-packs', endpoint 'https://harbor.example', provider 'pack'): looks in \
@@ -155,7 +155,10 @@ fn q20_a_record_of_another_registry_than_the_named_one_is_refused() {
     push_to(&mut record, "other.example");
     for name in ["OCI_PACK_REGISTRY", "ECR_PACK_REGISTRY"] {
         let run = set(&site).record(&record).env(name, "harbor.example/packs");
-        run.run().exits(5).writes_nothing().says("the record names this registry, and the environment 'harbor.example/packs'\n");
+        run.run()
+            .exits(5)
+            .writes_nothing()
+            .says("the record names this registry, but the environment names 'harbor.example/packs'\n");
     }
     assert_eq!(site.server.log().connections(), 0);
     set(&site).env("OCI_PACK_REGISTRY", "harbor.example:443").run().succeeds();

@@ -230,7 +230,7 @@ fn r5_a_change_by_someone_else_is_shown_and_left_alone() {
 fn r6_a_write_that_reads_otherwise_is_a_mismatch() {
     let site = Site::with_registry();
     let fault = site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(204)));
-    set(&site).run().exits(7).writes_nothing().says("VerteX said that it is done, and the flag reads false");
+    set(&site).run().exits(7).writes_nothing().says("VerteX confirmed the write, but the flag reads false");
     assert_eq!(fault.hits(), 1);
 }
 

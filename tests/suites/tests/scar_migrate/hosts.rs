@@ -122,7 +122,7 @@ fn a_record_that_will_not_do_is_refused_before_anything_is_changed() {
 }
 
 #[test]
-fn f4_what_is_no_longer_on_the_tag_is_not_cut_over_to() {
+fn f4_does_not_cut_over_to_what_the_tag_no_longer_holds() {
     let (migration, one, other) = (Migration::new(), TempDir::new().unwrap(), TempDir::new().unwrap());
     push(&migration, one.path()).run().succeeds();
     let before = migration.site.state()["secret"].clone();

@@ -158,13 +158,13 @@ fn the_backup_of_another_cluster_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_backup_is_never_overwritten() {
+fn a_file_that_is_not_a_backup_is_never_overwritten() {
     let site = site();
     std::fs::write(site.folder().join("notes"), "mine\n").unwrap();
     std::fs::create_dir(site.folder().join("folder")).unwrap();
     symlink("elsewhere", site.folder().join("link")).unwrap();
     for (path, says) in [
-        ("notes", "it is no backup of secret 'spectro-manifest-registry-secrets'"),
+        ("notes", "it is not a backup of secret 'spectro-manifest-registry-secrets'"),
         ("folder", "it is not a regular file"),
         ("link", "it is a symbolic link"),
         ("none/b.json", "its folder is not there"),

@@ -42,7 +42,7 @@ fn s2_an_absent_secret_is_a_success_each_time_and_a_failure_with_must_exist() {
 }
 
 #[test]
-fn a_namespace_that_does_not_exist_is_no_success() {
+fn a_namespace_that_does_not_exist_is_a_failure() {
     let site = KubeSite::new(0);
     tool(&site).args(["-n", "hubble"]).run().fails(
         2,
@@ -52,7 +52,7 @@ fn a_namespace_that_does_not_exist_is_no_success() {
 }
 
 #[test]
-fn a_404_of_something_on_the_way_is_no_success() {
+fn a_404_of_something_on_the_way_is_a_failure() {
     let site = site();
     for answer in [Answer::html(404, "<html><title>Not here</title>"), Answer::status(404).body("404 page not found")] {
         site.server.faults().on(Match::get(PATH), Times::First(1), Action::Answer(answer));
@@ -81,7 +81,7 @@ fn s4_a_secret_that_was_replaced_after_it_was_read_stays() {
         &format!(
             "scar-secret-rm: error: delete secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system': it was replaced \
              after it was read (uid {before} is now {after}); the new one was not touched\n\
-             scar-secret-rm: hint: find out who made it; run this step again only if the new one is to go, too\n"
+             scar-secret-rm: hint: find out who created it; run this step again only if the new one may be deleted as well\n"
         ),
     );
     assert_eq!(uid(&site), after);

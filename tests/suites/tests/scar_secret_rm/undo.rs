@@ -58,7 +58,7 @@ fn an_undo_of_something_else_is_refused_before_anything_is_sent() {
     let undo = || tool(&site).arg("--undo").arg(&backup);
     undo().run().exits(2).says("read the backup 'FOLDER/secret.json': no such file");
     std::fs::write(&backup, "{}").unwrap();
-    undo().run().exits(2).says("it is no backup of secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system'");
+    undo().run().exits(2).says("it is not a backup of secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system'");
     undo().arg("--must-exist").run().exits(2).says("cannot be used with");
     assert_eq!(requests(&site), Vec::<String>::new());
 }
@@ -85,7 +85,7 @@ fn q73_a_secret_is_restored_without_owners_that_do_not_exist() {
         if kept {
             outcome.never_says(words)
         } else {
-            outcome.says(words).says("Service 'operator'; it is restored without")
+            outcome.says(words).says("Service 'operator', no longer exists or cannot be read")
         };
         let secret = site.cluster.object("secrets", NAMESPACE, NAME).unwrap();
         assert_eq!(secret["metadata"].get("ownerReferences").is_some(), kept, "{place}");
@@ -97,7 +97,7 @@ fn q73_a_secret_is_restored_without_owners_that_do_not_exist() {
 
 /// If something deletes it again, the tool does not claim success.
 #[test]
-fn q73_a_secret_that_does_not_stay_is_no_success() {
+fn q73_a_secret_that_does_not_stay_is_a_failure() {
     let site = site();
     tool(&site).args(["--backup", "b.json"]).run().succeeds();
     let running = tool(&site).args(["--undo", "b.json"]).start();

@@ -122,8 +122,8 @@ fn q5_a_session_ends_by_the_servers_word_and_not_by_this_hosts_clock() {
 fn bad_input_30_an_endpoint_is_scheme_host_and_port_alone() {
     for (endpoint, error) in [
         ("https://host/path?x=1#y", "it has a query or a fragment\nscar-set: hint: write https://HOST or https://HOST:PORT\n"),
-        ("https://host/a/b", "it has a path\nscar-set: hint: give the path apart: --base-content-path a/b\n"),
-        ("host:8443", "it is no https:// or http:// address\nscar-set: hint: write https://HOST or https://HOST:PORT\n"),
+        ("https://host/a/b", "it has a path\nscar-set: hint: give the path separately: --base-content-path a/b\n"),
+        ("host:8443", "it is not an https:// or http:// address\nscar-set: hint: write https://HOST or https://HOST:PORT\n"),
     ] {
         let outcome = tool("scar-set").args(["--scar-endpoint", endpoint]).run();
         outcome.fails(2, &format!("scar-set: error: read the SCAR endpoint '{endpoint}': {error}"));

@@ -59,7 +59,7 @@ fn scar_is_set_saved_validated_and_both_jobs_started() {
             "SCAR fields that will be gone: note",
             &format!("the old setting is saved in '{}'", record["scar"]["backup"].as_str().unwrap()),
             &format!("SCAR is set to '{SPECMAN}'"),
-            "VerteX finds it good, version 4.5.15",
+            "VerteX accepts it, version 4.5.15",
             "job 'syncCloudInstanceTypesData': started",
             "job 'syncCloudStorageTypesData': started",
             &format!(
@@ -144,7 +144,7 @@ fn c3_a_write_that_reads_otherwise_is_a_mismatch_with_the_difference() {
     outcome
         .exits(7)
         .writes_nothing()
-        .says("VerteX said that it is done, and it reads otherwise:\n  endpoint: 'https://old.example'");
+        .says("VerteX confirmed the write, but the setting reads differently:\n  endpoint: 'https://old.example'");
     outcome
         .says("  password: (not shown) -> (none)\n")
         .says("to restore the old setting: vertex-login [VERTEX] | scar-set --undo [STATE]/");
@@ -331,7 +331,7 @@ fn c3_another_setting_in_any_field_is_a_mismatch() {
             }
         });
         let outcome = set(&site, home.path()).run();
-        outcome.exits(7).writes_nothing().says("and it reads otherwise:\n").says(&format!("  {says}"));
+        outcome.exits(7).writes_nothing().says("but the setting reads differently:\n").says(&format!("  {says}"));
         assert!(site.vertex.jobs().is_empty());
     }
 }

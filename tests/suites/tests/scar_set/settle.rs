@@ -16,7 +16,7 @@ fn c6_a_setting_that_is_never_found_good_starts_no_job_and_prints_the_undo_comma
     let home = home();
     site.vertex.set_persisted(false);
     let outcome = set(&site, home.path()).run();
-    outcome.exits(7).writes_nothing().says("validate the SCAR setting: not found good in 1 s");
+    outcome.exits(7).writes_nothing().says("validate the SCAR setting: VerteX did not accept it within 1 s");
     outcome.says("ScarValidationFailed").says(&format!("SCAR is set to '{SPECMAN}' and stays so; no sync job was started"));
     assert!(site.server.log().count(&Match::get(VALIDATE)) > 2);
     assert!(site.vertex.jobs().is_empty());
@@ -144,7 +144,11 @@ fn q8_a_setting_is_good_by_the_documented_answer_alone() {
         let home = home();
         site.fault(Match::get(VALIDATE), Times::Always, Action::Answer(answer));
         let outcome = set(&site, home.path()).run();
-        outcome.exits(7).writes_nothing().says("validate the SCAR setting: not found good in 1 s").says("scar-set --undo");
+        outcome
+            .exits(7)
+            .writes_nothing()
+            .says("validate the SCAR setting: VerteX did not accept it within 1 s")
+            .says("scar-set --undo");
         assert!(site.vertex.jobs().is_empty());
     }
 }

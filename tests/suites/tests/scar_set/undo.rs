@@ -43,7 +43,7 @@ fn undo_refuses_if_someone_has_changed_the_setting_since() {
         .run()
         .exits(7)
         .writes_nothing()
-        .says("the present setting is not the one that was set then:\n  endpoint: 'https://third.example' -> ");
+        .says("the present setting is not the one that replaced the saved one:\n  endpoint: 'https://third.example' -> ");
     assert_eq!(site.vertex.scar()["endpoint"], "https://third.example");
     let outcome = undo(&site, &file).arg("--force").run();
     outcome.succeeds();

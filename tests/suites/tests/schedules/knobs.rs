@@ -1,18 +1,19 @@
-//! The knobs of the draw: what a site, its settings or its tree may have otherwise, sorted by subject.
+//! The knobs: each changes one thing of a random site, of its settings or of its tree. They are sorted by subject.
 //!
-//! Left out, because nothing shows it before it is met:
-//! - a quota or an immutable tag of Harbor, and a signing policy: its registry API tells them at the manifest alone;
-//! - a limit on the size of a body, and a route that fails only some requests: an upload meets it;
-//! - an admission webhook: a real delete meets it;
-//! - an account of VerteX that may read and not write: the API has no question for it;
-//! - an address of Specman where nobody listens: it need not listen before it has content;
-//! - a pod that is Pending or not ready: it may run before the time is over, so it is a warning.
+//! Some faults have no knob, because preflight cannot see them without changing something:
+//! - a quota or an immutable tag in Harbor, and a signing policy: only the PUT of the manifest shows them;
+//! - a limit on the size of a body, and a route on which only some requests fail: only an upload shows them;
+//! - an admission webhook: only a real delete shows it;
+//! - a VerteX account that may read but not write: the API cannot be asked about it;
+//! - a Specman address where nobody listens: Specman need not listen before it has content;
+//! - a pod that is Pending or not ready: it may run in time, so preflight only warns.
 //!
-//! Left out, because the run would succeed here and need not elsewhere, so that preflight is stricter by contract:
-//! - a clock more than five minutes off (scar-preflight(1)): no clock decides a success, but tokens and signatures may end;
-//! - a claim that is too small for the archive: the lab's Specman keeps its files outside of it.
+//! Others have none, because preflight is stricter than the lab, where the run would succeed:
+//! - a clock that is off by more than five minutes (scar-preflight(1)): no clock decides a success, but tokens and signatures may
+//!   expire;
+//! - a claim that is too small for the archive: the lab's Specman stores its files elsewhere.
 //!
-//! Left out, because the script refuses it by itself before anything is asked: a setting that names no file.
+//! A setting that names a missing file has none either: the script refuses it before it runs a tool.
 
 use std::os::unix::fs::symlink;
 
@@ -25,18 +26,18 @@ use serde_json::json;
 
 use crate::site::Drawn;
 
-/// One way to differ. Of one subject a site has one at most.
+/// One change to a site. A site gets at most one of each subject.
 pub(crate) struct Knob {
     pub(crate) subject: &'static str,
     pub(crate) name: &'static str,
     pub(crate) turn: Turn,
 }
 
-/// When it is turned.
+/// When the change is made.
 pub(crate) enum Turn {
     /// Before the site starts.
     Options(fn(&mut SiteOptions)),
-    /// On the site, its settings and its tree.
+    /// On the running site, its settings or its tree.
     Site(fn(&mut Drawn)),
 }
 
@@ -51,7 +52,7 @@ const fn then(subject: &'static str, name: &'static str, turn: fn(&mut Drawn)) -
 /// An address of this host where nobody listens.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// All knobs, those of a subject together.
+/// All knobs, grouped by subject.
 pub(crate) static KNOBS: &[Knob] = &[
     before("registry", "there is no such project", |o| o.rule = Some(Rule::Missing)),
     before("registry", "the login may not push", |o| o.rule = Some(Rule::NoRight)),
@@ -99,7 +100,7 @@ pub(crate) static KNOBS: &[Knob] = &[
     then("vertex login", "a token that has ended", |s| s.token(false)),
     then("vertex", "too old", |s| s.site().vertex.behave(|b| b.version = "4.5.9".to_owned())),
     then("vertex", "newer", |s| s.site().vertex.behave(|b| b.version = "4.10.0".to_owned())),
-    then("vertex", "a version that is none", |s| s.site().vertex.behave(|b| b.version = "edge".to_owned())),
+    then("vertex", "not a version", |s| s.site().vertex.behave(|b| b.version = "edge".to_owned())),
     then("vertex", "nobody listens", |s| s.set("VERTEX_ENDPOINT", format!("https://{NOBODY}"))),
     then("vertex", "the console's address", |s| s.set("VERTEX_ENDPOINT", s.setting("VERTEX_ENDPOINT") + "/system")),
     then("vertex", "no CA", |s| s.unset("VERTEX_CA_FILE")),
@@ -129,7 +130,7 @@ pub(crate) static KNOBS: &[Knob] = &[
         s.second_entry(|_| {});
         s.set("PACK_REGISTRY_NAME", "airgap-packs");
     }),
-    then("entry", "a uid that is none", |s| s.set("PACK_REGISTRY_UID", "65f1a2b3c4d5e6f708190000")),
+    then("entry", "a uid that does not exist", |s| s.set("PACK_REGISTRY_UID", "65f1a2b3c4d5e6f708190000")),
     then("entry", "the flag is set", |s| s.entry(|e| e["spec"]["containsSpectroManifest"] = json!(true))),
     then("entry's login", "shown", |s| s.site().vertex.behave(|b| b.registry_masking = Masking::Shown)),
     then("entry's login", "blank", |s| s.site().vertex.behave(|b| b.registry_masking = Masking::Blank)),

@@ -1,9 +1,9 @@
-//! Sites and faults that are drawn, where the other suites have those that somebody thought of.
+//! Random sites and random faults. The other suites only have those that somebody thought of.
 //!
-//! `SCAR_SITES` and `SCAR_SCHEDULES` say how many of each, `SCAR_SEED` the first seed; a case that fails says how it is
-//! repeated. `shell/bench sites` and `shell/bench schedules` run many.
+//! `SCAR_SITES` and `SCAR_SCHEDULES` set how many to run, `SCAR_SEED` the first seed. A case that fails prints how to repeat it.
+//! `shell/bench sites` and `shell/bench schedules` run many.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-// What is drawn is said, so that a failure shows it.
+// Each case prints what was chosen, so that a failure can be understood.
 #![allow(clippy::print_stdout)]
 
 mod knobs;
@@ -19,11 +19,11 @@ use std::time::Instant;
 
 use scar_suites::number;
 
-/// In how many tests the cases run side by side, and how many at a time in each: they wait more than they work.
+/// The number of tests among which the cases are divided, and the threads of each: a case mostly waits.
 const SHARDS: u64 = 2;
 const WORKERS: usize = 3;
 
-/// Runs the cases of one shard, each with a seed of its own; one that fails keeps no other from being run.
+/// Runs the cases of one shard, each with its own seed, and goes on after a failure.
 fn each(count: &str, otherwise: u64, shard: u64, case: fn(u64)) {
     let (first, last, begun) = (number("SCAR_SEED", 20_241_206), number(count, otherwise), Instant::now());
     let (next, failed) = (AtomicU64::new(shard), Mutex::new(Vec::new()));

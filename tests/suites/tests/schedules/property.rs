@@ -1,12 +1,12 @@
-//! Preflight says that nothing blocks if and only if the run that follows on the same site gets to its end.
+//! Property: preflight reports no obstacle if and only if a run on the same site succeeds.
 
 use crate::site::Drawn;
 use scar_kit::{Run, binaries};
 
-/// What is said when a look has found something, and no step was begun.
+/// The end of the script's message if preflight found an obstacle and no step was started.
 const BEFORE: &str = "; nothing was changed\n";
 
-/// The site of one seed. A whole run has both verdicts, preflight's and its own; what preflight blocks is run without it.
+/// Checks the site of one seed. A run begins with preflight; if preflight blocks, the run is repeated without it and must fail.
 pub(crate) fn agrees(seed: u64) {
     let site = Drawn::new(seed);
     for phase in site.phases() {
@@ -14,14 +14,14 @@ pub(crate) fn agrees(seed: u64) {
         let outcome = run("30s").run();
         if outcome.stderr().contains(BEFORE) {
             let flight = without_preflight(&site, run("3s")).run();
-            assert_ne!(flight.status(), 0, "{site}: preflight blocked what the run does\n{outcome}\n{flight}");
+            assert_ne!(flight.status(), 0, "{site}: preflight blocked a run that succeeds\n{outcome}\n{flight}");
             return;
         }
-        assert_eq!(outcome.status(), 0, "{site}: preflight passed what the run refuses\n{outcome}");
+        assert_eq!(outcome.status(), 0, "{site}: preflight allowed a run that fails\n{outcome}");
     }
 }
 
-/// A preflight that looks at nothing stands before the real one.
+/// Puts a preflight that checks nothing first in the PATH.
 fn without_preflight(site: &Drawn, run: Run) -> Run {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = site.migration.folder().join("blind");

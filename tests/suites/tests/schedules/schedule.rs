@@ -1,8 +1,8 @@
-//! A whole migration in which things go wrong, run again until it succeeds, and undone.
+//! A whole migration with random faults, repeated until it succeeds, and then undone.
 //!
-//! What always holds: no success without the content served and the setting on Specman; each effect once at most, but for the
-//! jobs; no secret in an output, a file or an environment, and none at a server that it was not given for; the same command
-//! succeeds once nothing goes wrong any more; and undo brings back what was there.
+//! Invariants: success means that Specman serves the content and that the setting points to Specman; every change is made at
+//! most once, except the jobs; no secret is in any output, file or environment, or reaches a server that it was not given for;
+//! the same command succeeds once the faults are gone; undo restores the state before.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -20,28 +20,28 @@ use serde_json::Value;
 use crate::site::Drawn;
 use crate::trouble::{Stop, fault};
 
-/// How often a command is run while things go wrong; then once more when nothing does.
+/// How often a command is run with faults; then it is run once without.
 const RUNS: usize = 3;
 
-/// The schedule of one seed.
+/// Runs the schedule of one seed.
 pub(crate) fn holds(seed: u64) {
     let mut random = Random::new(seed);
     let case = Case::draw(seed, &mut random);
-    case.forth(&mut random);
-    case.back(&mut random);
+    case.migrate(&mut random);
+    case.undo(&mut random);
 }
 
 struct Case {
     seed: u64,
     site: Drawn,
-    /// A server that nobody named, with a certificate that all trust.
+    /// A server that no setting names, with a trusted certificate: nothing secret may be sent there.
     foreign: Server,
     before: Before,
-    /// A fault answers a delete with a 200 of its own, so that those in the log are not all real.
-    feigns: Cell<bool>,
+    /// Whether a fault answers deletes itself with 200, so that the log may show a delete that did not happen.
+    fakes_deletes: Cell<bool>,
 }
 
-/// What undo brings back.
+/// The state that undo restores.
 #[derive(Debug, PartialEq)]
 struct Before {
     scar: Value,
@@ -71,7 +71,7 @@ impl Case {
         let foreign = Server::start(anything, Listener::tls(site.site().certs.server_config()));
         foreign.tolerate_unexpected();
         let before = Before::of(&site);
-        Self { seed, site, foreign, before, feigns: Cell::new(false) }
+        Self { seed, site, foreign, before, fakes_deletes: Cell::new(false) }
     }
 
     fn command(&self, phase: &[&str]) -> Run {
@@ -79,14 +79,14 @@ impl Case {
         self.site.migrate("20s").args(phase).env("TMPDIR", home).arg("-vv")
     }
 
-    /// Runs a phase while things go wrong, until it succeeds; then once nothing does, when it must.
+    /// Runs a phase with faults until it succeeds, and then once without faults, when it must succeed.
     fn until_done(&self, random: &mut Random, phase: &[&str]) -> Outcome {
         let mut stalls = false;
         for _ in 0..random.below(4) {
             let (what, stall) = fault(random, &self.site, &self.foreign.url());
             println!("{}: {what}", self.seed);
             stalls |= stall;
-            self.feigns.set(self.feigns.get() || what.starts_with("kube DELETE "));
+            self.fakes_deletes.set(self.fakes_deletes.get() || what.starts_with("kube DELETE "));
         }
         for run in 0..RUNS {
             let stop = (stalls || run == 0 && random.one_in(2)).then(|| Stop::draw(random));
@@ -103,29 +103,29 @@ impl Case {
         self.site.site().servers().iter().for_each(|(_, server)| server.faults().clear());
         let outcome = self.command(phase).run();
         self.check(&outcome, phase.is_empty());
-        assert_eq!(outcome.status(), 0, "nothing goes wrong any more\n{outcome}");
+        assert_eq!(outcome.status(), 0, "it fails without faults\n{outcome}");
         outcome
     }
 
-    fn forth(&self, random: &mut Random) {
+    fn migrate(&self, random: &mut Random) {
         let outcome = self.until_done(random, &[]);
-        self.is_done(&outcome);
+        self.check_done(&outcome);
     }
 
-    fn back(&self, random: &mut Random) {
+    fn undo(&self, random: &mut Random) {
         let outcome = self.until_done(random, &["undo"]);
         let mut after = Before::of(&self.site);
         if self.before.tag.is_none() {
-            // A tag that was not there before stays, and ocipush says so.
+            // A tag that did not exist before stays, and ocipush says so.
             after.tag = None;
         }
-        assert_eq!(after, self.before, "undone\n{outcome}");
+        assert_eq!(after, self.before, "undo restored another state\n{outcome}");
     }
 
-    /// What holds after every run.
+    /// Checks the invariants after a run.
     fn check(&self, outcome: &Outcome, forward: bool) {
         if outcome.status() == 0 && forward {
-            self.is_done(outcome);
+            self.check_done(outcome);
         }
         let (vertex, log) = (&self.site.site().vertex, |server: &str| self.site.server(server).log().clone());
         let uid = PACK_REGISTRY;
@@ -136,13 +136,13 @@ impl Case {
             all.iter().filter(|request| request.status.is_some_and(|code| code == status)).count()
         };
         let deletes = done("kube", Match::delete("/api/v1/**/secrets/*"), 200);
-        assert!(deletes <= 1 || self.feigns.get(), "deleted twice\n{outcome}");
+        assert!(deletes <= 1 || self.fakes_deletes.get(), "deleted twice\n{outcome}");
         assert!(done("registry", Match::put("/v2/**/manifests/*"), 201) <= 2 * usize::try_from(most).unwrap(), "{outcome}");
-        self.keeps_secrets(outcome);
+        self.check_secrets(outcome);
     }
 
-    /// What a success must rest on.
-    fn is_done(&self, outcome: &Outcome) {
+    /// Checks that a successful run has done everything.
+    fn check_done(&self, outcome: &Outcome) {
         let site = self.site.site();
         let record: Value = serde_json::from_slice(outcome.stdout_bytes()).unwrap();
         let digest = self.site.registry().store().tag(REPOSITORY, "0.0.0").expect("a tag");
@@ -158,8 +158,8 @@ impl Case {
         assert!(site.cluster.secret("hubble-system", SECRET).is_some(), "{outcome}");
     }
 
-    /// No secret is where it must not be: in what was said, in a file, at another server.
-    fn keeps_secrets(&self, outcome: &Outcome) {
+    /// Checks that no secret is in an output or a file, or was sent to a wrong server.
+    fn check_secrets(&self, outcome: &Outcome) {
         let mut tokens = Vec::new();
         for (_, server) in self.site.site().servers() {
             for request in server.log().requests() {
@@ -171,11 +171,11 @@ impl Case {
             assert_eq!(find_secrets(text.as_bytes()), [""; 0], "{outcome}");
         }
         for folder in [self.site.home(), self.site.state()] {
-            leaves_none(&folder);
+            has_no_secret(&folder);
         }
         let received = |server: &Server| {
             let log = server.log().requests();
-            // The lab's Specman gives its login to whatever realm the registry names.
+            // The lab's Specman sends its login to any realm that the registry names.
             let log = log.iter().filter(|request| request.header("user-agent") != Some(USER_AGENT));
             log.map(|request| format!("{request:?}\n{}\n", request.text())).collect::<String>()
         };
@@ -185,8 +185,8 @@ impl Case {
     }
 }
 
-/// No file but the backups holds a secret.
-fn leaves_none(folder: &Path) {
+/// Checks that no file in a folder contains a secret.
+fn has_no_secret(folder: &Path) {
     let files = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
     for file in files.filter(|file| !file.path().ends_with("manifests.tgz")) {
         let found = find_secrets(&std::fs::read(file.path()).unwrap_or_default());

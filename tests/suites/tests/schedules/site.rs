@@ -1,7 +1,7 @@
-//! A site that is drawn: a registry that behaves as one of seven, and up to three ways in which site, settings or tree differ
-//! from one that is ready.
+//! A random site: the registry behaves like one of seven products, and up to three knobs change the site, its settings or its
+//! tree.
 //!
-//! What always holds: the same seed draws the same site.
+//! Invariant: the same seed makes the same site.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,12 +18,12 @@ use serde_json::Value;
 
 use crate::knobs::{KNOBS, Knob, Turn};
 
-/// A site, and how `scar-migrate` is called on it.
+/// A random site, and how to run `scar-migrate` on it.
 pub(crate) struct Drawn {
     pub(crate) migration: Migration,
-    /// What the configuration file holds.
+    /// The lines of the configuration file.
     pub(crate) settings: BTreeMap<String, String>,
-    /// The push is another host's, which has a state folder of its own.
+    /// Whether push and cutover run on two hosts, each with its own state folder.
     pub(crate) two_hosts: bool,
     name: String,
 }
@@ -35,13 +35,13 @@ impl fmt::Display for Drawn {
 }
 
 impl Drawn {
-    /// The site of a seed.
+    /// Makes the site of a seed.
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let profile = random.of(&Profile::ALL);
         let mut knobs: Vec<&Knob> = Vec::new();
         for _ in 0..random.of(&[0, 1, 1, 1, 1, 1, 2, 2, 2, 3]) {
-            // Every subject as often as the others, however many ways it has to differ.
+            // First choose the subject, so that all are equally likely however many knobs they have.
             let subjects: Vec<_> = KNOBS.chunk_by(|a, b| a.subject == b.subject).collect();
             let knob = random.of(&subjects);
             let knob = &knob[usize::try_from(random.below(knob.len() as u64)).unwrap()];
@@ -49,7 +49,7 @@ impl Drawn {
                 knobs.push(knob);
             }
         }
-        // In the order of the table, so that each finds what those before it have set.
+        // Turn them in the order of the table: some depend on what earlier ones have set.
         knobs.sort_by_key(|knob| KNOBS.iter().position(|other| std::ptr::eq(*knob, other)));
         let mut options =
             SiteOptions { profile: Some(profile), poll: Some(Duration::from_millis(300)), ..SiteOptions::default() };
@@ -68,7 +68,7 @@ impl Drawn {
         site
     }
 
-    /// A site that is ready.
+    /// Starts a site on which a migration succeeds.
     pub(crate) fn on(options: SiteOptions, name: String) -> Self {
         println!("{name}");
         let migration = Migration::on(options);
@@ -92,7 +92,7 @@ impl Drawn {
         self.migration.folder().join("state")
     }
 
-    /// `scar-migrate` with what the site's settings say; it asks nothing.
+    /// A run of `scar-migrate` with the site's settings, without questions.
     pub(crate) fn migrate(&self, specman_timeout: &str) -> Run {
         let config = self.migration.folder().join("site.conf");
         let lines = self.settings.iter().map(|(key, value)| format!("{key}='{value}'\n"));
@@ -103,7 +103,7 @@ impl Drawn {
         run.arg("-c").arg(&config).arg("--state").arg(self.state()).arg("--yes")
     }
 
-    /// What `migrate` is called with, once a phase.
+    /// The arguments of `migrate`, once for each phase.
     pub(crate) fn phases(&self) -> Vec<Vec<String>> {
         let at = |name: &str| self.migration.folder().join(name).display().to_string();
         match self.two_hosts {
@@ -115,7 +115,7 @@ impl Drawn {
         }
     }
 
-    // What the knobs turn.
+    // The methods below are for the knobs.
 
     pub(crate) fn set(&mut self, key: &str, value: impl fmt::Display) {
         self.settings.insert(key.to_owned(), value.to_string());
@@ -143,7 +143,7 @@ impl Drawn {
         self.settings.get(key).cloned().unwrap_or_default()
     }
 
-    /// The registry's login in a file of the host, in place of the options; the entry's login is still given.
+    /// Moves the registry's login from the settings to the host's login file; the entry's login stays in the settings.
     pub(crate) fn host_login(&mut self, password: Option<&str>) {
         use base64::Engine as _;
         let (user, file) = (self.setting("OCI_USERNAME"), self.setting("OCI_PASSWORD_FILE"));
@@ -163,12 +163,12 @@ impl Drawn {
         }
     }
 
-    /// Changes VerteX's entry for the registry; the login that it accepts stays.
+    /// Changes VerteX's entry for the registry; it still accepts the same login.
     pub(crate) fn entry(&self, change: impl FnOnce(&mut Value)) {
         self.site().vertex.edit_registry(PACK_REGISTRY, change);
     }
 
-    /// Adds an entry that is the first one but for its uid, its name and what `change` changes.
+    /// Adds a copy of the entry with another uid and name, and with `change` applied.
     pub(crate) fn second_entry(&self, change: impl FnOnce(&mut Value)) {
         let mut object = self.site().vertex.registry(PACK_REGISTRY).unwrap();
         object["metadata"]["uid"] = "65f1a2b3c4d5e6f708192a3f".into();
@@ -186,7 +186,7 @@ impl Drawn {
         self.set("KUBECONFIG", path.display());
     }
 
-    /// Takes one right in the cluster away.
+    /// Removes one permission in the cluster.
     pub(crate) fn deny(&self, verb: &str, resource: &str) {
         self.site().cluster.set_access(Access::AllBut(vec![Rule::new(verb, resource)]));
     }
@@ -196,7 +196,7 @@ impl Drawn {
         assert!(self.site().cluster.edit(plural, scar_lab::kube::SPECMAN_NAMESPACE, name, change), "no {plural} {name}");
     }
 
-    /// A server's clock, off by so many seconds.
+    /// Sets a server's clock off by this number of seconds.
     pub(crate) fn clock(&self, server: &str, seconds: i64) {
         use scar_lab::faults::{Action, Match, Times};
         let date = move || {
@@ -217,7 +217,7 @@ impl Drawn {
         self.site().registry.as_ref().unwrap()
     }
 
-    /// A token in the place of VerteX's password.
+    /// Uses a token instead of VerteX's password.
     pub(crate) fn token(&mut self, good: bool) {
         let token = scar_kit::secret(&self.site().vertex.issue_token());
         if !good {
@@ -228,7 +228,7 @@ impl Drawn {
         self.set_file("VERTEX_TOKEN_FILE", &token);
     }
 
-    /// A tree without anything in it.
+    /// Empties the tree.
     pub(crate) fn empty_tree(&self) {
         std::fs::remove_dir_all(self.migration.tree()).unwrap();
         std::fs::create_dir(self.migration.tree()).unwrap();

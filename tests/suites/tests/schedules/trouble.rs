@@ -1,4 +1,4 @@
-//! What goes wrong in a schedule: which request of which server, how often and how; and when a run is stopped.
+//! The faults of a schedule: which request to which server fails, how and how often, and when a run is stopped.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use scar_suites::Random;
 
 use crate::site::Drawn;
 
-/// The requests of a migration, by their server.
+/// The requests of a migration, with their server.
 const REQUESTS: [(&str, Method, &str); 25] = [
     ("registry", Method::GET, "/v2/"),
     ("registry", Method::GET, "/service/token"),
@@ -38,7 +38,7 @@ const REQUESTS: [(&str, Method, &str); 25] = [
     ("specman-0", Method::GET, "/**"),
 ];
 
-/// Where each stage of a run begins to speak.
+/// The first message of each stage.
 const STAGES: [&str; 8] = [
     "scar-preflight: ",
     "scar-secret-rm: ",
@@ -50,7 +50,7 @@ const STAGES: [&str; 8] = [
     "scar-set: ",
 ];
 
-/// Lets something go wrong on the site; gives what, and whether nothing but a signal ends it.
+/// Adds a random fault to the site. Returns its description, and whether only a signal ends a run with it.
 pub(crate) fn fault(random: &mut Random, site: &Drawn, foreign: &str) -> (String, bool) {
     let (server, method, path) = random.of(&REQUESTS);
     let (times, often) = match random.below(8) {
@@ -69,7 +69,7 @@ pub(crate) fn fault(random: &mut Random, site: &Drawn, foreign: &str) -> (String
     (what, stalls)
 }
 
-/// A secret that such a request brings along, as far as it does: a server repeats no other.
+/// The secret that such a request carries, for a server that repeats what it was sent.
 fn sent(site: &Drawn, server: &str, path: &str) -> String {
     let of = |key: &str| std::fs::read_to_string(site.setting(key)).unwrap_or_default().trim_end().to_owned();
     match (server, path) {
@@ -84,7 +84,7 @@ fn sent(site: &Drawn, server: &str, path: &str) -> String {
     }
 }
 
-fn action(random: &mut Random, told: String, foreign: &str) -> (Action, String) {
+fn action(random: &mut Random, secret: String, foreign: &str) -> (Action, String) {
     let answer = |answer: Answer| Action::Answer(answer);
     let bytes = random.below(400);
     let time = Duration::from_millis(random.below(400));
@@ -108,8 +108,9 @@ fn action(random: &mut Random, told: String, foreign: &str) -> (Action, String) 
         }
         12 => (Action::set_header("location", &format!("{foreign}/v2/upload")), "a location elsewhere".to_owned()),
         13 => {
-            let said = serde_json::json!({"code": "Refused", "message": told, "errors": [{"code": "DENIED", "message": told}]});
-            (answer(Answer::json(400, &said)), "a refusal that repeats what it was sent".to_owned())
+            let body =
+                serde_json::json!({"code": "Refused", "message": secret, "errors": [{"code": "DENIED", "message": secret}]});
+            (answer(Answer::json(400, &body)), "a refusal that repeats what it was sent".to_owned())
         }
         _ => {
             let status = random.of(&[400, 401, 403, 404, 409, 429, 500, 502, 503]);
@@ -124,13 +125,13 @@ pub(crate) struct Stop {
     stage: &'static str,
     after: Duration,
     signal: Signal,
-    /// To the script alone, as a service manager may do it; else to all of it, as a terminal does.
+    /// Whether only the script gets the signal, as from a service manager, and not its whole group, as from a terminal.
     alone: bool,
 }
 
-/// A run that waits for something that never comes is stopped by then.
+/// A run that hangs is stopped after this time.
 const LATEST: Duration = Duration::from_secs(5);
-/// A run that a signal stops has ended by then: a second, and what a busy machine needs.
+/// How long a run may take to end after a signal: the documented second, and some time for a busy machine.
 const ENDS: Duration = Duration::from_secs(6);
 
 impl Stop {
@@ -140,7 +141,7 @@ impl Stop {
         Self { stage: random.of(&STAGES), after: Duration::from_millis(random.below(300)), signal, alone }
     }
 
-    /// Starts the run, and stops it once the stage has begun to speak.
+    /// Starts the run, and sends the signal some time after the stage's first message.
     pub(crate) fn run(&self, run: Run) -> Outcome {
         let mut running = run.start();
         let latest = Instant::now() + LATEST;

@@ -167,7 +167,7 @@ fn another_set_and_container_are_options() {
     tool(&site).args(["--statefulset", "manifests", "--container", "servre"]).run().fails(
         2,
         "specman-wait: error: use --container 'servre': pod 'manifests-0' has none of that name\n\
-         specman-wait: hint: name it with --container; there is 'proxy', 'server'\n",
+         specman-wait: hint: name it with --container; the pod has 'proxy', 'server'\n",
     );
     tool(&site).args(["--tag", "a b"]).run().exits(2).says("' ' at 2 in 'a b' is not allowed");
     tool(&site).args(["--timeout", "5"]).run().exits(2).says("has no unit");

@@ -190,7 +190,7 @@ fn q48_specmans_container_alone_is_followed_and_named() {
     tool(&site).run().fails(
         2,
         "specman-wait: error: find Specman's container in pod 'specman-0': it has several, and none is called 'specman'\n\
-         specman-wait: hint: name it with --container; there is 'mesh', 'server'\n",
+         specman-wait: hint: name it with --container; the pod has 'mesh', 'server'\n",
     );
 }
 
