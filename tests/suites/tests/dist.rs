@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use scar_kit::{Run, program, workspace};
+use scar_kit::{Run, peer, program, workspace};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Creates an unpacked archive with these files and the install script.
@@ -120,4 +121,36 @@ fn a_licence_text_is_listed_once_and_none_may_be_unknown() {
     assert!(apache.succeeds().stdout().contains("Version 2.0, January 2004"));
     page(line("c-3", "Zlib")).exits(1).says("licences: error: 'c 3' carries no text, and the words of 'Zlib' are not here\n");
     page(String::new()).exits(1).says("licences: error: the list is empty\n");
+}
+
+/// The list of a binary's crates is made by jq, whose versions differ in their keywords.
+#[test]
+fn the_list_of_crates_has_what_was_built_and_names_the_module() {
+    let Some(jq) = peer("jq") else { return };
+    let script = fs::read_to_string(workspace().join("shell/dist")).unwrap();
+    let filter = script.split("jq --rawfile built").nth(1).unwrap().split('\'').nth(1).unwrap();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("built"), "tool 1\nused 2\n").unwrap();
+    let list = json!({
+        "metadata": {"component": {"bom-ref": "tool"}, "properties": []},
+        "components": [
+            {"name": "used", "version": "2", "bom-ref": "used", "purl": "file:///work/used"},
+            {"name": "optional", "version": "3", "bom-ref": "optional"},
+        ],
+        "dependencies": [{"ref": "tool", "dependsOn": ["used", "optional"]}, {"ref": "optional"}],
+    });
+    let run = program(jq).args(["--rawfile", "built", "built", "--arg", "folder", "file:///work/"]);
+    let outcome = run.args(["--arg", "cryptography", "AWS-LC"]).arg(filter).folder(folder.path()).stdin(list.to_string()).run();
+    let made: Value = serde_json::from_slice(outcome.succeeds().stdout_bytes()).unwrap();
+    assert_eq!(
+        made,
+        json!({
+            "metadata": {
+                "component": {"bom-ref": "tool"},
+                "properties": [{"name": "scar-tools:cryptographic-module", "value": "AWS-LC"}]
+            },
+            "components": [{"name": "used", "version": "2", "bom-ref": "used", "purl": "file:///used"}],
+            "dependencies": [{"ref": "tool", "dependsOn": ["used"]}],
+        })
+    );
 }
