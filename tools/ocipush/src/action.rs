@@ -91,7 +91,7 @@ impl Action {
 
 /// Runs `work` until the deadline or a signal, which cancel an open upload.
 fn online<T>(pusher: Pusher, work: impl AsyncFnOnce(&Pusher) -> Result<T, Fault>) -> Result<T, Failure> {
-    let act = format!("push to '{}'", pusher.registry.reference);
+    let act = format!("{} '{}'", pusher.registry.config.scope.act(), pusher.registry.reference);
     let (deadline, console) = (pusher.registry.config.retry.deadline, pusher.registry.console.clone());
     let work = async |pusher: &mut Pusher| {
         let done = match pusher.registry.connect().await {

@@ -64,7 +64,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         let login = login.find(&reference, console)?.map(|(login, _)| login);
         // The deadline starts after the password prompt: people take their time.
         let deadline = options.timeout.map_or_else(Deadline::never, Deadline::after);
-        let config = options.registry_config(deadline);
+        let config = options.registry_config(dry_run, deadline);
         let registry = Registry::new(&reference, login, trust, config, console)?;
         Ok(Pusher::new(registry, options.stall_timeout, options.chunk_size))
     };

@@ -162,11 +162,13 @@ impl Options {
         }
     }
 
-    /// How to talk to the registry, and what the user allows there.
-    pub(crate) fn registry_config(&self, deadline: Deadline) -> RegistryConfig {
+    /// How to talk to the registry, and what the user allows there. What changes nothing asks for no right to push: Quay makes
+    /// a missing repository for a token with that right.
+    pub(crate) fn registry_config(&self, dry_run: bool, deadline: Deadline) -> RegistryConfig {
+        let scope = if self.adopt || dry_run { Scope::Pull } else { Scope::Push };
         let retry = Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) };
         let trust_upload = self.push.trust_upload.clone();
-        RegistryConfig { trust_upload, ..self.registry.config(Scope::Push, retry, self.stall_timeout) }
+        RegistryConfig { trust_upload, ..self.registry.config(scope, retry, self.stall_timeout) }
     }
 
     /// How many bytes of a stream to wait for before sending starts: one chunk. `None` if there is only one try, which must

@@ -119,6 +119,10 @@ fn an_archive_is_pushed_with_one_token_and_a_second_push_sends_no_body_byte() {
     again.succeeds().says("holds this archive already; nothing was sent");
     assert_eq!(again.json()["artifact"]["uploaded"], false);
     assert_eq!((rig.answered(&writing), rig.passwords()), (sent, (2, 2)));
+    for read_only in ["--adopt", "--dry-run"] {
+        rig.push(&path).arg(read_only).run().succeeds();
+        assert_eq!(rig.tokens.asked().last().unwrap().scopes, [format!("repository:{REPOSITORY}:pull")], "{read_only}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Scope {
     }
 
     /// The verb for messages.
-    pub(crate) fn act(self) -> &'static str {
+    pub fn act(self) -> &'static str {
         match self {
             Self::Pull => "pull from",
             Self::Push => "push to",
