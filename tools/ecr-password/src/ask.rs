@@ -25,7 +25,7 @@ use crate::token::{Entry, choose, left, password};
 /// By exit status: 2 no region, 4 credentials, 5 certificates, 6 network, 7 malformed answer.
 pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Console) -> Result<SecretString, Failure> {
     // Two clients: a client certificate is meant for ECR's API or a VPC endpoint, never for the sources of credentials.
-    let http = SdkHttp::for_credentials(trust, console)?;
+    let http = SdkHttp::new(trust, true, console)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
     if let Some(region) = &registry.region {
         loader = loader.region(Region::new(region.clone()));
@@ -37,7 +37,7 @@ pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Co
     };
     let credentials = credentials(&sdk, &http, console).await?;
     let act = format!("get a token for {}", registry.named(&region));
-    let http = SdkHttp::for_ecr(trust, console)?;
+    let http = SdkHttp::new(trust, false, console)?;
     let client = client(&sdk, registry, &credentials, &http);
     #[allow(deprecated)] // Without it the answer would name the credentials' own registry, not the one that is asked for.
     let request = client.get_authorization_token().set_registry_ids(registry.account.clone().map(|account| vec![account]));

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use scar_http::{DOCUMENT, Error, Origin, Transport, Url};
+use scar_http::{DOCUMENT, Error, Origin, RawRequest, Route, Url, Wire};
 use scar_tool::{Console, Failure};
 use scar_trust::Trust;
 
@@ -48,6 +48,8 @@ pub(crate) struct LastExchange {
     pub(crate) answer: Option<Answer>,
     /// A refused request.
     pub(crate) refused: Option<PlainHttp>,
+    /// The servers whose route was printed.
+    shown: Vec<Origin>,
 }
 
 /// An answer without its body.
@@ -64,28 +66,21 @@ pub(crate) struct Answer {
 /// An HTTP client for the SDK; clones share connections and state.
 #[derive(Debug, Clone)]
 pub(crate) struct SdkHttp {
-    transport: Arc<Transport>,
+    wire: Wire,
     for_credentials: bool,
     last: Arc<Mutex<LastExchange>>,
+    console: Console,
 }
 
 impl SdkHttp {
-    /// The client for credential sources, without a client certificate.
+    /// The client for credential sources, or for ECR's API: only that one has the client certificate, if there is one.
     ///
     /// # Errors
-    /// As [`Transport::new`].
-    pub(crate) fn for_credentials(trust: &Trust, console: &Console) -> Result<Self, Failure> {
-        let transport = Arc::new(Transport::new(trust, false, CONNECT, console)?);
-        Ok(Self { transport, for_credentials: true, last: Arc::default() })
-    }
-
-    /// The client for ECR's API, with the client certificate, if one is configured.
-    ///
-    /// # Errors
-    /// As [`Transport::new`].
-    pub(crate) fn for_ecr(trust: &Trust, console: &Console) -> Result<Self, Failure> {
-        let transport = Arc::new(Transport::new(trust, true, CONNECT, console)?);
-        Ok(Self { transport, for_credentials: false, last: Arc::default() })
+    /// Exit 2 if the TLS options or the environment's proxy cannot be used.
+    pub(crate) fn new(trust: &Trust, for_credentials: bool, console: &Console) -> Result<Self, Failure> {
+        let route = Route { connect: CONNECT, ..Route::of(trust)? };
+        let wire = Wire::new(trust, !for_credentials, &route, console)?;
+        Ok(Self { wire, for_credentials, last: Arc::default(), console: console.clone() })
     }
 
     /// What has happened so far.
@@ -95,6 +90,18 @@ impl SdkHttp {
 
     fn record(&self, change: impl FnOnce(&mut LastExchange)) {
         change(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Prints the route to each server once.
+    fn tell_route(&self, url: &Url) {
+        if let Some(origin) = Origin::of(url) {
+            self.record(|last| {
+                if !last.shown.contains(&origin) {
+                    self.wire.tell_route(&origin, url);
+                    last.shown.push(origin);
+                }
+            });
+        }
     }
 
     /// Sends one request and reads the whole answer.
@@ -112,7 +119,12 @@ impl SdkHttp {
             return Err(ConnectorError::user("the request's body is a stream".into()));
         };
         let shown = format!("{} {}", head.method, scar_http::redacted(&url));
-        let response = self.transport.send(head.method, url, head.headers, body.into()).await.map_err(connector_error)?;
+        self.tell_route(&url);
+        self.console.trace(|| format!("> {shown}"));
+        let mut request = RawRequest::new(head.method, url);
+        *request.headers_mut() = head.headers;
+        *request.body_mut() = Some(body.into());
+        let response = self.wire.send(request, shown.clone()).await.map_err(connector_error)?;
         let date = response.header("date").map(str::to_owned);
         self.record(|last| last.answer = Some(Answer { request: shown, status: response.status(), date }));
         let status = response.status().as_u16().try_into().map_err(|_| ConnectorError::user("an invalid status".into()))?;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let name = options.name()?;
     let opened = Opened::open(&options.cluster, options.route, console)?;
-    let server = opened.server();
+    let server = opened.server().to_owned();
     let secret = Identity { server: &server, namespace: &options.cluster.namespace, name };
     let is_saved = !options.no_backup && options.undo.is_none();
     let backup = is_saved.then(|| Backup::find(options.backup.as_deref(), &secret, console)).transpose()?;

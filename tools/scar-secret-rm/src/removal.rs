@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Preconditions};
-use scar_cluster::{Cluster, Error, Refusal, pause};
+use scar_cluster::{Cluster, Refusal};
+use scar_http::{Attempt as _, Retry};
 use scar_record::Secret;
 use scar_tool::{Console, Deadline, Exit, Failure};
 
 use crate::backup::Backup;
 use crate::secret::{SecretObject, resource};
 
-/// The number of tries of a delete or create.
-pub(crate) const TRIES: u32 = 6;
 /// The longest interval between two checks of a secret that a finalizer holds.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -159,6 +158,7 @@ impl Removal {
         // Whether a delete may have succeeded although its answer was lost.
         let mut lost = false;
         let mut last_answer: Option<Failure> = None;
+        let retry = Retry::until(self.deadline);
         for tried in 1.. {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
@@ -174,14 +174,13 @@ impl Removal {
                 // request (Kubernetes, "API Priority and Fairness").
                 Some(429) => {}
                 _ if matches!(error.refusal(), Some(Refusal::Unasked { .. })) => {}
-                _ if error.is_transient() => lost |= !matches!(error, Error::Connect { .. } | Error::Proxy { .. }),
+                _ if error.is_transient() => lost |= !error.is_before_send(),
                 _ => return Err(failure),
             }
-            let wait = pause(tried, error.retry_after());
-            let last = tried >= TRIES || wait >= self.deadline.remaining();
+            let wait = retry.wait(tried, error.asked());
             if !error.is_conflict() {
                 self.console.verbose(|| format!("{error}; looking what became of it"));
-                tokio::time::sleep(wait.min(self.deadline.remaining())).await;
+                tokio::time::sleep(wait.unwrap_or(retry.first_wait)).await;
             }
             // The error of the delete says more than that of the check.
             let Ok(now) = self.now(held).await else { return Err(failure) };
@@ -192,10 +191,12 @@ impl Removal {
                 // A finalizer delays the deletion: the object stays, with a deletionTimestamp (Kubernetes, "Finalizers").
                 Now::Same(now) if now.is_going() => return Ok(lost),
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
-                Now::Same(_) if last => return Err(failure),
-                // A conflict that the object does not explain: another part of the cluster intervened.
-                Now::Same(_) if error.is_conflict() => tokio::time::sleep(wait).await,
-                Now::Same(_) => {}
+                Now::Same(_) => match wait {
+                    None => return Err(failure),
+                    // A conflict that the object does not explain: another part of the cluster intervened.
+                    Some(wait) if error.is_conflict() => tokio::time::sleep(wait).await,
+                    Some(_) => {}
+                },
             }
         }
         Ok(false)

@@ -9,12 +9,12 @@ use kube::Api;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{GroupVersion, GroupVersionKind};
 use kube::discovery::{Scope, pinned_kind};
-use scar_cluster::pause;
+use scar_http::{Attempt as _, Retry};
 use scar_tool::{Exit, Failure};
 use serde_json::Value;
 
 use crate::backup::Saved;
-use crate::removal::{Removal, TRIES};
+use crate::removal::Removal;
 use crate::secret::SecretObject;
 
 /// When to check the restored secret again: by then the garbage collector has deleted it if its owner is missing (kubernetes
@@ -39,6 +39,7 @@ impl Removal {
     pub(crate) async fn restore(&self, saved: &Saved, dry_run: bool) -> Result<(), Failure> {
         let path = saved.path();
         let mut lost = false;
+        let retry = Retry::until(self.deadline);
         for tried in 1.. {
             match self.compare(saved).await? {
                 Now::Restored if lost => break,
@@ -55,12 +56,12 @@ impl Removal {
                     Err(error) => {
                         // It may exist nevertheless, through this request or another; the next check decides.
                         let exists = error.is_conflict();
-                        if (!exists && !error.is_transient()) || tried >= TRIES {
+                        let wait = retry.wait(tried, error.asked()).filter(|_| exists || error.is_transient());
+                        let Some(wait) = wait else {
                             return Err(self.cluster.failure(&format!("restore {}", self.what()), &error));
-                        }
+                        };
                         lost = true;
-                        let wait = pause(tried, None);
-                        tokio::time::sleep(wait.min(self.deadline.remaining())).await;
+                        tokio::time::sleep(wait).await;
                         continue;
                     }
                 },

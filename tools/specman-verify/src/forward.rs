@@ -9,7 +9,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use scar_cluster::{Cluster, Error, Refusal};
-use scar_http::Origin;
+use scar_http::{Attempt as _, Origin};
 use scar_tool::{Failure, Spelling};
 use scar_trust::{Handshake, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -117,7 +117,7 @@ impl Forward {
         // 404: the StatefulSet will recreate the pod. 400: it is not scheduled yet.
         if error.is_transient() || matches!(error.status(), Some(400 | 404)) {
             let kubelet = failure.hint.filter(|_| error.refusal().is_some_and(Refusal::is_of_kubelet));
-            return TryError::Passing { words: error.to_string(), asked: error.retry_after(), kubelet };
+            return TryError::Passing { words: error.to_string(), asked: error.asked(), kubelet };
         }
         match error.is_denied() {
             true => {

@@ -36,7 +36,7 @@ pub(crate) struct Replica {
 
 /// The route to a replica.
 pub(crate) enum Route {
-    Address(Client),
+    Address(Box<Client>),
     Forward(Forward),
 }
 

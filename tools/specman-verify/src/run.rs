@@ -10,7 +10,6 @@ use scar_cluster::{Cluster, Opened};
 use scar_http::{Client, Retry};
 use scar_tool::{Console, Deadline, Exit, Failure, Progress};
 use scar_trust::{Pin, Trust};
-use tokio::sync::Mutex;
 
 use crate::compare::{Tries, compare};
 use crate::forward::Forward;
@@ -46,7 +45,7 @@ impl Run<'_> {
         let Some(opened) = opened else {
             let (trust, pin) = self.trust();
             let client = Client::new(self.endpoint.origin.clone(), &trust, self.options.plain_http, self.console)?;
-            return Ok(vec![self.replica(self.endpoint.origin.to_string(), Route::Address(client), pin)]);
+            return Ok(vec![self.replica(self.endpoint.origin.to_string(), Route::Address(Box::new(client)), pin)]);
         };
         let cluster = opened.client();
         let mut replicas = Vec::new();
@@ -195,10 +194,10 @@ impl Run<'_> {
     ) -> Result<Vec<Finding>, Failure> {
         let next = AtomicUsize::new(0);
         let workers = (0..usize::from(self.options.jobs).min(which.len())).map(|_| async {
-            let connection = Mutex::new(Connection::new(replica, self.console));
+            let mut connection = Connection::new(replica, self.console);
             let mut findings = Vec::new();
             while let Some(file) = which.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let verdict = self.file(&connection, &files[*file], progress).await?;
+                let verdict = self.file(&mut connection, &files[*file], progress).await?;
                 let count = done.fetch_add(1, Ordering::Relaxed) + 1;
                 progress.message(format!("{count} files"));
                 if verdict != Verdict::Same {
@@ -211,22 +210,16 @@ impl Run<'_> {
     }
 
     /// Compares one file, with retries.
-    async fn file(
-        &self,
-        connection: &Mutex<Connection<'_>>,
-        expected: &Expected,
-        progress: &Progress,
-    ) -> Result<Verdict, Failure> {
+    async fn file(&self, connection: &mut Connection<'_>, expected: &Expected, progress: &Progress) -> Result<Verdict, Failure> {
         let retry = Retry {
             tries: self.options.retries + 1,
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
             deadline: self.deadline,
         };
-        let tries = Mutex::new(Tries::default());
-        let once = async || {
-            let (mut connection, mut tries) = (connection.lock().await, tries.lock().await);
-            let verdict = compare(&mut connection, &self.endpoint.base, expected, &mut tries, progress).await;
+        let mut tries = Tries::default();
+        let mut once = async || {
+            let verdict = compare(connection, &self.endpoint.base, expected, &mut tries, progress).await;
             if let Err(error) = &verdict {
                 connection.hang_up();
                 progress.message(format!("{}: {error}", connection.replica.name));
@@ -234,7 +227,7 @@ impl Run<'_> {
             verdict
         };
         let verdict = loop {
-            match retry.run(self.console, once).await {
+            match retry.run(self.console, &mut once).await {
                 Err(TryError::Passing { kubelet: Some(_), .. }) if self.deadline.remaining() > retry.longest_wait => {}
                 verdict => break verdict,
             }
@@ -243,7 +236,7 @@ impl Run<'_> {
             TryError::Final(failure) => *failure,
             TryError::Passing { words, kubelet, .. } => {
                 let name = crate::tree::text(&expected.name);
-                let replica = connection.try_lock().map_or_else(|_| "Specman".to_owned(), |known| known.replica.name.clone());
+                let replica = &connection.replica.name;
                 Failure::new(Exit::Unreachable, format!("compare '{name}' at {replica}: {words}")).hint(
                     kubelet.as_deref().unwrap_or(
                         "is it running, and reachable there? this step changes nothing and can be run again at any time",

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
-use scar_cluster::{Cluster, Error, pause};
+use scar_cluster::{Cluster, Error};
 use tokio::sync::mpsc::Sender;
 
 use crate::message::{self, Statement, Wording};
@@ -28,8 +28,8 @@ const OPEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
 /// How far before the last line a reopened stream begins: `sinceTime` has whole seconds, and stdout and stderr may be out of
 /// order.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
-/// The longest pause before reopening a stream that failed or ended.
-const LONGEST: Duration = Duration::from_secs(2);
+/// The first and the longest pause before reopening a stream that failed or ended.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 /// The pause before reopening a stream that was only quiet.
 const SHORT: Duration = Duration::from_millis(50);
 /// How many bytes of a line a message shows.
@@ -90,10 +90,15 @@ enum End {
 /// The pause before the next try, and the number of failures in a row.
 fn next_pause(end: End, failed: u32) -> (Duration, u32) {
     match end {
-        End::NewLines => (pause(1, None), 1),
+        End::NewLines => (pause(0), 1),
         End::Quiet | End::Unopened => (SHORT, 0),
-        End::Failed => (pause(failed + 1, None).min(LONGEST), failed + 1),
+        End::Failed => (pause(failed), failed + 1),
     }
+}
+
+/// The pause after so many earlier failures in a row.
+fn pause(failed: u32) -> Duration {
+    PAUSES[0].saturating_mul(1 << failed.min(8)).min(PAUSES[1])
 }
 
 impl LastLine {
@@ -174,7 +179,7 @@ impl Follower {
     pub(crate) async fn previous(self) {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         let parameters = LogParams { previous: true, follow: false, ..self.parameters(None) };
-        for tried in 1..=5 {
+        for tried in 0..5 {
             match tokio::time::timeout(OPEN[1], api.log_stream(&self.pod, &parameters)).await {
                 Ok(Ok(stream)) => {
                     self.drain(stream, &mut None, OPEN[1], true).await;
@@ -188,7 +193,7 @@ impl Follower {
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(pause(tried, None)).await;
+            tokio::time::sleep(pause(tried)).await;
         }
     }
 
@@ -303,7 +308,7 @@ mod tests {
         assert_eq!(next_pause(End::NewLines, 7), (Duration::from_millis(250), 1));
         assert_eq!(next_pause(End::Failed, 0), (Duration::from_millis(250), 1));
         assert_eq!(next_pause(End::Failed, 2), (Duration::from_secs(1), 3));
-        assert_eq!(next_pause(End::Failed, 40), (LONGEST, 41));
+        assert_eq!(next_pause(End::Failed, 40), (PAUSES[1], 41));
     }
 
     #[test]

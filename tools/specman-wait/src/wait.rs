@@ -138,7 +138,7 @@ impl Wait<'_> {
             tasks: JoinSet::new(),
         };
         self.take(&mut state, Instant::now(), first)?;
-        state.tasks.spawn(poll(self.specman.clone(), soon.clone(), looked));
+        state.tasks.spawn_local(poll(self.specman.clone(), soon.clone(), looked));
         let progress = self.console.progress_waiting("waiting for Specman");
         loop {
             match state.watch.verdict(state.begun.elapsed()) {
@@ -236,13 +236,13 @@ impl Wait<'_> {
             // A stream shows only the container's present instance. The marker may have been the last line before a restart.
             if pod.restarts > restarts {
                 self.console.verbose(|| format!("{name} was restarted ({} in all): reading its previous log, too", pod.restarts));
-                state.tasks.spawn(follower.clone().previous());
+                state.tasks.spawn_local(follower.clone().previous());
             }
             match state.followed.get_mut(name) {
                 Some(known) => known.restarts = pod.restarts,
                 None => {
                     self.console.verbose(|| format!("following {} (uid {})", label(name, Some(pod)), pod.uid));
-                    let task = state.tasks.spawn(follower.follow());
+                    let task = state.tasks.spawn_local(follower.follow());
                     state.followed.insert(name.clone(), Followed { uid: pod.uid.clone(), restarts: pod.restarts, task });
                 }
             }

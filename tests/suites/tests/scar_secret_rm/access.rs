@@ -96,6 +96,13 @@ fn s9_tls_server_name_says_under_which_name_the_server_is_known() {
         .says("--tls-server-name");
     site.configure(|config| config.tls_server_name = Some("api.cluster.example".into()));
     tool(&site).run().succeeds();
+    // The name is for TLS alone.
+    let host = site.server.authority();
+    assert!(site.server.log().requests().iter().all(|request| request.header("host") == Some(&host)));
+    seed(&site);
+    let proxy = Proxy::start(Manner::Open);
+    tool(&site).env("HTTPS_PROXY", proxy.url()).run().succeeds();
+    assert!(proxy.asked().iter().all(|asked| asked.target == host));
 }
 
 #[test]
@@ -109,6 +116,12 @@ fn s9_a_client_certificate_says_who_asks_and_an_expired_one_is_reported() {
     outcome.exits(5).says("use user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): its client certificate expired at ");
     assert_eq!(site.server.log().connections(), 0);
     site.configure(|config| config.login = login(&client));
+    // A proxy with TLS could ask for it, too.
+    let outcome = tool(&site).env("HTTPS_PROXY", "https://127.0.0.1:1").run();
+    outcome
+        .exits(5)
+        .writes_nothing()
+        .says("the client certificate for it would be shown to the proxy 'https://127.0.0.1:1', too");
     tool(&site).run().succeeds();
     assert!(site.server.log().requests().iter().all(|request| request.header("authorization").is_none()));
 }

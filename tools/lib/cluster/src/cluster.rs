@@ -1,11 +1,12 @@
-//! The cluster, and how its errors are told.
+//! The cluster, and the failures that its errors are shown as.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use scar_tool::{Console, Failure, Spelling};
-use scar_trust::{Handshake, Tunnel};
+use scar_http::{Error as Http, Origin};
+use scar_tool::{Console, Exit, Failure};
+use scar_trust::{Handshake, Proxy, Reason};
 
 use crate::sender::Sender;
 use crate::{Access, Error, Refusal};
@@ -20,7 +21,7 @@ pub struct Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Cluster({}, {})", self.sender.server, self.namespace)
+        write!(f, "Cluster({}, {})", self.sender.address, self.namespace)
     }
 }
 
@@ -50,18 +51,18 @@ impl Cluster {
     }
 
     /// The API server's address.
-    pub fn server(&self) -> String {
-        self.sender.address()
+    pub fn server(&self) -> &str {
+        &self.sender.address
     }
 
-    /// The address of the proxy through which it is reached; `None` where it is reached directly.
+    /// The address of the proxy through which it is reached; `None` if it is reached directly.
     pub fn proxy(&self) -> Option<&str> {
-        self.sender.proxy.as_deref()
+        self.sender.route.proxy.as_ref().map(Proxy::address)
     }
 
     /// Until when the server's certificate holds, in seconds since 1970, once it was seen.
     pub fn certificate_until(&self) -> Option<u64> {
-        self.sender.seen.until()
+        self.sender.trust.seen().until()
     }
 
     /// The failure for a request that was given up after `limit`, if an exec plugin has held it up.
@@ -75,56 +76,37 @@ impl Cluster {
 
     /// The failure to show for an error; `act` is what was being done, in lower case with its operand.
     pub fn failure(&self, act: &str, error: &Error) -> Failure {
-        let place = self.place();
+        let error = match error {
+            Error::Credential(failure) => return (**failure).clone(),
+            Error::Refused { answer, refusal } => return self.refused(act, refusal, answer, error.exit()),
+            Error::Http(error) => error,
+        };
+        let (place, cluster) = (self.place(), &self.sender.cluster_name);
+        let failure = error.failure(act);
         match error {
-            Error::Untrusted { untrusted, .. } => {
-                let port = self.sender.server.port_u16().unwrap_or(443);
-                let host = self.sender.server.host().unwrap_or_default();
-                let failure = untrusted.failure(act, &format!("{host}:{port}"));
-                match untrusted.reason {
-                    scar_trust::Reason::WrongName => failure.hint(format!(
-                        "set tls-server-name to one of its names: kubectl config set-cluster {} --tls-server-name NAME",
-                        self.sender.cluster_name
-                    )),
-                    scar_trust::Reason::UnknownIssuer
-                    | scar_trust::Reason::CaAsServer
-                    | scar_trust::Reason::Unusable => failure.hint(format!(
-                        "compare the SHA-256 with the cluster's administrator; then trust it: openssl s_client -connect {host}:{port} \
-                         </dev/null | openssl x509 >server.pem; kubectl config set-cluster {} --embed-certs --certificate-authority=server.pem",
-                        self.sender.cluster_name
-                    )),
-                    _ => failure,
-                }
-            }
-            Error::Credential(failure) => (**failure).clone(),
-            Error::Status { refusal, .. } if *refusal != Refusal::Other => self.refused(act, refusal, error),
-            Error::Status { status, .. } if status.as_u16() == 404 => {
-                Failure::new(error.exit(), format!("{act}: {error}")).hint(format!("is the server of {place} a Kubernetes API server?"))
-            }
-            Error::Tls { verdict: Handshake::CertificateRequired | Handshake::CertificateRefused(_), .. } => {
-                Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig again"))
-            }
-            Error::Tls { verdict, .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(verdict.hint(Spelling::default())),
-            Error::Proxy { tunnel: Tunnel::Login, .. } => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("give the proxy's login in HTTPS_PROXY, or reach the API server without it: NO_PROXY, --no-proxy"),
-            Error::Proxy { .. } => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("allow CONNECT to the API server in the proxy, or bypass the proxy: NO_PROXY, --no-proxy"),
-            Error::Connect { .. } | Error::Broken { .. } => Failure::new(error.exit(), format!("{act}: {error}")).hint(format!(
+            Http::Untrusted { untrusted, .. } => match untrusted.reason {
+                Reason::WrongName => failure.hint(format!(
+                    "set tls-server-name to one of its names: kubectl config set-cluster {cluster} --tls-server-name NAME"
+                )),
+                Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
+                    "compare the SHA-256 with the cluster's administrator; then trust it: openssl s_client -connect {} \
+                     </dev/null | openssl x509 >server.pem; kubectl config set-cluster {cluster} --embed-certs --certificate-authority=server.pem",
+                    Origin::of(&self.sender.server).map(|origin| origin.address()).unwrap_or_default()
+                )),
+                _ => failure,
+            },
+            Http::Tls { verdict: Handshake::CertificateRequired | Handshake::CertificateRefused(_), .. } => failure
+                .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig again")),
+            Http::Connect { .. } | Http::Broken { .. } => failure.hint(format!(
                 "check the server's address in {place}, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"
             )),
-            Error::Status { .. } if error.is_transient() => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint("the cluster has a problem; it is safe to run this step again"),
-            Error::Status { status, .. } if status.is_redirection() => Failure::new(error.exit(), format!("{act}: {error}"))
-                .hint(format!("redirects are not followed, because credentials would be sent along: is the server of {place} the API server itself?")),
-            _ => Failure::new(error.exit(), format!("{act}: {error}")),
+            _ => failure,
         }
     }
 
-    /// The failure for a refusal whose author is known.
-    fn refused(&self, act: &str, refusal: &Refusal, error: &Error) -> Failure {
+    fn refused(&self, act: &str, refusal: &Refusal, answer: &Http, exit: Exit) -> Failure {
         let place = self.place();
-        let say = |cause: &str| Failure::new(error.exit(), format!("{act}: {cause}: {error}"));
+        let say = |cause: &str| Failure::new(exit, format!("{act}: {cause}: {answer}"));
         match refusal {
             Refusal::Login => say(&format!("the cluster does not accept the credentials of {place}"))
                 .hint("the token or certificate may have expired: log in again, or download the admin kubeconfig again"),
@@ -154,7 +136,10 @@ impl Cluster {
             }
             Refusal::KubeletUnreached => say("the API server does not reach the kubelet of the pod's node")
                 .hint("is the node Ready (kubectl get nodes)? the control plane must reach its port 10250; it is safe to run this step again"),
-            Refusal::Absent | Refusal::Conflict | Refusal::Other => Failure::new(error.exit(), format!("{act}: {error}")),
+            Refusal::Other if exit == Exit::Absent => {
+                answer.failure(act).hint(format!("is the server of {place} a Kubernetes API server?"))
+            }
+            Refusal::Absent | Refusal::Conflict | Refusal::Other => Failure { exit, ..answer.failure(act) },
         }
     }
 }

@@ -7,7 +7,6 @@
 
 mod access;
 mod cluster;
-mod connector;
 mod contradiction;
 mod credential;
 mod error;
@@ -27,7 +26,6 @@ pub use cluster::Cluster;
 pub use error::Error;
 pub use open::Opened;
 pub use options::ClusterOptions;
-pub use read::pause;
 pub use refusal::Refusal;
 pub use scar_trust::RouteOptions;
 pub use specman_options::SpecmanOptions;

@@ -2,21 +2,23 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderName, HeaderValue, Request};
 use jiff::Timestamp;
 use kube::client::Body;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use rustls_pki_types::ServerName;
+use scar_http::{Origin, Route, Url};
 use scar_tool::{Console, Failure};
-use scar_trust::{Proxy, RouteOptions, Seen};
+use scar_trust::{Proxy, RouteOptions, Trust};
 use secrecy::ExposeSecret;
 use tower::BoxError;
 
-use crate::connector::Connector;
 use crate::credential::Credential;
 use crate::kubeconfig::{self, Chosen, Environment};
-use crate::sender::{Sender, TrustSource};
+use crate::sender::{LOG, Sender};
 use crate::{Cluster, ClusterOptions, contradiction};
+
+/// The largest object in bytes; etcd stores at most 1.5 MiB, a list may be larger.
+const OBJECT: usize = 16 * 1024 * 1024;
 
 /// A cluster whose files were read; nothing was sent yet.
 pub struct Opened {
@@ -26,7 +28,7 @@ pub struct Opened {
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Opened({}, {})", self.sender.server, self.namespace)
+        write!(f, "Opened({}, {})", self.sender.address, self.namespace)
     }
 }
 
@@ -52,11 +54,11 @@ impl Opened {
             user => format!("user '{user}' ({place})"),
         };
         contradiction::check(&chosen, &place, &whose)?;
-        let server = server(&chosen, &place)?;
-        let trust = trust_source(&chosen, &place, &whose)?;
-        let checked = trust.trust(None)?;
+        let (server, address) = server(&chosen, &place)?;
+        let origin = Origin::of(&server).ok_or_else(|| Failure::misuse(format!("read {place}: its server is not a URL")))?;
+        let trust = trust(&chosen, &place, &whose)?;
         let now = Timestamp::now().as_second();
-        if let Some((from, to)) = checked.identity_dates()
+        if let Some((from, to)) = trust.identity_dates()
             && !(from..=to).contains(&u64::try_from(now).unwrap_or_default())
         {
             let (word, at) =
@@ -66,7 +68,7 @@ impl Opened {
                 "download the admin kubeconfig again; if the certificate should be valid, compare 'date' here with the cluster's",
             ));
         }
-        if checked.is_insecure() {
+        if trust.is_insecure() {
             console.warn(format!("{place} has insecure-skip-tls-verify: the cluster's certificate is not checked"));
         }
         let proxy = match &chosen.cluster.proxy_url {
@@ -74,48 +76,39 @@ impl Opened {
             Some(url) => Some(Proxy::new(&format!("proxy-url of {place}"), url, "")?),
             None => Proxy::from_environment()?,
         };
-        let proxy = proxy.filter(|proxy| proxy.covers(&server.to_string()));
-        console.verbose(|| {
-            let way = proxy.as_ref().map(|proxy| format!(" through the proxy '{}'", proxy.address())).unwrap_or_default();
-            format!("the cluster is '{server}'{way}, as {whose}")
-        });
-        if server.scheme_str() == Some("https") {
-            console.verbose(|| format!("the certificate of '{server}' is {}", checked.words()));
-        }
-        let server_name = match chosen.cluster.tls_server_name.as_deref() {
-            Some(name) => Some(ServerName::try_from(name.to_owned()).map_err(|_| {
-                Failure::misuse(format!("read {place}: tls-server-name '{name}' is neither a name nor an address"))
-            })?),
-            None => None,
-        };
-        let base = server.path().trim_end_matches('/').to_owned();
-        let sender = Sender {
-            connector: Connector::new(&server, proxy.as_ref())?,
+        let proxy = proxy.filter(|proxy| proxy.covers(server.as_str()));
+        let mut sender = Sender {
             // kubectl sends no credential over plain HTTP (client-go tools/clientcmd/client_config.go, ClientConfig).
-            credential: match server.scheme_str() {
-                Some("https") => Credential::new(&chosen.user, &chosen.cluster, &whose)?,
-                _ => Credential::None,
+            credential: match origin.is_plain() {
+                false => Credential::new(&chosen.user, &chosen.cluster, &whose)?,
+                true => Credential::None,
             },
             impersonate: impersonation(&chosen, &place)?,
             cluster_name: chosen.cluster_name,
+            target: server.clone(),
             server,
-            base,
+            address,
+            host: None,
             place,
             trust,
-            server_name,
-            http: Mutex::new(None),
+            route: Route { proxy, ..Route::direct() },
+            wire: Mutex::new(None),
             skew: Mutex::new(None),
-            proxy: proxy.as_ref().map(|proxy| proxy.address().to_owned()),
-            seen: Seen::default(),
             console: console.clone(),
         };
-        sender.http(None)?;
+        if let Some(name) = chosen.cluster.tls_server_name.as_deref() {
+            sender.name(name, &origin)?;
+        }
+        let wire = sender.wire(None)?;
+        wire.tell_route(&origin, &sender.server);
+        console.verbose(|| format!("the cluster is '{}', as {whose}", sender.address));
+        wire.check(&origin, &sender.server)?;
         Ok(Self { sender, namespace: options.namespace.clone() })
     }
 
     /// The API server's address.
-    pub fn server(&self) -> String {
-        self.sender.address()
+    pub fn server(&self) -> &str {
+        &self.sender.address
     }
 
     /// Creates the client; sends nothing. Call it inside a runtime.
@@ -124,26 +117,45 @@ impl Opened {
         let ours = sender.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let sender = ours.clone();
-            async move { sender.send(request).await.map_err(BoxError::from) }
+            let limit = if request.uri().path().ends_with(LOG) { usize::MAX } else { OBJECT };
+            async move { sender.send(request).await.map(|answer| answer.into_http(limit)).map_err(BoxError::from) }
         });
         Cluster::new(kube::Client::new(service, self.namespace.clone()), self.namespace, sender)
     }
 }
 
-fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
+impl Sender {
+    /// Expects a certificate of this name, and sends it in the TLS handshake, from which a server may choose its certificate.
+    /// That takes a URL with this name, which a proxy would look up, and which an address cannot be: then the name is not
+    /// sent.
+    fn name(&mut self, name: &str, origin: &Origin) -> Result<(), Failure> {
+        let refuse =
+            || Failure::misuse(format!("read {}: tls-server-name '{name}' is neither a name nor an address", self.place));
+        self.trust = self.trust.clone().named(name).ok_or_else(refuse)?;
+        let is_address = name.parse::<std::net::IpAddr>().is_ok();
+        if self.route.proxy.is_none() && !is_address && self.target.set_host(Some(name)).is_ok() {
+            self.route.host = Some(origin.host());
+            self.host = HeaderValue::from_str(&origin.authority()).ok();
+        }
+        Ok(())
+    }
+}
+
+/// The server's URL, and the same for messages, without a final slash.
+fn server(chosen: &Chosen, place: &str) -> Result<(Url, String), Failure> {
     let text = chosen.cluster.server.as_deref().unwrap_or_default();
     let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{}' {cause}", scar_trust::without_login(text)));
     // Without a scheme, it is plain HTTP, as in kubectl (client-go rest/url_utils.go, DefaultServerUrlFor).
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let uri: Uri = full.parse().map_err(|_| refuse("is not a URL"))?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("is not a URL"))?;
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    // Browsers find a host after any number of slashes (WHATWG URL, 4.4), kubectl does not.
+    let url = scar_trust::address(&full).ok().filter(|_| !full.contains(":///")).ok_or_else(|| refuse("is not a URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
         return Err(Failure::misuse(format!("read {place}: its server holds a user or password")));
     }
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if is_loopback(host) => Ok(uri),
-        Some("http") => Err(Failure::new(
+    match url.scheme() {
+        "https" => Ok((url, full.trim_end_matches('/').to_owned())),
+        "http" if Origin::of(&url).is_some_and(|origin| origin.is_loopback()) => Ok((url, full.trim_end_matches('/').to_owned())),
+        "http" => Err(Failure::new(
             scar_tool::Exit::Unsafe,
             format!("connect to '{text}': plain HTTP would show credentials and secrets to the network"),
         )
@@ -152,12 +164,7 @@ fn server(chosen: &Chosen, place: &str) -> Result<Uri, Failure> {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn trust_source(chosen: &Chosen, place: &str, whose: &str) -> Result<TrustSource, Failure> {
+fn trust(chosen: &Chosen, place: &str, whose: &str) -> Result<Trust, Failure> {
     let (cluster, user) = (&chosen.cluster, &chosen.user);
     let authority = data_or_file(
         cluster.certificate_authority_data.as_deref(),
@@ -174,8 +181,15 @@ fn trust_source(chosen: &Chosen, place: &str, whose: &str) -> Result<TrustSource
         user.client_key.as_deref(),
         &format!("client-key of {whose}"),
     )?;
-    let identity = certificate.zip(key).map(|((certificate, what), (key, _))| (certificate, key, what));
-    Ok(TrustSource { authority, insecure: cluster.insecure_skip_tls_verify.unwrap_or(false), identity })
+    let trust = match authority {
+        Some((pem, what)) => Trust::only_pem(&pem, &what)?,
+        None => Trust::system()?,
+    };
+    let trust = trust.insecure(cluster.insecure_skip_tls_verify.unwrap_or(false));
+    match certificate.zip(key) {
+        Some(((certificate, what), (key, _))) => trust.with_identity(&certificate, &key, &what),
+        None => Ok(trust),
+    }
 }
 
 /// Base64 data of a kubeconfig, else the content of a file; the data wins, as in kubectl.

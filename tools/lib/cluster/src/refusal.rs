@@ -57,42 +57,14 @@ impl Refusal {
         matches!(self, Self::KubeletLogin | Self::KubeletPermission { .. } | Self::KubeletUnreached)
     }
 
-    /// Who answered, for a message; empty if it is the API server.
-    pub(crate) fn origin(&self) -> &'static str {
-        match self {
-            Self::KubeletLogin | Self::KubeletPermission { .. } => " from the node's kubelet",
-            _ => "",
-        }
-    }
-}
-
-/// A parsed refusal.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) refusal: Refusal,
-    pub(crate) words: String,
-    /// The wait that the answer asks for.
-    pub(crate) retry_after: Option<Duration>,
-}
-
-impl Refused {
-    /// Parses an answer: status, `Retry-After` and body; `access` is the permission that the request needs.
-    pub(crate) fn read(code: StatusCode, retry_after: Option<&str>, body: &[u8], access: Access) -> Self {
+    /// Parses an answer: its status, its words for a message, and its body; `access` is the permission that the request
+    /// needs. Also returns the wait that the body asks for.
+    pub(crate) fn read(code: StatusCode, words: &str, body: &[u8], access: &Access) -> (Self, Option<Duration>) {
         // Refuses everything but a `Status` of v1, such as a proxy's HTML page.
-        let status = serde_json::from_slice::<Status>(body).ok();
-        let message = status.as_ref().and_then(|status| status.message.clone());
-        let words = match &message {
-            Some(message) => scar_tool::bounded(message.as_bytes()),
-            None => scar_tool::words(body),
-        };
-        let details = status.as_ref().and_then(|status| status.details.as_ref());
-        let asked = || details?.retry_after_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let seconds = retry_after.and_then(|value| value.trim().parse().ok()).or_else(asked);
-        let refusal = match &status {
-            Some(status) => of_status(code, status, &access),
-            None => of_text(code, &words, &access),
-        };
-        Self { refusal, words, retry_after: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs) }
+        let Ok(status) = serde_json::from_slice::<Status>(body) else { return (of_text(code, words, access), None) };
+        let asked = status.details.as_ref().and_then(|details| details.retry_after_seconds);
+        let asked = asked.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        (of_status(code, &status, access), asked)
     }
 }
 
@@ -191,8 +163,12 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(code: u16, path: &str, body: &Value) -> Refusal {
+        raw(code, path, &body.to_string())
+    }
+
+    fn raw(code: u16, path: &str, body: &str) -> Refusal {
         let access = Access::of("GET", &format!("/api/v1/namespaces/a/{path}"));
-        Refused::read(StatusCode::from_u16(code).unwrap(), None, body.to_string().as_bytes(), access).refusal
+        Refusal::read(StatusCode::from_u16(code).unwrap(), body, body.as_bytes(), &access).0
     }
 
     fn status(code: u16, reason: &str, message: &str, details: Value) -> Value {
@@ -247,12 +223,11 @@ mod tests {
         assert_eq!(read(403, "pods/p/log", &status(403, "Forbidden", &anonymous, log)), Refusal::KubeletLogin);
         let gone = "Get \"https://10.0.0.5:10250/containerLogs/a/p/c\": dial tcp 10.0.0.5:10250: connect: connection refused";
         assert_eq!(read(500, "pods/p/log", &status(500, "", gone, Value::Null)), Refusal::KubeletUnreached);
-        let access = || Access::of("GET", "/api/v1/namespaces/a/pods/p/portforward");
-        let raw = |code, body: &str| Refused::read(code, None, body.as_bytes(), access()).refusal;
-        assert_eq!(raw(StatusCode::UNAUTHORIZED, "Unauthorized"), Refusal::KubeletLogin);
-        assert_eq!(raw(StatusCode::FORBIDDEN, &forbidden), permission);
-        let dial = status(500, "", "error dialing backend: dial tcp 10.0.0.5:10250: i/o timeout", Value::Null).to_string();
-        assert_eq!(raw(StatusCode::INTERNAL_SERVER_ERROR, &dial), Refusal::KubeletUnreached);
+        let forward = "pods/p/portforward";
+        assert_eq!(raw(401, forward, "Unauthorized"), Refusal::KubeletLogin);
+        assert_eq!(raw(403, forward, &forbidden), permission);
+        let dial = status(500, "", "error dialing backend: dial tcp 10.0.0.5:10250: i/o timeout", Value::Null);
+        assert_eq!(read(500, forward, &dial), Refusal::KubeletUnreached);
         // The API server's own 401 has no details.
         assert_eq!(read(401, "pods/p/log", &status(401, "Unauthorized", "Unauthorized", Value::Null)), Refusal::Login);
     }
@@ -281,14 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_words_and_the_wait_of_an_answer() {
-        let read =
-            |header, body: &str| Refused::read(StatusCode::TOO_MANY_REQUESTS, header, body.as_bytes(), Access::of("GET", "/"));
+    fn reads_the_wait_of_an_answer() {
+        let read = |body: &str| Refusal::read(StatusCode::TOO_MANY_REQUESTS, "", body.as_bytes(), &Access::of("GET", "/")).1;
         let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"message":"too many","details":{"retryAfterSeconds":3}}"#;
-        let refused = read(None, body);
-        assert_eq!((refused.words.as_str(), refused.retry_after), ("too many", Some(Duration::from_secs(3))));
-        assert_eq!(read(Some("7"), body).retry_after, Some(Duration::from_secs(7)));
-        assert_eq!(read(Some("soon"), "").retry_after, None);
-        assert_eq!(read(None, "<html><title>502 Bad Gateway</title>").words, "an HTML page titled '502 Bad Gateway'");
+        assert_eq!(read(body), Some(Duration::from_secs(3)));
+        assert_eq!(read("<html><title>502 Bad Gateway</title>"), None);
     }
 }

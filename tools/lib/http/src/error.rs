@@ -1,11 +1,12 @@
 //! What can go wrong with a request, and the exit status of each.
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use scar_tool::{Exit, Failure, Spelling};
-use scar_trust::{Handshake, Proxy, Tunnel, Untrusted};
+use scar_trust::{Handshake, Tunnel, Untrusted};
 use url::Url;
 
-use crate::{Origin, redacted};
+use crate::Origin;
+use crate::wire::EXPOSED;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,7 @@ pub enum Error {
         cause: String,
     },
     /// The server answered with an unusable status.
-    #[error("{request}: {status}{}", said(words))]
+    #[error("{request}: {}{}", named(*status), said(words))]
     Status {
         /// `METHOD URL`.
         request: String,
@@ -98,18 +99,19 @@ pub enum Error {
     },
 }
 
-/// The hint if a client certificate would be shown to a proxy.
-pub(crate) const EXPOSED: &str =
-    "reach the proxy by http:// (what goes through it is TLS all the same), or the server without it: NO_PROXY, --no-proxy";
+/// A status with its name, if it has one: `404 Not Found`, `499`.
+fn named(status: StatusCode) -> String {
+    format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
+}
 
 fn said(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
 impl Error {
-    pub(crate) fn from_reqwest(method: &Method, url: &Url, error: &reqwest::Error, proxy: Option<&Proxy>, asked: bool) -> Self {
-        let request = format!("{method} {}", redacted(url));
-        let proxy = proxy.filter(|proxy| proxy.covers(url.as_str())).map(Proxy::address);
+    /// The HTTP library's error; `proxy` is the proxy's address, if one is used, and `asked` says whether the server asked for
+    /// a client certificate.
+    pub(crate) fn of(request: String, url: &Url, error: &reqwest::Error, proxy: Option<&str>, asked: bool) -> Self {
         if let Some(untrusted) = scar_trust::untrusted(error) {
             let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
             return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
@@ -137,6 +139,10 @@ impl Error {
     /// A timeout in the middle of an exchange.
     pub fn silent(request: String, cause: &str) -> Self {
         Self::Broken { request, cause: cause.to_owned(), silent: true }
+    }
+
+    pub(crate) fn too_long(request: String, limit: usize) -> Self {
+        Self::Malformed { request, cause: format!("the answer is longer than {limit} bytes") }
     }
 
     /// Whether a retry may succeed. The caller decides whether the request may be repeated at all.

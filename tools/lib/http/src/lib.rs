@@ -8,22 +8,24 @@ mod client;
 mod error;
 mod login;
 mod origin;
+mod response;
 mod retry;
 mod run;
-mod transport;
+mod wire;
 mod words;
 
-pub use client::{Client, Credential, Request, Response};
+pub use client::{Client, Credential, Request};
 pub use error::Error;
 pub use login::{Login, LoginOptions, secret_file};
 pub use origin::Origin;
+pub use response::Response;
 pub use retry::{Attempt, Retry};
 pub use run::{run, run_or_undo};
-pub use transport::Transport;
+pub use wire::{Route, Wire};
 pub use words::{of as words, redacted};
 
 pub use reqwest::header;
-pub use reqwest::{Body, Method, StatusCode};
+pub use reqwest::{Body, Method, Request as RawRequest, StatusCode};
 pub use url::Url;
 
 /// The largest JSON document in bytes.

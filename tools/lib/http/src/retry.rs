@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use scar_tool::{Console, Deadline};
 
 use crate::Error;
@@ -33,7 +32,7 @@ impl Attempt for Error {
 pub struct Retry {
     /// The number of tries.
     pub tries: usize,
-    /// The wait after the first try; doubled after each, with jitter.
+    /// The wait after the first try; doubled after each.
     pub first_wait: Duration,
     /// The longest wait, even if the server asks for more.
     pub longest_wait: Duration,
@@ -47,33 +46,28 @@ impl Retry {
         Self { tries: 5, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(120), deadline }
     }
 
+    /// The wait after so many tries; `None` if there is no further try, or no time for it. A server that asks for a longer
+    /// wait than the longest one is not asked again.
+    pub fn wait(&self, tries: usize, asked: Option<Duration>) -> Option<Duration> {
+        let doubled = self.first_wait.saturating_mul(1 << tries.saturating_sub(1).min(16));
+        let wait = doubled.min(self.longest_wait).max(asked.unwrap_or_default());
+        (tries < self.tries && wait <= self.longest_wait && wait <= self.deadline.remaining()).then_some(wait)
+    }
+
     /// Runs `work` until it succeeds, fails permanently, or the tries or the time are used up.
     ///
     /// # Errors
     /// The last try's error.
-    pub async fn run<T, E, F, W>(&self, console: &Console, mut work: F) -> Result<T, E>
-    where
-        E: Attempt,
-        F: FnMut() -> W,
-        W: Future<Output = Result<T, E>>,
-    {
-        let mut waits = ExponentialBuilder::default()
-            .with_min_delay(self.first_wait)
-            .with_max_delay(self.longest_wait)
-            .with_max_times(self.tries.saturating_sub(1))
-            .with_jitter()
-            .build();
+    pub async fn run<T, E: Attempt>(&self, console: &Console, mut work: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
+        let mut tries = 0;
         loop {
             let error = match work().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let Some(wait) = waits.next().filter(|_| error.is_transient()) else { return Err(error) };
-            // backon adds the jitter after its own limit.
-            let wait = wait.min(self.longest_wait).max(error.asked().unwrap_or_default());
-            if wait > self.longest_wait || wait > self.deadline.remaining() {
-                return Err(error);
-            }
+            tries += 1;
+            let wait = self.wait(tries, error.asked()).filter(|_| error.is_transient());
+            let Some(wait) = wait else { return Err(error) };
             console.verbose(|| format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));
             tokio::time::sleep(wait).await;
         }
@@ -93,6 +87,16 @@ pub(crate) fn after(value: &str, now: std::time::SystemTime) -> Option<Duration>
 mod tests {
     use super::*;
     use std::time::SystemTime;
+
+    #[test]
+    fn a_wait_grows_to_its_limit_and_a_longer_one_is_not_waited_for() {
+        let retry = Retry { longest_wait: Duration::from_secs(3), ..Retry::until(Deadline::never()) };
+        let waits = [1, 2, 3, 4, 5].map(|tries| retry.wait(tries, None).map(|wait| wait.as_millis()));
+        assert_eq!(waits, [Some(500), Some(1000), Some(2000), Some(3000), None]);
+        assert_eq!(retry.wait(1, Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
+        assert_eq!(retry.wait(1, Some(Duration::from_secs(4))), None);
+        assert_eq!(Retry { deadline: Deadline::after(Duration::ZERO), ..retry }.wait(1, None), None);
+    }
 
     #[test]
     fn reads_retry_after_in_both_forms() {

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use scar_tool::{Console, Deadline, Failure, signal};
+use tokio::task::LocalSet;
 
 /// How long work may take to report its result after the deadline or a signal.
 const REPORT: Duration = Duration::from_millis(800);
@@ -41,7 +42,9 @@ pub fn run_or_undo<S, T>(
         .build()
         .map_err(|error| Failure::io("set up the network", &error))?;
     let interrupt = signal::catch();
-    let result = runtime.block_on(async {
+    // Tasks stay on this thread, so that they need not be `Send`.
+    let tasks = LocalSet::new();
+    let result = tasks.block_on(&runtime, async {
         let over = tokio::time::sleep(deadline.remaining().saturating_add(REPORT));
         let result = {
             let mut work = pin!(work(&mut state));
@@ -62,6 +65,7 @@ pub fn run_or_undo<S, T>(
         }
         result
     });
+    drop(tasks);
     // Dropping a runtime waits for its blocking threads: getaddrinfo blocks for as long as a name server is silent
     // (https://github.com/tokio-rs/tokio/issues/5338).
     runtime.shutdown_background();

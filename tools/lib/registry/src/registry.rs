@@ -205,11 +205,7 @@ impl Registry {
     }
 
     /// Runs `work` with the retry policy.
-    pub async fn retry<T, F, W>(&self, work: F) -> Result<T, Fault>
-    where
-        F: FnMut() -> W,
-        W: Future<Output = Result<T, Fault>>,
-    {
+    pub async fn retry<T>(&self, work: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
         self.config.retry.run(&self.console, work).await
     }
 

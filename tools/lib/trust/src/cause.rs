@@ -1,16 +1,21 @@
 //! Finds the cause of a failed connection in errors that wrap each other.
 
 use std::error::Error as StdError;
+use std::io::{Error as IoError, ErrorKind};
 
 /// The innermost cause: the outer layers only say that something failed.
 pub fn cause(error: &(dyn StdError + 'static)) -> String {
     let mut inner = error;
     loop {
-        let next = match inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
-            None => inner.source(),
-        };
-        match next {
+        let io = inner.downcast_ref::<IoError>();
+        match io.map(IoError::kind) {
+            // rustls explains at length what it misses at the end of a TLS connection.
+            Some(ErrorKind::UnexpectedEof) => return "the connection was closed too early".to_owned(),
+            Some(ErrorKind::TimedOut) => return "no connection in time".to_owned(),
+            _ => {}
+        }
+        // An I/O error does not return the error that it wraps as its source.
+        match io.and_then(IoError::get_ref).map_or_else(|| inner.source(), |wrapped| Some(wrapped)) {
             Some(next) => inner = next,
             None => break,
         }
@@ -19,23 +24,10 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     let text = text.split(" (os error ").next().unwrap_or_default().to_lowercase();
     match text.as_str() {
         "" => "the connection failed".to_owned(),
-        "deadline has elapsed" | "timed out" => "no connection in time".to_owned(),
         // hyper's words for a connection that ends where the answer should begin.
         "connection closed before message completed" => "the connection was closed before the answer".to_owned(),
         _ => text,
     }
-}
-
-/// Whether a connection timed out: by the connector's limit or the kernel's.
-pub fn is_silence(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 /// Why a proxy did not open a tunnel.
@@ -62,9 +54,6 @@ pub enum Tunnel {
 pub fn tunnel(error: &(dyn StdError + 'static)) -> Option<Tunnel> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(tunnel) = error.downcast_ref::<Tunnel>() {
-            return Some(tunnel.clone());
-        }
         // hyper-util's error type is private (its client/legacy/connect/proxy/tunnel.rs): only its text can be matched.
         if let Some(said) = error.to_string().strip_prefix("tunnel error: ") {
             return Some(match said {

@@ -18,7 +18,7 @@ mod untrusted;
 mod verify;
 
 pub use address::{address, without_login};
-pub use cause::{Tunnel, cause, is_silence, tunnel};
+pub use cause::{Tunnel, cause, tunnel};
 pub use files::ca_chain;
 pub use handshake::Handshake;
 pub use module::module;
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 use scar_tool::{Failure, Prefix, Spelling};
 
 use identity::{ClientAuth, Identity};
@@ -43,6 +43,8 @@ pub struct Trust {
     anchors: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
     insecure: bool,
+    /// The name that a server's certificate must have, if it is not the server's own.
+    name: Option<ServerName<'static>>,
     pin: Option<Pin>,
     seen: Seen,
     ca_file: Option<PathBuf>,
@@ -85,6 +87,7 @@ impl Trust {
             anchors,
             identity: None,
             insecure: false,
+            name: None,
             pin: None,
             seen: Seen::default(),
             ca_file: None,
@@ -123,6 +126,13 @@ impl Trust {
         self
     }
 
+    /// The same trust for a server that shows a certificate of this name; `None` if it is neither a name nor an address.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Option<Self> {
+        self.name = Some(ServerName::try_from(name.to_owned()).ok()?);
+        Some(self)
+    }
+
     /// The same trust for one more server; without checks, that server must keep showing its first certificate.
     #[must_use]
     pub fn pinned(&self, pin: &Pin) -> Self {
@@ -149,10 +159,10 @@ impl Trust {
         Ok(self)
     }
 
-    /// The same trust for another server: without the client certificate and the pin, which belong to one server.
+    /// The same trust for another server: without the client certificate, the name and the pin, which belong to one server.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        Self { identity: None, pin: None, seen: Seen::default(), ..self.clone() }
+        Self { identity: None, name: None, pin: None, seen: Seen::default(), ..self.clone() }
     }
 
     /// The same trust with or without a proxy, as the user chose.

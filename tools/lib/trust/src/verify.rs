@@ -23,6 +23,7 @@ pub(crate) struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     anchors: Vec<CertificateDer<'static>>,
     insecure: bool,
+    name: Option<ServerName<'static>>,
     pin: Option<Pin>,
     seen: Seen,
     spelling: Spelling,
@@ -31,7 +32,7 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Self {
-        let anchors = &trust.anchors;
+        let Trust { anchors, insecure, name, pin, seen, spelling, .. } = trust.clone();
         let mut roots = RootCertStore::empty();
         // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates; kubectl and curl do not.
         let now = UnixTime::now().as_secs();
@@ -39,15 +40,7 @@ impl Verifier {
         roots.add_parsable_certificates(anchors.iter().filter(in_date).cloned());
         // rustls's builder refuses a store without roots: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
-        Self {
-            chain,
-            anchors: anchors.clone(),
-            insecure: trust.insecure,
-            pin: trust.pin.clone(),
-            seen: trust.seen.clone(),
-            spelling: trust.spelling,
-            provider: Arc::clone(provider),
-        }
+        Self { chain, anchors, insecure, name, pin, seen, spelling, provider: Arc::clone(provider) }
     }
 
     /// The expired or not yet valid configured authority that signed one of these, if there is one.
@@ -89,6 +82,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.seen.note(certificate);
+        let name = self.name.as_ref().unwrap_or(name);
         let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name, self.spelling)));
         let leaf = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf);
         let Ok(leaf) = leaf else { return untrusted(Reason::Unusable) };
