@@ -134,12 +134,12 @@ fn the_list_of_crates_has_what_was_built_and_names_the_module() {
     let list = json!({
         "metadata": {"component": {"bom-ref": "tool"}, "properties": []},
         "components": [
-            {"name": "used", "version": "2", "bom-ref": "used", "purl": "file:///work/used"},
+            {"name": "used", "version": "2", "bom-ref": "used", "purl": "file:///build/used"},
             {"name": "optional", "version": "3", "bom-ref": "optional"},
         ],
         "dependencies": [{"ref": "tool", "dependsOn": ["used", "optional"]}, {"ref": "optional"}],
     });
-    let run = program(jq).args(["--rawfile", "built", "built", "--arg", "folder", "file:///work/"]);
+    let run = program(jq).args(["--rawfile", "built", "built", "--arg", "folder", "file:///build/"]);
     let outcome = run.args(["--arg", "cryptography", "AWS-LC"]).arg(filter).folder(folder.path()).stdin(list.to_string()).run();
     let made: Value = serde_json::from_slice(outcome.succeeds().stdout_bytes()).unwrap();
     assert_eq!(

@@ -24,7 +24,7 @@ struct Need {
     tool: &'static str,
     /// Whether the migration ends without it.
     blocks: bool,
-    /// The way round; empty if there is none.
+    /// What to do without the right; empty if nothing helps.
     otherwise: &'static str,
     /// Verb, group, resource, and the objects.
     rules: &'static [(&'static str, &'static str, &'static str, Objects)],

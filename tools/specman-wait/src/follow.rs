@@ -96,7 +96,7 @@ fn next_pause(end: End, failed: u32) -> (Duration, u32) {
     }
 }
 
-/// The pause after so many earlier failures in a row.
+/// The pause after this number of failures in a row.
 fn pause(failed: u32) -> Duration {
     PAUSES[0].saturating_mul(1 << failed.min(8)).min(PAUSES[1])
 }

@@ -85,11 +85,11 @@ impl Credential {
         matches!(self, Self::File { .. } | Self::Plugin { .. })
     }
 
-    /// The header to send, and the client certificate that a plugin gave; `anew` after the last one was refused.
+    /// The header to send, and the client certificate that a plugin gave; `was_refused` after the last one was refused.
     ///
     /// # Errors
     /// Exit 4 if there is no credential; exit 2 if a plugin cannot be started.
-    pub(crate) async fn get(&self, anew: bool) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
+    pub(crate) async fn get(&self, was_refused: bool) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
         match self {
             Self::None => Ok((None, None)),
             Self::Fixed(header) => Ok((Some(header.clone()), None)),
@@ -107,7 +107,7 @@ impl Credential {
                     let mut last = last.lock().await;
                     if !reply.is_closed() {
                         // Who asked may be gone meanwhile.
-                        let _ = reply.send(issued(&plugin, &mut last, anew).await);
+                        let _ = reply.send(issued(&plugin, &mut last, was_refused).await);
                     }
                 });
                 answer.await.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "ask the exec plugin: it was interrupted")))
@@ -128,10 +128,10 @@ impl Credential {
 async fn issued(
     plugin: &Plugin,
     last: &mut Option<Issued>,
-    anew: bool,
+    was_refused: bool,
 ) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
     let fresh = |issued: &Issued| issued.expires.is_none_or(|end| Timestamp::now() + MARGIN < end);
-    let issued = match last.take().filter(|issued| !anew && fresh(issued)) {
+    let issued = match last.take().filter(|issued| !was_refused && fresh(issued)) {
         Some(issued) => issued,
         None => plugin.run().await?,
     };

@@ -90,9 +90,9 @@ impl Sender {
         for (name, value) in &self.impersonate {
             head.headers.append(name, value.clone());
         }
-        let mut anew = false;
+        let mut was_refused = false;
         loop {
-            let (header, issued) = self.credential.get(anew).await?;
+            let (header, issued) = self.credential.get(was_refused).await?;
             let wire = self.wire(issued.as_ref())?;
             let mut request = RawRequest::new(head.method.clone(), url.clone());
             *request.headers_mut() = head.headers.clone();
@@ -110,8 +110,8 @@ impl Sender {
             if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(answer);
             }
-            if status == StatusCode::UNAUTHORIZED && !anew && self.credential.is_renewable() {
-                anew = true;
+            if status == StatusCode::UNAUTHORIZED && !was_refused && self.credential.is_renewable() {
+                was_refused = true;
                 continue;
             }
             return Err(Error::refused(answer, &Access::of(head.method.as_str(), &path)).await);

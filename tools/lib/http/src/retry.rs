@@ -46,7 +46,7 @@ impl Retry {
         Self { tries: 5, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(120), deadline }
     }
 
-    /// The wait after so many tries; `None` if there is no further try, or no time for it. A server that asks for a longer
+    /// The wait after this number of tries; `None` if there is no further try, or no time for it. A server that asks for a longer
     /// wait than the longest one is not asked again.
     pub fn wait(&self, tries: usize, asked: Option<Duration>) -> Option<Duration> {
         let doubled = self.first_wait.saturating_mul(1 << tries.saturating_sub(1).min(16));
