@@ -146,3 +146,15 @@ fn undo_asks_shows_and_needs_no_more_than_it_undoes() {
     assert_ne!(brought_back(&migration), pushed);
     assert_eq!(migration.site.vertex_server.log().requests().len(), 0);
 }
+
+/// The reference in full is an operand of the push alone: an undo takes it from the backup.
+#[test]
+fn undoes_a_push_to_a_reference_that_the_settings_name_in_full() {
+    let migration = pushed_before();
+    let before = brought_back(&migration);
+    let reference = format!("{}/{REPOSITORY}:0.0.0", migration.setting("OCI_PACK_REGISTRY"));
+    migrate(&migration).env("SCAR_REFERENCE", &reference).run().succeeds();
+    assert_ne!(brought_back(&migration), before);
+    migrate(&migration).env("SCAR_REFERENCE", &reference).arg("undo").run().succeeds();
+    assert_eq!(brought_back(&migration), before);
+}
