@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scar_kit::Signal;
 use scar_lab::faults::{Action, Match, Times};
-use scar_lab::site::{OLD_SCAR, REPOSITORY, SECRET};
+use scar_lab::site::{OLD_SCAR, PACK_REGISTRY, REPOSITORY, SECRET};
 use scar_suites::Migration;
 use serde_json::{Value, json};
 
@@ -147,14 +147,34 @@ fn undo_asks_shows_and_needs_no_more_than_it_undoes() {
     assert_eq!(migration.site.vertex_server.log().requests().len(), 0);
 }
 
-/// The reference in full is an operand of the push alone: an undo takes it from the backup.
+/// Each stage takes only the options that its tool has for what it does, in every phase.
 #[test]
-fn undoes_a_push_to_a_reference_that_the_settings_name_in_full() {
+fn runs_looks_and_undoes_with_every_setting_set() {
     let migration = pushed_before();
     let before = brought_back(&migration);
     let reference = format!("{}/{REPOSITORY}:0.0.0", migration.setting("OCI_PACK_REGISTRY"));
-    migrate(&migration).env("SCAR_REFERENCE", &reference).run().succeeds();
+    let archive = migration.folder().join("elsewhere.tgz");
+    let phase = |name: &str| {
+        let settings = [
+            ("SCAR_REFERENCE", reference.as_str()),
+            ("SCAR_ARCHIVE", archive.to_str().unwrap()),
+            ("SCAR_SETTLE", "20s"),
+            ("SCAR_VERIFY", "report"),
+            ("OCI_TRUST_REALM", "auth.example"),
+            ("OCI_INSECURE", "no"),
+            ("PACK_REGISTRY_UID", PACK_REGISTRY),
+            ("PACK_REGISTRY_USERNAME", &migration.setting("OCI_USERNAME")),
+            ("PACK_REGISTRY_PASSWORD_FILE", &migration.setting("OCI_PASSWORD_FILE")),
+            ("KUBE_CONTEXT", "lab"),
+            ("SPECMAN_TIMEOUT", "2m"),
+        ];
+        let run = settings.into_iter().fold(migrate(&migration), |run, (key, value)| run.env(key, value));
+        if name.is_empty() { run } else { run.arg(name) }
+    };
+    phase("preflight").run().succeeds();
+    phase("").run().succeeds();
     assert_ne!(brought_back(&migration), before);
-    migrate(&migration).env("SCAR_REFERENCE", &reference).arg("undo").run().succeeds();
+    phase("status").run().succeeds();
+    phase("undo").run().succeeds();
     assert_eq!(brought_back(&migration), before);
 }
