@@ -1,25 +1,22 @@
 //! scar-preflight: what it finds on a site that is ready, and that it changes nothing there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod f1;
+mod cluster;
+mod content;
+mod platform;
 mod profiles;
+mod registry;
 mod rig;
 mod token_server;
 
 use std::time::Duration;
 
 use rig::{Rig, but, is_allowed, lines, says};
-use scar_kit::{docker_registry, find_secrets, tool};
-use scar_lab::certs::Certs;
-use scar_lab::faults::{Action, Answer, Match, Times};
-use scar_lab::kube::{Access, Rule};
+use scar_kit::tool;
+use scar_lab::faults::{Action, Match, Times};
 use scar_lab::proxy::{Manner, Proxy};
-use scar_lab::registry::{LabRegistry, RegistryOptions};
-use scar_lab::server::Listener;
-use scar_lab::site::{PACK_REGISTRY, SiteOptions};
-use scar_lab::vertex::{RegistryKind, ecr_registry};
-use scar_suites::{Migration, new_record};
-use serde_json::{Value, json};
+use scar_suites::new_record;
+use serde_json::json;
 
 #[test]
 fn a_site_that_is_ready_is_found_ready_and_left_as_it_is() {
@@ -167,215 +164,6 @@ fn the_environment_names_the_site() {
 }
 
 #[test]
-fn the_session_of_the_record_takes_the_place_of_a_login() {
-    let rig = Rig::new();
-    let session = rig.migration.tool("vertex-login").record(&new_record()).run().succeeds().json();
-    scar_kit::secret(session["session"]["authorization"].as_str().unwrap());
-    let vertex = &rig.migration.site.vertex;
-    let attempts = vertex.login_attempts();
-    let without =
-        [("--vertex-password-file", None), ("--vertex-username", None), ("--endpoint", None), ("--vertex-ca-file", None)];
-    let outcome = rig.call(&without).record(&session).run();
-    let record = outcome.succeeds().json();
-    assert_eq!((lines(&outcome.stderr()), vertex.login_attempts()), (but(&[]), attempts), "{outcome}");
-    assert_eq!(record["session"], session["session"]);
-    says(&outcome, "the session of the record, of 'admin'");
-
-    vertex.expire_tokens();
-    let outcome = rig.call(&without).record(&session).run();
-    outcome.exits(3);
-    says(&outcome, "log in again: vertex-login");
-    assert_eq!(lines(&outcome.stderr())["platform.login"], "blocked", "{outcome}");
-
-    let elsewhere = rig.call(&[("--endpoint", Some("https://other.example"))]).record(&session).run();
-    elsewhere.exits(5).writes_nothing().says("the session: it is for ");
-}
-
-#[test]
-fn without_a_password_and_a_terminal_the_login_is_skipped() {
-    let rig = Rig::new();
-    let outcome = rig.run_with(&[("--vertex-password-file", None)]);
-    let skipped = ["platform.login", "platform.version", "platform.scar", "platform.pack-registry", "platform.flag"];
-    let expected: Vec<_> = skipped.iter().map(|name| (*name, "skipped")).collect();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&expected), "{outcome}");
-    assert_eq!(rig.migration.site.vertex.login_attempts(), 0);
-    rig.run_with(&[("--vertex-password-file", None), ("--only", Some("platform"))]).exits(2).writes_nothing();
-}
-
-#[test]
-fn on_a_terminal_the_password_is_asked_for_once() {
-    let rig = Rig::new();
-    let password = std::fs::read_to_string(rig.migration.setting("VERTEX_PASSWORD_FILE")).unwrap();
-    let outcome = rig.call(&[("--vertex-password-file", None)]).answer("Password for admin at", &password).run();
-    outcome.succeeds();
-    assert_eq!((lines(&outcome.stderr()), rig.migration.site.vertex.login_attempts()), (but(&[]), 1), "{outcome}");
-    assert!(find_secrets(outcome.screen().as_bytes()).is_empty());
-}
-
-#[test]
-fn palette_needs_the_same_version() {
-    let rig = Rig::new();
-    rig.migration.site.vertex.behave(|behaviour| behaviour.version = "4.5.13".into());
-    let outcome = rig.run();
-    outcome.exits(3);
-    says(&outcome, "4.5.13 is older than 4.5.15");
-    let outcome = rig.call(&[]).arg("--palette").run();
-    outcome.exits(3);
-    assert_eq!(lines(&outcome.stderr()), but(&[("platform.version", "blocked")]), "{outcome}");
-}
-
-/// The admin's role is what the guide assumes; a site may give less, and that alone is no obstacle.
-#[test]
-fn what_the_tools_can_do_without_is_a_warning() {
-    let rig = Rig::new();
-    rig.migration.site.cluster.set_access(Access::Only(vec![
-        Rule::new("*", "secrets").within("hubble-system").named("spectro-manifest-registry-secrets"),
-        Rule::new("create", "secrets").within("hubble-system"),
-        Rule::new("get", "statefulsets").within("hubble-system").named("specman"),
-        Rule::new("get", "pods").within("hubble-system").named("specman-0"),
-        Rule::new("get", "pods/log").within("hubble-system").named("specman-0"),
-    ]));
-    let outcome = rig.run_with(&[("--specman-url", Some("https://specman.example:8443"))]);
-    let expected = but(&[
-        ("cluster.namespace", "skipped"),
-        ("cluster.verify-access", "skipped"),
-        ("cluster.restart-access", "warning"),
-        ("cluster.service", "warning"),
-        ("cluster.claim", "warning"),
-        ("cluster.storage", "warning"),
-        ("content.claim", "skipped"),
-    ]);
-    assert_eq!(lines(&outcome.succeeds().stderr()), expected, "{outcome}");
-    says(&outcome, "specman-verify goes to 'https://specman.example:8443' instead");
-}
-
-/// A create has no name when RBAC decides (Kubernetes documentation, "Using RBAC Authorization", "Referring to resources"), so
-/// that a role for this one secret does not let `--undo` restore it.
-#[test]
-fn q55_a_create_that_is_allowed_by_name_alone_is_not_allowed() {
-    let rig = Rig::new();
-    let named = Access::AllBut(vec![Rule::new("create", "secrets").named("")]);
-    rig.migration.site.cluster.set_access(named);
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.undo-access", "warning")]), "{outcome}");
-    says(&outcome, "scar-secret-rm --undo may not create secrets");
-}
-
-/// A gateway's page says nothing about permissions.
-#[test]
-fn q54_a_403_of_something_before_the_api_server_is_no_missing_permission() {
-    for (path, name) in [
-        ("/version", "cluster.reached"),
-        ("/api/v1/namespaces/hubble-system", "cluster.namespace"),
-        ("/apis/apps/v1/namespaces/hubble-system/statefulsets/specman", "cluster.specman"),
-        ("/api/v1/namespaces/hubble-system/pods/specman-0", "cluster.pods"),
-        ("/api/v1/namespaces/hubble-system/services/specman-service", "cluster.service"),
-        ("/api/v1/namespaces/hubble-system/secrets/spectro-manifest-registry-secrets", "cluster.secret"),
-    ] {
-        let rig = Rig::new();
-        let page = Answer::status(403).body("<html><title>Blocked by the gateway</title></html>");
-        rig.migration.site.kube_server.faults().on(Match::get(path), Times::Always, Action::Answer(page));
-        let outcome = rig.run();
-        assert_eq!(lines(&outcome.stderr())[name], "blocked", "{path}: {outcome}");
-        says(&outcome, "403 Forbidden: an HTML page titled 'Blocked by the gateway'");
-    }
-}
-
-#[test]
-fn a_cluster_that_answers_no_review_is_a_warning() {
-    for status in [403, 404, 405] {
-        let rig = Rig::new();
-        let faults = rig.migration.site.kube_server.faults();
-        let answer = Answer::json(
-            status,
-            &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no reviews here", "code": status}),
-        );
-        faults.on(Match::any("/apis/authorization.k8s.io/**"), Times::Always, Action::Answer(answer));
-        let outcome = rig.run();
-        let access = ["secret", "wait", "verify", "restart", "undo"].map(|what| format!("cluster.{what}-access"));
-        let expected: Vec<_> = access.iter().map(|name| (name.as_str(), "warning")).collect();
-        assert_eq!(lines(&outcome.succeeds().stderr()), but(&expected), "{outcome}");
-        says(&outcome, "kubectl auth can-i");
-    }
-}
-
-#[test]
-fn an_old_cluster_does_not_say_who_asks() {
-    let rig = Rig::new();
-    let answer = Answer::json(
-        404,
-        &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "the server could not find the requested resource", "reason": "NotFound", "code": 404}),
-    );
-    rig.migration.site.kube_server.faults().on(
-        Match::any("/apis/authentication.k8s.io/**"),
-        Times::Always,
-        Action::Answer(answer),
-    );
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.identity", "skipped")]), "{outcome}");
-}
-
-#[test]
-fn after_the_flag_the_secret_of_the_platform_must_stay() {
-    let rig = Rig::new();
-    let mut record: Value = rig.migration.steps_before("specman-wait", &new_record());
-    record.as_object_mut().unwrap().remove("session");
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[("cluster.secret", "warning")]), "{outcome}");
-    says(&outcome, "it must stay: scar-secret-rm leaves it, given this record");
-    says(&outcome, "set already: Specman fetches");
-    says(&outcome, "0.0.0");
-}
-
-#[test]
-fn q56_links_are_judged_as_mkmanifests_judges_them_and_fresh_files_are_named() {
-    let rig = Rig::new();
-    let tree = rig.migration.tree();
-    std::os::unix::fs::symlink("gone", tree.join("dangling")).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", tree.join("absolute")).unwrap();
-    // Out of the folder and back in by its name: on Specman's side that name does not exist.
-    let back = format!("../../{}/index.yaml", tree.file_name().unwrap().to_str().unwrap());
-    std::os::unix::fs::symlink(&back, tree.join("charts/back")).unwrap();
-    std::fs::write(tree.join("charts/fresh.yaml"), "new").unwrap();
-    std::fs::write(rig.migration.archive(), "old archive").unwrap();
-    let outcome = rig.run();
-    let record = outcome.succeeds().json();
-    assert_eq!(lines(&outcome.stderr()), but(&[("content.links", "warning"), ("content.quiet", "warning")]), "{outcome}");
-    let found = |name: &str| {
-        record["preflight"]["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()["found"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let packed =
-        scar_kit::tool("mkmanifests").arg(&tree).args(["-o", "other.tgz", "--new-record"]).folder(rig.migration.folder()).run();
-    for (name, target, why) in [
-        ("dangling", "gone", "does not exist"),
-        ("absolute", "/etc/passwd", "is an absolute path"),
-        ("charts/back", &back, "lies outside of the tree"),
-    ] {
-        assert!(packed.succeeds().stderr().contains(&format!("'./{name}' -> '{target}': its target {why}")), "{packed}");
-        assert!(found("content.links").contains(&format!("'./{name}' -> '{target}': its target {why}")), "{outcome}");
-    }
-    assert_eq!(found("content.quiet"), "changed in the last 10 minutes: './charts/fresh.yaml'");
-}
-
-#[test]
-fn a_certificate_that_ends_soon_is_reported() {
-    let certs = Certs::new(&[]);
-    let listener = Listener::tls(certs.ending_soon().server_config());
-    let registry = LabRegistry::start(RegistryOptions { listener, ..RegistryOptions::default() });
-    let folder = tempfile::TempDir::new().unwrap();
-    let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, certs.ca_pem()).unwrap();
-    let run = tool("scar-preflight").args(["--only", "registry", "--reference", &registry.authority()]);
-    let outcome = run.arg("--registry-ca-file").arg(&ca).run();
-    assert_eq!(lines(&outcome.succeeds().stderr())["network.certificates"], "warning", "{outcome}");
-    says(&outcome, &format!("{} ends at ", registry.authority()));
-    says(&outcome, "none is asked for");
-}
-
-#[test]
 fn the_route_names_the_proxy() {
     let rig = Rig::new();
     let proxy = Proxy::start(Manner::Open);
@@ -402,49 +190,6 @@ fn the_route_names_the_proxy() {
     says(&outcome, "from the proxy");
 }
 
-/// Debian's registry with Basic, and two Specmans.
-#[test]
-fn debians_registry_is_found_ready_and_keeps_no_upload() {
-    let Some(registry) = docker_registry() else { return };
-    let rig = Rig { migration: Migration::on_docker(&registry) };
-    rig::age(&rig.migration.tree());
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
-    says(&outcome, "allowed: an upload was opened, and cancelled");
-    let log = registry.log();
-    assert!(log.iter().any(|line| line.contains("DELETE") && line.contains("/blobs/uploads/")), "{log:#?}");
-    assert!(!log.iter().any(|line| line.contains("\"PUT ") || line.contains("\"PATCH ")), "{log:#?}");
-}
-
-#[test]
-fn q41_a_masked_login_that_is_not_at_hand_blocks() {
-    let rig = Rig::on(SiteOptions { replicas: 2, ..SiteOptions::default() });
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
-    says(&outcome, "its password is not shown: an undo will ask for it");
-    says(&outcome, "specman-0 is ready, specman-1 is ready");
-    let outcome =
-        rig.run_with(&[("--only", Some("platform")), ("--registry-username", None), ("--registry-password-file", None)]);
-    assert_eq!(lines(&outcome.exits(3).stderr())["platform.flag"], "blocked", "{outcome}");
-    says(&outcome, "add: --pack-registry-username 'robot$packs' --pack-registry-password-file FILE");
-}
-
-/// What pack-registry-set takes must not block here.
-#[test]
-fn the_key_of_an_entrys_certificate_is_taken_as_pack_registry_set_takes_it() {
-    let rig = Rig::new();
-    let key = "-----BEGIN PRIVATE KEY-----\nkept as it is\n-----END PRIVATE KEY-----\n";
-    scar_kit::secret(key);
-    rig.migration.site.vertex.edit_registry(PACK_REGISTRY, |entry| entry["spec"]["auth"]["tls"]["key"] = json!(key));
-    let outcome = rig.run();
-    assert_eq!(lines(&outcome.exits(3).stderr())["platform.flag"], "blocked", "{outcome}");
-    says(&outcome, "add: --pack-registry-tls-key-file FILE");
-    let file = rig.migration.folder().join("entry.key");
-    std::fs::write(&file, key).unwrap();
-    let outcome = rig.run_with(&[("--pack-registry-tls-key-file", file.to_str())]);
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
-}
-
 #[test]
 fn a_hint_spells_the_options_of_its_server() {
     let rig = Rig::new();
@@ -453,34 +198,6 @@ fn a_hint_spells_the_options_of_its_server() {
         outcome.exits(3);
         says(&outcome, &format!("and {option} server.pem"));
     }
-}
-
-/// A host's own login files serve, and the line names the one that won.
-#[test]
-fn the_registrys_login_is_named_with_its_source() {
-    let rig = Rig::new();
-    let password = std::fs::read_to_string(rig.migration.setting("OCI_PASSWORD_FILE")).unwrap();
-    let pair = base64(&format!("robot$packs:{}", password.trim_end()));
-    scar_kit::secret(&pair);
-    let file = rig.migration.folder().join("config.json");
-    let auths = json!({"auths": {rig.migration.setting("OCI_PACK_REGISTRY"): {"auth": pair}}});
-    std::fs::write(&file, auths.to_string()).unwrap();
-    let (user, password_file) = (rig.migration.setting("OCI_USERNAME"), rig.migration.setting("OCI_PASSWORD_FILE"));
-    let without = [
-        ("--registry-username", None),
-        ("--registry-password-file", None),
-        ("--registry-config", file.to_str()),
-        ("--pack-registry-username", Some(&*user)),
-        ("--pack-registry-password-file", Some(&*password_file)),
-    ];
-    let outcome = rig.run_with(&without);
-    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
-    says(&outcome, "user 'robot$packs' from '");
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 #[test]
@@ -531,24 +248,4 @@ fn quiet_names_what_blocks_and_nothing_else() {
         "scar-preflight: error: check the site: blocked: platform.version (1 of 36 checks)\n\
          scar-preflight: hint: each blocked line names its way out; then run this again\n"
     );
-}
-
-/// Amazon EKS writes the identity into a pod when the pod is made, so that a pod from before the association has none.
-#[test]
-fn an_entry_with_pod_identity_needs_pods_that_have_it() {
-    let rig = Rig::new();
-    let host = rig.migration.setting("OCI_PACK_REGISTRY");
-    let mut entry = ecr_registry("e1", "ecr", &host, "", "");
-    entry["spec"]["credentials"] = json!({"credentialType": "pod-identity", "podIdentity": {"roleArn": "arn:aws:iam::1:role/x"}});
-    rig.migration.site.vertex.add_registry(RegistryKind::Ecr, entry);
-    let run = || rig.run_with(&[("--pack-registry-uid", Some("e1"))]);
-    let outcome = run();
-    says(&outcome, "not set yet; the entry uses pod identity, which specman-0 lacks");
-    says(&outcome, "service account spectro-specman");
-    let associated = |pod: &mut Value| {
-        let uri = "http://169.254.170.23/v1/credentials";
-        pod["spec"]["containers"][0]["env"] = json!([{"name": "AWS_CONTAINER_CREDENTIALS_FULL_URI", "value": uri}]);
-    };
-    assert!(rig.migration.site.cluster.edit("pods", "hubble-system", "specman-0", associated));
-    says(&run(), "Specman's pods have the pod identity that the entry uses");
 }

@@ -11,6 +11,9 @@ use scar_suites::{Migration, new_record};
 /// Each line's name and result.
 pub(crate) type Lines = BTreeMap<String, String>;
 
+/// Specman's namespace.
+pub(crate) const NAMESPACE: &str = "hubble-system";
+
 /// What differs from `ok` on a healthy site.
 pub(crate) const HEALTHY: [(&str, &str); 1] = [("registry.limit", "skipped")];
 
@@ -155,4 +158,37 @@ pub(crate) fn is_allowed(line: &str) -> bool {
         ("registry", "DELETE") => rest.contains("/blobs/uploads/"),
         _ => false,
     }
+}
+
+/// F1, for one run: the line `name` is blocked with its way out, stdout is empty, every other line is checked (or skipped, where
+/// it depends on the blocked one), and nothing was written.
+#[track_caller]
+pub(crate) fn is_blocked(rig: &Rig, outcome: &Outcome, name: &str, others: &[(&str, &str)], part: &str) {
+    outcome.exits(3).writes_nothing();
+    says(outcome, part);
+    let mut expected = others.to_vec();
+    expected.push((name, "blocked"));
+    assert_eq!(lines(&outcome.stderr()), but(&expected), "{outcome}");
+    let end = format!(
+        "scar-preflight: error: check the site: blocked: {name} (1 of 36 checks)\n\
+         scar-preflight: hint: each blocked line names its way out; then run this again\n"
+    );
+    assert!(outcome.stderr().ends_with(&end), "{outcome}");
+    // The way out stands below the line, before the next one.
+    let text = outcome.stderr();
+    let row = text.lines().skip_while(|line| !line.starts_with(&format!("blocked  {name}"))).skip(1);
+    let below: Vec<_> = row.take_while(|line| line.starts_with(' ')).collect();
+    assert!(below.iter().any(|line| line.trim_start().starts_with("hint: ")), "{name} has no way out\n{outcome}");
+    let writing = rig.writing();
+    assert!(writing.iter().all(|line| is_allowed(line)), "{writing:#?}");
+}
+
+pub(crate) fn skipped<'a>(names: &[&'a str]) -> Vec<(&'a str, &'static str)> {
+    names.iter().map(|name| (*name, "skipped")).collect()
+}
+
+/// An address where nobody listens.
+pub(crate) fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
