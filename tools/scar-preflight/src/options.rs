@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scar_cluster::SpecmanOptions;
 use scar_registry::{PushOptions, RegistryOptions};
-use scar_tool::{Common, Console, Deadline, Failure, Prefix};
+use scar_tool::{Common, Console, Deadline, Failure};
 use scar_trust::RouteOptions;
 use scar_vertex::{AccountOptions, EntryLoginOptions, EntryOptions, GivenLogin};
 
@@ -34,21 +34,9 @@ pub(crate) enum Part {
     Registry,
 }
 
-/// A prefix of options.
-macro_rules! prefix {
-    ($name:ident, $prefix:literal, $heading:literal) => {
-        #[derive(Debug, Default, Clone, Copy)]
-        pub(crate) struct $name;
-
-        impl Prefix for $name {
-            const PREFIX: &'static str = $prefix;
-            const HEADING: Option<&'static str> = Some($heading);
-        }
-    };
-}
-prefix!(OfRegistry, "registry-", "Registry options");
-prefix!(OfVertex, "vertex-", "VerteX options");
-prefix!(OfEntry, "pack-registry-", "Pack registry options");
+scar_tool::prefix!(OfRegistry, "registry-", "Registry options");
+scar_tool::prefix!(OfVertex, "vertex-", "VerteX options");
+scar_tool::prefix!(OfEntry, "pack-registry-", "Pack registry options");
 
 /// The command line.
 #[derive(clap::Parser, Debug)]

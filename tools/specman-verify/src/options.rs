@@ -7,7 +7,7 @@ use std::time::Duration;
 use scar_cluster::SpecmanOptions;
 use scar_http::{Origin, Retry, Url};
 use scar_registry::{EXCHANGE, RegistryOptions, Scope};
-use scar_tool::{Common, Console, Deadline, Failure, Prefix};
+use scar_tool::{Common, Console, Deadline, Failure};
 use scar_trust::{RouteOptions, TlsOptions};
 
 use crate::layer::Access;
@@ -104,23 +104,14 @@ pub(crate) struct Options {
 
 const HEADING: &str = "Registry options, where the layer is read from it";
 
-/// The spelling of the registry's connection: the bare names are Specman's.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct OfRegistry;
-
-impl Prefix for OfRegistry {
-    const PREFIX: &'static str = "registry-";
-    const HEADING: Option<&'static str> = Some(HEADING);
-}
-
-/// The spelling of the registry's login: Specman takes none.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct OfLogin;
-
-impl Prefix for OfLogin {
-    const PREFIX: &'static str = "";
-    const HEADING: Option<&'static str> = Some(HEADING);
-}
+scar_tool::prefix!(
+    /// The registry's connection: the bare names are Specman's.
+    OfRegistry, "registry-", HEADING
+);
+scar_tool::prefix!(
+    /// The registry's login: Specman takes none.
+    OfLogin, "", HEADING
+);
 
 impl AsRef<Common> for Options {
     fn as_ref(&self) -> &Common {

@@ -28,6 +28,21 @@ pub trait Prefix: Debug + Default + Clone + Copy + Send + Sync + 'static {
     }
 }
 
+/// Declares a [`Prefix`]: the type's name, what the options begin with, and their heading in `--help`.
+#[macro_export]
+macro_rules! prefix {
+    ($(#[$doc:meta])* $name:ident, $prefix:expr, $heading:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, Clone, Copy)]
+        pub(crate) struct $name;
+
+        impl $crate::Prefix for $name {
+            const PREFIX: &'static str = $prefix;
+            const HEADING: Option<&'static str> = Some($heading);
+        }
+    };
+}
+
 /// No prefix: the tool has the group once.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Bare;
