@@ -6,7 +6,7 @@ use scar_tool::{Exit, Failure, Spelling};
 use crate::fault::Fault;
 use crate::login::Login;
 use crate::refusal::{Meaning, Refusal};
-use crate::registry::Registry;
+use crate::registry::{Registry, Scope};
 use crate::{Reference, ecr, login};
 
 /// The actions that ECR must allow for a push that is verified.
@@ -26,6 +26,8 @@ struct LoginState<'l> {
     username: Option<&'l str>,
     expires: Option<Time>,
     now: Time,
+    /// The access that was needed.
+    scope: Scope,
     /// How the options of the login are spelled.
     spelling: Spelling,
 }
@@ -47,6 +49,7 @@ impl Registry {
             username: self.login.as_ref().and_then(Login::username),
             expires: expires.and_then(|seconds| Time::from_epoch(seconds).ok()),
             now: Time::now(),
+            scope: self.config.scope,
             spelling: self.config.login,
         };
         explained(&refusal, act, &self.reference, &who, self.config.retry.longest_wait.as_secs())
@@ -153,7 +156,7 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
         ),
         _ => String::new(),
     };
-    let right = format!("the user may not push to '{repository}', or there is no project '{project}'");
+    let right = format!("the user may not {} '{repository}', or there is no project '{project}'", who.scope.act());
     failure.hint(match meaning {
         Meaning::Login => format!("{expanded}user or password is wrong, or the account is disabled or has expired"),
         Meaning::LoginOrRight => {
@@ -214,6 +217,7 @@ mod tests {
             username,
             expires: None,
             now: Time::now(),
+            scope: Scope::Push,
             spelling: Spelling::default(),
         };
         explained(&refusal("PUT https://h.example/v2/proj/r/manifests/1", status, errors), "push", &reference, &who, 120)
@@ -234,7 +238,14 @@ mod tests {
         ] {
             let expires = Some(Time::from_epoch(1_733_488_994).unwrap());
             let now = Time::from_epoch(now).unwrap();
-            let who = LoginState { logged_in: true, username: Some("AWS"), expires, now, spelling: Spelling::default() };
+            let who = LoginState {
+                logged_in: true,
+                username: Some("AWS"),
+                expires,
+                now,
+                scope: Scope::Push,
+                spelling: Spelling::default(),
+            };
             let failure = refused(Failure::new(Exit::Failed, "push"), &Meaning::Login, &reference, &who);
             assert_eq!(failure.exit, Exit::Refused);
             let hint = failure.hint.unwrap();
