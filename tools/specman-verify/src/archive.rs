@@ -3,124 +3,111 @@
 //! Invariants: memory grows only with the number of names; an archive is refused, naming the entry, if it is not complete
 //! gzip, unpacks to more than a thousand times its size, or has an entry whose path leaves it.
 
-use std::cell::Cell;
-use std::io::{self, ErrorKind, Read};
-use std::rc::Rc;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use scar_record::Digest;
 use scar_tool::{Exit, Failure, Progress};
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
-use crate::tree::{Content, File, Node, Tree, plain, text};
+use crate::tree::{Content, File, Node, Tree, plain, sum, text};
 
 /// The first bytes of a gzip member (RFC 1952, 2.3.1).
 const GZIP: &[u8] = &[0x1f, 0x8b];
-/// The highest ratio of unpacked to packed size.
+/// How many packed bytes are read at a time.
+const BUFFER: usize = 32 * 1024;
+/// The highest ratio of unpacked to packed size: deflate reaches 1032 (zlib's technical notes), but only for a file of one
+/// repeated byte.
 const RATIO: u64 = 1000;
 /// Unpacked bytes up to which the ratio is not checked: small archives of empty files are harmless.
 const GRACE: u64 = 64 << 20;
-/// The longest name or link target, in bytes (Linux: PATH_MAX).
+/// The longest name or link target, in bytes: far above what Linux opens (PATH_MAX, 4096).
 const NAME: usize = 64 * 1024;
+/// The hint for an archive that cannot be used.
+const OTHER_ARCHIVE: &str = "name another archive, or the folder that it was made of; if it was pushed, pack and push it again";
 
-/// Counts the bytes that are read.
-struct Counted<R> {
+/// The archive's own bytes, hashed and counted.
+struct Packed<R> {
     inner: R,
-    count: Rc<Cell<u64>>,
+    hash: Sha256,
+    count: u64,
+    progress: Progress,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Packed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = self.inner.read(buffer)?;
-        self.count.set(self.count.get() + size as u64);
+        self.hash.update(&buffer[..size]);
+        self.count += size as u64;
+        self.progress.add(size as u64);
         Ok(size)
     }
 }
 
-/// The unpacked side; fails if the ratio is exceeded.
-struct Unpacked<R> {
-    inner: R,
-    packed: Rc<Cell<u64>>,
-    unpacked: u64,
+/// The unpacked bytes; reading fails if there are too many.
+struct Unpacked<'p, R> {
+    inner: MultiGzDecoder<BufReader<&'p mut Packed<R>>>,
+    count: u64,
 }
 
-impl<R: Read> Read for Unpacked<R> {
+impl<R: Read> Read for Unpacked<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = self.inner.read(buffer)?;
-        self.unpacked += size as u64;
-        if self.unpacked > GRACE && self.unpacked / RATIO > self.packed.get() {
+        self.count += size as u64;
+        if self.count > GRACE && self.count / RATIO > self.inner.get_ref().get_ref().count {
             return Err(io::Error::new(ErrorKind::QuotaExceeded, "it unpacks to more than 1000 times its size"));
         }
         Ok(size)
     }
 }
 
-/// Reads the archive; `what` is its name in messages.
+/// Reads the archive: its tree or its defect, and the digest of all its bytes. `what` is its name in messages.
 ///
 /// # Errors
-/// Exit 7 naming the entry; exit 1 if reading itself fails.
-pub(crate) fn read(mut reader: impl Read, what: &str) -> Result<Tree, Failure> {
+/// Exit 1 if reading itself fails. A defect has exit status 7 and names the entry.
+pub(crate) fn read(inner: impl Read, what: &str, progress: Progress) -> Result<(Result<Tree, Failure>, Digest), Failure> {
     let act = format!("read the archive {what}");
-    let mut magic = Vec::new();
-    reader.by_ref().take(2).read_to_end(&mut magic).map_err(|error| Failure::io(&act, &error))?;
-    match magic[..] {
-        [] => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is empty")).hint(OTHER_ARCHIVE)),
-        [0x1f, 0x8b] => {}
-        _ => return Err(Failure::new(Exit::Mismatch, format!("{act}: it is not a gzip archive")).hint(OTHER_ARCHIVE)),
+    let mut packed = Packed { inner, hash: Sha256::new(), count: 0, progress };
+    let tree = tree(&mut packed, &act);
+    // The digest is of the whole file, even if its content is malformed, or ends before the file does.
+    io::copy(&mut packed, &mut io::sink()).map_err(|error| Failure::io(&act, &error))?;
+    Ok((tree, Digest::from_sha256(&packed.hash.finalize().into())))
+}
+
+fn tree(packed: &mut Packed<impl Read>, act: &str) -> Result<Tree, Failure> {
+    let mut packed = BufReader::with_capacity(BUFFER, packed);
+    let start = packed.fill_buf().map_err(|error| Failure::io(act, &error))?;
+    let defect = match &start[..start.len().min(GZIP.len())] {
+        [] => Some("it is empty"),
+        start => (!GZIP.starts_with(start)).then_some("it is not a gzip archive"),
+    };
+    if let Some(defect) = defect {
+        return Err(Failure::new(Exit::Mismatch, format!("{act}: {defect}")).hint(OTHER_ARCHIVE));
     }
-    let packed = Rc::new(Cell::new(0));
-    let reader = Counted { inner: GZIP.chain(reader), count: packed.clone() };
-    let mut archive = tar::Archive::new(Unpacked { inner: MultiGzDecoder::new(reader), packed, unpacked: 0 });
+    let mut archive = tar::Archive::new(Unpacked { inner: MultiGzDecoder::new(packed), count: 0 });
     let mut tree = Tree::default();
     let mut last = String::new();
-    for entry in archive.entries().map_err(|error| broken(&act, &last, &error))? {
-        let mut entry = entry.map_err(|error| broken(&act, &last, &error))?;
+    for entry in archive.entries().map_err(|error| broken(act, &last, &error))? {
+        let mut entry = entry.map_err(|error| broken(act, &last, &error))?;
         let name = entry.path_bytes().into_owned();
         let shown = text(&name[..name.len().min(NAME)]);
         let node = node(&mut entry, &tree).map_err(|cause| match cause {
-            Cause::Io(error) => broken(&act, &format!("in entry '{shown}': "), &error),
-            Cause::Refused(why) => refused(&act, &shown, why),
+            Cause::Io(error) => broken(act, &format!("in entry '{shown}': "), &error),
+            Cause::Refused(why) => refused(act, &shown, why),
         })?;
         if let Some(node) = node {
-            plain(&name).and_then(|name| tree.insert(name, node)).map_err(|why| refused(&act, &shown, why))?;
+            plain(&name).and_then(|name| tree.insert(name, node)).map_err(|why| refused(act, &shown, why))?;
         }
         last = format!("after entry '{shown}': ");
     }
-    // Read on after the archive's end, because the checksum follows.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(&act, &last, &error))?;
+    // Read on after the archive's end: the gzip trailer with the checksum follows (RFC 1952, 2.3).
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| broken(act, &last, &error))?;
     Ok(tree)
 }
 
-/// Hashes and counts the bytes that are read.
-pub(crate) struct HashingReader<R> {
-    inner: R,
-    hash: Sha256,
-    progress: Progress,
-}
-
-impl<R> HashingReader<R> {
-    /// Starts with nothing read.
-    pub(crate) fn new(inner: R, progress: Progress) -> Self {
-        Self { inner, hash: Sha256::new(), progress }
-    }
-
-    /// The digest of everything read so far.
-    pub(crate) fn digest(self) -> Digest {
-        Digest::from_sha256(&self.hash.finalize().into())
-    }
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..size]);
-        self.progress.add(size as u64);
-        Ok(size)
-    }
-}
-
+/// Why an entry cannot be used.
 enum Cause {
     Io(io::Error),
     Refused(&'static str),
@@ -139,6 +126,7 @@ fn node(entry: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Nod
         }
         EntryType::Directory => Some(Node::Folder),
         EntryType::Symlink => Some(Node::Link(target(entry)?)),
+        // tar stores a file's content once, under its first name.
         EntryType::Link => {
             let first = plain(&target(entry)?).map_err(|_| Cause::Refused("its hard link leads out of the archive"))?;
             let file = tree.file(&first);
@@ -150,39 +138,19 @@ fn node(entry: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Nod
     })
 }
 
-/// Length and SHA-256 of all remaining bytes.
-pub(crate) fn sum(reader: &mut impl Read) -> io::Result<(u64, [u8; 32])> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut size = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok((size, hash.finalize().into())),
-            Ok(read) => {
-                hash.update(&buffer[..read]);
-                size += read as u64;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 fn refused(act: &str, entry: &str, why: &str) -> Failure {
     Failure::new(Exit::Mismatch, format!("{act}: entry '{entry}' is refused: {why}"))
         .hint("no packing tool writes such an entry: find out who made the archive")
 }
 
-/// Why an archive cannot be read.
-const OTHER_ARCHIVE: &str = "name another archive, or the folder that it was made of; if it was pushed, pack and push it again";
-
-/// The failure of a read: either the bytes are wrong, or reading them failed.
+/// The failure of a read: either the bytes are wrong, or reading them failed. The libraries' own words for damage (which
+/// header field, which block) help nobody who has the archive from somewhere else.
 fn broken(act: &str, place: &str, error: &io::Error) -> Failure {
     let cause = match error.kind() {
         ErrorKind::QuotaExceeded => error.to_string(),
         ErrorKind::UnexpectedEof => "it is truncated".to_owned(),
         ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::Other if error.raw_os_error().is_none() => {
-            format!("it is damaged: {error}")
+            "it is damaged".to_owned()
         }
         _ => return Failure::io(act, error),
     };
@@ -220,8 +188,15 @@ mod tests {
         builder.append(&header, content).unwrap();
     }
 
+    fn read(archive: &[u8]) -> Result<Tree, Failure> {
+        let progress = scar_tool::Console::new("test").progress_bytes("reading", None);
+        let (tree, digest) = super::read(archive, "'x'", progress).unwrap();
+        assert_eq!(digest, Digest::from_sha256(&Sha256::digest(archive).into()));
+        tree
+    }
+
     fn message(archive: &[u8]) -> String {
-        read(archive, "'x'").unwrap_err().message
+        read(archive).unwrap_err().message
     }
 
     #[test]
@@ -234,7 +209,7 @@ mod tests {
         let bytes = builder.into_inner().unwrap();
         // Two members, as programs that compress in parallel write them.
         let archive = [zipped(&bytes[..1000]), zipped(&bytes[1000..])].concat();
-        let (expected, outside) = read(&archive[..], "'x'").unwrap().expected().unwrap();
+        let (expected, outside) = read(&archive).unwrap().expected().unwrap();
         assert!(outside.is_empty());
         let names: Vec<_> = expected.iter().map(|e| (text(&e.name), e.file.size)).collect();
         assert_eq!(names, [("a".to_owned(), 3), ("hard".to_owned(), 3), ("soft".to_owned(), 3)]);
@@ -256,8 +231,8 @@ mod tests {
         let mut flipped = good.clone();
         let crc = flipped.len() - 6;
         flipped[crc] ^= 1;
-        assert!(message(&flipped).starts_with("read the archive 'x': after entry 'b': it is damaged: "), "{}", message(&flipped));
-        assert!(message(&zipped(b"no tar".repeat(200).as_slice())).contains("it is damaged: "));
+        assert_eq!(message(&flipped), "read the archive 'x': after entry 'b': it is damaged");
+        assert_eq!(message(&zipped(b"no tar".repeat(200).as_slice())), "read the archive 'x': it is damaged");
         for (kind, name, target, says) in [
             (EntryType::Regular, "../x", "", "entry '../x' is refused: its path leaves the archive"),
             (EntryType::Regular, "/x", "", "entry '/x' is refused: its name is absolute"),

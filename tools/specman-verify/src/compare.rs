@@ -3,14 +3,13 @@
 use futures::StreamExt;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use scar_http::Url;
+use scar_cluster::Error;
+use scar_http::{Error as Http, Url};
 use scar_tool::{Failure, Progress};
 use sha2::{Digest as _, Sha256};
 
-use crate::archive;
-use crate::outcome::{TryError, Verdict};
-use crate::route::{Answer, Connection, SILENCE};
-use crate::tree::{Content, Expected};
+use crate::replica::{Answer, Connection, SILENCE};
+use crate::tree::Expected;
 
 /// Characters that need no escape in a path: RFC 3986's unreserved ones and the slash.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -21,23 +20,47 @@ const PROBLEMS: u32 = 3;
 /// How many bytes of a refusal's body are read.
 const WORDS: usize = 4096;
 
+/// What one replica serves for one file; the worse, the greater.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// It serves the expected content.
+    Same,
+    /// It could not be compared; the text says why.
+    Unreadable(String),
+    /// It does not serve it.
+    Missing,
+    /// It serves something else, which the text describes.
+    Different(String),
+}
+
 /// State that the tries of one file share.
-#[derive(Default)]
-pub(crate) struct Tries {
+pub(crate) struct Tries<'p> {
     /// Number of server errors so far.
     problems: u32,
     /// Bytes already counted in the progress.
     counted: u64,
+    pub(crate) progress: &'p Progress,
+}
+
+impl<'p> Tries<'p> {
+    /// No try yet.
+    pub(crate) fn new(progress: &'p Progress) -> Self {
+        Self { problems: 0, counted: 0, progress }
+    }
+
+    /// Advances the progress to `read` bytes of the file, never back.
+    fn count(&mut self, read: u64) {
+        let news = read.saturating_sub(self.counted);
+        self.counted += news;
+        self.progress.add(news);
+    }
 }
 
 /// The URL of a name below `base`, which ends with a slash.
-///
-/// # Errors
-/// Exit 2 if the result is not a URL.
-pub(crate) fn url(base: &Url, name: &[u8]) -> Result<Url, Failure> {
-    let name = percent_encode(name, PATH).to_string();
-    let text = format!("{base}{name}");
-    Url::parse(&text).map_err(|error| Failure::misuse(format!("make the URL '{text}': {error}")))
+fn url(base: &Url, name: &[u8]) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{}", base.path(), percent_encode(name, PATH)));
+    url
 }
 
 /// Tries once.
@@ -48,10 +71,9 @@ pub(crate) async fn compare(
     connection: &mut Connection<'_>,
     base: &Url,
     expected: &Expected,
-    tries: &mut Tries,
-    progress: &Progress,
-) -> Result<Verdict, TryError> {
-    let mut url = url(base, &expected.name)?;
+    tries: &mut Tries<'_>,
+) -> Result<Verdict, Error> {
+    let mut url = url(base, &expected.name);
     let mut hops = 0;
     let mut answer = connection.get(&url).await?;
     // Go's file server redirects .../index.html to its folder (net/http fs.go, serveFile).
@@ -61,113 +83,84 @@ pub(crate) async fn compare(
         hops += 1;
         answer = connection.get(&url).await?;
     }
-    let status = answer.status;
-    let verdict = match status {
-        StatusCode::OK => match answer.coding() {
-            // None was requested. Bytes that a proxy has compressed cannot be compared.
-            Some(coding) => Verdict::Unreadable(format!("it comes in the coding '{}'", scar_tool::bounded(coding.as_bytes()))),
-            None => return body(connection, answer, expected, tries, progress).await,
-        },
-        StatusCode::NOT_FOUND | StatusCode::GONE => Verdict::Missing,
-        _ => {
-            let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-            tries.problems += u32::from(is_passing);
-            let asked = answer.asked();
-            let words = words(status, &mut answer).await;
-            if is_passing && tries.problems < PROBLEMS {
-                connection.finish(answer).await;
-                return Err(TryError::Passing { words: format!("GET {url}: {words}"), asked, kubelet: None });
-            }
-            Verdict::Unreadable(words)
+    let verdict = match answer.status == StatusCode::OK && answer.coding().is_none() {
+        true => content(connection, answer, &url, expected, tries).await?,
+        false => {
+            let verdict = no_content(&mut answer, &url, tries).await?;
+            connection.finish(answer).await;
+            verdict
         }
     };
-    connection.finish(answer).await;
-    count(tries, expected.file.size, progress);
+    tries.count(expected.file.size);
     Ok(verdict)
 }
 
+/// An answer that is not the file as it is.
+async fn no_content(answer: &mut Answer, url: &Url, tries: &mut Tries<'_>) -> Result<Verdict, Error> {
+    let (status, retry_after) = (answer.status, answer.retry_after());
+    if let Some(coding) = answer.coding().filter(|_| status == StatusCode::OK) {
+        // None was requested. Bytes that a proxy has compressed cannot be compared.
+        return Ok(Verdict::Unreadable(format!("it comes in the coding '{}'", scar_tool::bounded(coding.as_bytes()))));
+    }
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        return Ok(Verdict::Missing);
+    }
+    let mut body = Vec::new();
+    while body.len() < WORDS
+        && let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, answer.body.next()).await
+    {
+        body.extend_from_slice(&piece[..piece.len().min(WORDS - body.len())]);
+    }
+    let words = scar_http::words(&body);
+    let said = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
+    let error = Http::Status { request: format!("GET {url}"), status, words, retry_after, location: None };
+    tries.problems += u32::from(error.is_transient());
+    match error.is_transient() && tries.problems < PROBLEMS {
+        true => Err(error.into()),
+        false => Ok(Verdict::Unreadable(said)),
+    }
+}
+
 /// Reads as much of the body as the file should have.
-async fn body(
+async fn content(
     connection: &mut Connection<'_>,
     mut answer: Answer,
+    url: &Url,
     expected: &Expected,
-    tries: &mut Tries,
-    progress: &Progress,
-) -> Result<Verdict, TryError> {
+    tries: &mut Tries<'_>,
+) -> Result<Verdict, Error> {
     let size = expected.file.size;
     if let Some(length) = answer.length().filter(|length| *length != size) {
         connection.finish(answer).await;
-        count(tries, size, progress);
         return Ok(Verdict::Different(format!("{length} bytes, not {size}")));
     }
-    let local = match &expected.file.content {
-        Content::Sum(sum) => Local::Known(*sum),
-        Content::Path(path) => {
-            let path = path.clone();
-            Local::Read(tokio::task::spawn_blocking(move || archive::sum(&mut std::fs::File::open(path)?)))
-        }
-    };
+    // A folder's file is read here while it comes from there.
+    let file = expected.file.clone();
+    let local = tokio::task::spawn_blocking(move || file.content.sum());
     let mut hash = Sha256::new();
     let mut read = 0;
     loop {
         let piece = tokio::time::timeout(SILENCE, answer.body.next()).await;
-        let silent = |_| TryError::passing(format!("the answer stalled after {read} bytes"));
-        let Some(piece) = piece.map_err(silent)?.transpose()? else { break };
+        let stalled = |_| Http::silent(format!("GET {url}"), &format!("the answer stalled after {read} bytes"));
+        let Some(piece) = piece.map_err(stalled)?.transpose()? else { break };
         hash.update(&piece);
         read += piece.len() as u64;
         if read > size {
             connection.hang_up();
-            break;
+            return Ok(Verdict::Different(format!("more than its {size} bytes")));
         }
-        count(tries, read, progress);
-    }
-    count(tries, size, progress);
-    if read > size {
-        return Ok(Verdict::Different(format!("more than its {size} bytes")));
+        tries.count(read);
     }
     if read < size {
         return Ok(Verdict::Different(format!("{read} bytes, not {size}")));
     }
     let remote: [u8; 32] = hash.finalize().into();
-    Ok(match local.sum().await {
+    let local = local.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    Ok(match local {
         Ok(local) if local == remote => Verdict::Same,
         Ok(_) => Verdict::Different(format!("other bytes in its {size}")),
         Err(error) => Verdict::Unreadable(format!("here: {}", Failure::io("read", &error).message)),
     })
-}
-
-/// The SHA-256 of the local file.
-enum Local {
-    Known([u8; 32]),
-    Read(tokio::task::JoinHandle<std::io::Result<(u64, [u8; 32])>>),
-}
-
-impl Local {
-    async fn sum(self) -> std::io::Result<[u8; 32]> {
-        match self {
-            Self::Known(sum) => Ok(sum),
-            Self::Read(task) => task.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map(|(_, sum)| sum),
-        }
-    }
-}
-
-/// Advances the progress to `read` bytes of the file, never back.
-fn count(tries: &mut Tries, read: u64, progress: &Progress) {
-    let news = read.saturating_sub(tries.counted);
-    tries.counted += news;
-    progress.add(news);
-}
-
-/// A status and the server's own message.
-async fn words(status: StatusCode, answer: &mut Answer) -> String {
-    let mut text = Vec::new();
-    while text.len() < WORDS
-        && let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, answer.body.next()).await
-    {
-        text.extend_from_slice(&piece[..piece.len().min(WORDS - text.len())]);
-    }
-    let said = scar_http::words(&text);
-    if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }
 }
 
 #[cfg(test)]
@@ -184,7 +177,7 @@ mod tests {
             ("grüße".as_bytes(), "/m/gr%C3%BC%C3%9Fe"),
             (b"...", "/m/..."),
         ] {
-            assert_eq!(url(&base, name).unwrap().path(), path);
+            assert_eq!(url(&base, name).path(), path);
         }
     }
 }

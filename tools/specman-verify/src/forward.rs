@@ -8,20 +8,22 @@ use http_body_util::Empty;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use scar_cluster::{Cluster, Error, Refusal};
-use scar_http::{Attempt as _, Origin};
+use scar_cluster::{Cluster, Error};
+use scar_http::{Error as Http, Origin};
 use scar_tool::{Failure, Spelling};
 use scar_trust::{Handshake, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::outcome::TryError;
 use crate::tunnel::{self, MOST, Stream};
 
-/// The time limit for a connection, TLS included: more than an admission webhook may take that is asked about the
-/// port-forward.
+/// The time limit for a connection, TLS included: more than the 30 s that an admission webhook may take that is asked about
+/// the port-forward (Kubernetes documentation, "Dynamic Admission Control", "Timeouts").
 const CONNECT: Duration = Duration::from_secs(40);
+
+/// An HTTP connection to the pod.
+pub(crate) type Sender = SendRequest<Empty<Bytes>>;
 
 /// What all connections to one pod share.
 pub(crate) struct Forward {
@@ -29,6 +31,8 @@ pub(crate) struct Forward {
     pub(crate) pod: String,
     /// The pod's port.
     pub(crate) port: u16,
+    /// The origin that the pod's certificate is for.
+    pub(crate) origin: Origin,
     /// The TLS client; `None` if Specman speaks plain HTTP.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
@@ -74,52 +78,76 @@ impl Forward {
     /// Connects to the pod, ready for requests.
     ///
     /// # Errors
-    /// The error, and whether a retry may help.
-    pub(crate) async fn connect(&self, origin: &Origin, spares: &mut Spares) -> Result<SendRequest<Empty<Bytes>>, TryError> {
+    /// The cluster's refusals, untrusted certificates, broken connections.
+    pub(crate) async fn connect(&self, spares: &mut Spares) -> Result<Sender, Error> {
         let work = async {
             if let Some(stream) = spares.next() {
-                match self.begin(stream, origin).await {
+                match self.begin(stream).await {
                     // The server may have closed it while it was idle.
-                    Err(TryError::Passing { .. }) => *spares = Spares { size: 1, ..Spares::default() },
+                    Err(error) if error.is_transient() => *spares = Spares { size: 1, ..Spares::default() },
                     result => return result,
                 }
             }
             let opened = tunnel::open(&self.cluster, &self.pod, self.port, spares.size).await;
-            spares.streams = opened.map_err(|error| self.refused(&error))?;
-            let stream = spares.streams.pop().ok_or_else(|| TryError::passing("the tunnel came without a connection"))?;
-            self.begin(stream, origin).await
+            spares.streams = opened.map_err(|error| self.refused(error))?;
+            match spares.streams.pop() {
+                Some(stream) => self.begin(stream).await,
+                None => Err(self.broken("the tunnel came without a connection")),
+            }
         };
-        let limit = tokio::time::timeout(CONNECT, work).await;
-        limit.unwrap_or_else(|_| Err(TryError::passing(format!("no connection within {} s", CONNECT.as_secs()))))
+        match tokio::time::timeout(CONNECT, work).await {
+            Ok(result) => result,
+            Err(_) => Err(self.broken(format!("no connection within {} s", CONNECT.as_secs()))),
+        }
     }
 
     /// Starts TLS and HTTP on a stream.
-    async fn begin(&self, stream: Stream, origin: &Origin) -> Result<SendRequest<Empty<Bytes>>, TryError> {
+    async fn begin(&self, stream: Stream) -> Result<Sender, Error> {
         let Stream { data, error } = stream;
         let opened = async {
-            let Some(tls) = &self.tls else { return speak(data).await };
-            let name = ServerName::try_from(origin.host());
-            let name = name.map_err(|_| Failure::misuse(format!("use '{origin}': it is no server's name")))?;
+            let Some(tls) = &self.tls else { return self.speak(data).await };
+            let name = ServerName::try_from(self.origin.host());
+            let name = name.map_err(|_| Failure::misuse(format!("use '{}': it is no server's name", self.origin)))?;
             let connected = TlsConnector::from(tls.clone()).connect(name, data).await;
-            speak(connected.map_err(|error| self.tls_failed(&error, origin))?).await
+            self.speak(connected.map_err(|error| self.tls_failed(&error))?).await
         };
         tokio::select! {
             biased;
             // The stream reports the end of the tunnel as well, with the kubelet's message.
-            Ok(words) = error => Err(TryError::passing(scar_tool::bounded(words.as_bytes()))),
+            Ok(words) = error => Err(self.broken(scar_tool::bounded(words.as_bytes()))),
             opened = opened => opened,
         }
     }
 
-    fn refused(&self, error: &Error) -> TryError {
-        let act = format!("forward port {} of pod '{}'", self.port, self.pod);
-        let failure = self.cluster.failure(&act, error);
-        // 404: the StatefulSet will recreate the pod. 400: it is not scheduled yet.
-        if error.is_transient() || matches!(error.status(), Some(400 | 404)) {
-            let kubelet = failure.hint.filter(|_| error.refusal().is_some_and(Refusal::is_of_kubelet));
-            return TryError::Passing { words: error.to_string(), asked: error.asked(), kubelet };
+    async fn speak<S>(&self, stream: S) -> Result<Sender, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(scar_trust::cause(&error)))?;
+        // Errors show up in its requests.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    /// No connection, for now.
+    fn broken(&self, cause: impl Into<String>) -> Error {
+        let request = format!("port {} of pod '{}'", self.port, self.pod);
+        Http::Connect { request, cause: cause.into(), silent: false }.into()
+    }
+
+    fn refused(&self, error: Error) -> Error {
+        // 404: the StatefulSet will recreate the pod. 400: it is not scheduled yet (kubernetes
+        // pkg/registry/core/pod/strategy.go, PortForwardLocation).
+        if matches!(error.status(), Some(400 | 404)) {
+            return self.broken(error.to_string());
         }
+        if error.is_transient() {
+            return error;
+        }
+        let failure = self.cluster.failure(&format!("forward port {} of pod '{}'", self.port, self.pod), &error);
         match error.is_denied() {
+            // A WebSocket begins with a GET; since Kubernetes 1.35 it needs the permission of the older POST, too.
             true => {
                 let rule = "{apiGroups: [\"\"], resources: [\"pods/portforward\"], verbs: [\"get\", \"create\"]}";
                 let namespace = self.cluster.namespace();
@@ -132,10 +160,10 @@ impl Forward {
         .into()
     }
 
-    fn tls_failed(&self, error: &std::io::Error, origin: &Origin) -> TryError {
+    fn tls_failed(&self, error: &std::io::Error) -> Error {
         let act = format!("connect to pod '{}'", self.pod);
         if let Some(untrusted) = scar_trust::untrusted(error) {
-            let failure = untrusted.failure(&act, &origin.address());
+            let failure = untrusted.failure(&act, &self.origin.address());
             return match untrusted.reason {
                 Reason::WrongName => failure.hint("name one of its names: --server-name NAME"),
                 Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
@@ -149,27 +177,13 @@ impl Forward {
             }
             .into();
         }
-        match Handshake::of(error, true) {
-            Some(verdict @ Handshake::NotTls) => Failure::new(verdict.exit(), format!("{act}: {verdict}"))
-                .hint("--port names another port, --plain-http a Specman without TLS")
-                .into(),
-            Some(verdict) => {
-                Failure::new(verdict.exit(), format!("{act}: {verdict}")).hint(verdict.hint(Spelling::default())).into()
-            }
-            None => TryError::passing(error.to_string()),
-        }
+        let Some(verdict) = Handshake::of(error, true) else { return self.broken(scar_trust::cause(error)) };
+        let hint = match verdict {
+            Handshake::NotTls => "--port names another port, --plain-http a Specman without TLS".to_owned(),
+            _ => verdict.hint(Spelling::default()),
+        };
+        Failure::new(verdict.exit(), format!("{act}: {verdict}")).hint(hint).into()
     }
-}
-
-async fn speak<S>(stream: S) -> Result<SendRequest<Empty<Bytes>>, TryError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let spoken = handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = spoken.map_err(|error| TryError::passing(error.to_string()))?;
-    // Errors show up in its requests.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
 use tokio::sync::mpsc;
 
-use crate::archive::{self, HashingReader};
-use crate::route::SILENCE;
+use crate::archive;
+use crate::replica::SILENCE;
 use crate::tree::Tree;
 
 /// How to read from the registry.
@@ -43,8 +43,8 @@ impl Access {
         let config = RegistryConfig { retry: Retry { deadline, ..self.config.retry }, ..self.config };
         let trust = login::with_certs_d(self.trust, &reference.registry, true, console)?;
         let mut registry = Registry::new(&reference, login, trust, config, console)?;
-        registry.connect().await.map_err(|fault| fault.failure(&act))?;
-        registry.retry(|| once(&registry, artifact)).await.map_err(|fault| fault.failure(&act))
+        registry.connect().await.map_err(|fault| registry.failure(&act, fault))?;
+        registry.retry(|| once(&registry, artifact)).await.map_err(|fault| registry.failure(&act, fault))
     }
 }
 
@@ -56,43 +56,25 @@ async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
     let what = format!("in '{}'", artifact.reference);
     let progress = registry.console.progress_bytes("reading the layer", Some(artifact.size));
     let (pieces, taken) = mpsc::channel(16);
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut hashed = HashingReader::new(Pieces { taken, rest: Bytes::new() }, progress);
-        let tree = archive::read(&mut hashed, &what)?;
-        // The digest includes bytes after the archive's end.
-        io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read the archive {what}"), &error))?;
-        Ok::<_, Failure>((tree, hashed.digest()))
-    });
+    let reading = tokio::task::spawn_blocking(move || archive::read(Pieces { taken, rest: Bytes::new() }, &what, progress));
     let mut stream = answer.stream();
-    let mut broken = None;
-    loop {
-        let piece = match tokio::time::timeout(SILENCE, stream.next()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(error))) => {
-                broken = Some(error);
-                break;
-            }
-            Err(_) => {
-                broken = Some(scar_http::Error::Broken { request, cause: "the answer stalled".to_owned(), silent: true });
-                break;
-            }
-        };
-        // The reader stops early if the archive is malformed.
-        if pieces.send(piece).await.is_err() {
-            break;
+    let sent: Result<(), scar_http::Error> = async move {
+        while let Ok(piece) = tokio::time::timeout(SILENCE, stream.next()).await {
+            let Some(piece) = piece.transpose()? else { return Ok(()) };
+            // The reader reads to the end, whatever it finds.
+            let _ = pieces.send(piece).await;
         }
+        Err(scar_http::Error::silent(request, "the answer stalled"))
     }
-    drop(pieces);
-    let read = reading.await.map_err(|error| Failure::new(Exit::Failed, format!("read the layer: {error}")))?;
-    if let Some(error) = broken {
-        return Err(error.into());
-    }
+    .await;
+    let read = reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    // What was read of a broken answer says nothing about the layer.
+    sent?;
     let (tree, digest) = read?;
-    if digest != artifact.layer {
-        return Err(other(artifact, &digest).into());
+    match digest == artifact.layer {
+        true => Ok(tree?),
+        false => Err(other(artifact, &digest).into()),
     }
-    Ok(tree)
 }
 
 fn other(artifact: &Artifact, digest: &Digest) -> Failure {

@@ -121,7 +121,7 @@ impl AsRef<Common> for Options {
 
 /// Parses a number of files; a clap value parser.
 fn count(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| format!("'{text}' is no number of files, which is 1 or more"))
+    text.parse().map_err(|_| format!("'{text}' must be a number of files, 1 or more"))
 }
 
 /// How to reach Specman.

@@ -3,11 +3,21 @@
 use scar_record::{Digest, Verified};
 use scar_tool::{Console, Exit, Failure};
 
-use crate::outcome::{Finding, Verdict};
+use crate::compare::Verdict;
 use crate::tree::{Expected, text};
 
 /// The most files to list.
 pub(crate) const LISTED: usize = 20;
+
+/// A file that a replica does not serve as expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Its index in the list of files.
+    pub(crate) file: usize,
+    /// The replica's index.
+    pub(crate) replica: usize,
+    pub(crate) verdict: Verdict,
+}
 
 /// Everything that was compared.
 pub(crate) struct Report<'r> {
@@ -24,23 +34,17 @@ pub(crate) struct Report<'r> {
 impl Report<'_> {
     /// The record's section. A file counts once, with its worst result among the replicas.
     pub(crate) fn section(&self) -> Verified {
-        let mut worst = vec![0u8; self.files.len()];
+        let mut worst = vec![&Verdict::Same; self.files.len()];
         for finding in &self.findings {
-            let rank = match finding.verdict {
-                Verdict::Same => 0,
-                Verdict::Unreadable(_) => 1,
-                Verdict::Missing => 2,
-                Verdict::Different(_) => 3,
-            };
-            worst[finding.file] = worst[finding.file].max(rank);
+            worst[finding.file] = worst[finding.file].max(&finding.verdict);
         }
-        let count = |rank| worst.iter().filter(|worst| **worst == rank).count() as u64;
+        let count = |is: fn(&Verdict) -> bool| worst.iter().filter(|verdict| is(verdict)).count() as u64;
         Verified {
             layer: self.layer.cloned(),
             compared: self.files.len() as u64,
-            missing: count(2),
-            different: count(3),
-            unreadable: count(1),
+            missing: count(|verdict| *verdict == Verdict::Missing),
+            different: count(|verdict| matches!(verdict, Verdict::Different(_))),
+            unreadable: count(|verdict| matches!(verdict, Verdict::Unreadable(_))),
             bytes: self.files.iter().map(|expected| expected.file.size).sum(),
             source: self.source.to_owned(),
         }
@@ -79,7 +83,7 @@ impl Report<'_> {
             "{bad} of {} of '{}' {} not served as pushed: {missing} missing, {different} different, {unreadable} unreadable",
             files(compared),
             self.source,
-            if bad == 1 { "is" } else { "are" }
+            are(bad)
         )
     }
 
@@ -120,12 +124,9 @@ impl Report<'_> {
     /// Exit 7 if there are differences and `report_only` is not set.
     pub(crate) fn finish(&self, report_only: bool, console: &Console) -> Result<(), Failure> {
         if self.findings.is_empty() {
-            console.note(format!(
-                "{} of '{}' are served as pushed by {}",
-                files(self.files.len() as u64),
-                self.source,
-                self.replicas.join(", ")
-            ));
+            let count = self.files.len() as u64;
+            let (files, replicas) = (files(count), self.replicas.join(", "));
+            console.note(format!("{files} of '{}' {} served as pushed by {replicas}", self.source, are(count)));
             return Ok(());
         }
         if report_only {
@@ -141,6 +142,10 @@ impl Report<'_> {
 
 fn files(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 #[cfg(test)]

@@ -1,28 +1,27 @@
 //! The whole comparison: every file at every replica, a few at a time, until everything is right or the time is over.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use scar_cluster::specman;
-use scar_cluster::{Cluster, Opened};
+use scar_cluster::{Cluster, Opened, Refusal, specman};
 use scar_http::{Client, Retry};
 use scar_tool::{Console, Deadline, Exit, Failure, Progress};
 use scar_trust::{Pin, Trust};
 
-use crate::compare::{Tries, compare};
+use crate::compare::{Tries, Verdict, compare};
 use crate::forward::Forward;
 use crate::options::{Endpoint, Options};
-use crate::outcome::{Finding, TryError, Verdict};
-use crate::report::Report;
-use crate::route::{Connection, Replica, Route};
-use crate::tree::Expected;
+use crate::replica::{Connection, Replica, Route};
+use crate::report::{Finding, Report};
+use crate::tree::{Expected, text};
 
 /// The pauses between two checks of the files that differ.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How many files of each replica such a check requests.
+/// How many files of each replica such a check requests: while Specman fetches, a whole comparison would only load it.
 const FEW: usize = 8;
 
 /// Everything that a run needs.
@@ -45,7 +44,7 @@ impl Run<'_> {
         let Some(opened) = opened else {
             let (trust, pin) = self.trust();
             let client = Client::new(self.endpoint.origin.clone(), &trust, self.options.plain_http, self.console)?;
-            return Ok(vec![self.replica(self.endpoint.origin.to_string(), Route::Address(Box::new(client)), pin)]);
+            return Ok(vec![Replica::new(self.endpoint.origin.to_string(), Route::Address(Box::new(client)), pin)]);
         };
         let cluster = opened.client();
         let mut replicas = Vec::new();
@@ -55,14 +54,11 @@ impl Run<'_> {
                 true => None,
                 false => Some(Arc::new(trust.client_config(true)?)),
             };
-            let forward = Forward { cluster: cluster.clone(), pod: pod.clone(), port: self.options.port, tls };
-            replicas.push(self.replica(pod, Route::Forward(forward), pin));
+            let (cluster, origin) = (cluster.clone(), self.endpoint.origin.clone());
+            let forward = Forward { cluster, pod: pod.clone(), port: self.options.port, origin, tls };
+            replicas.push(Replica::new(pod, Route::Forward(Box::new(forward)), pin));
         }
         Ok(replicas)
-    }
-
-    fn replica(&self, name: String, route: Route, pin: Option<Pin>) -> Replica {
-        Replica { name, route, pin, is_pin_shown: AtomicBool::new(false), origin: self.endpoint.origin.clone() }
     }
 
     /// The certificates to trust for one replica; each may have its own.
@@ -102,25 +98,13 @@ impl Run<'_> {
         let mut is_first = true;
         loop {
             let progress = self.console.progress_bytes("comparing", Some(total * replicas.len() as u64));
-            let done = AtomicUsize::new(0);
-            let Some(findings) = self.compare(replicas, report.files, &all, &progress, &done).await? else {
-                return Err(self.timed_out(done.into_inner(), report.files.len() * replicas.len()));
-            };
-            report.findings = findings;
+            report.findings = self.compare(replicas, report.files, &all, &progress).await?;
             drop(progress);
             if report.findings.is_empty() || !self.wait(replicas, report, is_first).await? {
                 return Ok(());
             }
             is_first = false;
         }
-    }
-
-    fn timed_out(&self, done: usize, all: usize) -> Failure {
-        Failure::new(
-            Exit::TimedOut,
-            format!("compare with what Specman serves at {}: time is over after {done} of {all} files", self.endpoint.words()),
-        )
-        .hint("use a longer --timeout, or compare a --sample")
     }
 
     /// Waits until nothing differs any more; returns false if the time ends first.
@@ -130,76 +114,77 @@ impl Run<'_> {
         }
         let progress = self.console.progress_waiting("waiting for Specman");
         let mut pause = FIRST_PAUSE;
+        // Specman syncs on its own schedule, and no request tells when: only asking again does.
         while !report.findings.is_empty() {
             progress.message(report.waiting());
             tokio::time::sleep(pause.min(self.deadline.remaining())).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-            // While the first few still differ, the others need not be requested.
-            let few = match self.recheck(replicas, report, FEW, &progress).await {
+            match self.recheck(replicas, report, &progress).await {
+                Ok(findings) => report.findings = findings,
                 // A replica may be unreachable for a while; keep what was found before.
-                Err(failure) if failure.exit == Exit::Unreachable && !self.deadline.is_over() => continue,
-                Err(failure) if failure.exit == Exit::Unreachable => None,
-                few => few?,
-            };
-            let Some(few) = few else { return Ok(false) };
-            let asked = (0..replicas.len()).map(|replica| report.of(replica).count().min(FEW)).sum::<usize>();
-            if few.len() == asked && few.iter().all(|finding| report.findings.contains(finding)) {
-                continue;
+                Err(failure) if matches!(failure.exit, Exit::Unreachable | Exit::TimedOut) => {
+                    if self.deadline.is_over() {
+                        return Ok(false);
+                    }
+                }
+                Err(failure) => return Err(failure),
             }
-            let Some(findings) = self.recheck(replicas, report, usize::MAX, &progress).await? else { return Ok(false) };
-            report.findings = findings;
         }
         Ok(true)
     }
 
-    /// Compares the first `most` differing files of each replica again; `None` if the time ends first.
-    async fn recheck(
-        &self,
-        replicas: &[Replica],
-        report: &Report<'_>,
-        most: usize,
-        progress: &Progress,
-    ) -> Result<Option<Vec<Finding>>, Failure> {
-        let which = |replica| report.of(replica).map(|finding| finding.file).take(most).collect();
-        let which: Vec<Vec<usize>> = (0..replicas.len()).map(which).collect();
-        self.compare(replicas, report.files, &which, progress, &AtomicUsize::new(0)).await
+    /// Compares the differing files again. While the first few of each replica still differ, the others are not requested.
+    async fn recheck(&self, replicas: &[Replica], report: &Report<'_>, progress: &Progress) -> Result<Vec<Finding>, Failure> {
+        let differing = |most| {
+            let of = |replica| report.of(replica).map(|finding| finding.file).take(most).collect();
+            (0..replicas.len()).map(of).collect::<Vec<Vec<usize>>>()
+        };
+        let few = differing(FEW);
+        let findings = self.compare(replicas, report.files, &few, progress).await?;
+        let is_same = findings.len() == few.concat().len() && findings.iter().all(|finding| report.findings.contains(finding));
+        if is_same {
+            return Ok(report.findings.clone());
+        }
+        self.compare(replicas, report.files, &differing(usize::MAX), progress).await
     }
 
-    /// Compares the files with these indices at each replica; `None` if the time ends first.
+    /// Compares the files with these indices at each replica.
     async fn compare(
         &self,
         replicas: &[Replica],
         files: &[Expected],
         which: &[Vec<usize>],
         progress: &Progress,
-        done: &AtomicUsize,
-    ) -> Result<Option<Vec<Finding>>, Failure> {
-        let numbered = replicas.iter().enumerate().zip(which);
-        let work = numbered.map(|((number, replica), which)| self.at(number, replica, files, which, progress, done));
-        match tokio::time::timeout(self.deadline.remaining(), try_join_all(work)).await {
-            Ok(findings) => Ok(Some(findings?.concat())),
-            Err(_) => Ok(None),
+    ) -> Result<Vec<Finding>, Failure> {
+        let done = AtomicUsize::new(0);
+        let pass = Pass { files, progress, done: &done };
+        let work = replicas.iter().zip(which).enumerate();
+        let mut work = pin!(try_join_all(work.map(|(number, (replica, which))| self.at(number, replica, which, pass))));
+        match tokio::time::timeout(self.deadline.remaining(), &mut work).await {
+            Ok(findings) => Ok(findings?.concat()),
+            // The work still exists here, so that the console knows its pending requests.
+            Err(_) => Err(self.timed_out(done.load(Ordering::Relaxed), which.concat().len())),
         }
     }
 
+    fn timed_out(&self, done: usize, all: usize) -> Failure {
+        let act = format!("compare with what Specman serves at {}", self.endpoint.words());
+        let pending = self.console.pending().map(|request| format!("; no answer yet to {request}")).unwrap_or_default();
+        Failure::new(Exit::TimedOut, format!("{act}: time is over after {done} of {all} files{pending}"))
+            .hint("use a longer --timeout, or compare a --sample")
+    }
+
     /// Compares files at one replica, by a few workers that take the next file each.
-    async fn at(
-        &self,
-        number: usize,
-        replica: &Replica,
-        files: &[Expected],
-        which: &[usize],
-        progress: &Progress,
-        done: &AtomicUsize,
-    ) -> Result<Vec<Finding>, Failure> {
+    async fn at(&self, number: usize, replica: &Replica, which: &[usize], pass: Pass<'_>) -> Result<Vec<Finding>, Failure> {
         let next = AtomicUsize::new(0);
         let workers = (0..usize::from(self.options.jobs).min(which.len())).map(|_| async {
+            // HTTP/1.1 answers one request of a connection at a time (RFC 9112, 9.3.2), so each worker has its own.
             let mut connection = Connection::new(replica, self.console);
             let mut findings = Vec::new();
             while let Some(file) = which.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let verdict = self.file(&mut connection, &files[*file], progress).await?;
-                let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-                progress.message(format!("{count} files"));
+                let verdict = self.file(&mut connection, &pass.files[*file], pass.progress).await?;
+                let count = pass.done.fetch_add(1, Ordering::Relaxed) + 1;
+                pass.progress.message(format!("{count} files"));
                 if verdict != Verdict::Same {
                     findings.push(Finding { file: *file, replica: number, verdict });
                 }
@@ -211,38 +196,35 @@ impl Run<'_> {
 
     /// Compares one file, with retries.
     async fn file(&self, connection: &mut Connection<'_>, expected: &Expected, progress: &Progress) -> Result<Verdict, Failure> {
-        let retry = Retry {
-            tries: self.options.retries + 1,
-            first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(30),
-            deadline: self.deadline,
-        };
-        let mut tries = Tries::default();
+        let retry =
+            Retry { tries: self.options.retries + 1, longest_wait: Duration::from_secs(30), ..Retry::until(self.deadline) };
+        let mut tries = Tries::new(progress);
         let mut once = async || {
-            let verdict = compare(connection, &self.endpoint.base, expected, &mut tries, progress).await;
+            let verdict = compare(connection, &self.endpoint.base, expected, &mut tries).await;
             if let Err(error) = &verdict {
                 connection.hang_up();
                 progress.message(format!("{}: {error}", connection.replica.name));
             }
             verdict
         };
-        let verdict = loop {
+        let error = loop {
             match retry.run(self.console, &mut once).await {
-                Err(TryError::Passing { kubelet: Some(_), .. }) if self.deadline.remaining() > retry.longest_wait => {}
-                verdict => break verdict,
+                Ok(verdict) => return Ok(verdict),
+                // A kubelet refuses the API server while its certificates are renewed: wait for it to the end.
+                Err(error)
+                    if error.refusal().is_some_and(Refusal::is_of_kubelet) && self.deadline.remaining() > retry.longest_wait => {}
+                Err(error) => break error,
             }
         };
-        verdict.map_err(|error| match error {
-            TryError::Final(failure) => *failure,
-            TryError::Passing { words, kubelet, .. } => {
-                let name = crate::tree::text(&expected.name);
-                let replica = &connection.replica.name;
-                Failure::new(Exit::Unreachable, format!("compare '{name}' at {replica}: {words}")).hint(
-                    kubelet.as_deref().unwrap_or(
-                        "is it running, and reachable there? this step changes nothing and can be run again at any time",
-                    ),
-                )
-            }
-        })
+        Err(connection.replica.failure(&text(&expected.name), error))
     }
+}
+
+/// One comparison of some files at all replicas.
+#[derive(Clone, Copy)]
+struct Pass<'p> {
+    files: &'p [Expected],
+    progress: &'p Progress,
+    /// How many files were compared so far.
+    done: &'p AtomicUsize,
 }

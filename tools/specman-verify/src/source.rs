@@ -1,13 +1,13 @@
 //! What to compare with: the named file or folder, else the record's archive, else its artifact in the registry.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use scar_record::{Archive, Artifact, Digest, Record};
 use scar_tool::{Console, Deadline, Exit, Failure};
 
-use crate::archive::{self, HashingReader};
+use crate::archive;
 use crate::folder;
 use crate::layer::Access;
 use crate::tree::Tree;
@@ -168,10 +168,5 @@ fn nothing() -> Failure {
 fn read(path: &Path, file: File, console: &Console) -> Result<(Result<Tree, Failure>, Digest), Failure> {
     let what = format!("'{}'", path.display());
     let length = file.metadata().map_err(|error| Failure::io(format!("read {what}"), &error))?.len();
-    let progress = console.progress_bytes("reading the archive", Some(length));
-    let mut hashed = HashingReader::new(BufReader::with_capacity(256 * 1024, file), progress);
-    let tree = archive::read(&mut hashed, &what);
-    // The digest is of the whole file, even if its content is malformed.
-    io::copy(&mut hashed, &mut io::sink()).map_err(|error| Failure::io(format!("read {what}"), &error))?;
-    Ok((tree, hashed.digest()))
+    archive::read(file, &what, console.progress_bytes("reading the archive", Some(length)))
 }

@@ -3,13 +3,14 @@
 //! Invariants: every name is relative, without `.` and `..`; nothing is below a file or a link; links are followed only
 //! among these names.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// How many links one name may go through (Linux: MAXSYMLINKS).
-const HOPS: usize = 40;
-/// The most names of a tree, with the files behind links to folders counted.
+use sha2::{Digest as _, Sha256};
+
+/// The most names of a tree, with the files behind links to folders counted, so that memory stays bounded.
 const NAMES: usize = 4_000_000;
 
 /// A regular file.
@@ -28,6 +29,34 @@ pub(crate) enum Content {
     Sum([u8; 32]),
     /// The path to read it from.
     Path(PathBuf),
+}
+
+impl Content {
+    /// The SHA-256; reads the file if it is not known.
+    pub(crate) fn sum(&self) -> io::Result<[u8; 32]> {
+        match self {
+            Self::Sum(sum) => Ok(*sum),
+            Self::Path(path) => sum(&mut std::fs::File::open(path)?).map(|(_, sum)| sum),
+        }
+    }
+}
+
+/// Length and SHA-256 of all remaining bytes.
+pub(crate) fn sum(reader: &mut impl Read) -> io::Result<(u64, [u8; 32])> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((size, hash.finalize().into())),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                size += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// One entry.
@@ -52,13 +81,6 @@ pub(crate) struct Tree {
 pub(crate) struct Expected {
     pub(crate) name: Vec<u8>,
     pub(crate) file: Arc<File>,
-}
-
-/// What a link resolves to.
-enum Reached<'t> {
-    File(&'t Arc<File>),
-    Folder(Vec<u8>),
-    Nothing(&'static str),
 }
 
 /// Normalizes a name; empty for the tree's root.
@@ -88,7 +110,8 @@ fn push(name: &mut Vec<u8>, part: &[u8]) {
 }
 
 impl Tree {
-    /// Adds an entry; a later file or link replaces an earlier one, as in tar.
+    /// Adds an entry; a later file or link replaces an earlier one, as in tar. Nothing is unpacked here, but Specman unpacks the
+    /// same archive.
     ///
     /// # Errors
     /// Describes an entry whose unpacking would write outside the tree.
@@ -117,7 +140,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The file with this name, for a hard link to it.
+    /// The file with this name.
     pub(crate) fn file(&self, name: &[u8]) -> Option<Arc<File>> {
         match self.nodes.get(name) {
             Some(Node::File(file)) => Some(file.clone()),
@@ -127,21 +150,24 @@ impl Tree {
 
     /// Every name that should be served, in order, and the dead links, each with its target and the reason.
     ///
-    /// A link to a folder adds all files below it under the link's name; links to folders found there are not followed.
+    /// A link to a folder adds all files below it under the link's name; links to folders found there are not followed: two
+    /// links to each other's folders would add names without end.
     ///
     /// # Errors
     /// Exit 7 if links to folders multiply the names too much.
     pub(crate) fn expected(&self) -> Result<(Vec<Expected>, Vec<String>), scar_tool::Failure> {
         let mut expected = Vec::new();
-        let mut outside = Vec::new();
+        let mut dead = Vec::new();
         for (name, node) in &self.nodes {
             match node {
                 Node::Folder => {}
                 Node::File(file) => expected.push(Expected { name: name.clone(), file: file.clone() }),
-                Node::Link(target) => match self.reach(name) {
-                    Reached::File(file) => expected.push(Expected { name: name.clone(), file: file.clone() }),
-                    Reached::Folder(folder) => expected.extend(self.below(&folder, name)),
-                    Reached::Nothing(why) => outside.push(format!("'{}' -> '{}' ({why})", text(name), text(target))),
+                Node::Link(target) => match self.follow(name, target) {
+                    Ok(path) => match self.file(&path) {
+                        Some(file) => expected.push(Expected { name: name.clone(), file }),
+                        None => expected.extend(self.below(path, name)),
+                    },
+                    Err(why) => dead.push(format!("'{}' -> '{}': its target {why}", text(name), text(target))),
                 },
             }
             if expected.len() > NAMES {
@@ -152,72 +178,38 @@ impl Tree {
                 .hint("compare a part: --sample counts names too, so give a DIR further down and --path-prefix"));
             }
         }
-        Ok((expected, outside))
+        Ok((expected, dead))
     }
 
     /// The files below `folder`, named as below its link `alias`.
-    fn below<'t>(&'t self, folder: &[u8], alias: &'t [u8]) -> impl Iterator<Item = Expected> + use<'t> {
-        let mut first = folder.to_vec();
-        if !first.is_empty() {
-            first.push(b'/');
+    fn below<'t>(&'t self, mut folder: Vec<u8>, alias: &'t [u8]) -> impl Iterator<Item = Expected> + use<'t> {
+        if !folder.is_empty() {
+            folder.push(b'/');
         }
-        let from = first.clone();
-        self.nodes
-            .range(from..)
-            .take_while({
-                let first = first.clone();
-                move |(name, _)| name.starts_with(&first)
-            })
-            .filter_map(move |(name, node)| {
-                let file = match node {
-                    Node::File(file) => file,
-                    Node::Link(_) => match self.reach(name) {
-                        Reached::File(file) => file,
-                        _ => return None,
-                    },
-                    Node::Folder => return None,
-                };
-                let mut aliased = alias.to_vec();
-                push(&mut aliased, &name[first.len()..]);
-                Some(Expected { name: aliased, file: file.clone() })
-            })
+        let nodes = self.nodes.range(folder.clone()..).map_while(move |(name, node)| {
+            let rest = name.strip_prefix(&folder[..])?;
+            Some((name, rest, node))
+        });
+        nodes.filter_map(move |(name, rest, node)| {
+            let file = match node {
+                Node::File(file) => file.clone(),
+                Node::Link(target) => self.file(&self.follow(name, target).ok()?)?,
+                Node::Folder => return None,
+            };
+            let mut name = alias.to_vec();
+            push(&mut name, rest);
+            Some(Expected { name, file })
+        })
     }
 
-    /// Resolves a name, following every link among the names of this tree.
-    fn reach(&self, name: &[u8]) -> Reached<'_> {
-        let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let mut ahead: VecDeque<Vec<u8>> = parts(name).into();
-        let mut here: Vec<Vec<u8>> = Vec::new();
-        let mut hops = 0;
-        while let Some(part) = ahead.pop_front() {
-            match part.as_slice() {
-                b"" | b"." => continue,
-                b".." => match here.pop() {
-                    Some(_) => continue,
-                    None => return Reached::Nothing("out of the tree"),
-                },
-                _ => here.push(part),
-            }
-            match self.nodes.get(&here.join(&b'/')) {
-                Some(Node::Folder) => {}
-                Some(Node::File(file)) if ahead.is_empty() => return Reached::File(file),
-                Some(Node::File(_)) | None => return Reached::Nothing("not there"),
-                Some(Node::Link(target)) => {
-                    hops += 1;
-                    if hops > HOPS {
-                        return Reached::Nothing("a loop");
-                    }
-                    if target.first() == Some(&b'/') {
-                        return Reached::Nothing("out of the tree");
-                    }
-                    here.pop();
-                    for part in parts(target).into_iter().rev() {
-                        ahead.push_front(part);
-                    }
-                }
-            }
-        }
-        Reached::Folder(here.join(&b'/'))
+    /// What the link `name` leads to: the name of a file or folder.
+    fn follow(&self, name: &[u8], target: &[u8]) -> Result<Vec<u8>, &'static str> {
+        scar_links::follow(name, target, |path| match self.nodes.get(path) {
+            None => scar_links::Node::Nothing,
+            Some(Node::Folder) => scar_links::Node::Folder,
+            Some(Node::File(_)) => scar_links::Node::File,
+            Some(Node::Link(target)) => scar_links::Node::Link(target.clone()),
+        })
     }
 }
 
@@ -275,11 +267,11 @@ mod tests {
         ];
         assert_eq!(served, expected);
         let listed = [
-            "'above' -> '../x' (out of the tree)",
-            "'absolute' -> '/a/two' (out of the tree)",
-            "'dangling' -> 'a/three' (not there)",
-            "'file-below-file' -> 'a/two/x' (not there)",
-            "'loop' -> 'loop' (a loop)",
+            "'above' -> '../x': its target lies outside of the tree",
+            "'absolute' -> '/a/two': its target is an absolute path",
+            "'dangling' -> 'a/three': its target does not exist",
+            "'file-below-file' -> 'a/two/x': its target does not exist",
+            "'loop' -> 'loop': its target is a loop of links",
         ];
         assert_eq!(outside, listed);
     }

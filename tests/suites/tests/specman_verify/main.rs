@@ -130,7 +130,7 @@ fn the_folder_is_compared_as_it_is_now() {
     site.run().args(["--timeout", "10s"]).arg(&tree).run().fails(
         7,
         "specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
-         specman-verify: 'out' -> '/etc/passwd' (out of the tree)\n\
+         specman-verify: 'out' -> '/etc/passwd': its target is an absolute path\n\
          specman-verify: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable; waiting for specman-0\n\
          specman-verify: error: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable\n  \
          different: 'charts/empty' at specman-0: 0 bytes, not 7\n  \
@@ -198,8 +198,10 @@ fn q4_a_second_pass_that_is_not_done_in_time_is_a_failure() {
     let stalled = site.fault(0, "/charts/empty", Times::Nth(2), Action::Stall);
     let outcome = site.run().args(["--timeout", "6s"]).run();
     outcome.exits(8).writes_nothing().says(
-        "error: compare with what Specman serves at each replica, through port-forwards: time is over after 3 of 4 files\n",
+        "error: compare with what Specman serves at each replica, through port-forwards: time is over after 3 of 4 files; \
+         no answer yet to GET ",
     );
+    outcome.says("/charts/empty of specman-0\n");
     assert_eq!(stalled.hits(), 1);
 }
 
@@ -243,7 +245,9 @@ fn a_sample_says_its_seed_and_repeats_with_it() {
     asked.sort();
     again.sort();
     assert_eq!((asked.len(), again), (2, asked));
-    site.run().args(["--sample", "0"]).run().exits(2).says("'0' is no number of files, which is 1 or more");
+    let one = "specman-verify: 1 file of 'ARCHIVE' is served as pushed by specman-0\n";
+    site.run().args(["--sample", "1"]).run().succeeds().says(one);
+    site.run().args(["--sample", "0"]).run().exits(2).says("'0' must be a number of files, 1 or more");
 }
 
 #[test]
@@ -274,7 +278,8 @@ fn its_time_is_bounded_and_so_are_its_tries() {
     let site = Migrated::new(1);
     site.fault(0, "/image.bin", Times::Always, Action::Stall);
     let outcome = site.run().args(["--timeout", "6s"]).run();
-    outcome.exits(8).writes_nothing().says("time is over after 3 of 4 files\n");
+    outcome.exits(8).writes_nothing().says("time is over after 3 of 4 files; no answer yet to GET https://");
+    outcome.says("/image.bin of specman-0\n");
     assert!(outcome.took() < Duration::from_secs(8), "{outcome}");
     let outcome = site.run().args(["--port", "81", "--retries", "0"]).run();
     outcome.exits(6).writes_nothing().says("connect: connection refused");

@@ -93,6 +93,23 @@ fn v3_a_layer_that_is_not_what_was_pushed_is_refused() {
     site.run().args(["--registry", &host]).run().exits(5).says("the certificate of '127.0.0.1' is not trusted");
 }
 
+#[test]
+fn v3_a_layer_that_may_not_be_read_is_refused_with_the_way_out() {
+    let site = Migrated::new(1);
+    std::fs::remove_file(site.migration.archive()).unwrap();
+    let denied = json!({"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]});
+    let registry = site.migration.site.registry.as_ref().unwrap();
+    registry.faults().on(Match::get("/v2/**/blobs/*"), Times::Always, Action::Answer(Answer::json(403, &denied)));
+    let setting = |name| site.migration.setting(name);
+    let run = site.run().args(["-u", &setting("OCI_USERNAME"), "--password-file", &setting("OCI_PASSWORD_FILE")]);
+    let run = run.args(["--registry", &setting("OCI_PACK_REGISTRY"), "--registry-ca-file", &setting("OCI_CA_FILE")]);
+    run.run()
+        .exits(4)
+        .writes_nothing()
+        .says("requested access to the resource is denied")
+        .says("hint: the user may not pull from '");
+}
+
 /// A record from another host may name any registry, which gets neither a login nor a request.
 #[test]
 fn q20_a_registry_that_only_the_record_names_is_not_asked() {

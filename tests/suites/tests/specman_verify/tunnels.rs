@@ -86,6 +86,15 @@ fn q54_a_webhook_that_denies_the_port_forward_is_named_and_no_role_is_asked_for(
 }
 
 #[test]
+fn q54_a_webhook_that_is_silent_on_the_port_forward_is_what_the_tool_waited_for() {
+    let site = Migrated::new(1);
+    site.migration.site.cluster.set_webhook(Some(("keep.example", Webhook::TimesOut(SOON))));
+    let outcome = site.run().args(["--timeout", "2s"]).run();
+    outcome.exits(8).writes_nothing().says("time is over after 0 of 4 files; no answer yet to GET https://");
+    outcome.says("/pods/specman-0/portforward\n");
+}
+
+#[test]
 fn v4_a_pod_that_dies_in_the_middle_is_reached_again() {
     let site = Migrated::new(1);
     let (cluster, specman) = (&site.migration.site.cluster, site.migration.site.specman.server(0));

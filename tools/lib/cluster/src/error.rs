@@ -152,8 +152,8 @@ impl Attempt for Error {
 
     fn asked(&self) -> Option<Duration> {
         match self {
-            Self::Refused { answer, .. } => answer.asked(),
-            _ => None,
+            Self::Http(error) | Self::Refused { answer: error, .. } => error.asked(),
+            Self::Credential(_) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where a symbolic link leads after the archive was unpacked elsewhere: only what is in the archive exists there.
 //!
-//! `mkmanifests` warns about dead links, and `scar-preflight` checks for them; sharing this code makes them agree.
+//! `mkmanifests` warns about dead links, `scar-preflight` checks for them, and `specman-verify` compares no file behind them;
+//! sharing this code makes them agree.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -37,24 +38,34 @@ pub fn dead_end(root: impl AsFd, path: &[u8], left_out: impl Fn(&[u8], &Stat) ->
             _ => Node::File,
         }
     };
-    follow(path, &target, look).map(|why| DeadEnd { target, why })
+    follow(path, &target, look).err().map(|why| DeadEnd { target, why })
 }
 
 /// An entry of the tree.
-enum Node {
+#[derive(Debug)]
+pub enum Node {
+    /// There is none.
     Nothing,
+    /// One that is not in the archive.
     LeftOut,
+    /// A folder.
     Folder,
+    /// A file.
     File,
+    /// A symbolic link, with its target.
     Link(Vec<u8>),
 }
 
-/// Why the link at `path` with this `target` is dead; `look` says what is at a path below the root.
-fn follow(path: &[u8], target: &[u8], look: impl Fn(&[u8]) -> Node) -> Option<&'static str> {
-    const OUTSIDE: Option<&str> = Some("lies outside of the tree");
-    const MISSING: Option<&str> = Some("does not exist");
+/// Follows the link at `path` with this `target` to a file or folder of the tree, and returns its path; `look` says what is at
+/// a path below the root.
+///
+/// # Errors
+/// Why the link is dead, as a phrase after "its target".
+pub fn follow(path: &[u8], target: &[u8], look: impl Fn(&[u8]) -> Node) -> Result<Vec<u8>, &'static str> {
+    const OUTSIDE: &str = "lies outside of the tree";
+    const MISSING: &str = "does not exist";
     if target.starts_with(b"/") {
-        return Some("is an absolute path");
+        return Err("is an absolute path");
     }
     let mut at: Vec<Vec<u8>> = path.split(|&b| b == b'/').map(<[u8]>::to_vec).collect();
     at.pop();
@@ -64,16 +75,16 @@ fn follow(path: &[u8], target: &[u8], look: impl Fn(&[u8]) -> Node) -> Option<&'
         match &part[..] {
             b"" | b"." => continue,
             b".." if at.pop().is_some() => continue,
-            b".." => return OUTSIDE,
+            b".." => return Err(OUTSIDE),
             _ => at.push(part),
         }
         match look(&at.join(&b'/')) {
             Node::Folder => {}
             Node::File if rest.is_empty() => {}
-            Node::Nothing | Node::File => return MISSING,
-            Node::LeftOut => return Some("is left out of the archive"),
-            Node::Link(_) if hops == HOPS => return Some("is a loop of links"),
-            Node::Link(next) if next.starts_with(b"/") => return OUTSIDE,
+            Node::Nothing | Node::File => return Err(MISSING),
+            Node::LeftOut => return Err("is left out of the archive"),
+            Node::Link(_) if hops == HOPS => return Err("is a loop of links"),
+            Node::Link(next) if next.starts_with(b"/") => return Err(OUTSIDE),
             Node::Link(next) => {
                 hops += 1;
                 at.pop();
@@ -83,7 +94,7 @@ fn follow(path: &[u8], target: &[u8], look: impl Fn(&[u8]) -> Node) -> Option<&'
             }
         }
     }
-    None
+    Ok(at.join(&b'/'))
 }
 
 #[cfg(test)]
@@ -103,23 +114,24 @@ mod tests {
             _ => Node::Nothing,
         };
         for (path, target, expected) in [
-            ("l", "top", None),
-            ("l", "./a//b/../file", None),
-            ("a/l", "file", None),
-            ("a/l", "..", None),
-            ("a/l", "up/top", None),
-            ("a/b/l", "../up/a/b/..", None),
-            ("l", "/var/www/html/top", Some("is an absolute path")),
-            ("l", "../html/top", Some("lies outside of the tree")),
-            ("a/l", "../..", Some("lies outside of the tree")),
-            ("l", "a/out/x", Some("lies outside of the tree")),
-            ("l", "a/abs/passwd", Some("lies outside of the tree")),
-            ("l", "gone", Some("does not exist")),
-            ("l", "top/x", Some("does not exist")),
-            ("a/self", "self", Some("is a loop of links")),
-            ("l", "cache", Some("is left out of the archive")),
+            ("l", "top", Ok("top")),
+            ("l", "./a//b/../file", Ok("a/file")),
+            ("a/l", "file", Ok("a/file")),
+            ("a/l", "..", Ok("")),
+            ("a/l", "up/top", Ok("top")),
+            ("a/b/l", "../up/a/b/..", Ok("a")),
+            ("l", "/var/www/html/top", Err("is an absolute path")),
+            ("l", "../html/top", Err("lies outside of the tree")),
+            ("a/l", "../..", Err("lies outside of the tree")),
+            ("l", "a/out/x", Err("lies outside of the tree")),
+            ("l", "a/abs/passwd", Err("lies outside of the tree")),
+            ("l", "gone", Err("does not exist")),
+            ("l", "top/x", Err("does not exist")),
+            ("a/self", "self", Err("is a loop of links")),
+            ("l", "cache", Err("is left out of the archive")),
         ] {
-            assert_eq!(follow(path.as_bytes(), target.as_bytes(), look), expected, "{path} -> {target}");
+            let reached = follow(path.as_bytes(), target.as_bytes(), look);
+            assert_eq!(reached, expected.map(|reached: &str| reached.as_bytes().to_vec()), "{path} -> {target}");
         }
     }
 }
