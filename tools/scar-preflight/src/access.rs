@@ -16,6 +16,8 @@ pub(crate) const SECRET: &str = "spectro-manifest-registry-secrets";
 pub(crate) const SECRET_ACCESS: &str = "cluster.secret-access";
 pub(crate) const WAIT_ACCESS: &str = "cluster.wait-access";
 const VERIFY_ACCESS: &str = "cluster.verify-access";
+const RESTART_ACCESS: &str = "cluster.restart-access";
+const UNDO_ACCESS: &str = "cluster.undo-access";
 
 /// The permissions that a tool needs.
 struct Need {
@@ -26,114 +28,84 @@ struct Need {
     blocks: bool,
     /// What to do without the right; empty if nothing helps.
     otherwise: &'static str,
-    /// Verb, group, resource, and the objects.
-    rules: &'static [(&'static str, &'static str, &'static str, Objects)],
+    access: Vec<Access>,
 }
-
-/// The objects that a rule is about.
-#[derive(Clone, Copy)]
-enum Objects {
-    /// The secret; a create has no name when RBAC decides, which [`Access::named`] knows.
-    Secret,
-    /// The secret, which need not be deleted if it is absent.
-    PresentSecret,
-    /// Specman's StatefulSet.
-    Set,
-    /// Each of its pods.
-    Pods,
-}
-use Objects::{Pods, PresentSecret, Secret, Set};
-
-/// Every verb that the tools use and no other, in the order of the guide.
-const NEEDS: [Need; 5] = [
-    Need {
-        name: SECRET_ACCESS,
-        tool: "scar-secret-rm",
-        blocks: true,
-        otherwise: "",
-        rules: &[("get", "", "secrets", Secret), ("delete", "", "secrets", PresentSecret)],
-    },
-    Need {
-        name: WAIT_ACCESS,
-        tool: "specman-wait",
-        blocks: true,
-        otherwise: "",
-        rules: &[("get", "apps", "statefulsets", Set), ("get", "", "pods", Pods), ("get", "", "pods/log", Pods)],
-    },
-    Need {
-        name: VERIFY_ACCESS,
-        tool: "specman-verify",
-        blocks: true,
-        otherwise: "if Specman is reached another way, --specman-url URL",
-        rules: &[
-            ("get", "apps", "statefulsets", Set),
-            ("get", "", "pods/portforward", Pods),
-            ("create", "", "pods/portforward", Pods),
-        ],
-    },
-    Need {
-        name: "cluster.restart-access",
-        tool: "specman-wait --restart",
-        blocks: false,
-        otherwise: "only --restart needs it",
-        rules: &[("patch", "apps", "statefulsets", Set)],
-    },
-    Need {
-        name: "cluster.undo-access",
-        tool: "scar-secret-rm --undo",
-        blocks: false,
-        otherwise: "only the way back needs it",
-        rules: &[("create", "", "secrets", Secret)],
-    },
-];
 
 /// The lines.
-pub(crate) fn names() -> [&'static str; 5] {
-    NEEDS.map(|need| need.name)
-}
+pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
 
-impl Need {
-    /// What to ask for. `pods` are Specman's, any pod if there are none; a secret that `is_absent` is not deleted.
-    fn access(&self, namespace: &str, set: &str, pods: &[String], is_absent: bool) -> Vec<Access> {
-        let any = [String::new()];
-        let pods = if pods.is_empty() { &any } else { pods };
-        let mut all = Vec::new();
-        for (verb, group, resource, objects) in self.rules {
-            let names = match objects {
-                PresentSecret if is_absent => continue,
-                Secret | PresentSecret => vec![SECRET.to_owned()],
-                Set => vec![set.to_owned()],
-                Pods => pods.to_vec(),
-            };
-            all.extend(names.into_iter().map(|name| Access {
-                verb: (*verb).to_owned(),
-                group: (*group).to_owned(),
-                resource: (*resource).to_owned(),
-                namespace: namespace.to_owned(),
-                name,
-            }));
-        }
-        all
-    }
+/// Every verb that the tools use and no other, in the order of the guide. `pods` are Specman's, any pod if there are none; a
+/// secret that `is_absent` is not deleted.
+fn needs(namespace: &str, set: &str, pods: &[String], is_absent: bool) -> [Need; 5] {
+    let access = |verb: &str, group: &str, resource: &str, name: &str| Access {
+        verb: verb.to_owned(),
+        group: group.to_owned(),
+        resource: resource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let secret = |verb| access(verb, "", "secrets", SECRET);
+    let set = |verb| access(verb, "apps", "statefulsets", set);
+    let any = [String::new()];
+    let pods = if pods.is_empty() { &any } else { pods };
+    let each_pod = |verb, resource| pods.iter().map(|pod| access(verb, "", resource, pod)).collect::<Vec<_>>();
+    let delete = (!is_absent).then(|| secret("delete"));
+    [
+        Need {
+            name: SECRET_ACCESS,
+            tool: "scar-secret-rm",
+            blocks: true,
+            otherwise: "",
+            access: [secret("get")].into_iter().chain(delete).collect(),
+        },
+        Need {
+            name: WAIT_ACCESS,
+            tool: "specman-wait",
+            blocks: true,
+            otherwise: "",
+            access: [vec![set("get")], each_pod("get", "pods"), each_pod("get", "pods/log")].concat(),
+        },
+        Need {
+            name: VERIFY_ACCESS,
+            tool: "specman-verify",
+            blocks: true,
+            otherwise: "if Specman is reached another way, --specman-url URL",
+            // Since Kubernetes 1.35 a port-forward over a WebSocket needs both verbs.
+            access: [vec![set("get")], each_pod("get", "pods/portforward"), each_pod("create", "pods/portforward")].concat(),
+        },
+        Need {
+            name: RESTART_ACCESS,
+            tool: "specman-wait --restart",
+            blocks: false,
+            otherwise: "only --restart needs it",
+            access: vec![set("patch")],
+        },
+        Need {
+            name: UNDO_ACCESS,
+            tool: "scar-secret-rm --undo",
+            blocks: false,
+            otherwise: "only the way back needs it",
+            access: vec![secret("create")],
+        },
+    ]
 }
 
 /// Asks for every permission.
 pub(crate) async fn look(cluster: &Cluster, pods: &[String], is_absent: bool, options: &Options) -> Vec<Check> {
-    join_all(NEEDS.iter().map(async |need| match &options.specman_url {
+    let needs = needs(cluster.namespace(), &options.specman.statefulset, pods, is_absent);
+    join_all(needs.iter().map(async |need| match &options.specman_url {
         _ if need.name == VERIFY_ACCESS && options.unverified => skipped(VERIFY_ACCESS, "left out by --unverified"),
         Some(url) if need.name == VERIFY_ACCESS => skipped(VERIFY_ACCESS, format!("specman-verify goes to '{url}' instead")),
-        _ => {
-            let access = need.access(cluster.namespace(), &options.specman.statefulset, pods, is_absent);
-            asked(cluster, need, &access, options).await
-        }
+        _ => asked(cluster, need, options).await,
     }))
     .await
 }
 
-async fn asked(cluster: &Cluster, need: &Need, access: &[Access], options: &Options) -> Check {
-    let answers = join_all(access.iter().map(|access| review(cluster, access, options))).await;
+async fn asked(cluster: &Cluster, need: &Need, options: &Options) -> Check {
+    // Every user may ask about itself (Kubernetes documentation, "Using RBAC Authorization", role `system:basic-user`).
+    let answers = join_all(need.access.iter().map(|access| review(cluster, access, options))).await;
     let mut denied = Vec::new();
-    for (access, answer) in access.iter().zip(answers) {
+    for (access, answer) in need.access.iter().zip(answers) {
         match answer {
             Ok(true) => {}
             Ok(false) => denied.push(access),
@@ -141,9 +113,9 @@ async fn asked(cluster: &Cluster, need: &Need, access: &[Access], options: &Opti
         }
     }
     if denied.is_empty() {
-        return ok(need.name, format!("{} may {}", need.tool, listed(&access.iter().collect::<Vec<_>>())));
+        return ok(need.name, format!("{} may {}", need.tool, listed(&need.access)));
     }
-    let found = format!("{} may not {}", need.tool, listed(&denied));
+    let found = format!("{} may not {}", need.tool, listed(denied.iter().copied()));
     let rules = Access::rules(denied);
     let hint = if need.otherwise.is_empty() { rules } else { format!("{}; else {rules}", need.otherwise) };
     if need.blocks { blocked(need.name, found, hint) } else { warning(need.name, found, hint) }
@@ -185,7 +157,7 @@ async fn review(cluster: &Cluster, access: &Access, options: &Options) -> Result
 }
 
 /// `get, delete secrets; get pods`: verbs of a resource together, however many objects there are.
-fn listed(access: &[&Access]) -> String {
+fn listed<'a>(access: impl IntoIterator<Item = &'a Access>) -> String {
     let mut resources: Vec<(&str, Vec<&str>)> = Vec::new();
     for access in access {
         match resources.iter_mut().find(|(resource, _)| *resource == access.resource) {
@@ -212,13 +184,11 @@ mod tests {
     #[test]
     fn verbs_of_a_resource_are_reported_together() {
         let pods = ["specman-0".to_owned(), "specman-1".to_owned()];
-        let asked = |need: &Need, is_absent| {
-            listed(&need.access("hubble-system", "specman", &pods, is_absent).iter().collect::<Vec<_>>())
-        };
-        let [secret, wait, verify, ..] = &NEEDS;
-        assert_eq!(asked(secret, false), "get, delete secrets");
-        assert_eq!(asked(secret, true), "get secrets");
-        assert_eq!(asked(wait, false), "get statefulsets; get pods; get pods/log");
-        assert_eq!(asked(verify, false), "get statefulsets; get, create pods/portforward");
+        let asked = |is_absent| needs("hubble-system", "specman", &pods, is_absent).map(|need| listed(&need.access));
+        let [secret, wait, verify, ..] = asked(false);
+        assert_eq!(secret, "get, delete secrets");
+        assert_eq!(asked(true)[0], "get secrets");
+        assert_eq!(wait, "get statefulsets; get pods; get pods/log");
+        assert_eq!(verify, "get statefulsets; get, create pods/portforward");
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<Stri
 pub(crate) fn failed(name: &str, failure: Failure) -> Check {
     let hint = failure.hint.unwrap_or_else(|| way_out(failure.exit).to_owned());
     let colon = if failure.message.ends_with(':') { " " } else { "; " };
+    // A tool prints the details below its message; a line of the table has them in its finding.
     let details = failure.details.join("; ");
     let found = if details.is_empty() { failure.message } else { format!("{}{colon}{details}", failure.message) };
     blocked(name, found, hint)
@@ -52,16 +53,21 @@ fn way_out(exit: Exit) -> &'static str {
     }
 }
 
-/// All lines of a part, in order: one that was not checked depends on the last one before it that was.
-pub(crate) fn complete(names: &[&str], checks: Vec<Check>) -> Vec<Check> {
+/// A line that another part has more to say about.
+pub(crate) fn named<'c>(checks: &'c mut [Check], name: &str) -> Option<&'c mut Check> {
+    checks.iter_mut().find(|check| check.name == name)
+}
+
+/// All lines of a part, in order. One that was not checked needs the last one before it that was; `why` is the reason if there
+/// is none.
+pub(crate) fn complete(names: &[&str], checks: Vec<Check>, mut why: String) -> Vec<Check> {
     let mut checks = checks.into_iter().peekable();
-    let mut last = String::new();
     let line = |name: &&str| match checks.next_if(|check| check.name == *name) {
         Some(check) => {
-            last.clone_from(&check.name);
+            why = format!("needs {name}");
             check
         }
-        None => skipped(name, format!("needs {last}")),
+        None => skipped(name, &*why),
     };
     names.iter().map(line).collect()
 }
@@ -85,9 +91,9 @@ const PARTS: [&str; 4] = ["platform", "cluster", "content", "registry"];
 /// # Errors
 /// Exit 3, with the blocked checks.
 pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure> {
-    let of = |result: CheckResult| checks.iter().filter(move |check| check.result == result);
-    let count = |result: CheckResult| of(result).count();
-    let blocked: Vec<_> = of(CheckResult::Blocked).map(|check| check.name.as_str()).collect();
+    let count = |result: CheckResult| checks.iter().filter(|check| check.result == result).count();
+    let blocked = checks.iter().filter(|check| check.result == CheckResult::Blocked).map(|check| check.name.as_str());
+    let blocked: Vec<_> = blocked.collect();
     if !blocked.is_empty() {
         let message = format!("check the site: blocked: {} ({} of {} checks)", blocked.join(", "), blocked.len(), checks.len());
         return Err(Failure::new(Exit::Absent, message).hint("each blocked line names its way out; then run this again"));
@@ -103,9 +109,11 @@ pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure
 
 /// The parts without any check.
 fn unseen(checks: &[Check]) -> Vec<&'static str> {
-    let of = |part: &str, check: &Check| check.name.split('.').next() == Some(part);
-    let seen = |part: &str| checks.iter().any(|check| of(part, check) && check.result != CheckResult::Skipped);
-    PARTS.into_iter().filter(|part| !seen(part)).collect()
+    let is_seen = |part: &str| {
+        let of_part = |check: &&Check| check.name.split('.').next() == Some(part);
+        checks.iter().filter(of_part).any(|check| check.result != CheckResult::Skipped)
+    };
+    PARTS.into_iter().filter(|part| !is_seen(part)).collect()
 }
 
 #[cfg(test)]
@@ -114,9 +122,10 @@ mod tests {
 
     #[test]
     fn a_line_that_was_not_checked_needs_the_one_before_it() {
-        let lines = complete(&["a", "b", "c", "d"], vec![ok("a", "x"), blocked("b", "x", "y"), ok("d", "x")]);
+        let lines = complete(&["a", "b", "c", "d"], vec![ok("a", "x"), blocked("b", "x", "y"), ok("d", "x")], String::new());
         let shown: Vec<_> = lines.iter().map(|check| (check.name.as_str(), check.found.as_str())).collect();
         assert_eq!(shown, [("a", "x"), ("b", "x"), ("c", "needs b"), ("d", "x")]);
+        assert_eq!(complete(&["a"], Vec::new(), "no folder".to_owned())[0].found, "no folder");
     }
 
     #[test]

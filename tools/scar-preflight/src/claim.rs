@@ -22,6 +22,8 @@ const STORAGE: &str = "cluster.storage";
 /// The lines.
 pub(crate) const NAMES: [&str; 2] = [CLAIM, STORAGE];
 
+/// The phase of a claim that has its volume.
+const BOUND: &str = "Bound";
 /// What the guide plans for, in bytes.
 const GUIDE: u64 = 10_000_000_000;
 /// The provisioner of a class with manually created volumes (Kubernetes documentation, "Storage Classes", "Local").
@@ -44,14 +46,13 @@ pub(crate) async fn look(
     let (api, deadline) = (&api, options.deadline());
     let found = join_all(names.iter().map(|name| cluster.find(deadline, move || api.get(name)))).await;
     let found: Result<Vec<_>, _> = found.into_iter().collect();
-    let (claim, bound, room) = match found {
+    let (claim, bound, size) = match found {
         Ok(found) => {
-            let claims: Vec<_> =
-                names.iter().map(String::as_str).zip(found.iter().map(|claim| claim.as_ref().map(state))).collect();
-            let rooms: Vec<_> = claims.iter().filter_map(|(_, state)| state.as_ref()?.room()).collect();
-            let bound = !claims.is_empty() && rooms.len() == claims.len();
-            let room = rooms.into_iter().flatten().min();
-            (line(cluster, &claims, room), bound, room)
+            let claims: Vec<_> = names.iter().zip(found.iter().map(|claim| claim.as_ref().map(state))).collect();
+            let is_bound = |(_, state): &(&String, Option<State<'_>>)| state.is_some_and(|state| state.phase == BOUND);
+            let bound = !claims.is_empty() && claims.iter().all(is_bound);
+            let size = claims.iter().filter(|claim| is_bound(claim)).filter_map(|(_, state)| state.as_ref()?.size).min();
+            (line(cluster, &claims, size), bound, size)
         }
         Err(error) if error.is_denied() => {
             let hint = format!("see yourself: kubectl -n {} get pvc", cluster.namespace());
@@ -59,18 +60,20 @@ pub(crate) async fn look(
         }
         Err(error) => (failed(CLAIM, cluster.failure("look at Specman's claims", &error)), false, None),
     };
-    (vec![claim, storage(cluster, set, bound, options).await], room)
+    (vec![claim, storage(cluster, set, bound, options).await], size)
 }
 
 /// The claims of all replicas: those that the set creates for them, and those that their pods name.
 fn names(set: &StatefulSet, pods: Option<&Pods>) -> BTreeSet<String> {
-    // A set that is scaled to zero still has the claims of its replicas.
+    // A set that is scaled to zero still has the claims of its replicas, unless its retention policy says otherwise
+    // (Kubernetes documentation, "StatefulSets", "PersistentVolumeClaim retention").
     let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
     let mut all = replicas(set);
     if all.is_empty() {
         all.push(format!("{}-{first}", set.metadata.name.as_deref().unwrap_or_default()));
     }
     let templates = set.spec.volume_claim_templates.iter().flatten().filter_map(|template| template.metadata.name.as_deref());
+    // kubernetes pkg/controller/statefulset/stateful_set_utils.go, getPersistentVolumeClaimName.
     let made = templates.flat_map(|name| all.iter().map(move |pod| format!("{name}-{pod}")));
     // Another line reports pods that cannot be read.
     let named = pods.into_iter().flatten().flat_map(|(_, pod)| pod.claims.clone());
@@ -78,52 +81,42 @@ fn names(set: &StatefulSet, pods: Option<&Pods>) -> BTreeSet<String> {
 }
 
 /// The state of a claim.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    /// It has a volume, with its size if known.
-    Bound(Option<u64>),
-    /// It has none; the cluster's phase.
-    Loose(String),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State<'c> {
+    /// The cluster's word: `Bound` if it has a volume.
+    phase: &'c str,
+    /// The bytes of its volume, if known.
+    size: Option<u64>,
 }
 
-impl State {
-    /// The size, if known, of a claim that is bound.
-    fn room(&self) -> Option<Option<u64>> {
-        match self {
-            Self::Bound(room) => Some(*room),
-            Self::Loose(_) => None,
-        }
-    }
-}
-
-fn state(claim: &PersistentVolumeClaim) -> State {
+fn state(claim: &PersistentVolumeClaim) -> State<'_> {
     let status = claim.status.as_ref();
-    match status.and_then(|status| status.phase.as_deref()) {
-        Some("Bound") => State::Bound(status.and_then(|status| bytes(&status.capacity.as_ref()?.get("storage")?.0))),
-        phase => State::Loose(phase.unwrap_or("Pending").to_owned()),
+    State {
+        phase: status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending"),
+        size: status.and_then(|status| bytes(&status.capacity.as_ref()?.get("storage")?.0)),
     }
 }
 
-fn line(cluster: &Cluster, claims: &[(&str, Option<State>)], room: Option<u64>) -> Check {
+fn line(cluster: &Cluster, claims: &[(&String, Option<State<'_>>)], smallest: Option<u64>) -> Check {
     let see = format!("kubectl -n {} describe pvc", cluster.namespace());
     if claims.is_empty() {
         return warning(CLAIM, "Specman has no claim", "what it fetches is lost with its pod, and fetched again");
     }
-    let word = |(name, state): &(&str, Option<State>)| match state {
-        Some(State::Bound(Some(room))) => format!("{name} is bound, {}", size(*room)),
-        Some(State::Bound(None)) => format!("{name} is bound"),
-        Some(State::Loose(phase)) => format!("{name} is {phase}"),
+    let word = |(name, state): &(&String, Option<State<'_>>)| match state {
+        Some(State { phase: BOUND, size: Some(bytes) }) => format!("{name} is bound, {}", size(*bytes)),
+        Some(State { phase: BOUND, size: None }) => format!("{name} is bound"),
+        Some(State { phase, .. }) => format!("{name} is {phase}"),
         None => format!("{name} is not made yet"),
     };
     let words = claims.iter().map(word).collect::<Vec<_>>().join(", ");
-    if claims.iter().any(|(_, state)| matches!(state, Some(State::Loose(_)))) {
+    if claims.iter().any(|(_, state)| state.is_some_and(|state| state.phase != BOUND)) {
         return blocked(CLAIM, words, format!("Specman cannot start without it: {see}"));
     }
     if claims.iter().any(|(_, state)| state.is_none()) {
         return warning(CLAIM, words, format!("it is made when Specman starts: {see}"));
     }
-    match room {
-        Some(room) if room < GUIDE => warning(CLAIM, words, "the guide plans for 10 GB: will it hold all manifests?"),
+    match smallest {
+        Some(bytes) if bytes < GUIDE => warning(CLAIM, words, "the guide plans for 10 GB: will it hold all manifests?"),
         _ => ok(CLAIM, words),
     }
 }
@@ -153,46 +146,45 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, options: &Op
     };
     let wanted =
         set.spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref()?.storage_class_name.clone());
-    let is_default =
-        |class: &&StorageClass| class.metadata.annotations.iter().flatten().any(|(key, value)| key == DEFAULT && value == "true");
-    let class = match &wanted {
-        Some(name) => classes.iter().find(|class| class.metadata.name.as_deref() == Some(name)),
-        None => classes.iter().find(is_default),
+    let is_wanted = |class: &&StorageClass| match &wanted {
+        Some(_) => class.metadata.name == wanted,
+        None => class.metadata.annotations.iter().flatten().any(|(key, value)| key == DEFAULT && value == "true"),
     };
+    let class = classes.iter().find(is_wanted);
     let name = class.and_then(|class| class.metadata.name.as_deref()).unwrap_or_default();
-    let has_driver =
-        |class: &StorageClass| drivers.iter().any(|driver| driver.metadata.name.as_ref() == Some(&class.provisioner));
     let lacking = match (class, &wanted) {
-        (None, Some(name)) => Some(format!("no storage class '{name}'")),
-        (None, None) => Some("no default storage class".to_owned()),
+        (None, Some(name)) => format!("no storage class '{name}'"),
+        (None, None) => "no default storage class".to_owned(),
         (Some(class), _) if class.provisioner == NO_PROVISIONER => {
-            Some(format!("class '{name}' makes no volumes ({NO_PROVISIONER}): somebody has to make one for Specman by hand"))
+            format!("class '{name}' makes no volumes ({NO_PROVISIONER}): somebody has to make one for Specman by hand")
         }
-        (Some(class), _) if drivers.is_empty() => Some(format!("no CSI driver for class '{name}' ({})", class.provisioner)),
-        _ => None,
+        // Each CSI driver registers an object of its own name, which the class names as its provisioner (Kubernetes CSI
+        // documentation, "CSIDriver Object").
+        (Some(class), _) if drivers.is_empty() => format!("no CSI driver for class '{name}' ({})", class.provisioner),
+        // For example a provisioner of host paths: it may work, but the guide requires a CSI.
+        (Some(class), _) if !bound && drivers.iter().all(|driver| driver.metadata.name.as_ref() != Some(&class.provisioner)) => {
+            return warning(
+                STORAGE,
+                format!("class '{name}' is of {}, which is no CSI driver of this cluster", class.provisioner),
+                "the guide wants a CSI with 10 GB of free space: does this class make volumes of that size?",
+            );
+        }
+        (Some(class), _) => {
+            let room = if bound { "" } else { "; how much room it has left is not known" };
+            return ok(STORAGE, format!("class '{name}', driver {}{room}", class.provisioner));
+        }
     };
-    match (lacking, class) {
-        (Some(lacking), _) if bound => ok(STORAGE, format!("{lacking}; the claims are bound and need none")),
-        (Some(lacking), _) => blocked(
+    match bound {
+        true => ok(STORAGE, format!("{lacking}; the claims are bound and need none")),
+        false => blocked(
             STORAGE,
             lacking,
             "the guide wants a CSI with 10 GB of free space: install one, or name its class as the default",
         ),
-        // For example a provisioner of host paths: it may work, but the guide requires a CSI.
-        (None, Some(class)) if !has_driver(class) && !bound => warning(
-            STORAGE,
-            format!("class '{name}' is of {}, which is no CSI driver of this cluster", class.provisioner),
-            "the guide wants a CSI with 10 GB of free space: does this class make volumes of that size?",
-        ),
-        (None, Some(class)) => {
-            let room = if bound { "" } else { "; how much room it has left is not known" };
-            ok(STORAGE, format!("class '{name}', driver {}{room}", class.provisioner))
-        }
-        (None, None) => ok(STORAGE, "none needed"),
     }
 }
 
-/// A Kubernetes quantity in whole bytes: `10Gi`, `10G`, `1e10`, `500000m`.
+/// A Kubernetes quantity in whole bytes: `10Gi`, `10G`, `1e10`, `500000m` (apimachinery pkg/api/resource/quantity.go).
 fn bytes(quantity: &str) -> Option<u64> {
     let text = quantity.trim();
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
@@ -242,10 +234,14 @@ mod tests {
 
     #[test]
     fn a_claim_is_bound_or_loose() {
-        let read = |status: serde_json::Value| state(&serde_json::from_value(json!({"status": status})).unwrap());
-        assert_eq!(read(json!({"phase": "Bound", "capacity": {"storage": "1Ki"}})), State::Bound(Some(1024)));
-        assert_eq!(read(json!({"phase": "Bound"})), State::Bound(None));
-        assert_eq!(read(json!({"phase": "Lost"})), State::Loose("Lost".into()));
-        assert_eq!(read(json!({})), State::Loose("Pending".into()));
+        let claim = |status| serde_json::from_value(json!({"status": status})).unwrap();
+        for (status, phase, size) in [
+            (json!({"phase": "Bound", "capacity": {"storage": "1Ki"}}), BOUND, Some(1024)),
+            (json!({"phase": "Bound"}), BOUND, None),
+            (json!({"phase": "Lost"}), "Lost", None),
+            (json!({}), "Pending", None),
+        ] {
+            assert_eq!(state(&claim(status)), State { phase, size });
+        }
     }
 }

@@ -10,7 +10,7 @@ use scar_cluster::{Cluster, Opened};
 use scar_record::{Check, CheckResult, Preflight};
 use scar_tool::Failure;
 
-use crate::check::{blocked, complete, failed, ok, skipped};
+use crate::check::{blocked, failed, ok, skipped};
 use crate::findings::Findings;
 use crate::network::Server;
 use crate::options::Options;
@@ -24,32 +24,22 @@ pub(crate) const SECRET: &str = Preflight::SECRET;
 
 /// The lines of this part.
 pub(crate) fn names() -> Vec<&'static str> {
-    [&[REACHED, IDENTITY, NAMESPACE][..], &access::names(), &specman::NAMES, &claim::NAMES, &[SECRET]].concat()
+    [&[REACHED, IDENTITY, NAMESPACE][..], &access::NAMES, &specman::NAMES, &claim::NAMES, &[SECRET]].concat()
 }
 
 /// Checks the part.
-pub(crate) async fn look(opened: Result<Opened, Failure>, options: &Options) -> Findings {
-    let mut findings = Findings::default();
-    let mut checks = Vec::new();
-    let reached = async {
-        let cluster = opened?.client();
-        let line = reach(&cluster, options).await?;
-        Ok((cluster, line))
-    };
-    match reached.await {
-        Ok((cluster, line)) => {
-            let name = cluster.server().replace("https://", "");
-            findings.server = Some(Server::with_skew(name, cluster.proxy(), cluster.skew(), cluster.certificate_until()));
-            checks.push(line);
-            checks.extend(lines(cluster, options, &mut findings).await);
-        }
-        Err(failure) => checks.push(failed(REACHED, failure)),
-    }
-    Findings { checks: complete(&names(), checks), ..findings }
-}
-
-/// All lines after the first.
-async fn lines(cluster: Cluster, options: &Options, findings: &mut Findings) -> Vec<Check> {
+///
+/// # Errors
+/// The line that blocks the rest.
+pub(crate) async fn look(opened: Result<Opened, Failure>, options: &Options, found: &mut Findings) -> Result<(), Check> {
+    let cluster = opened.map_err(|failure| failed(REACHED, failure))?.client();
+    found.checks.push(reach(&cluster, options).await.map_err(|failure| failed(REACHED, failure))?);
+    found.server = Some(Server {
+        name: cluster.server().replace("https://", ""),
+        proxy: cluster.proxy().map(str::to_owned),
+        skew: cluster.skew(),
+        until: cluster.certificate_until(),
+    });
     let specman = options.specman.at(cluster, options.container.clone());
     let cluster = &specman.cluster;
     let (identity, namespace, set, (secret, made)) = tokio::join!(
@@ -58,6 +48,7 @@ async fn lines(cluster: Cluster, options: &Options, findings: &mut Findings) -> 
         specman.set(options.deadline()),
         secret(cluster, options)
     );
+    // Permissions and pods are asked for by name, as the tools ask: RBAC may allow these names alone.
     let names = set.as_ref().ok().and_then(Option::as_ref).map(replicas).unwrap_or_default();
     let is_absent = secret.result == CheckResult::Ok && made.is_none();
     let pods = async {
@@ -66,36 +57,38 @@ async fn lines(cluster: Cluster, options: &Options, findings: &mut Findings) -> 
             _ => None,
         }
     };
-    let (found, access, service) =
+    let (read, access, service) =
         tokio::join!(pods, access::look(cluster, &names, is_absent, options), specman::service_line(cluster, options));
-    let pods = found.as_ref().and_then(|found| found.as_ref().ok());
+    let pods = read.as_ref().and_then(|read| read.as_ref().ok());
     let (claims, size) = claim::look(cluster, &set, pods, options).await;
     let without_identity =
         |pods: &specman::Pods| pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect();
-    findings.without_identity = pods.map(without_identity);
-    (findings.secret, findings.claim) = (made, size);
-    let mut checks = vec![identity, namespace];
-    checks.extend(access);
-    checks.push(specman::set_line(cluster, &set, options));
-    checks.extend(found.as_ref().map(|found| specman::pods_line(cluster, &names, found)));
-    checks.push(service);
-    checks.extend(claims);
-    checks.push(secret);
-    checks
+    found.without_identity = pods.map(without_identity);
+    (found.secret, found.claim) = (made, size);
+    found.checks.extend([identity, namespace]);
+    found.checks.extend(access);
+    found.checks.push(specman::set_line(cluster, &set, options));
+    found.checks.extend(read.as_ref().map(|read| specman::pods_line(cluster, &names, read)));
+    found.checks.push(service);
+    found.checks.extend(claims);
+    found.checks.push(secret);
+    Ok(())
 }
 
-/// Everyone may read the version.
+/// Reads the version, which any user may (Kubernetes documentation, "Using RBAC Authorization", role
+/// `system:public-info-viewer`): so a refusal is about the login.
 async fn reach(cluster: &Cluster, options: &Options) -> Result<Check, Failure> {
     let act = format!("connect to the cluster '{}'", cluster.server());
     let (server, place) = (cluster.server(), cluster.place());
     match cluster.read(options.deadline(), || cluster.client().apiserver_version()).await {
         Ok(version) => Ok(ok(REACHED, format!("'{server}', Kubernetes {}, {place}", version.git_version))),
+        // A site may have removed that role: the tools do not need the version.
         Err(error) if error.is_denied() => Ok(ok(REACHED, format!("'{server}', {place}; its version may not be read"))),
         Err(error) => Err(cluster.failure(&act, &error)),
     }
 }
 
-/// Our user there. Clusters before 1.28 cannot report it, and some forbid the request: neither blocks.
+/// Our user there. Clusters before 1.28 cannot report it (Kubernetes KEP-3325), and some forbid the request: neither blocks.
 async fn identity(cluster: &Cluster, options: &Options) -> Check {
     let api = Api::<SelfSubjectReview>::all(cluster.client().clone());
     let (parameters, question) = (PostParams::default(), SelfSubjectReview::default());
@@ -103,6 +96,7 @@ async fn identity(cluster: &Cluster, options: &Options) -> Check {
         Ok(answer) => {
             let user = answer.status.and_then(|status| status.user_info).unwrap_or_default();
             let groups = user.groups.unwrap_or_default();
+            // Every user is in this group.
             let groups: Vec<_> = groups.iter().filter(|group| *group != "system:authenticated").map(String::as_str).collect();
             let groups = if groups.is_empty() { String::new() } else { format!(", of {}", groups.join(", ")) };
             ok(IDENTITY, format!("'{}'{groups}", user.username.unwrap_or_default()))
@@ -127,6 +121,7 @@ async fn namespace(cluster: &Cluster, options: &Options) -> Check {
 async fn secret(cluster: &Cluster, options: &Options) -> (Check, Option<Timestamp>) {
     let api = Api::<Secret>::namespaced(cluster.client().clone(), cluster.namespace());
     let name = access::SECRET;
+    // The server itself leaves out the content (Kubernetes documentation, "API Concepts", PartialObjectMetadata).
     let secret = match cluster.find(options.deadline(), || api.get_metadata(name)).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return (ok(SECRET, format!("'{name}' is not there: nothing to delete")), None),
@@ -136,6 +131,7 @@ async fn secret(cluster: &Cluster, options: &Options) -> (Check, Option<Timestam
     };
     let made = secret.metadata.creation_timestamp.map(|time| time.0);
     let since = made.map(|made| format!(", made at {made:.0}")).unwrap_or_default();
+    // The object stays until the last finalizer is gone (Kubernetes documentation, "Finalizers").
     let line = match secret.metadata.finalizers.unwrap_or_default().as_slice() {
         [] => ok(SECRET, format!("'{name}'{since}: the first step deletes it")),
         finalizers => blocked(

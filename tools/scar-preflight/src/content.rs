@@ -8,14 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use scar_record::{Check, CheckResult};
+use scar_record::Check;
 use scar_tool::{Console, Failure};
 use walkdir::WalkDir;
 
-use crate::check::{blocked, complete, failed, line, ok};
-use crate::findings::Findings;
-use crate::plan::Content;
-use crate::room::{self, size};
+use crate::check::{blocked, failed, ok, warning};
+use crate::room::{self, Sizes, size};
 use crate::sample::Sample;
 
 const TREE: &str = "content.tree";
@@ -32,7 +30,7 @@ const FRESH: Duration = Duration::from_secs(10 * 60);
 /// The most names in a line.
 const SHOWN: usize = 3;
 
-/// A few names, and their number.
+/// The entries that a line is about: the first few, and their number.
 #[derive(Debug, Default)]
 struct Names {
     first: Vec<String>,
@@ -47,10 +45,13 @@ impl Names {
         }
     }
 
-    fn told(&self) -> String {
-        let more = self.count - self.first.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{more}", self.first.join(", "))
+    /// The line: `none` if there are no entries, else what `some` makes of their names.
+    fn line(&self, name: &str, none: &str, some: impl FnOnce(String) -> Check) -> Check {
+        match self.count - self.first.len() {
+            _ if self.count == 0 => ok(name, none),
+            0 => some(self.first.join(", ")),
+            more => some(format!("{} and {more} more", self.first.join(", "))),
+        }
     }
 }
 
@@ -63,27 +64,36 @@ struct Tree {
     bytes: u64,
     unreadable: Names,
     special: Names,
-    lost: Names,
+    dead: Names,
     fresh: Names,
     sample: Sample,
 }
 
-/// Checks the part but for the claim; the time depends on the tree's size.
-pub(crate) fn look(plan: &Content, console: &Console) -> Findings {
-    let root = match Root::open(plan) {
-        Ok(root) => root,
-        Err(error) => {
-            let failure = Failure::io(format!("open the folder '{}'", plan.folder.display()), &error);
-            let failure =
-                failure.hint("name the folder that the file server serves with --content, and run as a user who may read it");
-            return Findings { checks: complete(&NAMES, vec![failed(TREE, failure)]), ..Findings::default() };
+/// Checks the part but for the claim; the time depends on the tree's size. `archive` is where mkmanifests will write;
+/// `unverified` says that what Specman serves will not be compared.
+///
+/// # Errors
+/// The line that blocks the rest.
+pub(crate) fn look(folder: &Path, archive: &Path, unverified: bool, console: &Console) -> Result<(Vec<Check>, Sizes), Check> {
+    let shown = folder.display();
+    let root = Root::open(folder, archive).map_err(|error| {
+        let failure = Failure::io(format!("open the folder '{shown}'"), &error);
+        let hint = "name the folder that the file server serves with --content, and run as a user who may read it";
+        failed(TREE, failure.hint(hint))
+    })?;
+    let tree = walk(&root, console);
+    let packed = tree.sample.estimate();
+    let (files, folders, links) = (many(tree.files, "file"), many(tree.folders, "folder"), many(tree.links, "link"));
+    // mkmanifests packs links alone, in which specman-verify finds nothing to compare.
+    let tree_line = match tree.files + if unverified { tree.links } else { 0 } {
+        0 => blocked(TREE, format!("'{shown}' has no file"), "is it the folder that the file server serves?"),
+        _ => {
+            let (bytes, packed) = (size(tree.bytes), size(packed));
+            ok(TREE, format!("'{shown}': {files} in {folders}, {links}, {bytes}; about {packed} packed"))
         }
     };
-    let tree = walk(&root, console);
-    let estimate = tree.sample.estimate();
-    let mut checks = lines(plan, &tree, estimate);
-    checks.push(room::disk(&plan.archive, estimate));
-    Findings { checks, content: Some((tree.bytes, estimate)), ..Findings::default() }
+    let checks = [vec![tree_line], tree.lines(), vec![room::disk(archive, packed)]].concat();
+    Ok((checks, Sizes { bytes: tree.bytes, packed }))
 }
 
 /// The open folder, and the file in it that is not content: the archive of an earlier run.
@@ -94,10 +104,10 @@ struct Root {
 }
 
 impl Root {
-    fn open(plan: &Content) -> std::io::Result<Self> {
-        let path = fs::canonicalize(&plan.folder)?;
+    fn open(folder: &Path, archive: &Path) -> std::io::Result<Self> {
+        let path = fs::canonicalize(folder)?;
         fs::read_dir(&path)?;
-        let archive = fs::metadata(&plan.archive).ok().map(|data| (data.dev(), data.ino()));
+        let archive = fs::metadata(archive).ok().map(|data| (data.dev(), data.ino()));
         Ok(Self { fd: fs::File::open(&path)?.into(), path, archive })
     }
 
@@ -119,123 +129,72 @@ fn walk(root: &Root, console: &Console) -> Tree {
         if number % 1000 == 0 {
             progress.message(format_args!("{number} entries"));
         }
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                let path = error.path().unwrap_or(&root.path);
-                tree.unreadable.push(|| root.shown(path));
-                continue;
-            }
-        };
-        match entry.metadata() {
+        match entry.and_then(|entry| Ok((entry.metadata()?, entry))) {
             // The archive never contains itself.
-            Ok(data) if root.archive == Some((data.dev(), data.ino())) => {}
-            Ok(data) => note(&mut tree, root, entry.path(), &data, now),
-            Err(_) => tree.unreadable.push(|| root.shown(entry.path())),
+            Ok((data, _)) if root.archive == Some((data.dev(), data.ino())) => {}
+            Ok((data, entry)) => tree.add(root, entry.path(), &data, now),
+            Err(error) => tree.unreadable.push(|| root.shown(error.path().unwrap_or(&root.path))),
         }
     }
     tree
 }
 
-fn note(tree: &mut Tree, root: &Root, path: &Path, data: &Metadata, now: SystemTime) {
-    let kind = data.file_type();
-    let name = || root.shown(path);
-    if kind.is_dir() {
-        tree.folders += 1;
-        return;
-    }
-    if kind.is_symlink() {
-        tree.links += 1;
-        let left_out = |_: &[u8], stat: &rustix::fs::Stat| root.archive == Some((stat.st_dev, stat.st_ino));
-        if let Some(dead) = scar_links::dead_end(&root.fd, root.below(path).as_os_str().as_bytes(), left_out) {
-            tree.lost.push(|| format!("{} -> '{}': its target {}", name(), String::from_utf8_lossy(&dead.target), dead.why));
+impl Tree {
+    fn add(&mut self, root: &Root, path: &Path, data: &Metadata, now: SystemTime) {
+        let kind = data.file_type();
+        let name = || root.shown(path);
+        if kind.is_dir() {
+            self.folders += 1;
+        } else if kind.is_symlink() {
+            self.links += 1;
+            let left_out = |_: &[u8], stat: &rustix::fs::Stat| root.archive == Some((stat.st_dev, stat.st_ino));
+            if let Some(dead) = scar_links::dead_end(&root.fd, root.below(path).as_os_str().as_bytes(), left_out) {
+                let target = String::from_utf8_lossy(&dead.target);
+                self.dead.push(|| format!("{} -> '{target}': its target {}", name(), dead.why));
+            }
+        } else if !kind.is_file() {
+            let what = match () {
+                () if kind.is_fifo() => "FIFO",
+                () if kind.is_socket() => "socket",
+                () => "device",
+            };
+            self.special.push(|| format!("{} is a {what}", name()));
+        } else {
+            self.files += 1;
+            self.bytes += data.len();
+            // The permission bits alone do not say it: ACLs, and an NFS server that maps root to nobody, decide too.
+            if accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_err() {
+                self.unreadable.push(name);
+            }
+            // A time in the future comes from a wrong clock, not from a recent change.
+            if data.modified().is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age < FRESH)) {
+                self.fresh.push(name);
+            }
+            self.sample.add(path, data.len());
         }
-        return;
     }
-    if !kind.is_file() {
-        let what = match () {
-            () if kind.is_fifo() => "FIFO",
-            () if kind.is_socket() => "socket",
-            () => "device",
-        };
-        return tree.special.push(|| format!("{} is a {what}", name()));
-    }
-    tree.files += 1;
-    tree.bytes += data.len();
-    if accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_err() {
-        tree.unreadable.push(name);
-    }
-    // A time in the future comes from a wrong clock, not from a recent change.
-    let fresh = data.modified().is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age < FRESH));
-    if fresh {
-        tree.fresh.push(name);
-    }
-    tree.sample.add(path, data.len());
-}
 
-fn lines(plan: &Content, tree: &Tree, estimate: u64) -> Vec<Check> {
-    let shown = plan.folder.display();
-    let all = format!(
-        "'{shown}': {} in {}, {}, {}; about {} packed",
-        many(tree.files, "file"),
-        many(tree.folders, "folder"),
-        many(tree.links, "link"),
-        size(tree.bytes),
-        size(estimate)
-    );
-    // mkmanifests packs links alone, in which specman-verify finds nothing to compare.
-    let links = if plan.unverified { tree.links } else { 0 };
-    let tree_line = match tree.files + links {
-        0 => blocked(TREE, format!("'{shown}' has no file"), "is it the folder that the file server serves?"),
-        _ => ok(TREE, all),
-    };
-    let line = |name: &str, names: &Names, result: CheckResult, [none, some, hint]: [&str; 3]| match names.count {
-        0 => ok(name, none),
-        _ => Check { hint: Some(hint.to_owned()), ..line(name, result, format!("{some}{}", names.told())) },
-    };
-    vec![
-        tree_line,
-        line(
-            READABLE,
-            &tree.unreadable,
-            CheckResult::Blocked,
-            [
-                "every file and folder can be read",
-                "cannot be read: ",
-                "run as a user who may read all of it, or leave them out: mkmanifests --exclude GLOB",
-            ],
-        ),
-        line(
-            SPECIAL,
-            &tree.special,
-            CheckResult::Blocked,
-            [
-                "files, folders and links alone",
-                "",
-                "remove what no file server serves, or leave it out: mkmanifests --exclude GLOB",
-            ],
-        ),
-        line(
-            LINKS,
-            &tree.lost,
-            CheckResult::Warning,
-            [
-                "every link leads to something in the folder",
-                "",
-                "Specman will not have them: correct the links, or pack what they lead to: mkmanifests --dereference",
-            ],
-        ),
-        line(
-            QUIET,
-            &tree.fresh,
-            CheckResult::Warning,
-            [
-                "no file changed in the last 10 minutes",
-                "changed in the last 10 minutes: ",
-                "stop what writes there until the archive is made",
-            ],
-        ),
-    ]
+    /// The lines about entries that stop an archive, or will be missing in it.
+    fn lines(&self) -> Vec<Check> {
+        vec![
+            // mkmanifests makes no archive that lacks a file: it would look complete.
+            self.unreadable.line(READABLE, "every file and folder can be read", |names| {
+                let hint = "run as a user who may read all of it, or leave them out: mkmanifests --exclude GLOB";
+                blocked(READABLE, format!("cannot be read: {names}"), hint)
+            }),
+            self.special.line(SPECIAL, "files, folders and links alone", |names| {
+                blocked(SPECIAL, names, "remove what no file server serves, or leave it out: mkmanifests --exclude GLOB")
+            }),
+            self.dead.line(LINKS, "every link leads to something in the folder", |names| {
+                let hint = "Specman will not have them: correct the links, or pack what they lead to: mkmanifests --dereference";
+                warning(LINKS, names, hint)
+            }),
+            self.fresh.line(QUIET, "no file changed in the last 10 minutes", |names| {
+                let found = format!("changed in the last 10 minutes: {names}");
+                warning(QUIET, found, "stop what writes there until the archive is made")
+            }),
+        ]
+    }
 }
 
 /// `1 file`, `2 files`.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use scar_record::Check;
 
 use crate::network::Server;
+use crate::room::Sizes;
 
 /// What one part of the site showed.
 #[derive(Default)]
@@ -20,8 +21,8 @@ pub(crate) struct Findings {
     pub(crate) without_identity: Option<Vec<String>>,
     /// The size of Specman's smallest claim, in bytes.
     pub(crate) claim: Option<u64>,
-    /// The bytes of all files, and of the future archive.
-    pub(crate) content: Option<(u64, u64)>,
+    /// The folder's content.
+    pub(crate) content: Option<Sizes>,
 }
 
 /// The current flag of a pack registry.

@@ -31,6 +31,7 @@ pub(crate) async fn look(
         Ok(chosen) => chosen,
         Err(failure) => return (vec![failed(ENTRY, failure)], None),
     };
+    // VerteX makes the secret when the flag is set: only one that is newer than the entry's last change may be its own.
     let flag = Flag {
         is_set: chosen.object.flag(entry::FLAG),
         uses_pod_identity: chosen.uses_pod_identity(),
@@ -72,6 +73,7 @@ async fn change_line(chosen: &EntryObject, api: &Api, options: &Options, console
             return blocked(FLAG, format!("not set yet, and {}", failure.message), format!("pack-registry-set needs it; {hint}"));
         }
     };
+    // What pack-registry-set sends to validate before it writes, so that VerteX refuses it here already.
     after.set(entry::FLAG, &true);
     match within(options.timeout, "validate the pack registry", entry::validate(api, chosen, &after)).await {
         Ok(()) => ok(FLAG, "not set yet"),

@@ -3,14 +3,15 @@
 use std::time::SystemTime;
 
 use scar_http::{Client, Method};
-use scar_record::{Check, Session};
+use scar_record::Check;
 use scar_registry::Reference;
-use scar_tool::{Console, Failure};
+use scar_tool::{Console, Deadline, Failure};
+use scar_trust::Trust;
 use scar_vertex::scar::{SPECMAN, Setting, installed};
 use scar_vertex::user::{self, User};
-use scar_vertex::{Api, Entrance, OLDEST};
+use scar_vertex::{Api, Entrance, LoginMethod, OLDEST};
 
-use crate::check::{blocked, complete, failed, ok, skipped, warning, within};
+use crate::check::{blocked, failed, ok, skipped, warning, within};
 use crate::findings::Findings;
 use crate::network::Server;
 use crate::options::Options;
@@ -26,31 +27,32 @@ const SCAR: &str = "platform.scar";
 pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, VERSION, SCAR, pack::ENTRY, pack::FLAG];
 
 /// Checks the part.
-pub(crate) async fn look(plan: Platform, reference: Option<&Reference>, options: &Options, console: &Console) -> Findings {
-    let mut findings = Findings::default();
-    let mut checks = Vec::new();
-    match reach(&plan, options, console).await {
-        Ok((client, server)) => {
-            checks.push(ok(REACHED, format!("'{}' answers", plan.origin)));
-            findings.server = Some(server);
-            let act = format!("log in to '{}'", plan.origin);
-            let (line, api) = match within(options.timeout, &act, enter(&plan, client, options, console)).await {
-                Ok(Some((line, api))) => (line, Some(api)),
-                Ok(None) => (skipped(LOGIN, "no password: --vertex-password-file FILE or VERTEX_PASSWORD_FILE"), None),
-                Err(failure) => (failed(LOGIN, failure), None),
-            };
-            checks.push(line);
-            if let Some(api) = api {
-                let pack = pack::look(&api, reference, options, console);
-                let (version, scar, (pack, flag)) = tokio::join!(version_line(&api, options), scar_line(&api, options), pack);
-                checks.extend([version, scar]);
-                checks.extend(pack);
-                findings.flag = flag;
-            }
-        }
-        Err(failure) => checks.push(failed(REACHED, failure)),
-    }
-    Findings { checks: complete(&NAMES, checks), ..findings }
+///
+/// # Errors
+/// The line that blocks the rest.
+pub(crate) async fn look(
+    plan: Platform,
+    reference: Option<&Reference>,
+    options: &Options,
+    console: &Console,
+    found: &mut Findings,
+) -> Result<(), Check> {
+    let (client, server) = reach(&plan, options, console).await.map_err(|failure| failed(REACHED, failure))?;
+    found.server = Some(server);
+    found.checks.push(ok(REACHED, format!("'{}' answers", plan.origin)));
+    let Some(login) = plan.login else {
+        return Err(skipped(LOGIN, "no password: --vertex-password-file FILE or VERTEX_PASSWORD_FILE"));
+    };
+    let act = format!("log in to '{}'", plan.origin);
+    let entered = within(options.timeout, &act, enter(login, plan.trust, client, options, console)).await;
+    let (how, api) = entered.map_err(|failure| failed(LOGIN, failure))?;
+    found.checks.push(ok(LOGIN, how));
+    let pack = pack::look(&api, reference, options, console);
+    let (version, scar, (pack, flag)) = tokio::join!(version_line(&api, options), scar_line(&api, options), pack);
+    found.checks.extend([version, scar]);
+    found.checks.extend(pack);
+    found.flag = flag;
+    Ok(())
 }
 
 /// Sends a request without a credential: any answer is fine.
@@ -64,30 +66,35 @@ async fn reach(plan: &Platform, options: &Options, console: &Console) -> Result<
     Ok((client, server))
 }
 
-/// Logs in as `vertex-login` does: the line, and the API. `None` if no password is known.
-async fn enter(plan: &Platform, client: Client, options: &Options, console: &Console) -> Result<Option<(Check, Api)>, Failure> {
+/// Logs in as `vertex-login` does: how, and the API.
+async fn enter(
+    login: PlatformLogin,
+    trust: Result<Trust, Failure>,
+    client: Client,
+    options: &Options,
+    console: &Console,
+) -> Result<(String, Api), Failure> {
     let deadline = options.deadline();
-    let (session, how): (Session, String) = match &plan.login {
-        PlatformLogin::Nothing => return Ok(None),
+    let (session, how) = match login {
         PlatformLogin::Session(session) => {
-            let api = Api::with(client.clone(), session, deadline, console)?;
+            let api = Api::with(client.clone(), &session, deadline, console)?;
             let user = user::me(&api, "use the session of the record", &format!("log in again: {}", api.login())).await?;
-            ((**session).clone(), format!("the session of the record, of {}", named(&user)))
+            (*session, format!("the session of the record, of {}", named(&user)))
         }
         PlatformLogin::Method(method) => {
-            let method = method.as_ref().map_err(Failure::clone)?;
-            let trust = plan.trust.as_ref().map_err(Failure::clone)?;
-            let (session, user) = Entrance { client: &client, trust, deadline, console }.enter(method).await?;
+            let method = method?;
+            let (session, user) = Entrance { client: &client, trust: &trust?, deadline, console }.enter(&method).await?;
             let how = match method {
-                scar_vertex::LoginMethod::Token(_) => format!("the token from the browser, of {}", named(&user)),
-                scar_vertex::LoginMethod::Password { .. } => format!("as {}, with the password", named(&user)),
+                LoginMethod::Token(_) => format!("the token from the browser, of {}", named(&user)),
+                LoginMethod::Password { .. } => format!("as {}, with the password", named(&user)),
             };
             (session, how)
         }
     };
-    let api = Api::with(client, &session, scar_tool::Deadline::after(options.timeout * 3), console)?;
+    // The checks after the login run side by side, each with a time limit of its own.
+    let api = Api::with(client, &session, Deadline::after(options.timeout * 3), console)?;
     let end = session.expires_at.map(|end| format!("; the session ends at {end}")).unwrap_or_default();
-    Ok(Some((ok(LOGIN, how + &end), api)))
+    Ok((how + &end, api))
 }
 
 /// The account, and whether it is a full administrator.

@@ -11,7 +11,7 @@ use scar_registry::{Fault, Reference, Registry, ecr};
 use scar_tool::{Console, Exit, Failure};
 use serde_json::Value;
 
-use crate::check::{blocked, complete, failed, ok, skipped, warning, within};
+use crate::check::{blocked, failed, ok, skipped, warning, within};
 use crate::findings::Findings;
 use crate::network::Server;
 use crate::plan;
@@ -30,48 +30,56 @@ pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, REPOSITORY, TAG, PUSH, LIMI
 const LASTS: Duration = Duration::from_secs(3600);
 
 /// Checks the part.
-pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console) -> Findings {
-    let (checks, server) = lines(plan, time, console).await;
-    Findings { checks: complete(&NAMES, checks), server, ..Findings::default() }
-}
-
-/// The lines up to the first that blocks the rest, and the server.
-async fn lines(plan: plan::Registry, time: Duration, console: &Console) -> (Vec<Check>, Option<Server>) {
+///
+/// # Errors
+/// The line that blocks the rest.
+pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console, found: &mut Findings) -> Result<(), Check> {
     let (known, unknown) = match plan.login {
         Ok(login) => (login, None),
         Err(failure) => (None, Some(failure)),
     };
     let (login, from) = known.unzip();
     let host = &plan.reference.registry;
+    let act = format!("connect to '{host}'");
     let reached = async {
         let trust = plan.trust?;
         let seen = trust.seen().clone();
         let mut registry = Registry::new(&plan.reference, login, trust, plan.config, console)?;
-        let (act, asked) = (format!("connect to '{host}'"), SystemTime::now());
+        let asked = SystemTime::now();
         let door = registry.reach().await.map_err(|fault| registry.failure(&act, fault))?;
         let server = Server::new(host.clone(), registry.client.proxy(), door.date(), asked, seen.until());
         Ok((registry, door, server))
     };
-    let (registry, door, server) = match within(time, &format!("connect to '{host}'"), reached).await {
-        Ok(reached) => reached,
-        Err(failure) => return (vec![failed(REACHED, failure)], None),
-    };
-    let mut checks = vec![door_line(&registry, &door)];
+    let (registry, door, server) = within(time, &act, reached).await.map_err(|failure| failed(REACHED, failure))?;
+    found.server = Some(server);
+    found.checks.push(door_line(&registry, &door));
     let limit = limit_line(&door.header("server").map(scar_tool::escape).unwrap_or_default());
-    checks.push(match unknown {
+    let login = match unknown {
         Some(failure) => failed(LOGIN, failure),
         None => login_line(&registry, door, &from.unwrap_or_default(), time).await,
-    });
-    let is_blocked = |check: &Check| check.result == CheckResult::Blocked;
-    if !checks.last().is_some_and(is_blocked) {
-        checks.extend(repository_lines(&registry, time).await);
+    };
+    let is_blocked = login.result == CheckResult::Blocked;
+    found.checks.push(login);
+    if !is_blocked {
+        found.checks.extend(repository_lines(&registry, time).await);
     }
-    checks.push(limit);
-    (checks, Some(server))
+    found.checks.push(limit);
+    Ok(())
+}
+
+/// Asks within the time of one check.
+async fn ask<T>(
+    registry: &Registry,
+    time: Duration,
+    act: &str,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Failure> {
+    within(time, act, async { work.await.map_err(|fault| registry.failure(act, fault)) }).await
 }
 
 fn door_line(registry: &Registry, door: &Response) -> Check {
     let origin = registry.client.origin();
+    // A registry answers 200 or 401 (OCI distribution specification, "Determining Support"); the header is Distribution's.
     let speaks = door.header("docker-distribution-api-version").is_some()
         || matches!(door.status(), StatusCode::OK | StatusCode::UNAUTHORIZED);
     match speaks {
@@ -100,8 +108,7 @@ async fn login_line(registry: &Registry, door: Response, from: &str, time: Durat
         None => "none is asked for".to_owned(),
     };
     let act = format!("log in to '{host}'");
-    let tried = within(time, &act, async { log_in(registry, door).await.map_err(|fault| registry.failure(&act, fault)) }).await;
-    match tried {
+    match ask(registry, time, &act, log_in(registry, door)).await {
         Ok(()) => lasting(registry, who),
         Err(failure) => failed(LOGIN, failure),
     }
@@ -141,7 +148,7 @@ fn lasting(registry: &Registry, who: String) -> Check {
 async fn repository_lines(registry: &Registry, time: Duration) -> Vec<Check> {
     let Reference { repository, registry: host, .. } = &registry.reference;
     let act = format!("look for the repository '{repository}'");
-    let listed = within(time, &act, tags(registry, &act)).await;
+    let listed = ask(registry, time, &act, tags(registry)).await;
     let line = match &listed {
         Ok(Some(tags)) => ok(REPOSITORY, format!("'{repository}' is there, {}", tags_told(tags))),
         Ok(None) => match ecr::Host::of(host) {
@@ -166,14 +173,14 @@ async fn repository_lines(registry: &Registry, time: Duration) -> Vec<Check> {
 }
 
 /// All tags; `None` if there is no repository.
-async fn tags(registry: &Registry, act: &str) -> Result<Option<Vec<String>>, Failure> {
-    let url = registry.in_repository("tags/list").map_err(|fault| fault.failure(act))?;
-    let answer = registry.exchange(Method::GET, &url, &[], None).await.map_err(|fault| registry.failure(act, fault))?;
+async fn tags(registry: &Registry) -> Result<Option<Vec<String>>, Fault> {
+    let url = registry.in_repository("tags/list")?;
+    let answer = registry.exchange(Method::GET, &url, &[], None).await?;
+    // NAME_UNKNOWN: there is no repository before the first push (OCI distribution specification, "Error Codes").
     if answer.status() == StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    let answer = registry.success(answer).await.map_err(|fault| registry.failure(act, fault))?;
-    let list: Value = answer.json().await.map_err(|error| error.failure(act))?;
+    let list: Value = registry.success(answer).await?.json().await?;
     let tags = list["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(Some(tags.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
 }
@@ -191,8 +198,7 @@ fn tags_told(tags: &[String]) -> String {
 async fn tag_line(registry: &Registry, time: Duration) -> Check {
     let tag = &registry.reference.tag;
     let act = format!("read the tag '{tag}'");
-    let read = async { registry.manifest(tag).await.map_err(|fault| registry.failure(&act, fault)) };
-    match within(time, &act, read).await {
+    match ask(registry, time, &act, registry.manifest(tag)).await {
         Ok(None) => ok(TAG, format!("'{tag}' holds nothing yet")),
         Ok(Some((bytes, digest))) => {
             ok(TAG, held(tag, digest.as_str(), &serde_json::from_slice::<Value>(&bytes).unwrap_or_default()))
@@ -217,8 +223,7 @@ fn held(tag: &str, digest: &str, manifest: &Value) -> String {
 
 async fn push_line(registry: &Registry, time: Duration) -> Check {
     let act = format!("open an upload to '{}'", registry.reference.repository);
-    let opened = async { registry.open_upload().await.map_err(|fault| registry.failure(&act, fault)) };
-    let session = match within(time, &act, opened).await {
+    let session = match ask(registry, time, &act, registry.open_upload()).await {
         Ok(opened) => opened.url,
         Err(failure) => return failed(PUSH, failure),
     };
@@ -237,6 +242,7 @@ fn limit_line(front: &str) -> Check {
         "" => "only an upload of that size shows it".to_owned(),
         front => format!("only an upload of that size shows it ('{front}' answers)"),
     };
+    // A proxy counts the bytes, and answers 413 only while they come (nginx, client_max_body_size).
     let mut check = skipped(LIMIT, format!("the largest body that is let through cannot be asked for: {who}"));
     if front.to_ascii_lowercase().contains("nginx") {
         check.hint = Some("nginx: client_max_body_size 0; else ocipush goes on in chunks by itself".to_owned());

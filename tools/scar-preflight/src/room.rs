@@ -13,6 +13,15 @@ pub(crate) const DISK: &str = "content.disk";
 /// The line of the claim.
 pub(crate) const CLAIM: &str = "content.claim";
 
+/// The size of the folder's content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// The bytes of all files.
+    pub(crate) bytes: u64,
+    /// The estimated bytes of the archive.
+    pub(crate) packed: u64,
+}
+
 /// Whether an archive of about this size can be written there.
 pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
     let elsewhere = "name another place with --archive, or stream it: mkmanifests -o - DIR | ocipush HOST -";
@@ -25,6 +34,7 @@ pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
     }
     let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = folder.display();
+    // As mkmanifests writes: into a temporary file in this folder, which is then renamed.
     if let Err(errno) = accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
         let failure = Failure::io(format!("write the archive into '{shown}'"), &errno.into());
         return failed(DISK, failure.hint(elsewhere));
@@ -36,17 +46,16 @@ pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
             format!("about {} are needed", size(estimate)),
         );
     };
+    // Blocks for this user: some are reserved for root (statvfs(3)).
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let found = format!("{} free in '{shown}', about {} needed", size(free), size(estimate));
     if free < estimate { blocked(DISK, found, elsewhere) } else { ok(DISK, found) }
 }
 
-/// Whether Specman can store this many bytes, `packed` of them as the archive.
-pub(crate) fn claim(content: Option<(u64, u64)>, room: Option<u64>) -> Check {
-    let (Some((bytes, packed)), Some(room)) = (content, room) else {
-        let what = if content.is_none() { "the content" } else { "the claim's room" };
-        return skipped(CLAIM, format!("{what} is not known here"));
-    };
+/// Whether Specman's claim of `room` bytes can store the archive, and the files beside it.
+pub(crate) fn claim(content: Sizes, room: Option<u64>) -> Check {
+    let Sizes { bytes, packed } = content;
+    let Some(room) = room else { return skipped(CLAIM, "the claim's room is not known here") };
     let found = format!("{} unpacked, about {} packed, for {} of the claim", size(bytes), size(packed), size(room));
     if packed > room {
         return blocked(CLAIM, found, "Specman cannot keep it: have the claim made larger first");
@@ -93,14 +102,13 @@ mod tests {
 
     #[test]
     fn the_claim_must_hold_the_archive_and_should_hold_all() {
-        for (content, room, expected) in [
-            (Some((100, 10)), Some(200), CheckResult::Ok),
-            (Some((100, 10)), Some(105), CheckResult::Warning),
-            (Some((100, 10)), Some(9), CheckResult::Blocked),
-            (None, Some(9), CheckResult::Skipped),
-            (Some((1, 1)), None, CheckResult::Skipped),
+        for (room, expected) in [
+            (Some(200), CheckResult::Ok),
+            (Some(105), CheckResult::Warning),
+            (Some(9), CheckResult::Blocked),
+            (None, CheckResult::Skipped),
         ] {
-            assert_eq!(claim(content, room).result, expected, "{content:?} {room:?}");
+            assert_eq!(claim(Sizes { bytes: 100, packed: 10 }, room).result, expected, "{room:?}");
         }
     }
 

@@ -1,14 +1,16 @@
 //! Checks all parts at the same time, and what only two of them together can show.
 
+use std::path::PathBuf;
+
 use jiff::{SignedDuration, Timestamp};
 use scar_record::{Check, CheckResult};
 use scar_tool::{Console, Failure};
 
-use crate::check::{line, skipped, warning};
+use crate::check::{complete, line, named, warning};
 use crate::findings::{Findings, Flag};
 use crate::options::{Options, Part};
 use crate::pack::FLAG;
-use crate::plan::{self, LEFT_OUT, Plan, Planned};
+use crate::plan::{Plan, Planned};
 use crate::{cluster, content, network, platform, registry, room};
 
 /// How much older than the flag the secret of the platform may be, because two clocks differ.
@@ -21,49 +23,61 @@ const TOGETHER: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) async fn all(plan: Plan, options: &Options, console: &Console) -> Result<Vec<Check>, Failure> {
     let (reference, of_cluster) = (plan.reference.as_ref(), cluster::names());
     let (mut platform, mut cluster, mut content, registry) = tokio::join!(
-        part(plan.platform, &platform::NAMES, |plan| platform::look(plan, reference, options, console)),
-        part(plan.cluster, &of_cluster, |opened| cluster::look(opened, options)),
-        part(plan.content, &content::NAMES, |plan| walked(plan, console)),
-        part(plan.registry, &registry::NAMES, |plan| registry::look(plan, options.timeout, console)),
+        part(plan.platform, &platform::NAMES, async |plan, found| {
+            platform::look(plan, reference, options, console, found).await
+        }),
+        part(plan.cluster, &of_cluster, async |opened, found| cluster::look(opened, options, found).await),
+        part(plan.content, &content::NAMES, async |folder, found| walk(folder, options, console, found).await),
+        part(plan.registry, &registry::NAMES, async |plan, found| registry::look(plan, options.timeout, console, found).await),
     );
     if let Some(flag) = &platform.flag {
-        for secret in cluster.checks.iter_mut().filter(|check| check.name == cluster::SECRET) {
+        if let Some(secret) = named(&mut cluster.checks, cluster::SECRET) {
             beside_the_flag(secret, cluster.secret, flag);
         }
-        for line in platform.checks.iter_mut().filter(|check| check.name == FLAG && flag.uses_pod_identity) {
+        if let Some(line) = named(&mut platform.checks, FLAG).filter(|_| flag.uses_pod_identity) {
             beside_the_pods(line, cluster.without_identity.as_deref());
         }
     }
-    if content.content.is_some() {
-        content.checks.push(room::claim(content.content, cluster.claim));
+    if let Some(sizes) = content.content
+        && let Some(line) = named(&mut content.checks, room::CLAIM)
+    {
+        *line = room::claim(sizes, cluster.claim);
     }
     let parts = [platform, cluster, content, registry];
     let servers: Vec<_> = parts.iter().filter_map(|part| part.server.clone()).collect();
     let mut checks: Vec<_> = parts.into_iter().flat_map(|part| part.checks).collect();
+    // The folder has no server.
     if options.only.is_empty() || options.only.iter().any(|only| *only != Part::Content) {
         checks.extend(network::look(&servers));
     }
     Ok(checks)
 }
 
-/// Checks a part. Without its settings each of its lines is skipped, so that nobody mistakes its absence for success; a part
-/// that `--only` leaves out has none.
-async fn part<T, W>(planned: Planned<T>, names: &[&str], look: impl FnOnce(T) -> W) -> Findings
-where
-    W: Future<Output = Findings>,
-{
-    match planned {
-        Ok(plan) => look(plan).await,
-        Err(why) if why == LEFT_OUT => Findings::default(),
-        Err(why) => Findings { checks: names.iter().map(|name| skipped(name, &*why)).collect(), ..Findings::default() },
-    }
+/// Checks a part up to the line that blocks the rest. Without its settings each of its lines is skipped, so that nobody
+/// mistakes its absence for success; a part that `--only` leaves out has none.
+async fn part<T>(planned: Planned<T>, names: &[&str], look: impl AsyncFnOnce(T, &mut Findings) -> Result<(), Check>) -> Findings {
+    let mut found = Findings::default();
+    let why = match planned {
+        None => return found,
+        Some(Err(why)) => why,
+        Some(Ok(plan)) => {
+            let blocking = look(plan, &mut found).await.err();
+            found.checks.extend(blocking);
+            ""
+        }
+    };
+    found.checks = complete(names, found.checks, why.to_owned());
+    found
 }
 
 /// The walk has its own thread, so that it does not block the network.
-async fn walked(plan: plan::Content, console: &Console) -> Findings {
-    let console = console.clone();
-    let walk = tokio::task::spawn_blocking(move || content::look(&plan, &console));
-    walk.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+async fn walk(folder: PathBuf, options: &Options, console: &Console, found: &mut Findings) -> Result<(), Check> {
+    let (archive, unverified, console) = (options.archive.clone(), options.unverified, console.clone());
+    let walk = tokio::task::spawn_blocking(move || content::look(&folder, &archive, unverified, &console));
+    let (checks, sizes) = walk.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    found.checks = checks;
+    found.content = Some(sizes);
+    Ok(())
 }
 
 /// A secret that the platform created for the flag must stay; an older one is deleted.
@@ -72,6 +86,7 @@ fn beside_the_flag(check: &mut Check, made: Option<Timestamp>, flag: &Flag) {
     if !flag.is_set {
         return;
     }
+    // VerteX stamps the entry, the cluster the secret: a minute between them proves nothing.
     let told = check.found.trim_end_matches(": the first step deletes it").to_owned();
     *check = match flag.changed {
         Some(changed) if made.duration_since(changed) < -TOGETHER => {

@@ -50,6 +50,7 @@ pub(crate) fn pods_line(cluster: &Cluster, names: &[String], pods: &Result<Pods,
         Ok(pods) => pods,
         Err(error) => return unread(PODS, access::WAIT_ACCESS, cluster, "look at Specman's pods", error),
     };
+    // The line is as bad as the worst pod: one replica that does not run serves old content, or none.
     let views: Vec<_> = names.iter().map(|name| (name.as_str(), view(pods.get(name)))).collect();
     let words = views.iter().map(|(name, (_, words))| format!("{name} {words}")).collect::<Vec<_>>().join(", ");
     let worst = views.iter().map(|(_, (result, _))| *result).max_by_key(|result| *result as u8).unwrap_or(CheckResult::Ok);
@@ -93,6 +94,7 @@ pub(crate) async fn service_line(cluster: &Cluster, options: &Options) -> Check 
         }
         Err(error) => return failed(SERVICE, cluster.failure("look at Specman's service", &error)),
     };
+    // The address that scar-set writes has this port (guide, step 10).
     let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
     if ports.iter().any(|port| port.port == PORT) {
         return ok(SERVICE, format!("'{SERVICE_NAME}' on port {PORT}, where SCAR will lead to"));
