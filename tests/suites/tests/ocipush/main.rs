@@ -11,6 +11,7 @@ mod clock;
 mod ecr;
 mod happy_path;
 mod inputs;
+mod login_sources;
 mod logins;
 mod manifests;
 mod network;
@@ -22,6 +23,7 @@ mod sessions;
 mod signals;
 mod slow_links;
 mod streams;
+mod token_expiry;
 mod token_server;
 mod undo;
 
