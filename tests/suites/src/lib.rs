@@ -20,6 +20,17 @@ use scar_lab::specman::RegistryAccess;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// How the first message of each stage of a migration begins, in the order of the pipe.
+pub const STAGES: [&str; 7] = [
+    "scar-secret-rm: ",
+    "ocipush: ",
+    "vertex-login: logged in",
+    "pack-registry-set: ",
+    "specman-wait: ",
+    "specman-verify: ",
+    "scar-set: ",
+];
+
 /// A site, a tree to migrate, and a folder for the steps' files. All its passwords are registered secrets.
 pub struct Migration {
     /// The site.

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use scar_kit::Signal;
-use scar_suites::{Migration, Random, number};
+use scar_suites::{Migration, Random, STAGES, number};
 use serde_json::Value;
 
-use crate::{STAGES, done, migrate};
+use crate::{done, migrate};
 
 /// The state of a site, without what differs between sites.
 fn comparable(migration: &Migration) -> Value {

@@ -18,17 +18,6 @@ use scar_lab::server::Server;
 use scar_suites::Migration;
 use serde_json::Value;
 
-/// The first output of each stage, in the order of the pipe.
-pub(crate) const STAGES: [&str; 7] = [
-    "scar-secret-rm: ",
-    "ocipush: ",
-    "vertex-login: logged in",
-    "pack-registry-set: ",
-    "specman-wait: ",
-    "specman-verify: ",
-    "scar-set: ",
-];
-
 pub(crate) fn script() -> Run {
     program(workspace().join("shell/scar-migrate"))
 }

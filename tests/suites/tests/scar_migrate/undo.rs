@@ -5,10 +5,10 @@ use std::time::Duration;
 use scar_kit::Signal;
 use scar_lab::faults::{Action, Match, Times};
 use scar_lab::site::{OLD_SCAR, PACK_REGISTRY, REPOSITORY, SECRET};
-use scar_suites::Migration;
+use scar_suites::{Migration, STAGES};
 use serde_json::{Value, json};
 
-use crate::{STAGES, migrate, server, state};
+use crate::{migrate, server, state};
 
 /// A site whose tag holds an older artifact.
 fn pushed_before() -> Migration {

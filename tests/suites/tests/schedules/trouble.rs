@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use scar_kit::{Outcome, Run, Signal};
 use scar_lab::faults::{Action, Answer, Match, Times};
-use scar_suites::Random;
+use scar_suites::{Random, STAGES};
 
 use crate::site::Drawn;
 
@@ -36,18 +36,6 @@ const REQUESTS: [(&str, Method, &str); 25] = [
     ("kube", Method::GET, "/apis/apps/v1/**"),
     ("kube", Method::POST, "/**"),
     ("specman-0", Method::GET, "/**"),
-];
-
-/// The first message of each stage.
-const STAGES: [&str; 8] = [
-    "scar-preflight: ",
-    "scar-secret-rm: ",
-    "ocipush: ",
-    "vertex-login: logged in",
-    "pack-registry-set: ",
-    "specman-wait: ",
-    "specman-verify: ",
-    "scar-set: ",
 ];
 
 /// Adds a random fault to the site. Returns its description, and whether only a signal ends a run with it.
@@ -138,7 +126,8 @@ impl Stop {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let signal = random.of(&[Signal::KILL, Signal::KILL, Signal::INT, Signal::TERM, Signal::TERM]);
         let alone = signal == Signal::TERM && random.one_in(2);
-        Self { stage: random.of(&STAGES), after: Duration::from_millis(random.below(300)), signal, alone }
+        let stages = [&["scar-preflight: "][..], &STAGES].concat();
+        Self { stage: random.of(&stages), after: Duration::from_millis(random.below(300)), signal, alone }
     }
 
     /// Starts the run, and sends the signal some time after the stage's first message.
