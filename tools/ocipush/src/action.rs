@@ -1,4 +1,4 @@
-//! What to do, and how to run it with a deadline and signals.
+//! The actions: push, adopt, undo, plan or layout, and how to run one until the deadline or a signal.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::supply::Supply;
 use crate::tag_backup::{BackupFile, TagBackup};
 use crate::unhashed::Unhashed;
 
-/// What to do.
+/// What a run does.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Back up what the tag holds, send the archive, and move the tag to it.
@@ -94,6 +94,7 @@ fn online<T>(pusher: Pusher, work: impl AsyncFnOnce(&Pusher) -> Result<T, Fault>
     let act = format!("{} '{}'", pusher.registry.config.scope.act(), pusher.registry.reference);
     let (deadline, console) = (pusher.registry.config.retry.deadline, pusher.registry.console.clone());
     let work = async |pusher: &mut Pusher| {
+        // First find out whether the registry speaks TLS, and log in.
         let done = match pusher.registry.connect().await {
             Ok(()) => work(pusher).await,
             Err(fault) => Err(fault),

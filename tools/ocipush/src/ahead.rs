@@ -3,8 +3,6 @@
 //! A file is sent this way only to a repository that shows no trace of an earlier push, so that an archive that the registry
 //! already has is never sent again.
 
-use std::cell::Cell;
-
 use scar_http::Attempt;
 use scar_registry::{Fault, Presence};
 use scar_tool::Progress;
@@ -13,7 +11,7 @@ use crate::archive::Archive;
 use crate::manifest;
 use crate::session::{Pusher, Session};
 use crate::unhashed::Unhashed;
-use crate::upload::{LARGEST_CHUNK, changed};
+use crate::upload::{LARGEST_CHUNK, changed, chunk_below};
 
 /// The smallest chunk of a stream that still arrives; above the minimum of S3 and of registries that store parts there: 5 MiB
 /// (cloudflare/serverless-registry src/chunk.ts, `MINIMUM_CHUNK`).
@@ -57,41 +55,32 @@ impl Pusher {
     }
 
     /// Sends the whole archive in one session. A lost answer does not end the session if the registry says what it has.
+    /// Returns no session if the archive must be sent as any other blob.
     async fn stream_archive(&self, archive: &Unhashed) -> Result<Option<Session>, Fault> {
         let progress = self.registry.console.progress_bytes("pushing", archive.size());
-        let (first, session, reached) = (Cell::new(true), Cell::new(None), Cell::new(0));
+        let (mut first, mut session, mut reached) = (true, None, 0);
         self.registry
-            .retry(|| async {
-                let now = match first.replace(false) {
-                    true => Some(self.begin().await.map_err(|fault| self.final_refusal(fault))?),
-                    false => self.still_open(session.take()).await,
+            .retry(async || {
+                let begun = match std::mem::replace(&mut first, false) {
+                    true => Some(self.begin().await?),
+                    false => self.resume(session.take()).await,
                 };
-                let Some(mut now) = now else { return Ok(None) };
+                let Some(mut now) = begun else { return Ok(None) };
                 match self.send_parts(&mut now, archive, &progress).await {
                     Ok(()) => Ok(Some(now)),
-                    Err(fault) if fault.is_transient() || is_final(&fault) => {
-                        // If chunks make no progress, one PUT may.
-                        let further = |now: &Session| now.acknowledged.bytes > reached.replace(now.acknowledged.bytes);
-                        session.set(now.resumable(&fault).filter(further));
-                        Err(fault)
-                    }
-                    Err(fault) => {
+                    Err(fault) if accepts_no_chunks(&fault) => {
                         self.registry.console.verbose(|| fault.to_string());
                         Ok(None)
+                    }
+                    Err(fault) => {
+                        // If chunks make no progress, one PUT may.
+                        let before = std::mem::replace(&mut reached, now.acknowledged.bytes);
+                        session = now.resumable(&fault).filter(|now| now.acknowledged.bytes > before);
+                        Err(fault)
                     }
                 }
             })
             .await
-    }
-
-    /// Makes the refusal to open a session final: another one would be refused as well.
-    fn final_refusal(&self, fault: Fault) -> Fault {
-        match fault {
-            Fault::Refused(_) if !fault.is_transient() => {
-                Fault::Fatal(self.registry.failure(&format!("push to '{}'", self.registry.reference), fault))
-            }
-            fault => fault,
-        }
     }
 
     async fn send_parts(&self, session: &mut Session, archive: &Unhashed, progress: &Progress) -> Result<(), Fault> {
@@ -114,7 +103,7 @@ impl Pusher {
                 // Renew an expired login with a harmless request: a refused chunk may cost the session.
                 self.registry.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
             }
-            let taken = self.part(session, to, |now| archive.source().part(at, to, None, &now.sent), Some(progress)).await;
+            let taken = self.send_part(session, to, |now| archive.source().part(at, to, None, &now.sent), Some(progress)).await;
             if let Some(cause) = session.sent.fault() {
                 return Err(changed(cause).into());
             }
@@ -130,21 +119,14 @@ impl Pusher {
         match fault {
             Fault::Refused(refusal) if refusal.status.as_u16() == 413 => self.chunk.set(self.smaller_chunk(size)),
             // The login was renewed just before this part, and did not last for it.
-            Fault::Lost(_) => self.chunk.set(self.chunk.get().or(Self::chunk_below(size))),
+            Fault::Lost(_) => self.chunk.set(self.chunk.get().or(chunk_below(size))),
             _ => {}
         }
     }
 }
 
-/// Whether sending the whole blob in another way would fail as well.
-fn is_final(fault: &Fault) -> bool {
-    match fault {
-        Fault::Fatal(_) | Fault::Spent(_) => true,
-        Fault::Lost(_) => false,
-        // Registries, and proxies before them, answer this if they do not accept chunks, or not these chunks.
-        Fault::Refused(refusal) => {
-            !fault.is_transient() && !matches!(refusal.status.as_u16(), 400 | 404 | 405 | 411 | 413 | 416 | 501)
-        }
-        Fault::Http(_) => !fault.is_transient(),
-    }
+/// Whether the registry, or a proxy before it, may refuse only chunks, or chunks of this size.
+fn accepts_no_chunks(fault: &Fault) -> bool {
+    let Fault::Refused(refusal) = fault else { return false };
+    !fault.is_transient() && matches!(refusal.status.as_u16(), 400 | 404 | 405 | 411 | 413 | 416 | 501)
 }

@@ -42,14 +42,15 @@ struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    changed: (i64, i64),
+    /// The modification time. The change time would also differ after a chmod, which leaves the content as it is.
+    modified: (i64, i64),
 }
 
 impl Stamp {
     fn of(file: &File) -> io::Result<Self> {
         let data = file.metadata()?;
-        let changed = (data.mtime(), data.mtime_nsec());
-        Ok(Self { device: data.dev(), inode: data.ino(), size: data.len(), changed })
+        let modified = (data.mtime(), data.mtime_nsec());
+        Ok(Self { device: data.dev(), inode: data.ino(), size: data.len(), modified })
     }
 }
 
@@ -133,6 +134,7 @@ impl Archive {
     /// Exit 1 if it changed.
     pub(crate) fn unchanged(&self) -> Result<(), Failure> {
         let ArchiveFile { name, file, path, stamp, .. } = &self.file;
+        // mkmanifests replaces an archive by rename(2): the open file stays as it was, and only its name shows the new one.
         let same_name = match path {
             Some(path) => std::fs::metadata(path).is_ok_and(|data| (data.dev(), data.ino()) == (stamp.device, stamp.inode)),
             None => true,
@@ -140,8 +142,8 @@ impl Archive {
         let now = Stamp::of(file).map_err(|error| Failure::io(format!("read {name}"), &error))?;
         match same_name && now == *stamp {
             true => Ok(()),
-            false => Err(Failure::new(Exit::Failed, format!("push {name}: it was changed in the meantime"))
-                .hint("let nothing write to it while this step runs, and run it again")),
+            false => Err(Failure::new(Exit::Failed, format!("push {name}: it has changed meanwhile"))
+                .hint("make sure that nothing writes to it while this step runs, and run it again")),
         }
     }
 }
@@ -149,7 +151,7 @@ impl Archive {
 /// The failure for an archive that is damaged or has no end: Specman could not unpack it.
 pub(crate) fn incomplete(name: &str, fault: &str) -> Failure {
     Failure::new(Exit::Failed, format!("push {name}: {fault}"))
-        .hint("the program that makes it has failed or was stopped: look at its message; the tag is as it was")
+        .hint("the program that wrote it failed or was stopped: see its message; the tag was not moved")
 }
 
 /// Warns about an archive that is not what Specman expects.

@@ -17,24 +17,26 @@ use scar_record::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-/// The size of a piece: large enough to keep the reader ahead, small enough to see progress on a slow link.
+/// The size of a piece in bytes: large enough to keep the reader ahead, small enough to see progress on a slow link.
 const PIECE: usize = 256 * 1024;
-/// Number of pieces to read ahead.
+/// How many pieces the thread reads ahead.
 const AHEAD: usize = 4;
 
-/// The hint about a source that changed.
-pub(crate) const UNTOUCHED: &str =
+/// The hint for an archive that changed while it was sent.
+pub(crate) const CHANGED_HINT: &str =
     "make sure that nothing writes to the archive, and run this step again; if mkmanifests made it, make it again first";
 
 /// What one upload session has sent so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
+    /// Bytes handed to the HTTP client.
     bytes: AtomicU64,
     fault: OnceLock<String>,
     hashed: Mutex<HashState>,
 }
 
-/// The parts of a session that were read completely.
+/// The size and hash of the parts that were read completely. A session can be resumed only at such a point, because SHA-256
+/// cannot be computed from the middle.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HashState {
     pub(crate) bytes: u64,
@@ -48,17 +50,17 @@ impl HashState {
 }
 
 impl Sent {
-    /// Continues after what was sent before.
+    /// The state of a session that is resumed after these bytes.
     pub(crate) fn after(hashed: HashState) -> Self {
         Self { bytes: AtomicU64::new(hashed.bytes), fault: OnceLock::new(), hashed: Mutex::new(hashed) }
     }
 
-    /// Bytes that the connection has accepted.
+    /// Bytes handed to the HTTP client.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// What was read to be sent, up to the last complete part.
+    /// Size and hash up to the last complete part.
     pub(crate) fn hashed(&self) -> HashState {
         self.hashed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -101,6 +103,7 @@ impl ByteSource {
     pub(crate) fn part(&self, from: u64, to: u64, promised: Option<(u64, Digest)>, sent: &Arc<Sent>) -> Pieces {
         let (sender, pieces) = mpsc::channel(AHEAD);
         let (source, session) = (self.clone(), Arc::clone(sent));
+        // Reading a file blocks, and the runtime has only one thread.
         std::thread::spawn(move || source.read(from, to, promised, &session, &sender));
         Pieces { pieces, left: to - from, sent: Arc::clone(sent) }
     }
@@ -185,6 +188,8 @@ impl http_body::Body for Pieces {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // The HTTP client makes `Content-Length` of an exact size, which the specification requires (OCI distribution
+        // specification, "Pushing a blob in chunks").
         SizeHint::with_exact(self.left)
     }
 }

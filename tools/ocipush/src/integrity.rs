@@ -1,11 +1,12 @@
-//! Checks that an archive is complete. A program that fails halfway leaves a file or closes its pipe just like one that
-//! succeeds, but its archive missing the end marks of gzip (RFC 1952) and tar (POSIX ustar: 1024 zero bytes).
+//! Checks that an archive is complete (FAULTS.md, Q12). A program that fails halfway leaves a file or closes its pipe just
+//! like one that succeeds. But its archive has no end: gzip's trailer (RFC 1952, 2.3.1) or tar's 1024 zero bytes (POSIX pax,
+//! "ustar Interchange Format") are missing.
 
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
 
-/// The position of the format's name in the header of every modern tar (POSIX ustar).
+/// The position of the word `ustar` in the header of every modern tar format.
 const USTAR: std::ops::Range<usize> = 257..262;
 /// Zero bytes at the end of a tar archive.
 const END: usize = 1024;

@@ -76,7 +76,7 @@ fn write_all(directory: &Path, content: &Content, local: &LocalManifest, referen
     }
     if scar_record::Digest::from_sha256(&hash.finalize().into()) != content.digest {
         return Err(
-            Failure::new(Exit::Failed, "read the archive: it has changed since its digest was taken").hint(body::UNTOUCHED)
+            Failure::new(Exit::Failed, "read the archive: it has changed since its digest was taken").hint(body::CHANGED_HINT)
         );
     }
     layer.sync_all().map_err(failed)?;
@@ -86,6 +86,7 @@ fn write_all(directory: &Path, content: &Content, local: &LocalManifest, referen
         file.write_all(bytes)?;
         file.sync_all()
     };
+    // skopeo finds a tag of `oci:DIR:TAG` by this annotation (OCI image specification, "Pre-Defined Annotation Keys").
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",

@@ -46,6 +46,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
 
     let mut record = Record::read(&options.common, input)?;
     let dry_run = record.is_dry_run();
+    // An undo needs no archive, and --adopt can compare with the record alone.
     let supply = match undo.is_some() || (options.adopt && options.file.is_none()) {
         true => Supply::Nothing,
         false => file.supply(&record, options.ahead(dry_run), console)?,

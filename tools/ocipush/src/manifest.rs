@@ -28,33 +28,6 @@ pub(crate) struct Layer {
     pub(crate) title: String,
 }
 
-/// The manifest of an artifact with this layer, byte for byte as ORAS v1.0.0 writes it.
-///
-/// # Errors
-/// Serialization errors, which no input causes.
-pub(crate) fn bytes(layer: &Layer, created: Time) -> Result<Vec<u8>, serde_json::Error> {
-    let annotation = |key: &str, value: String| Some(BTreeMap::from([(key.to_owned(), value)]));
-    serde_json::to_vec(&OciImageManifest {
-        media_type: Some(MEDIA_TYPE.to_owned()),
-        config: OciDescriptor {
-            media_type: CONFIG_MEDIA_TYPE.to_owned(),
-            digest: digest(CONFIG).to_string(),
-            size: CONFIG.len() as i64,
-            ..OciDescriptor::default()
-        },
-        layers: vec![OciDescriptor {
-            // ORAS v1.0.0 types every file so, compressed or not.
-            media_type: IMAGE_LAYER_MEDIA_TYPE.to_owned(),
-            digest: layer.digest.to_string(),
-            size: layer.size as i64,
-            annotations: annotation(ORG_OPENCONTAINERS_IMAGE_TITLE, layer.title.clone()),
-            ..OciDescriptor::default()
-        }],
-        annotations: annotation(ORG_OPENCONTAINERS_IMAGE_CREATED, created.to_string()),
-        ..OciImageManifest::default()
-    })
-}
-
 /// The manifest that a tag holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RemoteManifest {
@@ -117,13 +90,34 @@ pub(crate) struct LocalManifest {
 }
 
 impl LocalManifest {
-    /// Writes the manifest for this layer.
+    /// Writes the manifest for this layer, byte for byte as ORAS v1.0.0 does.
     ///
     /// # Errors
     /// Serialization errors, which no input causes.
     pub(crate) fn new(layer: Layer, created: Time) -> Result<Self, Failure> {
+        let annotation = |key: &str, value: String| Some(BTreeMap::from([(key.to_owned(), value)]));
+        // Serialized in the order of the Go type that ORAS serializes (image-spec specs-go/v1/manifest.go).
+        let manifest = OciImageManifest {
+            media_type: Some(MEDIA_TYPE.to_owned()),
+            config: OciDescriptor {
+                media_type: CONFIG_MEDIA_TYPE.to_owned(),
+                digest: digest(CONFIG).to_string(),
+                size: CONFIG.len() as i64,
+                ..OciDescriptor::default()
+            },
+            layers: vec![OciDescriptor {
+                // ORAS gives every file this type, compressed or not (oras-go content/file/file.go, `defaultBlobMediaType`).
+                media_type: IMAGE_LAYER_MEDIA_TYPE.to_owned(),
+                digest: layer.digest.to_string(),
+                size: layer.size as i64,
+                annotations: annotation(ORG_OPENCONTAINERS_IMAGE_TITLE, layer.title.clone()),
+                ..OciDescriptor::default()
+            }],
+            annotations: annotation(ORG_OPENCONTAINERS_IMAGE_CREATED, created.to_string()),
+            ..OciImageManifest::default()
+        };
         let manifest =
-            bytes(&layer, created).map_err(|error| Failure::new(Exit::Failed, format!("write the manifest: {error}")))?;
+            serde_json::to_vec(&manifest).map_err(|error| Failure::new(Exit::Failed, format!("write the manifest: {error}")))?;
         Ok(Self { digest: digest(&manifest), manifest: manifest.into(), layer })
     }
 }
@@ -142,9 +136,9 @@ mod tests {
     fn a_manifest_reads_back_as_it_was_written() {
         let layer = Layer { digest: digest(b"x"), size: 1, title: "manifests.tgz".into() };
         let created = Time::from_epoch(1_733_488_994).unwrap();
-        let bytes = bytes(&layer, created).unwrap();
+        let local = LocalManifest::new(layer.clone(), created).unwrap();
         let parts = Parts { layer, config: (digest(CONFIG), 2), created };
-        assert_eq!(parse(&bytes, digest(&bytes)), RemoteManifest { digest: digest(&bytes), artifact: Ok(parts) });
+        assert_eq!(parse(&local.manifest, local.digest.clone()), RemoteManifest { digest: local.digest, artifact: Ok(parts) });
     }
 
     #[test]

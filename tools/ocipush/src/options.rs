@@ -134,6 +134,7 @@ impl Options {
         })
     }
 
+    /// The title, which Specman takes for the name of the file.
     ///
     /// # Errors
     /// Exit 2 if it is not a plain file name.
@@ -166,6 +167,7 @@ impl Options {
     /// a missing repository for a token with that right.
     pub(crate) fn registry_config(&self, dry_run: bool, deadline: Deadline) -> RegistryConfig {
         let scope = if self.adopt || dry_run { Scope::Pull } else { Scope::Push };
+        // The option counts repetitions, the policy counts tries.
         let retry = Retry { tries: usize::from(self.retries) + 1, longest_wait: self.retry_max_wait, ..Retry::until(deadline) };
         let trust_upload = self.push.trust_upload.clone();
         RegistryConfig { trust_upload, ..self.registry.config(scope, retry, self.stall_timeout) }

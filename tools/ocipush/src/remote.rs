@@ -51,9 +51,10 @@ impl Pusher {
     /// # Errors
     /// Exit 7 if anything differs from what was sent.
     pub(crate) async fn verify(&self, local: &LocalManifest) -> Result<(Digest, Parts), Fault> {
+        // By digest first: what is found there is what was pushed, or damaged. The tag may have been moved by someone else.
         match self.remote_manifest(local.digest.as_str()).await? {
             Some((bytes, _)) if bytes == local.manifest => {}
-            Some(_) => return Err(self.registry.mismatch("the registry holds another manifest than it was sent").into()),
+            Some(_) => return Err(self.registry.mismatch("the registry returns another manifest than was sent").into()),
             None => return Err(self.registry.mismatch("the registry accepted the manifest, but does not have it").into()),
         }
         let config = manifest::config();

@@ -9,7 +9,7 @@ use scar_tool::{Console, Exit, Failure};
 use crate::archive::{Archive, ArchiveFile, open};
 use crate::unhashed::{self, Unhashed};
 
-/// Hashing a file of this size takes a while, so it may be sent before its digest is known.
+/// A file of this size may be sent before its digest is known; hashing a smaller one takes no noticeable time.
 const LARGE: u64 = 64 << 20;
 
 /// The operand FILE.
@@ -64,11 +64,10 @@ impl FileArgument {
         }
     }
 
-    /// The archive to push, which must be the record's if the record has one.
+    /// The archive to push. If the record has an archive, it must be that one.
     ///
-    /// The record's file is not read twice: its size is compared here, its digest while it is sent. If a push may send
-    /// `ahead` bytes before the digest is known, a longer stream is returned while it still arrives, and a large file before
-    /// it is hashed.
+    /// The record's file is not read twice: its size is compared here, its digest while it is sent. With `ahead` the push may
+    /// begin before the digest is known: with a large file, and with a stream after this number of bytes has arrived.
     ///
     /// # Errors
     /// Exit 2 without an archive, exit 7 if it is not the record's, exit 1 if it cannot be read.
@@ -108,7 +107,7 @@ impl FileArgument {
         match recorded.filter(|recorded| recorded.digest != archive.content.digest) {
             Some(recorded) => {
                 let (name, found, digest) = (&archive.file.name, &archive.content.digest, recorded.digest);
-                Err(not_the_records(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
+                Err(differs_from_record(format!("push {name}: its digest is {found}, the record's archive has {digest}")))
             }
             None => Ok(Supply::Archive(archive)),
         }
@@ -121,13 +120,13 @@ fn of_record(recorded: record::Archive, console: &Console) -> Result<Archive, Fa
     let file = ArchiveFile::new(path.clone(), open(&path)?, console)?;
     if file.size != recorded.size {
         let (name, size) = (&file.name, file.size);
-        return Err(not_the_records(format!("push {name}: it has {size} bytes, the record's archive has {}", recorded.size)));
+        return Err(differs_from_record(format!("push {name}: it has {size} bytes, the record's archive has {}", recorded.size)));
     }
     Ok(file.with(recorded.digest))
 }
 
-/// The failure for a file that is not the record's archive.
-fn not_the_records(message: String) -> Failure {
+/// The failure for a file that is not the archive in the record.
+fn differs_from_record(message: String) -> Failure {
     Failure::new(Exit::Mismatch, message)
         .hint("the archive was changed after mkmanifests wrote it; run mkmanifests again (or --new-record for another archive)")
 }

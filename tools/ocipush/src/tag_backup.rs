@@ -121,6 +121,7 @@ impl TagBackup {
         let mut object = json!({
             "backup": FORMAT, "reference": self.reference.to_string(), "saved_at": Time::now().to_string(), "replaced_by": layers,
         });
+        // The manifest is a string and not a JSON object: another order or spacing would have another digest.
         if let Some(manifest) = &self.manifest {
             object["digest"] = json!(manifest::digest(manifest.as_bytes()).as_str());
             object["manifest"] = json!(manifest);

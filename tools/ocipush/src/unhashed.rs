@@ -54,7 +54,8 @@ impl Unhashed {
     /// # Errors
     /// Exit 2 if it is empty; exit 1 if it cannot be read or stored.
     pub(crate) fn stdin(bytes: u64, console: &Console) -> Result<Self, Failure> {
-        // A pipe cannot be read twice, and every registry may ask for a second try.
+        // A pipe cannot be read twice, and any upload may need a second try. The file has no name, so that it vanishes even after
+        // SIGKILL (open(2), O_TMPFILE).
         let file = Arc::new(tempfile::tempfile().map_err(|error| not_stored(&error))?);
         let (sender, state) = watch::channel(State::default());
         let archive = Self { file: Arc::clone(&file), named: None, state };
@@ -74,7 +75,8 @@ impl Unhashed {
         Ok(archive)
     }
 
-    /// Waits until `bytes` are available, or all; returns how many are, and whether the archive is complete.
+    /// Waits until `bytes` are available or the archive is complete; returns how many are available, and whether it is
+    /// complete.
     ///
     /// # Errors
     /// Exit 1 if it cannot be read or stored, or is incomplete.

@@ -1,14 +1,23 @@
-//! Sending a blob whose digest is known (OCI distribution specification, "Pushing blobs"): in one PUT, or in chunks.
+//! Sending a blob whose digest is known (OCI distribution specification, "Pushing blobs").
 //!
-//! The registry is always asked first whether it has the blob. After a failed try a fresh session with one PUT works with
-//! every registry; chunks are used where a proxy limits the size of a request, or a login does not last for the whole blob.
+//! Before each try the registry is asked whether it has the blob. Then one PUT in a fresh session sends it, which works with
+//! every registry. The blob goes in chunks if the user asks for that, if a proxy limits the size of a request, or if a login
+//! does not last for the whole blob.
+//!
+//! If the answer to a chunk is lost, the registry may or may not have the chunk. Sending it again blindly would store it twice
+//! in Distribution up to 2.8, which ignores `Content-Range` (registry/handlers/blobupload.go, `PatchBlobData`). So the session
+//! is asked how much it has ([`Pusher::resync`]). If it has the chunk, the next one follows; if it has nothing of the chunk, the
+//! chunk is sent again; after any other answer the session is cancelled, and the blob starts over in a new one.
+//!
+//! Invariant: no part is sent twice in one session unless the registry says that it has nothing of it.
 
-use std::cell::Cell;
+use std::sync::Arc;
 
+use scar_http::Attempt;
 use scar_registry::{Fault, Presence, Refusal};
 use scar_tool::{Exit, Failure, Progress};
 
-use crate::body::{Content, UNTOUCHED};
+use crate::body::{CHANGED_HINT, Content, Pieces, Sent};
 use crate::session::{Pusher, Session};
 
 /// The largest chunk, unless the user asks for a larger one.
@@ -18,20 +27,17 @@ pub(crate) const LARGEST_CHUNK: u64 = 256 << 20;
 /// `client_max_body_size` (ngx_http_core_module).
 const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 
-/// What went wrong in the earlier tries of one blob.
+/// How to send a blob, and what went wrong in its earlier tries.
 #[derive(Default)]
-struct PastFaults {
-    renewed: Cell<u32>,
-    sessions: Cell<u32>,
-    invalid: Cell<bool>,
-}
-
-/// The message about an upload session that no longer exists.
-fn session_lost(refusal: &Refusal) -> String {
-    match refusal.words() {
-        "" => format!("the registry lost the upload session (status {})", refusal.status.as_u16()),
-        words => format!("the registry lost the upload session ({words})"),
-    }
+struct Tries {
+    /// The chunk size; `None` for one PUT.
+    chunk: Option<u64>,
+    /// How often the login expired during a try.
+    renewed: u32,
+    /// Whether the registry has lost a session.
+    session_lost: bool,
+    /// Whether the registry has received something else than was sent.
+    digest_invalid: bool,
 }
 
 impl Pusher {
@@ -47,29 +53,27 @@ impl Pusher {
         content: &Content,
         check: impl Fn() -> Result<(), Failure>,
         force: bool,
-        session: Option<Session>,
+        mut session: Option<Session>,
         progress: Option<&Progress>,
     ) -> Result<bool, Fault> {
-        let session = Cell::new(session);
-        let tries = Cell::new(0);
-        let reached = Cell::new(0);
-        let past = PastFaults::default();
-        let chunk = Cell::new(self.chunk.get().filter(|&chunk| chunk < content.size));
+        let (mut first, mut reached) = (true, 0);
+        let mut tries = Tries { chunk: self.chunk.get().filter(|&chunk| chunk < content.size), ..Tries::default() };
         self.registry
-            .retry(|| async {
-                let first = tries.replace(tries.get() + 1) == 0;
-                let begun = self.still_open(session.take()).await;
-                if begun.is_none() {
-                    // The registry keeps the data of a failed session until it is cancelled or expires.
+            .retry(async || {
+                let is_first = std::mem::replace(&mut first, false);
+                let resumed = self.resume(session.take()).await;
+                if resumed.is_none() {
+                    // Distribution keeps the data of a failed session for a week, unless it is cancelled
+                    // (registry/handlers/app.go, `uploadPurgeDefaultConfig`).
                     self.cancel_open_session().await;
                 }
-                // Ask before each try, also after a lost answer: the registry may have stored the blob although nobody heard it
-                // say so. Then nothing is sent again.
-                if !(force && first) {
+                // Ask before each try, also after a lost answer: the registry may have stored the blob although its answer never
+                // arrived. Then nothing is sent again.
+                if !(force && is_first) {
                     match self.registry.presence(&content.digest, content.size).await? {
                         Presence::Here => {
                             self.cancel_open_session().await;
-                            return Ok(!first);
+                            return Ok(!is_first);
                         }
                         Presence::Wrong(length) => {
                             return Err(self.registry.wrong_size(&content.digest, content.size, length).into());
@@ -78,11 +82,11 @@ impl Pusher {
                     }
                 }
                 check()?;
-                let mut now = match begun {
+                let mut now = match resumed {
                     Some(session) => session,
                     None => self.begin().await?,
                 };
-                let done = match chunk.get() {
+                let sent = match tries.chunk {
                     None if now.acknowledged.bytes == 0 => {
                         self.put(&now.url, content, (0, content.size), &now.sent, progress).await
                     }
@@ -91,36 +95,34 @@ impl Pusher {
                 if let Some(cause) = now.sent.fault() {
                     return Err(changed(cause).into());
                 }
-                match done {
-                    Err(fault) => {
-                        match now.resumable(&fault) {
-                            Some(now) if now.acknowledged.bytes > reached.replace(now.acknowledged.bytes) => {
-                                session.set(Some(now))
-                            }
-                            // If chunks make no progress, one PUT may.
-                            Some(_) => chunk.set(None),
-                            None => {}
-                        }
-                        Err(self.plan_next_try(fault, content, &chunk, &past))
-                    }
-                    Ok(()) => Ok(()),
-                }
-                .map(|()| {
+                let Err(fault) = sent else {
                     self.open.take();
-                    true
-                })
+                    return Ok(true);
+                };
+                match now.resumable(&fault) {
+                    Some(now) if now.acknowledged.bytes > std::mem::replace(&mut reached, now.acknowledged.bytes) => {
+                        session = Some(now);
+                    }
+                    // If chunks make no progress, one PUT may.
+                    Some(_) => tries.chunk = None,
+                    None => {}
+                }
+                Err(self.plan_next_try(fault, content, &mut tries))
             })
             .await
     }
 
-    /// Decides from a fault what the next try does: open another session, use another chunk size, or give up.
-    fn plan_next_try(&self, fault: Fault, content: &Content, chunk: &Cell<Option<u64>>, past: &PastFaults) -> Fault {
+    /// Decides from a fault what the next try does: open another session, use another chunk size, or give up. Returns the
+    /// fault to report, which says by its kind whether there is a next try.
+    fn plan_next_try(&self, fault: Fault, content: &Content, tries: &mut Tries) -> Fault {
         let refusal = match &fault {
             Fault::Refused(refusal) => refusal,
             Fault::Lost(_) => {
-                // The login expired although it was renewed: the whole blob takes too long for it, so send chunks.
-                if past.renewed.replace(past.renewed.get() + 1) == 1 && chunk.get().is_none() {
-                    chunk.set(Self::chunk_below(content.size));
+                // The login expired although it was renewed: the whole blob takes too long for it, so send chunks. Harbor's
+                // tokens live for 30 minutes (src/lib/config/metadata/metadatalist.go, `TokenExpiration`).
+                tries.renewed += 1;
+                if tries.renewed == 2 && tries.chunk.is_none() {
+                    tries.chunk = chunk_below(content.size);
                 }
                 return fault;
             }
@@ -129,18 +131,17 @@ impl Pusher {
         let has = |codes: [&str; 2]| codes.iter().any(|code| refusal.has(code));
         match refusal.status.as_u16() {
             413 => {
-                let size = chunk.get().unwrap_or(content.size);
-                let Some(smaller) = self.smaller_chunk(size) else { return fault };
-                chunk.set(Some(smaller));
+                let Some(smaller) = self.smaller_chunk(tries.chunk.unwrap_or(content.size)) else { return fault };
+                tries.chunk = Some(smaller);
                 Fault::Lost("the body was too large (413)".to_owned())
             }
-            // 404: the session was opened by another registry behind the same address, or it has expired. 416: the registry and
-            // we disagree about the offset. Only a new session helps (OCI distribution specification, "Pushing a blob in
-            // chunks").
+            // 404: the session was opened by another registry behind the same address (FAULTS.md, P39), or it has expired.
+            // 416: the registry and we disagree about the offset. Only a new session helps (OCI distribution specification,
+            // "Pushing a blob in chunks").
             404 | 416 => {
                 // A proxy that does not support PATCH answers this, too.
-                if past.sessions.replace(past.sessions.get() + 1) > 0 {
-                    chunk.set(None);
+                if std::mem::replace(&mut tries.session_lost, true) {
+                    tries.chunk = None;
                 }
                 Fault::Lost(session_lost(refusal))
             }
@@ -150,38 +151,33 @@ impl Pusher {
             400 if has(["DIGEST_INVALID", "SIZE_INVALID"]) => {
                 let words = refusal.words();
                 // The data was right when it was sent: the reader holds back the last piece until it has checked the digest.
-                chunk.set(None);
-                if past.invalid.replace(true) {
+                tries.chunk = None;
+                if std::mem::replace(&mut tries.digest_invalid, true) {
                     let digest = &content.digest;
-                    let cause = format!("push '{digest}': the registry twice received something else than was sent: {words}");
+                    let cause = format!("push '{digest}': the registry twice received other data than was sent: {words}");
                     return Failure::new(Exit::Mismatch, cause)
                         .hint("something between this host and the registry alters the data")
                         .into();
                 }
-                Fault::Lost(format!("the registry received something else ({words})"))
+                Fault::Lost(format!("the registry received other data than was sent ({words})"))
             }
             // A registry that does not support PATCH, or a proxy before it, may still accept a single PUT.
-            400 | 405 | 501 if chunk.get().is_some() => {
-                chunk.set(None);
-                Fault::Lost(format!("the registry takes no chunks ({fault}); sending it whole"))
+            400 | 405 | 501 if tries.chunk.is_some() => {
+                tries.chunk = None;
+                Fault::Lost(format!("the registry accepts no chunks ({fault}); sending the blob in one request"))
             }
             _ => fault,
         }
     }
 
-    /// A chunk size below `size`, which was too large for a request; `None` if there is no smaller one.
+    /// A chunk size below `size`, which was too large for a request; `None` if `size` is the smallest already.
     pub(crate) fn smaller_chunk(&self, size: u64) -> Option<u64> {
-        let smaller = FALLBACKS.into_iter().find(|&smaller| smaller < size)?;
+        let smaller = chunk_below(size)?;
         let mib = smaller >> 20;
         self.registry
             .console
-            .note(format!("the registry, or a proxy before it, takes no body of this size; sending it in chunks of {mib} MiB"));
+            .note(format!("the registry, or a proxy before it, accepts no body of this size; sending chunks of {mib} MiB"));
         Some(smaller)
-    }
-
-    /// A chunk size for a login that expired while `size` bytes were sent.
-    pub(crate) fn chunk_below(size: u64) -> Option<u64> {
-        FALLBACKS.into_iter().find(|&smaller| smaller < size)
     }
 
     async fn put_in_chunks(
@@ -201,13 +197,85 @@ impl Pusher {
                 // Renew an expired login with a harmless request: a refused chunk may cost the session.
                 self.registry.presence(&content.digest, content.size).await?;
             }
-            self.part(session, to, |session| content.part(at, to, &session.sent), progress).await?;
+            self.send_part(session, to, |session| content.part(at, to, &session.sent), progress).await?;
         }
         self.put(&session.url, content, (content.size, content.size), &session.sent, progress).await
+    }
+
+    /// Sends the next part of a session, up to `to`. If the login expired meanwhile, and the registry says that it has nothing of
+    /// the part, sends it again with the new login.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub(crate) async fn send_part(
+        &self,
+        session: &mut Session,
+        to: u64,
+        pieces: impl Fn(&Session) -> Pieces,
+        progress: Option<&Progress>,
+    ) -> Result<(), Fault> {
+        let part = pieces(session);
+        match self.patch(session, to, part, progress).await {
+            Err(fault @ Fault::Lost(_)) if session.unconfirmed && session.acknowledged.bytes > 0 => {
+                if !self.resync(session).await {
+                    return Err(fault);
+                }
+                if session.acknowledged.bytes >= to {
+                    return Ok(());
+                }
+                let part = pieces(session);
+                self.patch(session, to, part, progress).await
+            }
+            done => done,
+        }
+    }
+
+    /// The session of an earlier try, if it can be continued.
+    pub(crate) async fn resume(&self, session: Option<Session>) -> Option<Session> {
+        let mut session = session?;
+        self.resync(&mut session).await.then_some(session)
+    }
+
+    /// If the last part is unconfirmed, asks the registry how many bytes the session has, and continues there. Returns false
+    /// if that is neither the end nor the start of the part, or if the registry does not answer. The digest at the end covers a
+    /// registry that lies.
+    async fn resync(&self, session: &mut Session) -> bool {
+        if !session.unconfirmed {
+            return true;
+        }
+        let Some((answer, bytes)) = self.received(&session.url).await else { return false };
+        // Only these two places have a known hash state. A session with half a chunk cannot be continued.
+        let known = [session.sent.hashed(), session.acknowledged.clone()];
+        let Some(acknowledged) = known.into_iter().find(|hashed| hashed.bytes == bytes) else { return false };
+        session.sent = Arc::new(Sent::after(acknowledged.clone()));
+        session.acknowledged = acknowledged;
+        self.registry.console.verbose(|| format!("the registry has {bytes} bytes of the upload; continuing there"));
+        self.follow_location(session, &answer).is_ok()
+    }
+}
+
+impl Session {
+    /// The session, if the next try can resume it after this fault.
+    pub(crate) fn resumable(self, fault: &Fault) -> Option<Self> {
+        // Without a complete part there is nothing to save: a new session costs no more.
+        (self.unconfirmed && self.acknowledged.bytes > 0 && fault.is_transient()).then_some(self)
+    }
+}
+
+/// The largest fallback below `size`.
+pub(crate) fn chunk_below(size: u64) -> Option<u64> {
+    FALLBACKS.into_iter().find(|&smaller| smaller < size)
+}
+
+/// The message about an upload session that no longer exists.
+fn session_lost(refusal: &Refusal) -> String {
+    match refusal.words() {
+        "" => format!("the registry lost the upload session (status {})", refusal.status.as_u16()),
+        words => format!("the registry lost the upload session ({words})"),
     }
 }
 
 /// The failure for a source that can no longer be sent.
 pub(crate) fn changed(cause: &str) -> Failure {
-    Failure::new(Exit::Failed, format!("push the archive: {cause}")).hint(UNTOUCHED)
+    Failure::new(Exit::Failed, format!("push the archive: {cause}")).hint(CHANGED_HINT)
 }

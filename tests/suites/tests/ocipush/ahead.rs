@@ -175,7 +175,7 @@ fn p16_p17_a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
 fn p19_a_body_that_was_too_large_is_not_sent_again_in_that_size() {
     let site = Site::start(RegistryOptions { max_body: Some(20 << 20), ..RegistryOptions::default() });
     let (path, content) = large(&site, LARGE + 5);
-    push(&site, &path).run().succeeds().says("sending it in chunks of 8 MiB");
+    push(&site, &path).run().succeeds().says("sending chunks of 8 MiB");
     assert_pushed(&site, &content);
     let refused = site.registry.log().matching(&Match::any("/v2/**/blobs/uploads/*"));
     let refused: Vec<_> =
@@ -222,10 +222,10 @@ fn p30_a_file_that_changes_while_it_is_sent_never_gets_a_manifest() {
         .says("it has become shorter since it was opened");
     let site = Site::plain();
     change(&site, |path| std::fs::rename(path.with_file_name("large.tgz"), path.with_file_name("old.tgz")).unwrap())
-        .says("it was changed in the meantime");
+        .says("it has changed meanwhile");
     let site = Site::plain();
     change(&site, |path| File::options().append(true).open(path).unwrap().write_all(b"more").unwrap())
-        .says("it was changed in the meantime");
+        .says("it has changed meanwhile");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn p30_a_source_that_changes_never_gets_a_manifest() {
         } else {
             std::fs::write(&path, bytes(SIZE / 2)).unwrap();
         }
-        running.wait().exits(1).says("it was changed in the meantime").writes_nothing();
+        running.wait().exits(1).says("it has changed meanwhile").writes_nothing();
         assert_eq!((site.registry.log().count(&puts()), site.registry.log().count(&manifests())), (0, 0));
     }
     // While it is sent.

@@ -10,7 +10,7 @@ use crate::{SIZE, Site, assert_pushed, bytes};
 fn p19_a_proxy_with_a_smaller_limit_gets_chunks() {
     let site = Site::start(RegistryOptions { max_body: Some(2 << 20), ..RegistryOptions::default() });
     let outcome = site.ocipush(site.archive(3 << 20)).run();
-    outcome.succeeds().says("sending it in chunks of 1 MiB");
+    outcome.succeeds().says("sending chunks of 1 MiB");
     assert_pushed(&site, 3 << 20);
     assert_eq!(site.registry.log().count(&Match::patch("/**")), 3);
     let site = Site::plain();

@@ -118,8 +118,9 @@ fn the_record_of_a_dry_run_needs_no_archive() {
     let record = json!({"record": "scar-tools/1", "dry_run": true});
     let outcome = site.bare().record(&record).run();
     outcome.succeeds().prints(&format!("{record}\n"));
-    outcome
-        .tells(&format!("ocipush: would push the archive that mkmanifests would write to '127.0.0.1:PORT/{REPOSITORY}:0.0.0'\n"));
+    outcome.tells(&format!(
+        "ocipush: would push the archive that mkmanifests would write to '127.0.0.1:PORT/{REPOSITORY}:0.0.0'\n"
+    ));
 }
 
 #[test]

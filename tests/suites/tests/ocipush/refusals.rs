@@ -60,7 +60,7 @@ fn p18_a_proxy_that_limits_the_rate_blocks_nobody() {
 }
 
 #[test]
-fn q50_a_pull_through_cache_is_no_read_only_registry() {
+fn q50_a_pull_through_cache_is_not_a_read_only_registry() {
     // Distribution with proxy.remoteurl: v2.8 registry/proxy/proxyblobstore.go, `Create`, and registry/handlers/blobupload.go.
     let site = Site::plain();
     let unsupported = json!({"errors": [{"code": "UNSUPPORTED", "message": "The operation is unsupported."}]});
@@ -151,6 +151,6 @@ fn p29_a_registry_that_receives_something_else_is_reported_after_one_more_try() 
     site.ocipush(site.archive(SIZE)).run().succeeds();
     let site = Site::plain();
     let fault = site.registry.faults().on(puts(), Times::Always, Action::Answer(error(400, "DIGEST_INVALID")));
-    site.ocipush(site.archive(SIZE)).run().exits(7).says("twice received something else than was sent").writes_nothing();
+    site.ocipush(site.archive(SIZE)).run().exits(7).says("twice received other data than was sent").writes_nothing();
     assert_eq!(fault.hits(), 2);
 }

@@ -214,7 +214,7 @@ fn a_registry_that_never_takes_the_second_chunk_gets_the_whole_in_one() {
 fn a_proxy_with_a_smaller_limit_gets_smaller_chunks() {
     let site = Site::start(RegistryOptions { max_body: Some(2 << 20), ..RegistryOptions::default() });
     let content = bytes(20 << 20);
-    streamed(&site, site.ocipush("-"), &content).succeeds().says("sending it in chunks of 1 MiB");
+    streamed(&site, site.ocipush("-"), &content).succeeds().says("sending chunks of 1 MiB");
     assert_eq!(site.registry.store().blob(REPOSITORY, &digest(&content)).unwrap(), content);
 }
 
@@ -356,7 +356,7 @@ fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
     for (archive, says) in ends {
         let outcome = push(&site).stdin(archive).run();
         outcome.exits(1).writes_nothing().says(&format!("error: push the archive from standard input: {says}\n"));
-        outcome.says("hint: the program that makes it has failed or was stopped");
+        outcome.says("hint: the program that wrote it failed or was stopped");
     }
     let requests = site.registry.log().requests();
     assert!(!requests.iter().any(|request| request.method == "PUT"), "{requests:?}");
