@@ -24,7 +24,7 @@ use crate::token::{Entry, choose, left, password};
 /// # Errors
 /// By exit status: 2 no region, 4 credentials, 5 certificates, 6 network, 7 malformed answer.
 pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Console) -> Result<SecretString, Failure> {
-    // Two clients: a client certificate is meant for ECR's API or a VPC endpoint, never for the sources of credentials.
+    // Two clients: the client certificate is only for ECR's API or a VPC endpoint, never for the sources of credentials.
     let http = SdkHttp::new(trust, true, console)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
     if let Some(region) = &registry.region {
@@ -39,7 +39,9 @@ pub(crate) async fn password_of(registry: &Registry, trust: &Trust, console: &Co
     let act = format!("get a token for {}", registry.named(&region));
     let http = SdkHttp::new(trust, false, console)?;
     let client = client(&sdk, registry, &credentials, &http);
-    #[allow(deprecated)] // Without it the answer would name the credentials' own registry, not the one that is asked for.
+    // The parameter is deprecated, because a token is valid for all registries. But without it the answer names only the
+    // registry of the credentials' account, and could not be compared with the requested one (ECR API, GetAuthorizationToken).
+    #[allow(deprecated)]
     let request = client.get_authorization_token().set_registry_ids(registry.account.clone().map(|account| vec![account]));
     let answer = request.send().await;
     let answer = answer.map_err(|error| no_token(&act, &region, &error, &http))?;
@@ -60,12 +62,12 @@ async fn credentials(sdk: &SdkConfig, http: &SdkHttp, console: &Console) -> Resu
     let Some(provider) = sdk.credentials_provider() else { return Err(nothing_found(act)) };
     let found = provider.provide_credentials().await;
     let credentials = found.map_err(|error| no_credentials(act, &error, &http.last()))?;
-    // AWS quotes the request if its signature is wrong.
+    // AWS quotes the whole request, session token included, if its signature is wrong.
     never_show(credentials.secret_access_key());
     never_show(credentials.session_token().unwrap_or_default());
     let key = credentials.access_key_id();
-    let end = key.char_indices().rev().nth(3).map_or("", |(at, _)| &key[at..]);
-    console.verbose(|| format!("AWS credentials: the access key that ends in '{end}'"));
+    let suffix = key.char_indices().rev().nth(3).map_or("", |(at, _)| &key[at..]);
+    console.verbose(|| format!("AWS credentials: the access key that ends in '{suffix}'"));
     Ok(credentials)
 }
 
@@ -75,9 +77,9 @@ fn nothing_found(act: &str) -> Failure {
 
 /// The failure when no source gave credentials.
 fn no_credentials(act: &str, error: &CredentialsError, last: &LastExchange) -> Failure {
-    // A host without a role looks like one where access to the metadata service is blocked.
-    let barred = last.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
-    match (error, barred) {
+    // A host without a role looks like one whose firewall blocks the metadata service.
+    let metadata = last.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
+    match (error, metadata) {
         (CredentialsError::CredentialsNotLoaded(_), _) if last.refused.is_none() => nothing_found(act),
         (CredentialsError::ProviderError(_), Some(answer)) if !answer.status.is_success() => {
             nothing_found(act).detail(format!("the last answer: {}: {}", answer.request, answer.status))

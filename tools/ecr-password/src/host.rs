@@ -33,16 +33,16 @@ impl EcrHost {
     /// Parses a host name, ignoring case as DNS does.
     ///
     /// # Errors
-    /// A phrase that follows the name: its defect, and the right form.
+    /// What is wrong with the name and how to write it, as a phrase.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some((_, rest)) = text.split_once("://") {
             return Err(format!("drop the scheme, write {}", rest.trim_end_matches('/')));
         }
         if text.contains('@') {
-            return Err("it holds credentials; write the host name alone".to_owned());
+            return Err("it contains credentials; write only the host name".to_owned());
         }
         if let Some((host, _)) = text.split_once('/') {
-            return Err(format!("a repository has no token of its own; write the host name alone, {host}"));
+            return Err(format!("a token is for the whole registry; write only the host name, {host}"));
         }
         let host = text.to_ascii_lowercase();
         if host == "public.ecr.aws" {
@@ -119,8 +119,8 @@ mod tests {
     fn a_malformed_name_is_refused_with_the_rule() {
         for (text, says) in [
             ("https://123456789012.dkr.ecr.us-east-1.amazonaws.com/", "drop the scheme, write 123456789012.dkr"),
-            ("123456789012.dkr.ecr.us-east-1.amazonaws.com/spectro-packs", "write the host name alone, 123456789012.dkr"),
-            ("AWS:x@123456789012.dkr.ecr.us-east-1.amazonaws.com", "holds credentials"),
+            ("123456789012.dkr.ecr.us-east-1.amazonaws.com/spectro-packs", "write only the host name, 123456789012.dkr"),
+            ("AWS:x@123456789012.dkr.ecr.us-east-1.amazonaws.com", "contains credentials"),
             ("public.ecr.aws", "the public gallery"),
             ("harbor.example", "not an ECR host name"),
             ("12345678901.dkr.ecr.us-east-1.amazonaws.com", "not an ECR host name"),

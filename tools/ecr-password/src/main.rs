@@ -39,6 +39,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     } else if stdout.is_readable_by_others() {
         console.warn("standard output is a file that others can read: the password will be written to it");
     }
+    // The AWS SDK has its own limits and retries; this limit includes them.
     let deadline = Deadline::after(options.timeout);
     let password = scar_http::run(deadline, console, "get a token of ECR", ask::password_of(&registry, &trust, console))?;
     stdout.write(format!("{}\n", password.expose_secret()).as_bytes())

@@ -1,4 +1,4 @@
-//! Classifies errors: whose fault it is decides exit status and hint.
+//! Turns errors of AWS and of the network into failures: the cause decides exit status and hint.
 
 use std::error::Error;
 
@@ -7,7 +7,8 @@ use scar_tool::{Exit, Failure, bounded};
 
 use crate::connect::{Answer, LastExchange, PlainHttp};
 
-/// The clock difference that AWS accepts in a signature; a larger one explains a refusal.
+/// The clock difference that AWS accepts in a signature (AWS, "Signature Version 4": five minutes). A larger one explains a
+/// refusal.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// A refusal by AWS or a server in between.
@@ -38,9 +39,9 @@ pub(crate) fn refused(act: &str, refusal: &AwsRefusal<'_>, now: Timestamp) -> Fa
             too_skewed(failure, skew)
         }
         "ExpiredTokenException" | "ExpiredToken" => failure(Exit::Refused, "the AWS credentials have expired")
-            .hint("sign in again (aws sso login), or renew the session that they are of"),
+            .hint("sign in again (aws sso login), or renew their session"),
         "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => {
-            failure(Exit::Refused, "the AWS credentials are not known there")
+            failure(Exit::Refused, "AWS does not know these credentials")
                 .hint("check the access key and its session token, and that they belong to the region's partition (commercial, GovCloud, China)")
         }
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "IncompleteSignature" | "IncompleteSignatureException" => {
@@ -48,7 +49,7 @@ pub(crate) fn refused(act: &str, refusal: &AwsRefusal<'_>, now: Timestamp) -> Fa
         }
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
             failure(Exit::Refused, "ecr:GetAuthorizationToken is not allowed")
-                .hint("allow the action ecr:GetAuthorizationToken on resource \"*\" to this identity, and in the policy of a VPC endpoint on the way")
+                .hint("allow this identity the action ecr:GetAuthorizationToken on resource \"*\", also in the policy of a VPC endpoint on the way")
         }
         "OptInRequired" | "MissingAuthenticationTokenException" | "MissingAuthenticationToken" => failure(Exit::Refused, ""),
         "InvalidParameterException" | "ValidationException" => {
@@ -96,8 +97,7 @@ fn is_throttling(code: &str) -> bool {
         || ["TooManyRequestsException", "LimitExceededException", "RequestLimitExceeded", "SlowDown"].contains(&code)
 }
 
-/// The refusal's message, as it may be shown: AWS quotes the whole request, session token included, if its signature is
-/// wrong.
+/// The refusal's message up to the point where AWS quotes the request, which contains the session token.
 fn shown(words: &str) -> String {
     let end = ["The Canonical String", "The String-to-Sign", "Canonical String for this request"]
         .iter()
@@ -191,7 +191,7 @@ mod tests {
     fn e1_each_code_has_its_class() {
         for (status, code, words, exit, says) in [
             (400, "ExpiredTokenException", "x", Exit::Refused, "the AWS credentials have expired"),
-            (400, "UnrecognizedClientException", "x", Exit::Refused, "not known there"),
+            (400, "UnrecognizedClientException", "x", Exit::Refused, "does not know"),
             (400, "InvalidSignatureException", "does not match", Exit::Refused, "the secret access key is wrong"),
             (400, "InvalidSignatureException", "Signature expired: 1 is now earlier than 2", Exit::Refused, "clock"),
             (400, "InvalidSignatureException", "Signature not yet current: 1", Exit::Refused, "clock"),

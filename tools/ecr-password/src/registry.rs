@@ -17,7 +17,7 @@ pub(crate) struct Registry {
     pub(crate) fips: bool,
     /// Use the API's dual-stack endpoint, as the registry's host does.
     pub(crate) dual_stack: bool,
-    /// The API's address, if given.
+    /// The API's address, with --endpoint-url.
     pub(crate) endpoint: Option<Url>,
 }
 
@@ -39,6 +39,7 @@ impl Registry {
         let set = environment.registry.as_deref().filter(|_| of_options).map(|host| ("ECR_PACK_REGISTRY", host));
         if let Some((source, text)) = typed.or(set) {
             registry.take(source, text)?;
+            // The airgap set-up sets both variables; if they differ, one of them is left over from another site.
             if source == "ECR_PACK_REGISTRY"
                 && let Some(set) = environment.region.as_deref().filter(|set| registry.region.as_deref() != Some(*set))
             {

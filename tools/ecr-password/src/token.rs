@@ -14,7 +14,7 @@ pub(crate) struct Entry {
     pub(crate) token: SecretString,
     /// The registry that it is for, as a URL.
     pub(crate) endpoint: String,
-    /// Its expiry.
+    /// When the token expires: 12 hours after it was issued.
     pub(crate) expires: Option<Timestamp>,
 }
 
@@ -34,11 +34,11 @@ fn registry(endpoint: &str) -> Option<(&str, &str)> {
 /// Selects the entry for this registry.
 ///
 /// # Errors
-/// A phrase about what the answer holds instead.
+/// What the answer contains instead, as a phrase.
 pub(crate) fn choose<'e>(entries: &'e [Entry], account: Option<&str>, region: &str) -> Result<&'e Entry, String> {
     let answered = || entries.iter().map(|entry| format!("'{}'", entry.endpoint)).collect::<Vec<_>>().join(", ");
     match (entries, account) {
-        ([], _) => Err("the answer holds no token".to_owned()),
+        ([], _) => Err("the answer contains no token".to_owned()),
         (entries, Some(account)) => entries
             .iter()
             .find(|entry| registry(&entry.endpoint) == Some((account, region)))
@@ -47,14 +47,14 @@ pub(crate) fn choose<'e>(entries: &'e [Entry], account: Option<&str>, region: &s
             Some((_, other)) if other != region => Err(format!("asked in {region}, the token is for {}", answered())),
             _ => Ok(entry),
         },
-        (_, None) => Err(format!("the answer holds tokens of several registries: {}", answered())),
+        (_, None) => Err(format!("the answer contains tokens of several registries: {}", answered())),
     }
 }
 
 /// The password in a token; a malformed token is never quoted.
 ///
 /// # Errors
-/// A phrase about its defect.
+/// What is wrong with it, as a phrase.
 pub(crate) fn password(token: &str) -> Result<SecretString, &'static str> {
     if token.is_empty() {
         return Err("it is empty");
@@ -62,11 +62,11 @@ pub(crate) fn password(token: &str) -> Result<SecretString, &'static str> {
     let bytes = BASE64.decode(token).map_err(|_| "it is not base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not text")?;
     match text.split_once(':') {
-        None => Err("it holds no user and password"),
+        None => Err("it contains no user and password"),
         Some((user, _)) if user != "AWS" => Err("its user is not AWS"),
         Some((_, "")) => Err("its password is empty"),
         Some((_, password)) if !password.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Err("its password holds a space or a control character")
+            Err("its password contains a space or a control character")
         }
         Some((_, password)) => Ok(password.to_owned().into()),
     }

@@ -1,4 +1,5 @@
-//! Syncs the archive while it is written, so that the final sync is short.
+//! Syncs the archive while it is written, so that the final sync is short: a sync of some GiB takes long, and no signal ends
+//! it.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -32,6 +32,7 @@ pub(crate) struct Meta<'a> {
 /// # Errors
 /// Errors of the archive and of the content.
 pub(crate) fn append<W: Write, R: Read>(to: &mut Builder<W>, meta: Meta<'_>, body: Body<R>) -> io::Result<()> {
+    // GNU tar's own format, which `tar -czvf` writes too (guide, step 3).
     let mut header = Header::new_gnu();
     let fields = header.as_old_mut();
     if let Body::Link { target } = &body
@@ -65,7 +66,7 @@ fn bare<W: Write>(to: &mut Builder<W>, mut header: Header, kind: EntryType) -> i
     to.append(&header, io::empty())
 }
 
-/// Copies `text` into a header's field; returns whether it fits.
+/// Copies as much of `text` as fits into a header's field; returns whether that is all.
 fn fits(field: &mut [u8; 100], text: &[u8]) -> bool {
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text[..length]);

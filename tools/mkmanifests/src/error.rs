@@ -44,7 +44,7 @@ pub(crate) enum PackError {
 }
 
 impl PackError {
-    /// Turns a failed system call into a fault; a missing entry has vanished, because it was listed.
+    /// The fault for a failed system call. An entry that does not exist has vanished, because it was listed.
     pub(crate) fn entry(act: &'static str, path: &[u8], errno: rustix::io::Errno) -> Self {
         match errno {
             rustix::io::Errno::NOENT => Self::Vanished { path: path.to_vec() },

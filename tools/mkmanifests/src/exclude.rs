@@ -36,6 +36,7 @@ impl Exclude {
         for text in globs {
             let bare = text.strip_prefix("./").unwrap_or(text);
             let bare = bare.strip_suffix('/').unwrap_or(bare);
+            // `*` does not match a slash, as in a shell; `**` does.
             let glob = GlobBuilder::new(bare.strip_prefix('/').unwrap_or(bare))
                 .literal_separator(true)
                 .backslash_escape(true)

@@ -21,13 +21,13 @@ const WINDOW: usize = 32 * 1024;
 const INPUT: usize = WINDOW + BLOCK;
 /// Space for an incompressible block, so that the compressor never runs out of it.
 const OUTPUT: usize = BLOCK + BLOCK / 4;
-/// Blocks that wait for a compressor, or to be written, beside those being compressed. Each costs memory.
+/// How many blocks may wait for a compressor or for the writer, besides those being compressed. Each needs memory.
 const AHEAD: usize = 2;
 
 /// The header: deflate, no name, no time, no extra flags, and "unix" as in other tools.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
-/// A block to compress: `primed` bytes of dictionary, then its own bytes.
+/// A block to compress: its buffer holds `primed` bytes of dictionary, then the block.
 struct Job {
     buffer: Vec<u8>,
     primed: usize,
@@ -52,7 +52,7 @@ fn pool(threads: usize, size: usize) -> Pool {
     Arc::new(Mutex::new((0..in_use).map(|_| Vec::with_capacity(size)).collect()))
 }
 
-/// Takes the input.
+/// The input side: cuts what is written to it into blocks.
 pub(crate) struct Blocks {
     buffer: Vec<u8>,
     primed: usize,
@@ -61,7 +61,7 @@ pub(crate) struct Blocks {
     inputs: Pool,
 }
 
-/// Gives the output.
+/// The output side: the compressed blocks in order.
 pub(crate) struct Member {
     order: Receiver<Receiver<io::Result<Packed>>>,
     outputs: Pool,
@@ -191,7 +191,7 @@ fn give(pool: &Pool, mut buffer: Vec<u8>) {
     pool.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
 }
 
-/// The other side is gone, and reports the reason itself.
+/// The error when the other side has stopped. That side reports why.
 fn ended() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the archive was given up")
 }

@@ -23,8 +23,8 @@ use crate::walk::{Rules, walk};
 
 /// The title that Specman expects, whatever the file's name.
 pub(crate) const TITLE: &str = "manifests.tgz";
-/// The most that a tree of manifests shrinks; a disk with less space is certainly too small.
-const SMALLEST: u64 = 100;
+/// The best compression ratio to expect of manifests; a disk without space for that is certainly too small.
+const BEST_RATIO: u64 = 100;
 
 /// The tree to pack.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Source {
         &self.path
     }
 
-    /// Opens the root again: a duplicate descriptor would continue the last listing.
+    /// Opens the root again: a duplicate descriptor would share the read position of the last listing (dup(2)).
     fn fd(&self) -> Result<OwnedFd, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(&self.fd, ".", flags, Mode::empty())
@@ -74,7 +74,7 @@ impl Source {
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         Failure::misuse(format_args!(
-            "'{}' is not UTF-8, and the record holds text alone",
+            "'{}' is not UTF-8, and the record can hold only UTF-8",
             quoted(path.as_os_str().as_encoded_bytes())
         ))
         .hint("-o - writes no record")
@@ -87,12 +87,13 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
 /// Exit 1 or 2; the old archive is then unchanged.
 pub(crate) fn archive(source: &Source, target: &OutputFile, plan: &Plan, console: &Console) -> Result<(Count, Written), Failure> {
     raise_open_files();
+    // From here on a signal must remove the temporary file first.
     let interrupt = signal::catch();
     let mut draft = target.draft(console)?;
     let mut left = plan.retries;
     let (count, written) = loop {
         let attempt = list(source, target.output(), plan, Some(&interrupt), console).and_then(|tree| {
-            draft.room(tree.count.bytes / SMALLEST, "an archive of this tree").map_err(Stopped::Permanent)?;
+            draft.room(tree.count.bytes / BEST_RATIO, "an archive of this tree").map_err(Stopped::Permanent)?;
             let name = target.path().display().to_string();
             let written = write(source, &tree, plan, Some(&interrupt), console, &mut draft.writer(), &name)?;
             Ok((tree.count, written))
@@ -101,7 +102,7 @@ pub(crate) fn archive(source: &Source, target: &OutputFile, plan: &Plan, console
             Ok(made) => break made,
             Err(Stopped::Transient(failure)) if left > 0 => {
                 left -= 1;
-                console.warn(format_args!("{}; beginning again", failure.message));
+                console.warn(format_args!("{}; starting over", failure.message));
                 draft.restart()?;
             }
             Err(stopped) => return Err(stopped.into()),
@@ -131,7 +132,7 @@ pub(crate) fn stream(source: &Source, plan: &Plan, dry_run: bool, console: &Cons
         print_plan(&tree, source, "standard output", console);
         return Ok(());
     }
-    // The standard library's handle buffers by lines.
+    // The standard library's handle looks for line ends in everything that it writes.
     let mut out = File::from(rustix::io::dup(&stdout).map_err(|errno| Failure::io("write to standard output", &errno.into()))?);
     write(source, &tree, plan, None, console, &mut out, "standard output")?;
     Ok(())
@@ -203,7 +204,7 @@ fn list(
     let tree = listed?;
     drop(progress);
     if tree.count.files + tree.count.links == 0 && !plan.allow_empty {
-        let failure = Failure::misuse(format_args!("pack '{}': nothing to pack, it holds no file", source.path.display()));
+        let failure = Failure::misuse(format_args!("pack '{}': nothing to pack: it contains no files", source.path.display()));
         return Err(Stopped::Permanent(failure.hint("--allow-empty packs it anyway")));
     }
     warn_of_lost_links(source, output, plan, &tree, console);
@@ -218,7 +219,7 @@ fn warn_of_lost_links(source: &Source, output: &OwnArchive, plan: &Plan, tree: &
         if !matches!(kind, Kind::Link { .. }) {
             return;
         }
-        // One that vanished meanwhile is reported when it is read.
+        // A link that has vanished meanwhile is reported when it is read.
         let left_out = |at: &[u8], stat: &Stat| plan.exclude.matches(at) || output.is(stamp::file_id(stat));
         if let Some(DeadEnd { target, why }) = scar_links::dead_end(&source.fd, path, left_out) {
             let (path, target) = (quoted(path), quoted(&target));
@@ -243,10 +244,10 @@ fn write(
     pack(root, tree, plan.settings, watch, out, name).map_err(|fault| vec![fault].into())
 }
 
-/// Raises the limit of open files: a deep tree needs a descriptor for each folder on the way down.
+/// Raises the limit of open files (setrlimit(2)): a deep tree needs a descriptor for each folder on the way down.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If that is not allowed, a tree that needs more is refused by name.
+    // Without the permission a tree that is too deep fails with EMFILE, naming the folder.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

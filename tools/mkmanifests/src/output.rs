@@ -1,8 +1,8 @@
 //! The output file: written next to its final place under a temporary name, synced and renamed, so that there is always the
 //! complete old or new archive.
 //!
-//! The run that writes a temporary file locks it. An unlocked one was left by a killed run, and the next run in that folder
-//! removes it.
+//! The run that writes a temporary file locks it. The kernel drops the lock when the process ends, however it ends (flock(2)).
+//! So an unlocked file was left by a killed run, and the next run in that folder removes it.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -59,7 +59,7 @@ impl OutputFile {
             Err(error) => return Err(failed(error)),
         };
         let Some(name) = real.file_name() else {
-            return Err(Failure::misuse(format_args!("write '{}': it names no file", path.display())));
+            return Err(Failure::misuse(format_args!("write '{}': it is not a file name", path.display())));
         };
         let parent = match real.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -104,7 +104,7 @@ impl OutputFile {
         let file = self.temporary().map_err(|error| self.failed("write", error))?;
         let sync = BackgroundSync::start(file.as_file()).map_err(|error| self.failed("write", error))?;
         let draft = Draft { target: self, file, sync };
-        draft.room(self.old_size / 2, "the archive that is there")?;
+        draft.room(self.old_size / 2, "the new archive")?;
         Ok(draft)
     }
 
@@ -117,7 +117,7 @@ impl OutputFile {
                 .rand_bytes(RANDOM)
                 .permissions(Permissions::from_mode(0o666))
                 .tempfile_in(&self.folder)?;
-            // Another run may have found it before it was locked.
+            // Between creating and locking, another run may have taken it for a stale one and removed it.
             let locked = lock(file.as_file());
             if locked != Lock::Taken && file.as_file().metadata()?.nlink() > 0 {
                 return Ok(file);
@@ -126,7 +126,7 @@ impl OutputFile {
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
-    /// Removes temporary files that no run writes. Nothing depends on it, so failures are ignored.
+    /// Removes temporary files that no run writes any more. Failures are ignored, because nothing depends on it.
     fn remove_stale(&self, console: &Console) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
@@ -134,9 +134,9 @@ impl OutputFile {
             let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
             let Ok(meta) = file.metadata() else { continue };
             let removed = meta.is_file() && lock(&file) == Lock::Ours && fs::remove_file(entry.path()).is_ok();
-            // An empty one may belong to a run that is about to lock it; that run will create another.
+            // An empty file may belong to a run that is about to lock it, and that then creates another: print nothing.
             if removed && meta.len() > 0 {
-                console.note(format_args!("removed '{}', left by a run that was cut off", entry.path().display()));
+                console.note(format_args!("removed '{}', left by a run that was killed", entry.path().display()));
             }
         }
     }
@@ -188,6 +188,7 @@ impl Draft<'_> {
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let target = self.target;
         self.sync.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
+        // rename(2) replaces the old archive in one step: a reader sees one or the other.
         self.file.persist(&target.path).map_err(|error| target.failed("rename to", error.error))?;
         // After a power cut the rename may be lost unless the folder was synced, too (fsync(2)).
         File::open(&target.folder)

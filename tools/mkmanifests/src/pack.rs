@@ -70,7 +70,7 @@ pub(crate) fn pack(
             result.map(|()| Written { size, sha256: sum.finalize().into() }).map_err(|error| (error, failed))
         });
         let entries = write_entries(&ahead, blocks, settings, watch);
-        // The readers end when nobody takes their output.
+        // The readers stop when their receiver is gone.
         drop(ahead);
         match (entries, writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))) {
             (Ok(()), Ok(written)) => Ok(written),
@@ -107,6 +107,7 @@ fn write_entry(
     watch: Watch<'_>,
 ) -> Result<(), PackError> {
     let mut name = Vec::with_capacity(entry.path.len() + 3);
+    // As `tar .` names its entries (guide, step 3).
     name.extend_from_slice(b"./");
     name.extend_from_slice(&entry.path);
     if matches!(entry.content, Content::Folder) && !entry.path.is_empty() {

@@ -95,8 +95,8 @@ enum ToRead {
         mode: u32,
         mtime: i64,
     },
-    /// An entry that could not be reached.
-    Lost(PackError),
+    /// An entry whose folder could not be opened.
+    Failed(PackError),
 }
 
 type Task = (Vec<EntryToRead>, SyncSender<Batch>);
@@ -160,7 +160,7 @@ struct Planner {
     tasks: SyncSender<Task>,
 }
 
-/// The receiver is gone.
+/// The receiver is gone: the archive has failed, and nobody needs more entries.
 struct ReceiverGone;
 
 impl Planner {
@@ -171,7 +171,7 @@ impl Planner {
         while let Some((number, cursor, folder, path)) = above.last_mut() {
             let Some(kind) = cursor.next(tree.listing(*number)) else {
                 above.pop();
-                // The next entries come from a folder that the batch may not include.
+                // The next entries belong to the parent again, whose descriptor this batch may not hold yet.
                 self.folders += 1;
                 continue;
             };
@@ -187,7 +187,7 @@ impl Planner {
                         above.push((number, Cursor::default(), fd, path));
                         continue;
                     }
-                    Err(errno) => ToRead::Lost(PackError::entry("open", &path, errno)),
+                    Err(errno) => ToRead::Failed(PackError::entry("open", &path, errno)),
                 },
             };
             let wanted = EntryToRead { folder: folder.clone(), name: name.to_vec(), path, what };
@@ -201,8 +201,8 @@ impl Planner {
         let listed = tree.folder(number);
         let what = match rustix::fs::fstat(fd) {
             Ok(stat) if stamp::file_id(&stat) == listed.id => ToRead::Folder { mode: stat.st_mode, mtime: listed.newest },
-            Ok(_) => ToRead::Lost(PackError::changed(path, "another folder took its place")),
-            Err(errno) => ToRead::Lost(PackError::entry("open", path, errno)),
+            Ok(_) => ToRead::Failed(PackError::changed(path, "another folder took its place")),
+            Err(errno) => ToRead::Failed(PackError::entry("open", path, errno)),
         };
         self.folders += 1;
         self.add(EntryToRead { folder: fd.clone(), name: Vec::new(), path: path.to_vec(), what })
@@ -238,7 +238,7 @@ fn load(wanted: Vec<EntryToRead>, mut bytes: Vec<u8>, dereference: bool) -> Batc
     for EntryToRead { folder, name, path, what } in wanted {
         let loaded = match what {
             ToRead::Folder { mode, mtime } => Ok((mode, mtime, Content::Folder)),
-            ToRead::Lost(fault) => Err(fault),
+            ToRead::Failed(fault) => Err(fault),
             ToRead::Link { stamp } => link(&folder, &name, &path, stamp),
             ToRead::File { size, stamp } => file(&folder, &name, &path, (size, stamp), dereference, &mut bytes),
         };
@@ -280,7 +280,7 @@ fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), d
         return Err(PackError::changed(path, "since it was listed"));
     }
     let content = if size > LARGE {
-        // The advice may be refused without harm.
+        // A file system that ignores the advice is only slower (posix_fadvise(2)).
         let _ = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
         let _ = rustix::fs::fadvise(&fd, 0, std::num::NonZeroU64::new(4 * CHUNK as u64), Advice::WillNeed);
         Content::Large(LargeFile { file: fd.into(), path: path.to_vec(), size, stamp, at: 0, buffer: Vec::new(), taken: 0 })
@@ -293,7 +293,7 @@ fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), d
 /// Reads a small file, which must have its listed size, and checks that it is unchanged afterwards.
 fn read_small(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Result<std::ops::Range<usize>, PackError> {
     let (start, size) = (bytes.len(), stat.st_size as usize);
-    // Ask for one byte more, so that one call also shows whether it grew.
+    // Read one byte more than expected, so that one call also shows whether the file grew.
     bytes.reserve(size + 1);
     while bytes.len() - start < size {
         let offset = (bytes.len() - start) as u64;

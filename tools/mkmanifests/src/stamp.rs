@@ -1,12 +1,12 @@
-//! Detects whether a file is still the one that was listed, with a few bytes made from its metadata, so that a million of
-//! them fit into memory.
+//! Detects whether a file is still the one that was listed. A stamp has only four bytes, so that those of a million files
+//! fit into memory.
 
 use rustix::fs::Stat;
 
 /// A hash of the metadata that changes when a file is written, replaced or chmod'ed: device, inode, mode, size, mtime and
 /// ctime. The access time is not included, because reading changes it.
 ///
-/// Two states of a file have the same stamp once in four thousand million times.
+/// A change goes unnoticed with a probability of 1 in 2^32.
 pub(crate) fn of(stat: &Stat) -> u32 {
     let parts = [
         stat.st_dev,

@@ -33,7 +33,7 @@ impl Count {
 pub(crate) struct Folder {
     /// Its identity on the disk.
     pub(crate) id: FileId,
-    /// The time of the newest file or link below it, in seconds since 1970; `i64::MIN` if there is none.
+    /// The time of the newest file or link below it, in seconds since 1970; `i64::MIN` if it has neither.
     pub(crate) newest: i64,
     /// Its parent; the root is its own parent.
     pub(crate) parent: u32,

@@ -35,20 +35,20 @@ pub(crate) struct Rules<'a> {
     pub(crate) output: &'a OwnArchive,
 }
 
-/// An open folder with its path.
+/// An open folder.
 #[derive(Debug)]
-struct Open {
+struct OpenFolder {
     number: u32,
     fd: OwnedFd,
     path: Vec<u8>,
     id: FileId,
-    above: Option<Arc<Open>>,
+    above: Option<Arc<OpenFolder>>,
 }
 
 /// Folders still to list: the rest of a listing.
 #[derive(Debug)]
 struct Group {
-    parent: Arc<Open>,
+    parent: Arc<OpenFolder>,
     listing: Arc<[u8]>,
     cursor: Cursor,
 }
@@ -85,7 +85,7 @@ pub(crate) fn walk(
         Ok(stat) => {
             let id = stamp::file_id(&stat);
             walk.state().tree.reserve(0, id);
-            walk.list(Arc::new(Open { number: 0, fd: root, path: Vec::new(), id, above: None }), &mut faults);
+            walk.list(Arc::new(OpenFolder { number: 0, fd: root, path: Vec::new(), id, above: None }), &mut faults);
         }
         Err(errno) => faults.push(PackError::entry("list", b"", errno)),
     }
@@ -109,7 +109,7 @@ impl Walk<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists folders until there are none left.
+    /// Lists folders until all are listed.
     fn work(&self) {
         let mut faults = Vec::new();
         while let Some((parent, name, number)) = self.take() {
@@ -128,7 +128,7 @@ impl Walk<'_> {
     }
 
     /// The next folder to list; waits while other threads may still find some.
-    fn take(&self) -> Option<(Arc<Open>, Vec<u8>, u32)> {
+    fn take(&self) -> Option<(Arc<OpenFolder>, Vec<u8>, u32)> {
         let mut state = self.state();
         loop {
             while let Some(group) = state.groups.last_mut() {
@@ -149,25 +149,25 @@ impl Walk<'_> {
     }
 
     /// Opens a folder and lists it.
-    fn enter(&self, parent: &Arc<Open>, name: &[u8], number: u32, faults: &mut Vec<PackError>) -> Result<(), PackError> {
+    fn enter(&self, parent: &Arc<OpenFolder>, name: &[u8], number: u32, faults: &mut Vec<PackError>) -> Result<(), PackError> {
         let path = join(&parent.path, name);
         let fd = open_folder(&parent.fd, name, self.rules.dereference).map_err(|errno| PackError::entry("list", &path, errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| PackError::entry("list", &path, errno))?;
         let id = stamp::file_id(&stat);
         let mut up = Some(parent);
-        // With links followed, a folder may contain itself. Device and inode show it, whatever the path.
+        // With --dereference a folder may contain itself. Device and inode show that, whatever the path.
         while let Some(open) = up {
             if open.id == id {
                 return Err(PackError::Loop { path });
             }
             up = open.above.as_ref();
         }
-        self.list(Arc::new(Open { number, fd, path, id, above: Some(parent.clone()) }), faults);
+        self.list(Arc::new(OpenFolder { number, fd, path, id, above: Some(parent.clone()) }), faults);
         Ok(())
     }
 
     /// Lists a folder, and leaves its subfolders to any idle thread.
-    fn list(&self, open: Arc<Open>, faults: &mut Vec<PackError>) {
+    fn list(&self, open: Arc<OpenFolder>, faults: &mut Vec<PackError>) {
         let names = match self.names(&open) {
             Ok(names) => names,
             Err(fault) => return faults.push(fault),
@@ -200,7 +200,7 @@ impl Walk<'_> {
     }
 
     /// The names in a folder, in the archive's order.
-    fn names(&self, open: &Open) -> Result<Names, PackError> {
+    fn names(&self, open: &OpenFolder) -> Result<Names, PackError> {
         let fault = |errno| PackError::entry("list", &open.path, errno);
         let mut names = Names::default();
         let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
@@ -217,7 +217,7 @@ impl Walk<'_> {
             let folder = match entry.file_type() {
                 FileType::Directory => true,
                 FileType::Symlink if self.rules.dereference => self.is_folder(open, name)?,
-                // Not every file system says the type of an entry (readdir(3), d_type).
+                // Not every file system returns an entry's type (readdir(3), d_type).
                 FileType::Unknown => self.is_folder(open, name)?,
                 _ => false,
             };
@@ -227,12 +227,12 @@ impl Walk<'_> {
         Ok(names)
     }
 
-    fn is_folder(&self, open: &Open, name: &[u8]) -> Result<bool, PackError> {
+    fn is_folder(&self, open: &OpenFolder, name: &[u8]) -> Result<bool, PackError> {
         let stat = self.stat(open, name)?;
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
-    fn stat(&self, open: &Open, name: &[u8]) -> Result<Stat, PackError> {
+    fn stat(&self, open: &OpenFolder, name: &[u8]) -> Result<Stat, PackError> {
         let flags = if self.rules.dereference { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
         rustix::fs::statat(&open.fd, name, flags).map_err(|errno| {
             let path = join(&open.path, name);
@@ -245,7 +245,7 @@ impl Walk<'_> {
     }
 
     /// Reads the metadata of some names of a folder.
-    fn examine(&self, open: &Open, names: &Names, entries: &[Name]) -> Part {
+    fn examine(&self, open: &OpenFolder, names: &Names, entries: &[Name]) -> Part {
         let mut part = Part { listing: Vec::new(), newest: i64::MIN, count: Count::default(), faults: Vec::new() };
         let mut encoder = Encoder::default();
         for entry in entries {
@@ -260,7 +260,7 @@ impl Walk<'_> {
         part
     }
 
-    fn kind(&self, open: &Open, name: &[u8], folder: bool, part: &mut Part) -> Result<Option<Kind>, PackError> {
+    fn kind(&self, open: &OpenFolder, name: &[u8], folder: bool, part: &mut Part) -> Result<Option<Kind>, PackError> {
         let path = || join(&open.path, name);
         let stat = self.stat(open, name)?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {

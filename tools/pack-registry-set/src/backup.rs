@@ -69,6 +69,6 @@ pub(crate) fn keep(backup: Backup, vertex: &str, before: &EntryObject, console: 
             .is_ok_and(|kept| kept.vertex == vertex && differences(&kept.entry, &before.object, OWN).is_empty())
     };
     let saved = backup.save_beside(&(object.to_json() + "\n"), is_same, console)?;
-    console.note(format!("what the entry was is saved in '{}'", saved.path.display()));
+    console.note(format!("the old entry is saved in '{}'", saved.path.display()));
     Ok(())
 }

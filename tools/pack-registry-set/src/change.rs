@@ -38,6 +38,7 @@ impl Change<'_> {
             }
             return Ok((!self.dry_run).then(|| self.section(&before, false)));
         }
+        // The flag is compared before a login is asked for: --check needs none.
         if self.check {
             let cause = format!("it is {}, not {flag}", before.object.flag(FLAG));
             return Err(Failure::new(Exit::Mismatch, format!("check the flag of '{name}': {cause}"))
@@ -58,7 +59,8 @@ impl Change<'_> {
             backup::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
         }
         let path = path(&before.entry.uid, before.kind);
-        // The status does not say which change it belongs to. Only one that differs from this can be the new one.
+        // A sync status does not say which change it belongs to. Only one that differs from the status before the write can
+        // belong to this one.
         let stale = sync::status(self.api, &path).await;
         write::run(self.api, self.console, &before, &after).await?;
         self.console.note(format!("the flag of '{name}' is {flag} now"));
@@ -84,7 +86,7 @@ impl Change<'_> {
         if !entry::same_endpoint(&saved.endpoint, &now.entry.endpoint) {
             let cause = format!("its endpoint was '{}', and is '{}'", saved.endpoint, now.entry.endpoint);
             let command = format!("--uid {} --contains-spectro-manifests={}", saved.uid, saved.flag);
-            return Err(Failure::new(Exit::Mismatch, format!("{act}: {cause}")).hint(format!("if that is meant: {command}")));
+            return Err(Failure::new(Exit::Mismatch, format!("{act}: {cause}")).hint(format!("if this is intended: {command}")));
         }
         let flag = FLAG.join(".");
         let own = [write::OWN, &[flag.as_str()]].concat();
@@ -94,7 +96,7 @@ impl Change<'_> {
         Ok(now)
     }
 
-    /// Checks that the artifact is where Specman looks below the entry; it would never find it elsewhere.
+    /// Checks that the artifact is in the repository that Specman makes of the entry's endpoint and base content path.
     fn check_place(&self, before: &EntryObject) -> Result<(), Failure> {
         let entry = &before.entry;
         if !entry.has_packs() {

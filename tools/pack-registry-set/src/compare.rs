@@ -1,11 +1,11 @@
 //! Compares an entry with what was sent: equal, changed by VerteX itself, or another entry.
 //!
-//! Servers add defaults, omit empty fields, add slashes to addresses and hide secrets; that is no change. A field of the
-//! API's description with another value is one.
+//! VerteX adds defaults, omits empty fields, adds slashes to addresses and hides secrets; such differences do not count.
 
 use scar_vertex::{Change, Object, differences, entry, is_mask};
 
-/// The fields of an entry's login and location, from the API's description.
+/// The fields of an entry's login and location, from the description of VerteX's API. A difference there means that VerteX has
+/// another entry than was sent.
 const ENTRY: &[&str] = &[
     "spec.endpoint",
     "spec.baseContentPath",
@@ -20,12 +20,12 @@ const ENTRY: &[&str] = &[
 /// The differences of `now` from `sent`, except at the paths in `without`: first those that make it another entry, then the
 /// others.
 pub(crate) fn classify(sent: &Object, now: &Object, without: &[&str]) -> (Vec<Change>, Vec<Change>) {
-    let is_other = |change: &Change| {
+    let differs = |change: &Change| {
         let path: Vec<&str> = change.path.split('.').collect();
         !means_the_same(&path, &sent.text_or_empty(&path), &now.text_or_empty(&path))
     };
     let is_added = |change: &Change| ["(absent)", "(empty)", "null"].contains(&change.before.as_str());
-    let all = differences(sent, now, without).into_iter().filter(|change| !is_added(change) && is_other(change));
+    let all = differences(sent, now, without).into_iter().filter(|change| !is_added(change) && differs(change));
     all.partition(|change| {
         ENTRY
             .iter()
@@ -41,7 +41,7 @@ fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
         "endpoint" => entry::same_endpoint(sent, now),
         "baseContentPath" | "basePath" => sent.trim_matches('/') == now.trim_matches('/'),
         "ca" | "certificate" | "cert" if !sent.is_empty() => lines(sent) == lines(now),
-        // A hidden value cannot be compared.
+        // A hidden value cannot be compared (FAULTS.md, R7).
         name if scar_vertex::names_a_secret(name) => now.is_empty() || is_mask(now) || lines(sent) == lines(now),
         _ => false,
     }

@@ -20,7 +20,7 @@ const EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 enum State {
     /// Nothing to wait for.
     Unsupported,
-    /// Still the status from before the write, which says nothing about it.
+    /// The same as before the write, so it is about an earlier change.
     Stale,
     Running,
     Done,
@@ -62,7 +62,7 @@ pub(crate) async fn wait(api: &Api, console: &Console, path: &str, stale: Option
     }
 }
 
-/// The statuses of real sites; any other, or none, means that the sync is running.
+/// Four statuses are final; any other, or none, means that the sync is running (tests/suites/reference/vertex/sync-status.json).
 fn state(stale: &Object, now: &Object) -> State {
     if now.raw(&["isSyncSupported"]).is_some() && !now.flag(&["isSyncSupported"]) {
         return State::Unsupported;

@@ -1,4 +1,5 @@
-//! Writes an entry: reads it again, writes once, settles a lost answer by reading, and reads back.
+//! Writes an entry: reads it again, writes it once, and reads it back. After a lost answer, reading shows whether it was
+//! written.
 //!
 //! Invariant: what is written is what was read, with another flag and the given secrets. Changes by someone else are noticed
 //! before and after the write.
@@ -21,8 +22,8 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, afte
     let (entry, flag) = (&before.entry, after.flag(FLAG));
     let act = format!("set the flag of '{}'", entry.name);
     let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
-    // The API offers no conditional write. Reading once more just before it leaves a gap of one round trip, and reading back
-    // afterwards shows who won.
+    // VerteX's API has no conditional write (FAULTS.md, R5). Reading once more just before the write leaves a gap of one round
+    // trip, and reading back shows whose write came last.
     let (_, now) = entry.read(api).await?;
     let changed = differences(&before.object, &now, OWN);
     if !changed.is_empty() {

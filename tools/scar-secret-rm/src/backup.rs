@@ -13,7 +13,7 @@ use crate::secret::{BACKUP_AT, BACKUP_OF, SecretObject};
 pub(crate) struct Backup {
     file: backup::Backup,
     server: String,
-    /// The secret that an earlier run has saved.
+    /// The content that an earlier run has saved; it is never overwritten.
     first: Option<Value>,
 }
 
@@ -36,7 +36,7 @@ impl Backup {
         Ok(Self { file, server: of.server.to_owned(), first })
     }
 
-    /// Its absolute path.
+    /// The file's absolute path.
     pub(crate) fn path(&self) -> String {
         self.file.path().display().to_string()
     }
@@ -54,7 +54,7 @@ impl Backup {
         uid.is_some_and(|uid| !secret.comes_from(uid))
     }
 
-    /// Makes sure that this secret, or an earlier state of it, is on disk.
+    /// Makes sure that a backup of this secret is on disk. One from an earlier run is kept: it is what undo must restore.
     ///
     /// # Errors
     /// Exit 1 if the file cannot be written and synced.
@@ -116,14 +116,13 @@ impl Saved {
     pub(crate) fn read(path: &Path, of: &Identity<'_>, console: &Console) -> Result<Self, Failure> {
         let misused = |cause| {
             Failure::misuse(format!("read the backup '{}': {cause}", path.display()))
-                .hint("give the file that --backup named; --context, --namespace and NAME as then")
+                .hint("give the file that --backup wrote, with the same --context, --namespace and NAME")
         };
         let manifest = of.parse(&backup::read(path, console)?).map_err(misused)?;
-        let object = serde_json::from_value(manifest.clone()).map_err(|_| misused("it is not whole".to_owned()))?;
+        let object = serde_json::from_value(manifest.clone()).map_err(|_| misused("it is incomplete".to_owned()))?;
         Ok(Self { path: path.to_owned(), manifest, object })
     }
 
-    /// Its path, for messages.
     pub(crate) fn path(&self) -> String {
         self.path.display().to_string()
     }
@@ -133,7 +132,7 @@ impl Saved {
         self.object.clone()
     }
 
-    /// Whether a secret has the same content.
+    /// Whether the cluster's secret has the saved content.
     pub(crate) fn is(&self, now: &SecretObject) -> bool {
         restore::same(&self.manifest, &now.manifest(""))
     }

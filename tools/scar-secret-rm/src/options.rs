@@ -79,8 +79,8 @@ impl Options {
     /// The secret to delete: the guide's, or another if the user confirms it.
     pub(crate) fn name(&self) -> Result<&str, Failure> {
         if !self.is_guides() && !self.yes {
-            return Err(Failure::misuse(format!("delete secret '{}': the migration deletes '{GUIDE}' and no other", self.name))
-                .hint("add --yes if this one is meant"));
+            return Err(Failure::misuse(format!("delete secret '{}': the migration deletes only '{GUIDE}'", self.name))
+                .hint("to delete this one anyway, add --yes"));
         }
         Ok(&self.name)
     }

@@ -15,7 +15,7 @@ use scar_tool::{Console, Deadline, Exit, Failure};
 use crate::backup::Backup;
 use crate::secret::{SecretObject, resource};
 
-/// The longest interval between two checks of a secret that a finalizer holds.
+/// The longest interval between two checks of a secret that waits for a finalizer.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// One removal.
@@ -23,26 +23,29 @@ pub(crate) struct Removal {
     pub(crate) cluster: Cluster,
     pub(crate) api: Api<DynamicObject>,
     name: String,
-    /// The record's preflight found that the platform made the secret for a flag that is set.
+    /// scar-preflight found the flag set, so the platform has made this secret for it, and it must stay.
     stays: bool,
     pub(crate) deadline: Deadline,
     pub(crate) console: Console,
 }
 
-/// What exists now instead of what was read.
+/// What has the secret's name now.
 enum Now {
+    /// Nothing.
     Gone,
+    /// Another object: its uid differs from the one that was read.
     Another(SecretObject),
+    /// The object that was read, perhaps changed since.
     Same(SecretObject),
 }
 
 impl Removal {
-    /// A removal of `name` in the cluster's namespace, with a deadline.
     pub(crate) fn new(cluster: Cluster, name: &str, stays: bool, deadline: Deadline, console: &Console) -> Self {
         let api = Api::namespaced_with(cluster.client().clone(), cluster.namespace(), &resource());
         Self { cluster, api, name: name.to_owned(), stays, deadline, console: console.clone() }
     }
 
+    /// The secret, for messages.
     pub(crate) fn what(&self) -> String {
         format!("secret '{}' in namespace '{}'", self.name, self.cluster.namespace())
     }
@@ -116,8 +119,8 @@ impl Removal {
         let (what, uid, created) = (self.what(), held.uid(), held.created());
         if let Some(path) = backup.filter(|backup| backup.is_older(held)).map(Backup::path) {
             return Some(format!(
-                "{what} stays: it was made after the backup '{path}' (uid {uid}, {created}), by the platform; if it is to go as \
-                 well, remove '{path}' and run this step again"
+                "{what} stays: it was made after the backup '{path}' (uid {uid}, {created}), by the platform; to delete it too, \
+                 remove '{path}' and run this step again"
             ));
         }
         self.stays.then(|| {
@@ -128,6 +131,7 @@ impl Removal {
         })
     }
 
+    /// Checks that an absent secret is a success: a missing namespace means that this is the wrong cluster.
     pub(crate) async fn absent(&self, must_exist: bool) -> Result<(), Failure> {
         self.cluster.check_namespace(self.deadline).await?;
         match must_exist {
@@ -155,14 +159,15 @@ impl Removal {
         let preconditions =
             Preconditions { uid: Some(held.uid().to_owned()), resource_version: Some(held.resource_version().to_owned()) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        // Whether a delete may have succeeded although its answer was lost.
+        // Whether an earlier try may have deleted it: its answer was lost.
         let mut lost = false;
         let mut last_answer: Option<Failure> = None;
         let retry = Retry::until(self.deadline);
+        // Our own loop instead of kube's retries: after each failure the secret is read again before it may be deleted.
         for tried in 1.. {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
-            // An answer says more than the silence at the deadline after it.
+            // If the last try got no answer, report what the API server said before.
             let failure = last_answer.filter(|_| error.status().is_none());
             let failure = failure.unwrap_or_else(|| self.cluster.failure(&format!("delete {}", self.what()), &error));
             last_answer = Some(failure.clone());
@@ -179,10 +184,10 @@ impl Removal {
             }
             let wait = retry.wait(tried, error.asked());
             if !error.is_conflict() {
-                self.console.verbose(|| format!("{error}; looking what became of it"));
+                self.console.verbose(|| format!("{error}; checking whether it was deleted"));
                 tokio::time::sleep(wait.unwrap_or(retry.first_wait)).await;
             }
-            // The error of the delete says more than that of the check.
+            // If the check fails too, report the error of the delete: it says more.
             let Ok(now) = self.now(held).await else { return Err(failure) };
             match now {
                 Now::Gone | Now::Another(_) if lost => return Ok(true),
@@ -193,7 +198,7 @@ impl Removal {
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
                 Now::Same(_) => match wait {
                     None => return Err(failure),
-                    // A conflict that the object does not explain: another part of the cluster intervened.
+                    // A conflict although the object is unchanged: wait, and try again.
                     Some(wait) if error.is_conflict() => tokio::time::sleep(wait).await,
                     Some(_) => {}
                 },
@@ -230,7 +235,7 @@ impl Removal {
 
     /// Waits until it is gone; finalizers may delay that.
     pub(crate) async fn wait_until_gone(&self, held: &SecretObject) -> Result<(), Failure> {
-        let progress = self.console.progress_waiting("waiting for the secret to go");
+        let progress = self.console.progress_waiting("waiting until the secret is deleted");
         let mut wait = Duration::from_millis(100);
         let mut holders: Option<String> = None;
         loop {
@@ -241,7 +246,7 @@ impl Removal {
                     return Ok(());
                 }
                 Ok(Now::Same(now)) => now,
-                // A check that the deadline interrupted does not mean that the cluster is unreachable.
+                // If the deadline ended this check, report the finalizers (exit 8), not an unreachable cluster (exit 6).
                 Err(failure) => match holders {
                     Some(holders) if self.deadline.is_over() => return Err(self.held(&holders)),
                     _ => return Err(failure),
@@ -263,7 +268,7 @@ impl Removal {
         match holders {
             "" => Failure::new(Exit::TimedOut, format!("delete {what}: it is still there")),
             _ => Failure::new(Exit::TimedOut, format!("delete {what}: its deletion waits for the finalizers {holders}"))
-                .hint("whatever set them must take them off; run this step again then, or with a longer --timeout"),
+                .hint("the controller that set them must remove them; then run this step again, or use a longer --timeout"),
         }
     }
 }

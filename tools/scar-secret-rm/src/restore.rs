@@ -43,7 +43,7 @@ impl Removal {
         for tried in 1.. {
             match self.compare(saved).await? {
                 Now::Restored if lost => break,
-                Now::Restored => self.console.note(format!("{} holds what its backup holds", self.what())),
+                Now::Restored => self.console.note(format!("{} has the content of its backup already", self.what())),
                 Now::Another(now) => self.console.note(format!(
                     "{} stays: the platform has made it since (uid {}, {}); the old one is in '{path}'",
                     self.what(),
@@ -54,7 +54,8 @@ impl Removal {
                 Now::Absent => match self.create(saved).await {
                     Ok(()) => break,
                     Err(error) => {
-                        // It may exist nevertheless, through this request or another; the next check decides.
+                        // The secret may exist all the same: the answer was lost, or someone else created it. The next check
+                        // decides.
                         let exists = error.is_conflict();
                         let wait = retry.wait(tried, error.asked()).filter(|_| exists || error.is_transient());
                         let Some(wait) = wait else {
@@ -110,7 +111,8 @@ impl Removal {
         self.cluster.once(self.deadline, self.api.create(&parameters, &object)).await.map(|_: DynamicObject| ())
     }
 
-    /// Whether exactly the object of a reference exists.
+    /// Whether the owner exists, with the same uid: the garbage collector takes any other object for a missing owner
+    /// (kubernetes pkg/controller/garbagecollector/garbagecollector.go, isDangling).
     async fn exists(&self, owner: &OwnerReference) -> bool {
         let Ok(version) = owner.api_version.parse::<GroupVersion>() else { return false };
         let kind = GroupVersionKind::gvk(&version.group, &version.version, &owner.kind);
@@ -124,6 +126,7 @@ impl Removal {
         found.is_ok_and(|found| found.is_some_and(|found| found.metadata.uid.as_deref() == Some(owner.uid.as_str())))
     }
 
+    /// Checks that the restored secret is still there.
     async fn check(&self, saved: &Saved) -> Result<(), Failure> {
         let now = match self.look().await? {
             Some(now) if saved.is(&now) => return Ok(()),

@@ -33,22 +33,19 @@ pub(crate) fn resource() -> ApiResource {
 pub(crate) struct SecretObject(DynamicObject);
 
 impl SecretObject {
-    /// Takes an object from the cluster.
     pub(crate) fn new(object: DynamicObject) -> Self {
         Self(object)
     }
 
-    /// Its uid.
     pub(crate) fn uid(&self) -> &str {
         self.0.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// Its resource version.
     pub(crate) fn resource_version(&self) -> &str {
         self.0.metadata.resource_version.as_deref().unwrap_or_default()
     }
 
-    /// Its creation time.
+    /// Its creation time, for messages.
     pub(crate) fn created(&self) -> String {
         self.0.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()).unwrap_or_default()
     }
@@ -64,12 +61,12 @@ impl SecretObject {
         self.0.metadata.deletion_timestamp.is_some()
     }
 
-    /// Its finalizers, which delay the deletion.
+    /// Its finalizers: the object stays until their controllers have removed them (Kubernetes, "Finalizers").
     pub(crate) fn finalizers(&self) -> &[String] {
         self.0.metadata.finalizers.as_deref().unwrap_or_default()
     }
 
-    /// The manifest for `kubectl apply -f`.
+    /// The backup's content, for `kubectl apply -f`.
     pub(crate) fn manifest(&self, server: &str) -> Value {
         let mut object = serde_json::to_value(&self.0).unwrap_or_default();
         object["apiVersion"] = json!("v1");

@@ -13,9 +13,9 @@ use crate::{jobs, setting_backup, settle, undo};
 /// The message at the end of the guide's script (step 12).
 const CLOSING: &str = "VerteX needs about five minutes to complete the syncs; to check later";
 
-/// What an undo can restore.
+/// What is needed to go back.
 struct UndoInfo {
-    /// The path of the backup; `None` if there was nothing to save.
+    /// The path of the backup; `None` if there was no setting to save.
     backup: Option<String>,
     /// The old setting, ready to be written back.
     old: Option<Setting>,
@@ -34,6 +34,7 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
     let changed = !present.matches(&plan.target);
     // Prompt before signals are blocked, so that the user can leave the prompt.
     let old = (changed && plan.undo_on_failure).then(|| undo::complete(site, &present, plan.password.as_ref())).transpose()?;
+    // A signal between writing and reading back would leave the state unknown (FAULTS.md, C5).
     let hold = signal::catch();
     let undo = match changed {
         true => UndoInfo { backup: set(site, &present, &mut plan, &hold).await?, old },
@@ -44,7 +45,7 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
     };
     let version = match hold.race(settle::until_valid(site)).await.and_then(|settled| settled) {
         Ok(version) => version,
-        // The guide's script also starts the jobs only after the change had time to settle (step 10).
+        // The guide's script, too, starts the jobs only after it has slept for 60 s (step 10).
         Err(failure) => return Err(not_accepted(site, &plan, &undo, failure).await),
     };
     site.console.note(format!("VerteX accepts it, version {version}"));
@@ -93,18 +94,18 @@ fn losses(present: &Setting) -> Vec<String> {
     let mut lines = Vec::new();
     let unknown = present.unknown_fields();
     if !unknown.is_empty() {
-        lines.push(format!("SCAR fields that will be gone: {}", unknown.join(", ")));
+        lines.push(format!("SCAR fields that will be lost: {}", unknown.join(", ")));
     }
     if present.hides_its_password() {
-        lines.push("SCAR has a password that VerteX does not show: it will be gone, and undoing will ask for it".to_owned());
+        lines.push("SCAR has a password that VerteX does not show: it will be lost, and undoing will ask for it".to_owned());
     }
     if let Some(name) = present.masked_field() {
-        lines.push(format!("SCAR has a '{name}' that VerteX does not show: it will be gone, and undoing cannot bring it back"));
+        lines.push(format!("SCAR has a '{name}' that VerteX does not show: it will be lost, and undoing cannot bring it back"));
     }
     lines
 }
 
-/// Saves an answer that is not a setting, and returns where; the backup's own name stays free for a real one.
+/// Saves an answer that is not a setting, and returns a note that says where.
 fn keep_unexpected(site: &Site<'_>, plan: &Plan, text: &str) -> Result<Option<String>, Failure> {
     if site.dry_run {
         return Ok(None);
@@ -160,7 +161,7 @@ fn with_command(site: &Site<'_>, failure: Failure, backup: Option<&str>) -> Fail
             let command = format!("to restore the old setting: {}", site.undo_command(backup));
             match failure.hint.clone() {
                 None => failure.hint(command),
-                // An existing hint is about the cause, and comes first.
+                // The hint that the failure has already is about its cause, so it comes first.
                 Some(cause) => failure.hint(format!("{cause}; {command}")),
             }
         }
@@ -178,8 +179,8 @@ fn previous(present: &Setting, changed: bool, earlier: Option<&Scar>) -> Previou
 
 /// Prints the plan of a dry run.
 fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>) {
-    let is_there = present.matches(&plan.target);
-    if is_there {
+    let is_set = present.matches(&plan.target);
+    if is_set {
         site.console.plan(format!("change nothing: SCAR is '{}' already", present.endpoint()));
     } else {
         if !present.endpoint().is_empty() {
@@ -191,7 +192,7 @@ fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>)
     }
     site.console.plan(format!("have VerteX validate it, for {} s at most", site.settle.as_secs()));
     for name in jobs::NAMES {
-        if !is_there || earlier.is_none_or(|scar| scar.jobs.iter().all(|job| job.name != name)) {
+        if !is_set || earlier.is_none_or(|scar| scar.jobs.iter().all(|job| job.name != name)) {
             site.console.plan(format!("start the job '{name}'"));
         }
     }

@@ -12,16 +12,16 @@ use crate::options::Options;
 pub(crate) fn check(record: &Record, session: Option<&Session>, options: &Options, console: &Console) -> Result<(), Failure> {
     let Some((what, tool)) = missing(record, session, options.unverified)? else { return Ok(()) };
     if record.is_dry_run() {
-        console.plan(format!("first want the record to show {what} ({tool})"));
+        console.plan(format!("require that the record shows {what} ({tool})"));
         return Ok(());
     }
     if options.force {
-        console.warn(format!("the record does not show {what} ({tool}); going on (--force)"));
+        console.warn(format!("the record does not show {what} ({tool}); continuing (--force)"));
         return Ok(());
     }
-    let way_on = if tool == Verified::WRITER { "--unverified" } else { "--force" };
+    let option = if tool == Verified::WRITER { "--unverified" } else { "--force" };
     Err(Failure::misuse(format!("set SCAR: the record does not show {what}"))
-        .hint(format!("run {tool} before this step and pass its record on; {way_on} goes on without")))
+        .hint(format!("run {tool} before this step and pass its record on; to continue without it, add {option}")))
 }
 
 /// The first missing step in the guide's order, and its tool.
@@ -30,7 +30,7 @@ fn missing(
     session: Option<&Session>,
     unverified: bool,
 ) -> Result<Option<(&'static str, &'static str)>, Failure> {
-    // A section about another VerteX does not count.
+    // A flag that was set in another VerteX does not count.
     let of_this = |vertex: &str| session.is_none_or(|session| session.endpoint == vertex);
     let registry = record.section::<PackRegistry>()?.filter(|registry| of_this(&registry.vertex));
     let Some(artifact) = record.section::<Artifact>()? else {
@@ -39,8 +39,8 @@ fn missing(
     if !registry.is_some_and(|registry| registry.contains_spectro_manifest) {
         return Ok(Some(("that the pack registry's flag is set in this VerteX", PackRegistry::WRITER)));
     }
-    // Times cannot tell this push from an earlier one of the same tag, because three hosts' clocks differ; only the content
-    // can.
+    // The marker's time is not compared with the push: registry, cluster and this host have three clocks. Whether Specman has
+    // this push and not an earlier one of the same tag is shown only by the content, which specman-verify has compared.
     if record.section::<Specman>()?.is_none() {
         return Ok(Some(("that Specman has persisted the manifests", Specman::WRITER)));
     }

@@ -1,5 +1,5 @@
-//! The two sync jobs that the guide's script starts (step 10). There is no status to read: the only evidence is the answer,
-//! and the script accepts only 204.
+//! The two sync jobs that the guide's script starts (step 10). VerteX does not show their status, so the answer is the only
+//! evidence that a job was started; the script accepts only 204.
 
 use scar_http::{Error, StatusCode};
 use scar_record::{Job, Scar};
@@ -13,7 +13,7 @@ pub(crate) const NAMES: [&str; 2] = ["syncCloudInstanceTypesData", "syncCloudSto
 /// Starts each job that `earlier` does not show as started.
 ///
 /// # Errors
-/// The error of the first job that was not started, naming each one; the others were started.
+/// The error of the first job that did not start; the details name the others that did not. The remaining jobs run.
 pub(crate) async fn start(site: &Site<'_>, earlier: Option<&Scar>) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     let mut failures = Vec::new();

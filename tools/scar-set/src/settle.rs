@@ -9,7 +9,7 @@ use scar_vertex::scar::validate;
 
 use crate::site::Site;
 
-/// The shortest and longest polling interval.
+/// The shortest and the longest polling interval.
 const EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
 /// Waits until VerteX accepts the setting; returns the version that it found there.
@@ -26,7 +26,7 @@ pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
             Ok(version) => return Ok(version),
             Err(error) => error,
         };
-        // These do not pass by waiting. Anything else may: Specman's service may just not be reachable yet.
+        // Waiting does not help against these. Anything else may pass: Specman's service may not be reachable yet.
         if error.status() == Some(StatusCode::UNAUTHORIZED) || matches!(error, Error::Untrusted { .. }) {
             return Err(site.api.failure(act, &error));
         }

@@ -1,4 +1,4 @@
-//! The only way to write the setting: once, with a lost answer settled by reading, and read back.
+//! Writes the setting: one PUT, then reads it back. After a lost answer, reading shows whether the PUT was done.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use scar_tool::{Console, Exit, Failure};
 use scar_vertex::scar::{PATH, Setting};
 use scar_vertex::{Api, Change, Object, WriteOutcome};
 
-/// VerteX, and how to talk to it.
+/// VerteX, and the options that every action needs.
 pub(crate) struct Site<'a> {
     pub(crate) api: &'a Api,
     pub(crate) console: &'a Console,
@@ -16,7 +16,7 @@ pub(crate) struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// Replaces `present` by `wanted`, and reads it back.
+    /// Replaces `present` by `wanted`, and reads it back: VerteX's answer to the PUT does not prove what it stored.
     ///
     /// # Errors
     /// Exit 7 with the differences if VerteX confirms the write but shows another setting, or someone else wrote; else the
@@ -41,8 +41,8 @@ impl Site<'_> {
         }
         let unread = |failure: Failure| failure.detail("the setting was written, and could not be read back");
         let now = Setting::read(self.api).await.map_err(|failure| NotWritten::Unsure(unread(failure)))?;
-        let unlike = now.differences_from(wanted);
-        if unlike.is_empty() {
+        let differences = now.differences_from(wanted);
+        if differences.is_empty() {
             for change in wanted.changed_unknown_fields(&now) {
                 self.console.warn(format!("VerteX keeps another value than was sent: {change}"));
             }
@@ -50,7 +50,7 @@ impl Site<'_> {
         }
         let failure =
             Failure::new(Exit::Mismatch, format!("{act}: VerteX confirmed the write, but the setting reads differently:"));
-        Err(NotWritten::Unsure(with_differences(failure, &unlike)))
+        Err(NotWritten::Unsure(with_differences(failure, &differences)))
     }
 
     /// The command that restores a backup.
@@ -68,7 +68,6 @@ pub(crate) enum NotWritten {
 }
 
 impl NotWritten {
-    /// Drops that information.
     pub(crate) fn into_failure(self) -> Failure {
         match self {
             Self::Untouched(failure) | Self::Unsure(failure) => failure,

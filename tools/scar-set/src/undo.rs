@@ -14,6 +14,7 @@ use crate::site::{NotWritten, Site, with_differences};
 pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>, Failure> {
     let saved = &plan.saved;
     let act = format!("set SCAR to '{}' again", saved.setting.endpoint());
+    // The setting contains a password: it must not go to another VerteX.
     if saved.vertex != site.api.origin().to_string() && !site.force {
         return Err(Failure::new(
             Exit::Unsafe,
@@ -25,12 +26,12 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
     // A hidden password cannot be compared, so --force writes even if nothing seems to differ.
     let changed = site.force || !present.matches(&saved.setting);
     if changed && !site.force {
-        let unlike = present.differences_from(&saved.replaced_by);
-        if !unlike.is_empty() {
+        let differences = present.differences_from(&saved.replaced_by);
+        if !differences.is_empty() {
             let failure =
                 Failure::new(Exit::Mismatch, format!("{act}: the present setting is not the one that replaced the saved one:"));
             return Err(
-                with_differences(failure, &unlike).hint("someone has changed it since; --force restores the old one anyway")
+                with_differences(failure, &differences).hint("someone has changed it since; --force restores the old one anyway")
             );
         }
     }

@@ -20,10 +20,10 @@ use crate::verdict::LogLine;
 /// The silence after which a stream is reopened. Every 10 s a kubelet checks whether to rotate a log (kubernetes
 /// pkg/kubelet/logs/container_log_manager.go, Start). After a rotation a stream may stay on the old file and never end
 /// (<https://github.com/kubernetes/kubernetes/issues/115701>), and only the current file is served. So the interval is short,
-/// and not a divisor of 10 s.
+/// and 10 s is not a multiple of it.
 const QUIET: Duration = Duration::from_millis(3700);
-/// The time limits to open a stream. A kubelet begins its answer with the first line: if none comes within the shorter
-/// limit, there is none, and the longer limit costs nothing.
+/// The time limits to open a stream, first and repeated. A kubelet begins its answer with the first line. If that does not
+/// come within the first limit, the log is probably empty, and a longer wait costs nothing.
 const OPEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
 /// How far before the last line a reopened stream begins: `sinceTime` has whole seconds, and stdout and stderr may be out of
 /// order.
@@ -139,7 +139,8 @@ impl Follower {
             let limit = OPEN[usize::from(end == End::Unopened)];
             end = match tokio::time::timeout(limit, api.log_stream(&self.pod, &parameters)).await {
                 Ok(Ok(stream)) => {
-                    // Give a slow link more time; cutting it again would bring it no further.
+                    // After a quiet stream give the next one more time: on a slow link it would be cut off again before its first
+                    // line.
                     let quiet = if end == End::Quiet { QUIET * 2 } else { QUIET };
                     self.drain(stream, &mut newest, quiet, false).await
                 }

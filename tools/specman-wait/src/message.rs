@@ -17,7 +17,7 @@ pub(crate) struct Message<'t> {
     pub(crate) message: Cow<'t, str>,
 }
 
-/// The level of a line, as far as it matters here.
+/// The level of a line: only these three differ here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// `info` without an error field.
@@ -68,12 +68,12 @@ pub(crate) enum Cause {
 pub(crate) struct Marker(String);
 
 /// The placeholder for the tag.
-const PLACE: &str = "{tag}";
+const PLACEHOLDER: &str = "{tag}";
 
 impl Default for Marker {
     /// The guide's text (step 9).
     fn default() -> Self {
-        Self(format!("Persisting {PLACE}"))
+        Self(format!("Persisting {PLACEHOLDER}"))
     }
 }
 
@@ -82,9 +82,9 @@ impl std::str::FromStr for Marker {
 
     /// Requires the placeholder, because a text without the tag would accept another tag's line.
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.matches(PLACE).count() {
+        match text.matches(PLACEHOLDER).count() {
             1 => Ok(Self(text.trim().to_owned())),
-            _ => Err(format!("'{text}' must hold {PLACE} once, as 'Persisting {PLACE}' does")),
+            _ => Err(format!("'{text}' must contain {PLACEHOLDER} once, as 'Persisting {PLACEHOLDER}' does")),
         }
     }
 }
@@ -99,7 +99,7 @@ pub(crate) struct Wording {
 
 impl Wording {
     pub(crate) fn new(marker: &Marker, tag: &str) -> Self {
-        Self { tag: tag.to_owned(), persisted: marker.0.replace(PLACE, tag), downloading: format!("Downloading {tag}") }
+        Self { tag: tag.to_owned(), persisted: marker.0.replace(PLACEHOLDER, tag), downloading: format!("Downloading {tag}") }
     }
 
     /// Interprets a line. The marker must be the whole message: `Persisting 0.0.0 failed` is not it.
@@ -167,7 +167,8 @@ fn cause(message: &str) -> Option<Cause> {
     }
 }
 
-/// The level of a word, in full or in logrus's four letters; `None` for another word.
+/// The level that a word names, in full or in logrus's first four letters (logrus text_formatter.go, printColored); `None` for
+/// any other word.
 fn level(word: &str) -> Option<Level> {
     let lower = word.to_ascii_lowercase();
     match lower.as_str() {
@@ -198,6 +199,7 @@ fn json(text: &str) -> Option<Message<'_>> {
         return None;
     }
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    // The names of logrus's JSON formatter (logrus json_formatter.go), and those of zap and of Google's logging.
     let field = |names: [&str; 2]| names.iter().find_map(|name| object.get(*name)).filter(|value| !value.is_null());
     let text = |names| field(names).and_then(|value| value.as_str());
     let error = field(["error", "err"]).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
@@ -211,7 +213,7 @@ fn json(text: &str) -> Option<Message<'_>> {
 
 /// Parses `key=value` pairs; a value is a word, or quoted as in Go.
 fn logfmt(text: &str) -> Option<Message<'_>> {
-    let (mut time, mut grade, mut message, mut error) = (None, None, None, None);
+    let (mut time, mut severity, mut message, mut error) = (None, None, None, None);
     let mut rest = text;
     while !rest.is_empty() {
         let (key, after) = rest.split_once('=')?;
@@ -227,7 +229,7 @@ fn logfmt(text: &str) -> Option<Message<'_>> {
         };
         match key {
             "time" => time = value.parse().ok(),
-            "level" => grade = level(&value),
+            "level" => severity = level(&value),
             "msg" if message.is_none() => message = Some(value),
             // logrus puts the cause into this field (logrus entry.go, WithError).
             "error" | "err" => error = Some(value),
@@ -235,7 +237,7 @@ fn logfmt(text: &str) -> Option<Message<'_>> {
         }
         rest = after.trim_start();
     }
-    Some(from_fields(time, grade, message?, error))
+    Some(from_fields(time, severity, message?, error))
 }
 
 /// A quoted value up to its closing quote, and the rest. A truncated value ends with the text.
@@ -273,14 +275,14 @@ fn unquoted(text: &str) -> (Cow<'_, str>, &str) {
 /// Parses text without fields: removes colours, then everything before the message: times, levels, punctuation.
 fn plain(text: &str) -> Message<'_> {
     let text = if text.contains('\u{1b}') { Cow::Owned(uncoloured(text)) } else { Cow::Borrowed(text) };
-    let (mut time, mut grade, mut start) = (None, None, 0);
+    let (mut time, mut severity, mut start) = (None, None, 0);
     for word in text.split_inclusive(char::is_whitespace) {
         let bare = word.trim().trim_matches(['[', ']', '(', ')', ':', '|', '-', ',']);
         // logrus writes `INFO[0000]` to a terminal (logrus text_formatter.go, printColored).
         let found = level(bare.split('[').next().unwrap_or(bare));
         let is_punctuation = bare.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'/' | b'.' | b'-' | b','));
         if found.is_some() {
-            grade = found;
+            severity = found;
         } else if time.is_none() && bare.parse::<Timestamp>().is_ok() {
             time = bare.parse().ok();
         } else if !is_punctuation {
@@ -292,7 +294,7 @@ fn plain(text: &str) -> Message<'_> {
         Cow::Borrowed(text) => Cow::Borrowed(&text[start..]),
         Cow::Owned(text) => Cow::Owned(text[start..].to_owned()),
     };
-    from_fields(time, grade, message, None)
+    from_fields(time, severity, message, None)
 }
 
 /// Removes the escape sequences for colours.
@@ -388,7 +390,7 @@ mod tests {
         }
         assert_eq!("Persisting {tag}".parse(), Ok(Marker::default()));
         for text in ["Persisting", "", "{tag} {tag}"] {
-            assert!(text.parse::<Marker>().unwrap_err().contains("must hold {tag} once"), "{text}");
+            assert!(text.parse::<Marker>().unwrap_err().contains("must contain {tag} once"), "{text}");
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<ReplacedPods
             cluster.namespace()
         )));
     }
-    // Sending the same patch twice is one restart, so a retry is safe.
+    // The same patch again changes nothing, so a retry is safe.
     let (patch, parameters) = (Patch::Strategic(patch(Timestamp::now())), PatchParams::default());
     let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());
     cluster.read(wait.deadline, || sets.patch(set, &parameters, &patch)).await.map_err(|error| cluster.failure(&act, &error))?;

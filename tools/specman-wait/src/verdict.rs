@@ -14,15 +14,15 @@ use crate::message::{Cause, Statement};
 
 /// How long after the last marker an error may still revoke it: Specman logs "Persisting" before it writes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
-/// How many permanent errors end the wait, however short it was.
-const ENOUGH: u32 = 3;
+/// How many permanent errors of a replica end the wait, even before the patience is over.
+const MOST_ERRORS: u32 = 3;
 
 /// The rules of the decision.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    /// Markers before this do not count.
+    /// Markers before this time do not count: the time of the push, less `--skew`.
     pub(crate) since: Option<Timestamp>,
-    /// Errors before this do not end the wait; they may be the reason for the migration.
+    /// When the wait began. Older errors do not end it: the push or the flag may have removed their cause.
     pub(crate) began: Timestamp,
     /// Wait only for ready pods, and at least for one.
     pub(crate) ready_only: bool,
@@ -47,7 +47,8 @@ pub(crate) struct LogLine {
 }
 
 impl LogLine {
-    /// The older of its two timestamps: a marker counts only if neither is before the push.
+    /// The older of its two timestamps. A marker counts only if neither is before the push: the node's clock and Specman's
+    /// may differ.
     fn older(&self) -> Timestamp {
         self.written.map_or(self.at, |written| written.min(self.at))
     }
@@ -76,7 +77,7 @@ pub(crate) struct Replica {
     trouble: Option<Trouble>,
     /// The newest marker that is too old to count.
     pub(crate) stale: Option<Timestamp>,
-    /// Whether its last list of tags contained ours.
+    /// Whether the last list of tags that it logged contains ours.
     pub(crate) has_tag: Option<bool>,
     stuck_since: Option<Duration>,
 }
@@ -110,7 +111,7 @@ pub(crate) enum Reason {
     Specman { pod: String, cause: Cause, text: String },
 }
 
-/// Everything that is known.
+/// What is known of the cluster and the logs.
 #[derive(Debug)]
 pub(crate) struct Watch {
     rules: Rules,
@@ -129,7 +130,7 @@ impl Replica {
         self.marker.filter(|marker| self.failed.is_none_or(|failed| failed < *marker))
     }
 
-    /// Takes the pod as it is now. A new pod starts without a marker.
+    /// Takes the present state of the pod. A new pod starts without a marker.
     fn update(&mut self, pod: Option<&SpecmanPod>, now: Duration) {
         // A StatefulSet gives a replaced pod the same name. Only the uid shows that it is another one, whose volume may be empty.
         if pod.map(|pod| &pod.uid) != self.pod.as_ref().map(|pod| &pod.uid) {
@@ -165,7 +166,7 @@ impl Replica {
         true
     }
 
-    /// Why the replica will never have the tag.
+    /// Why waiting for this replica will not help.
     fn reason(&self, name: &str, now: Duration, patience: Duration) -> Option<Reason> {
         let is_over = |since: Duration| now >= since + patience;
         if let Some(Health::Stuck { reason, message }) = self.pod.as_ref().map(|pod| &pod.health)
@@ -173,7 +174,7 @@ impl Replica {
         {
             return Some(Reason::Pod { pod: name.to_owned(), reason: reason.clone(), message: message.clone() });
         }
-        let trouble = self.trouble.as_ref().filter(|trouble| trouble.count >= ENOUGH || is_over(trouble.since))?;
+        let trouble = self.trouble.as_ref().filter(|trouble| trouble.count >= MOST_ERRORS || is_over(trouble.since))?;
         Some(Reason::Specman { pod: name.to_owned(), cause: trouble.cause, text: trouble.text.clone() })
     }
 }
@@ -209,8 +210,8 @@ impl Watch {
         if replica.pod.as_ref().is_none_or(|pod| pod.uid != line.uid) {
             return false;
         }
-        // Three clocks meet here: the registry's (the push), the node's and Specman's. `since` allows for a skew of some minutes;
-        // a marker that counts wrongly costs nothing, because specman-verify waits for the content.
+        // Three clocks meet here: the registry's (the push), the node's and Specman's. `since` allows for a skew of some minutes.
+        // A marker that counts wrongly does no harm, because specman-verify waits for the content (FAULTS.md, Q4 and Q5).
         let is_stale = self.rules.since.is_some_and(|since| line.older() < since);
         match line.says {
             Statement::Persisted if is_stale => {
@@ -225,8 +226,8 @@ impl Watch {
                     replica.failed = replica.failed.max(Some(line.at));
                 }
                 let revoked = had && replica.persisted().is_none();
-                // The log is read from its beginning, so that a marker from before this run is found. Errors from then do not
-                // count: they may be what the flag or the push has repaired.
+                // The log is read from its beginning, to find a marker that came before this run. Errors from that time do not
+                // end the wait: the push or the flag may have removed their cause.
                 let cause = cause.filter(|_| line.at >= self.rules.began && replica.persisted().is_none());
                 cause.is_some_and(|cause| replica.fail(cause, line, now)) || revoked
             }
@@ -252,17 +253,17 @@ impl Watch {
         }
         let all = || self.replicas.iter();
         let is_ready = |replica: &Replica| replica.pod.as_ref().is_some_and(|pod| pod.is_ready);
-        let ready_alone = self.rules.ready_only && all().any(|(_, replica)| is_ready(replica));
-        let awaited = || all().filter(|(_, replica)| !ready_alone || is_ready(replica));
+        let only_ready = self.rules.ready_only && all().any(|(_, replica)| is_ready(replica));
+        let awaited = || all().filter(|(_, replica)| !only_ready || is_ready(replica));
         let persisted: Option<Vec<_>> = awaited().map(|(_, replica)| replica.persisted()).collect();
-        // Without replicas, "every replica" would be true at once.
-        let is_answerable = self.empty_since.is_none() && (ready_alone || !self.rules.ready_only);
-        if let Some(persisted_at) = persisted.filter(|_| is_answerable).and_then(|times| times.into_iter().max()) {
-            let heard = awaited().map(|(_, replica)| replica.marker_received).max().unwrap_or_default();
+        // Without replicas, "every replica has it" would be true at once.
+        let has_replicas = self.empty_since.is_none() && (only_ready || !self.rules.ready_only);
+        if let Some(persisted_at) = persisted.filter(|_| has_replicas).and_then(|times| times.into_iter().max()) {
+            let received = awaited().map(|(_, replica)| replica.marker_received).max().unwrap_or_default();
             return match () {
-                // A pod that was replaced since must log it again.
-                () if self.looked_at < heard => Verdict::Recheck,
-                () if now < heard + SETTLE => Verdict::Wait,
+                // A pod that was replaced after its marker must log it again (FAULTS.md, Q6).
+                () if self.looked_at < received => Verdict::Recheck,
+                () if now < received + SETTLE => Verdict::Wait,
                 () => Verdict::Done { persisted_at, pods: awaited().map(|(name, _)| name.clone()).collect() },
             };
         }

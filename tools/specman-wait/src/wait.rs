@@ -22,11 +22,11 @@ use crate::verdict::{LogLine, Rules, Verdict, Watch};
 
 /// The interval between looks at the cluster.
 const LOOK: Duration = Duration::from_secs(2);
-/// The time limit of one look, with retries.
-const PATIENT: Duration = Duration::from_secs(10);
+/// The time limit of one look, including retries.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// The interval between verdicts if nothing happens.
 const TICK: Duration = Duration::from_millis(250);
-/// The `Date` header has whole seconds.
+/// The cluster's time is known to the second only: it comes from the `Date` header of its answers.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
 
 /// Everything that a wait needs.
@@ -233,7 +233,8 @@ impl Wait<'_> {
                 last: state.lines.entry(name.clone()).or_default().clone(),
             };
             let restarts = state.followed.get(name).map_or(0, |known| known.restarts);
-            // A stream shows only the container's present instance. The marker may have been the last line before a restart.
+            // A stream shows only the container's present instance. The marker may have been the last line before a restart
+            // (FAULTS.md, W7).
             if pod.restarts > restarts {
                 self.console.verbose(|| format!("{name} was restarted ({} in all): reading its previous log, too", pod.restarts));
                 state.tasks.spawn_local(follower.clone().previous());
@@ -255,7 +256,7 @@ impl Wait<'_> {
     fn container(&self, name: &str, pod: &SpecmanPod) -> Result<String, Failure> {
         let failure = match (&pod.container, &self.options.container) {
             (Some(container), _) => return Ok(container.clone()),
-            (None, Some(asked)) => format!("use --container '{asked}': pod '{name}' has none of that name"),
+            (None, Some(asked)) => format!("use --container '{asked}': pod '{name}' has no such container"),
             (None, None) => format!("find Specman's container in pod '{name}': it has several, and none is called 'specman'"),
         };
         let names = pod.containers.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
@@ -288,10 +289,10 @@ impl Wait<'_> {
 /// Looks at the cluster at regular intervals, or at once when asked to.
 async fn poll(specman: Specman, soon: Arc<Notify>, out: Sender<(Instant, Result<Look, Error>)>) {
     loop {
-        // Whether notified or timed out, look now.
+        // Look now, whether notified or after the interval.
         let _ = tokio::time::timeout(LOOK, soon.notified()).await;
         let begun = Instant::now();
-        if out.send((begun, specman.look(Deadline::after(PATIENT)).await)).await.is_err() {
+        if out.send((begun, specman.look(Deadline::after(LOOK_LIMIT)).await)).await.is_err() {
             return;
         }
     }

@@ -9,7 +9,7 @@ use rustix::fs::Access;
 use scar_record::Record;
 use scar_tool::{Exit, Failure};
 
-/// The search path of execvp(3) without PATH.
+/// The search path without PATH, as in glibc (execvp(3)).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// An existing program and its arguments.
@@ -53,6 +53,7 @@ fn find(name: &OsStr, path: &OsStr) -> Result<(), Exit> {
         1 if !name.as_encoded_bytes().contains(&b'/') => std::env::split_paths(path).map(|folder| folder.join(name)).collect(),
         _ => vec![PathBuf::from(name)],
     };
+    // execvp(3) goes on after a file that may not be executed, and reports it only if no other is found.
     let files: Vec<_> = candidates.into_iter().filter(|path| path.is_file()).collect();
     match (files.iter().any(runs), files.is_empty()) {
         (true, _) => Ok(()),

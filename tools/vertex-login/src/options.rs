@@ -87,7 +87,7 @@ impl Options {
 }
 
 impl Plan {
-    /// Prompts for a password that was not given: before the time limit, because people take their time.
+    /// Prompts for a password that was not given. The time limit starts afterwards, because people take their time.
     ///
     /// # Errors
     /// Exit 2 if there is no terminal.

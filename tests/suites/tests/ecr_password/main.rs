@@ -165,7 +165,7 @@ fn e1_a_refusal_is_reported_by_its_class() {
     let home = home();
     for (code, message, says) in [
         ("ExpiredTokenException", "The security token included in the request is expired", "the AWS credentials have expired"),
-        ("UnrecognizedClientException", "The security token is invalid.", "the AWS credentials are not known there"),
+        ("UnrecognizedClientException", "The security token is invalid.", "AWS does not know these credentials"),
         ("AccessDeniedException", "User x is not authorized", "ecr:GetAuthorizationToken is not allowed"),
         (
             "InvalidSignatureException",
@@ -185,12 +185,12 @@ fn e1_a_refusal_is_reported_by_its_class() {
 
 fn hint(cause: &str) -> String {
     let hint = match cause {
-        "the AWS credentials have expired" => "sign in again (aws sso login), or renew the session that they are of",
-        "the AWS credentials are not known there" => {
+        "the AWS credentials have expired" => "sign in again (aws sso login), or renew their session",
+        "AWS does not know these credentials" => {
             "check the access key and its session token, and that they belong to the region's partition (commercial, GovCloud, China)"
         }
         "ecr:GetAuthorizationToken is not allowed" => {
-            "allow the action ecr:GetAuthorizationToken on resource \"*\" to this identity, and in the policy of a VPC endpoint on the \
+            "allow this identity the action ecr:GetAuthorizationToken on resource \"*\", also in the policy of a VPC endpoint on the \
              way"
         }
         _ => "set the clock (timedatectl, chronyc makestep) and run it again",
@@ -247,7 +247,7 @@ fn e2_of_two_registries_the_right_one_is_printed() {
     let (home, server) = (home(), says(answer(&entries)));
     asks(&home, &server).run().succeeds().quiet().prints("right\n");
     let any = ecr(&home).args(["--region", "us-east-1", "--endpoint-url", &server.url()]).run();
-    any.exits(7).writes_nothing().says("the answer holds tokens of several registries: 'https://999999999999.dkr");
+    any.exits(7).writes_nothing().says("the answer contains tokens of several registries: 'https://999999999999.dkr");
 }
 
 #[test]
@@ -266,15 +266,15 @@ fn e2_an_answer_without_a_password_is_a_mismatch() {
     let home = home();
     let hidden = secret("canary-malformed-token");
     for (answer, says) in [
-        (answer(&[]), "the answer holds no token"),
+        (answer(&[]), "the answer contains no token"),
         (answer(&[entry(ACCOUNT, "")]), "is malformed: it is empty"),
         (answer(&[entry(ACCOUNT, &format!("admin:{hidden}"))]), "is malformed: its user is not AWS"),
         (
             answer(&[entry(ACCOUNT, &format!("AWS:{hidden}\nx"))]),
-            "is malformed: its password holds a space or a control character",
+            "is malformed: its password contains a space or a control character",
         ),
         (Answer::html(200, "<title>Sign in</title>"), "the answer is not ECR's"),
-        (Answer::status(200), "the answer holds no token"),
+        (Answer::status(200), "the answer contains no token"),
         (Answer::json(200, &json!([hidden])), "the answer is not ECR's"),
     ] {
         asks(&home, &self::says(answer)).run().exits(7).writes_nothing().says(says);

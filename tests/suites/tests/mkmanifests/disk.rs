@@ -22,7 +22,7 @@ fn m2_a_file_that_is_gone_when_it_is_looked_at_is_named_and_another_try_can_succ
     );
     site.is_as_before(&outcome);
     let outcome = site.traced(&strace, &inject).args(["--retries", "1"]).run();
-    outcome.succeeds().tells("mkmanifests: warning: pack './small': vanished while reading; beginning again\n");
+    outcome.succeeds().tells("mkmanifests: warning: pack './small': vanished while reading; starting over\n");
     let archive = fs::read(site.archive()).unwrap();
     assert!(is_whole(&archive));
     assert_eq!(outcome.json()["archive"]["size"], archive.len());
@@ -114,8 +114,8 @@ fn m7_a_disk_without_room_is_reported_before_anything_is_read() {
     let hint = "mkmanifests: hint: free some, name another place with -o, or stream it with -o -\n";
     let says = format!(
         "mkmanifests: error: write '[DISK]/manifests.tgz': no space: 65536 bytes are free, and an archive of this tree needs \
-         about 1048576\n{hint}mkmanifests: error: write '[DISK]/manifests.tgz': no space: 16384 bytes are free, and the archive \
-         that is there needs about 24576\n{hint}"
+         about 1048576\n{hint}mkmanifests: error: write '[DISK]/manifests.tgz': no space: 16384 bytes are free, and the new \
+         archive needs about 24576\n{hint}"
     );
     outcome.succeeds().prints(&says);
 }

@@ -42,7 +42,7 @@ fn m8_a_kill_at_any_step_leaves_one_whole_archive_and_the_next_run_cleans_up() {
                 .filter(|(length, _)| *length > 0)
                 .map(|(_, name)| {
                     let path = site.out.path().canonicalize().unwrap().join(name);
-                    format!("mkmanifests: removed '{}', left by a run that was cut off\n", path.display())
+                    format!("mkmanifests: removed '{}', left by a run that was killed\n", path.display())
                 })
                 .collect();
             assert_eq!(outcome.stderr(), says);
@@ -115,7 +115,7 @@ fn a_draft_under_way_is_not_taken_for_a_stale_one() {
     run.signal(Signal::KILL);
     run.wait().exits(137);
     let outcome = tool("mkmanifests").arg(other.path()).arg("-o").arg(site.out.path().join("other.tgz")).run();
-    outcome.succeeds().says("left by a run that was cut off");
+    outcome.succeeds().says("left by a run that was killed");
     assert_eq!(in_folder(site.out.path()), ["manifests.tgz", "other.tgz"]);
 }
 

@@ -23,7 +23,7 @@ fn refuses_what_names_no_tree() {
 fn b33_a_tree_without_a_file_is_refused_unless_it_is_allowed() {
     let (tree, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::create_dir(tree.path().join("folder")).unwrap();
-    let says = "mkmanifests: error: pack '[TREE]': nothing to pack, it holds no file\n\
+    let says = "mkmanifests: error: pack '[TREE]': nothing to pack: it contains no files\n\
         mkmanifests: hint: --allow-empty packs it anyway\n";
     let run = || tool("mkmanifests").arg(tree.path()).folder(out.path()).called(tree.path().display(), "[TREE]");
     run().run().fails(2, says);
@@ -169,6 +169,6 @@ fn a_path_that_is_not_utf8_is_not_recorded() {
     let (tree, out) = (tree(), TempDir::new().unwrap());
     let odd = std::ffi::OsStr::from_bytes(b"\xff.tgz");
     let outcome = tool("mkmanifests").arg(tree.path()).arg("-o").arg(odd).folder(out.path()).run();
-    outcome.exits(2).writes_nothing().says("\\377.tgz' is not UTF-8, and the record holds text alone\n");
+    outcome.exits(2).writes_nothing().says("\\377.tgz' is not UTF-8, and the record can hold only UTF-8\n");
     assert!(in_folder(out.path()).is_empty());
 }

@@ -86,7 +86,7 @@ fn s11_a_secret_that_is_newer_than_the_backup_stays() {
         for dry in [true, false] {
             let outcome = tool(&site).args(arguments).args(dry.then_some("--dry-run")).run();
             outcome.succeeds().says(&format!("it was made after the backup '{backup}' (uid {second}, "));
-            outcome.says(&format!("if it is to go as well, remove '{backup}' and run this step again\n"));
+            outcome.says(&format!("to delete it too, remove '{backup}' and run this step again\n"));
             if !dry {
                 let expected = json!({"namespace": NAMESPACE, "name": NAME, "found": true, "deleted": false, "uid": second, "backup": backup});
                 assert_eq!(outcome.json()["secret"], expected);

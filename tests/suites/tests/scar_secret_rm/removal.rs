@@ -131,7 +131,7 @@ fn s6_finalizers_are_waited_for() {
         8,
         "scar-secret-rm: error: delete secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system': its deletion waits \
          for the finalizers keep.example/a, keep.example/b\n\
-         scar-secret-rm: hint: whatever set them must take them off; run this step again then, or with a longer --timeout\n",
+         scar-secret-rm: hint: the controller that set them must remove them; then run this step again, or use a longer --timeout\n",
     );
     // A second run finds the deletion pending, and waits.
     let running = tool(&site).start();
@@ -190,8 +190,8 @@ fn s8_another_name_needs_the_users_word() {
     let site = site();
     tool(&site).arg("other").run().fails(
         2,
-        "scar-secret-rm: error: delete secret 'other': the migration deletes 'spectro-manifest-registry-secrets' and no other\n\
-         scar-secret-rm: hint: add --yes if this one is meant\n",
+        "scar-secret-rm: error: delete secret 'other': the migration deletes only 'spectro-manifest-registry-secrets'\n\
+         scar-secret-rm: hint: to delete this one anyway, add --yes\n",
     );
     assert_eq!(site.server.log().connections(), 0);
     site.cluster.put_secret(NAMESPACE, "other", BTreeMap::new());

@@ -35,7 +35,7 @@ fn a_secret_comes_back_from_its_backup() {
             .prints("{\"record\":\"scar-tools/1\"}\n");
         assert_eq!(data(&site), before);
         let uid = uid(&site);
-        undo().run().succeeds().says("holds what its backup holds\n");
+        undo().run().succeeds().says("has the content of its backup already\n");
         assert_eq!(crate::uid(&site), uid);
     }
 }

@@ -55,20 +55,20 @@ fn c12_a_record_that_does_not_show_the_steps_before_is_refused() {
         let mut record = site.persisted();
         record.as_object_mut().unwrap().remove(missing);
         let run = || tool("scar-set").record(&record).home(home.path());
-        let way_on = if missing == "verified" { "--unverified" } else { "--force" };
+        let option = if missing == "verified" { "--unverified" } else { "--force" };
         run().run().fails(
             2,
             &format!(
                 "scar-set: error: set SCAR: the record does not show that {says}\nscar-set: hint: run {tool_named} before this \
-                 step and pass its record on; {way_on} goes on without\n"
+                 step and pass its record on; to continue without it, add {option}\n"
             ),
         );
         assert_eq!(site.server.log().connections(), 0);
-        let outcome = run().arg(way_on).run();
+        let outcome = run().arg(option).run();
         if missing == "verified" {
             outcome.succeeds()
         } else {
-            outcome.succeeds().says("going on (--force)")
+            outcome.succeeds().says("continuing (--force)")
         };
     }
 }
@@ -82,7 +82,7 @@ fn q1_a_dry_runs_record_is_never_taken_for_a_real_one() {
     record["dry_run"] = json!(true);
     set(&site, home.path()).record(&record).run().fails(
         2,
-        "scar-set: error: set SCAR: the record is a dry run's: no step before this one has done anything\n\
+        "scar-set: error: set SCAR: the record is from a dry run: the steps before this one have changed nothing\n\
          scar-set: hint: run every step without --dry-run; scar-set --dry-run shows what this one would do\n",
     );
     assert_eq!(site.server.log().connections(), 0);

@@ -56,7 +56,7 @@ fn scar_is_set_saved_validated_and_both_jobs_started() {
             "SCAR caCert: (PEM, 57 bytes) -> (none)",
             "SCAR baseContentPath: 'content' -> (none)",
             "SCAR password: (not shown) -> (none)",
-            "SCAR fields that will be gone: note",
+            "SCAR fields that will be lost: note",
             &format!("the old setting is saved in '{}'", record["scar"]["backup"].as_str().unwrap()),
             &format!("SCAR is set to '{SPECMAN}'"),
             "VerteX accepts it, version 4.5.15",
@@ -253,7 +253,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
          scar-set: would change SCAR caCert: (PEM, 57 bytes) -> (none)\n\
          scar-set: would change SCAR baseContentPath: 'content' -> (none)\n\
          scar-set: would change SCAR password: (not shown) -> (none)\n\
-         scar-set: SCAR fields that will be gone: note\n\
+         scar-set: SCAR fields that will be lost: note\n\
          scar-set: would have VerteX validate it, for 1 s at most\n\
          scar-set: would start the job 'syncCloudInstanceTypesData'\n\
          scar-set: would start the job 'syncCloudStorageTypesData'\n"

@@ -15,7 +15,7 @@ fn a_hidden_password_does_not_stand_in_the_way() {
         let home = home();
         site.vertex.behave(|b| b.scar_masking = masking);
         let outcome = set(&site, home.path()).run();
-        outcome.succeeds().says("SCAR has a password that VerteX does not show: it will be gone, and undoing will ask for it");
+        outcome.succeeds().says("SCAR has a password that VerteX does not show: it will be lost, and undoing will ask for it");
         assert_eq!(outcome.json()["scar"]["previous"]["has_password"], true);
         let file = backups(home.path()).pop().unwrap();
         undo(&site, &file).run().exits(2).writes_nothing().says("give it with --scar-password-file FILE");

@@ -166,7 +166,7 @@ fn another_set_and_container_are_options() {
     assert_eq!(outcome.succeeds().json()["specman"]["pods"], json!(["manifests-0"]));
     tool(&site).args(["--statefulset", "manifests", "--container", "servre"]).run().fails(
         2,
-        "specman-wait: error: use --container 'servre': pod 'manifests-0' has none of that name\n\
+        "specman-wait: error: use --container 'servre': pod 'manifests-0' has no such container\n\
          specman-wait: hint: name it with --container; the pod has 'proxy', 'server'\n",
     );
     tool(&site).args(["--tag", "a b"]).run().exits(2).says("' ' at 2 in 'a b' is not allowed");
@@ -194,5 +194,5 @@ fn other_words_may_be_what_is_waited_for() {
     done(&tool(&site).args(["--marker", "stored {tag} on disk"]).run(), &["specman-0"]);
     tool(&site).args(["--marker", "stored {tag} on", "--timeout", "2s"]).run().exits(8);
     tool(&site).args(["--marker", "kept {tag}", "--timeout", "2s"]).run().exits(8);
-    tool(&site).args(["--marker", "Persisting"]).run().exits(2).says("must hold {tag} once");
+    tool(&site).args(["--marker", "Persisting"]).run().exits(2).says("must contain {tag} once");
 }
