@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, Package};
 use scar_kit::{TOOLS, workspace};
 use scar_suites::crates::metadata;
 
-/// Our crates from the bottom layer up; each may use those before it. The tools and [`BESIDE`] are the top layer.
+/// Our crates from the bottom layer up; each may use those before it. The tools and [`OTHER_PROGRAMS`] are the top layer.
 const FLOORS: [&[&str]; 7] = [
     &["scar-tool"],
     &["scar-record", "scar-links"],
@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Programs that are not stages of the pipe.
-const BESIDE: [&str; 2] = ["ecr-password", "scar-get"];
+const OTHER_PROGRAMS: [&str; 2] = ["ecr-password", "scar-get"];
 
 /// The crates for HTTP, TLS and Kubernetes.
 const NETWORK: [&str; 14] = [
@@ -63,7 +63,7 @@ fn ours(metadata: &Metadata) -> Vec<&Package> {
 #[test]
 fn arrows_lead_downwards_and_no_tool_uses_another() {
     let metadata = metadata();
-    let top = |name: &str| BESIDE.contains(&name).then_some(FLOORS.len() - 1);
+    let top = |name: &str| OTHER_PROGRAMS.contains(&name).then_some(FLOORS.len() - 1);
     let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name)).or_else(|| top(name));
     let mut arrows = 0;
     for package in ours(&metadata) {
