@@ -39,7 +39,7 @@ pub fn binaries() -> &'static Path {
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     // TARGET/PROFILE/deps/TEST-HASH
-    let profile = test.ancestors().nth(2).expect("a test stands in TARGET/PROFILE/deps");
+    let profile = test.ancestors().nth(2).expect("a test is in TARGET/PROFILE/deps");
     let target = profile.parent().expect("a profile's folder has a parent");
     let name = match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -67,6 +67,6 @@ fn build() -> PathBuf {
         .filter_map(|message| message.expect("cargo writes JSON")["executable"].as_str().map(PathBuf::from));
     let mut folders: Vec<PathBuf> = paths.filter_map(|path| path.parent().map(Path::to_path_buf)).collect();
     folders.dedup();
-    assert_eq!(folders.len(), 1, "the binaries stand in one folder: {folders:?}");
+    assert_eq!(folders.len(), 1, "the binaries are in one folder: {folders:?}");
     folders.remove(0)
 }

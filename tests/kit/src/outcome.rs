@@ -64,7 +64,7 @@ impl Outcome {
     pub fn json(&self) -> Value {
         let text = self.stdout();
         assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "stdout is not one line\n{self}");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("stdout is not JSON: {error}\n{self}"))
     }
 
     /// An assertion of assert_cmd on this run; a failed one prints the whole run.
@@ -108,7 +108,7 @@ impl Outcome {
 
     /// Asserts the whole stderr.
     #[track_caller]
-    pub fn tells(&self, stderr: &str) -> &Self {
+    pub fn reports(&self, stderr: &str) -> &Self {
         self.claim().stderr(diff(stderr.to_owned()));
         self
     }
@@ -116,7 +116,7 @@ impl Outcome {
     /// Asserts an empty stderr.
     #[track_caller]
     pub fn quiet(&self) -> &Self {
-        self.tells("")
+        self.reports("")
     }
 
     /// Asserts that stderr contains a text.

@@ -165,7 +165,7 @@ impl DockerRegistry {
     }
 }
 
-/// The repository of a path; empty if there is none.
+/// The repository of a path; empty for any other path.
 fn repository(path: &str) -> &str {
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
     ["/manifests/", "/blobs/", "/tags/"].iter().find_map(|part| rest.split_once(part)).map_or("", |(name, _)| name)

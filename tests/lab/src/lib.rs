@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`server`] | one HTTP server on a thread of its own, stopped by dropping it |
 //! | [`log`] | what it received; a request that nobody scripted fails the test |
-//! | [`faults`] | what goes wrong on it, for every route alike |
+//! | [`faults`] | what goes wrong on it, on every route |
 //! | [`certs`] | an authority, a good certificate, and each kind of bad one |
 //! | [`proxy`] | a forward proxy for `HTTPS_PROXY` |
 //! | [`registry`] | an OCI registry with the habits of Distribution 2.8 |

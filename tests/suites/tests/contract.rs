@@ -241,7 +241,7 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     for name in TOOLS {
         for option in ["--help", "--version", "--man", "--completions=bash"] {
             let stderr = format!("{name}: error: write to standard output: no space left on device\n");
-            tool(name).arg(option).stdout_full().run().exits(1).tells(&stderr);
+            tool(name).arg(option).stdout_full().run().exits(1).reports(&stderr);
         }
     }
 }

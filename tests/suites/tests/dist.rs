@@ -75,7 +75,7 @@ fn a_newer_version_takes_the_place_of_an_older_one() {
 fn install_says_where_the_tools_are_not_found_and_what_it_cannot_do() {
     let (folder, prefix) = (unpacked(&FILES), TempDir::new().unwrap());
     let bin = prefix.path().join("bin");
-    install(folder.path(), prefix.path()).run().tells(&format!("install: hint: {} is not in PATH\n", bin.display()));
+    install(folder.path(), prefix.path()).run().reports(&format!("install: hint: {} is not in PATH\n", bin.display()));
 
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();

@@ -281,7 +281,7 @@ fn q53_what_ends_a_handshake_is_reported_in_plain_words_with_a_hint() {
     }
 }
 
-/// The variants of an enum in rustls's own source: these enums are `non_exhaustive`, so that no compiler tells of a new one.
+/// The variants of an enum in rustls's own source: these enums are `non_exhaustive`, so the compiler does not report a new one.
 fn variants(name: &str) -> BTreeSet<String> {
     let metadata = scar_suites::crates::metadata();
     let rustls = metadata.packages.iter().find(|package| package.name.as_str() == "rustls").unwrap();

@@ -126,7 +126,7 @@ fn l1_a_prompt_that_is_left_gives_the_terminal_its_echo_back() {
     let prompt = format!("Password for admin at {}: ", site.url());
     let script = format!("vertex-login {}; echo $?; stty -a </dev/tty | grep -o -e ' -\\?echo '", site.url());
     let outcome = bash(&script).answer(&prompt, "half\u{3}").run();
-    outcome.succeeds().prints("130\n echo \n").tells("vertex-login: error: interrupted\n");
+    outcome.succeeds().prints("130\n echo \n").reports("vertex-login: error: interrupted\n");
     assert_eq!(site.server.log().connections(), 0);
 }
 
@@ -374,7 +374,7 @@ fn a_dry_run_sends_nothing() {
         .run()
         .succeeds()
         .prints("{\"record\":\"scar-tools/1\",\"dry_run\":true}\n")
-        .tells("vertex-login: would log in to '[VERTEX]' as 'admin' with the password that was given, in one try\n");
+        .reports("vertex-login: would log in to '[VERTEX]' as 'admin' with the password that was given, in one try\n");
     login(&site, &password).record(&json!({"record": "scar-tools/1", "dry_run": true})).run().succeeds();
     assert_eq!(site.server.log().connections(), 0);
 }

@@ -11,7 +11,7 @@ fn sh(script: &str) -> Run {
 #[test]
 fn streams_lead_where_the_run_says() {
     let outcome = sh("cat; echo warning >&2; exit 3").stdin("given").run();
-    outcome.exits(3).prints("given").tells("warning\n");
+    outcome.exits(3).prints("given").reports("warning\n");
     sh("[ -e /proc/self/fd/0 ] || echo closed").stdin_closed().run().prints("closed\n");
     sh("echo x; echo $? >&2").stdout_closed().run().says("1").writes_nothing();
     sh("echo x || exit 9").stdout_full().run().exits(9);

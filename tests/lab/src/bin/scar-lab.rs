@@ -80,7 +80,7 @@ fn serve(directory: &Path, options: &Options) -> io::Result<()> {
         poll: Some(Duration::from_secs(options.poll)),
         ..SiteOptions::default()
     }));
-    // A user with curl is no failed test; unexpected requests are printed at the end.
+    // Here a user may send any request, with curl for example; unexpected ones are printed at the end.
     site.servers().iter().for_each(|(_, server)| server.tolerate_unexpected());
     let control = site.control();
     control.tolerate_unexpected();

@@ -161,7 +161,7 @@ impl Forward {
             match self.connect(port).await {
                 Ok(pod) => {
                     let (reader, writer) = pod.into_split();
-                    tokio::spawn(tell(reader, channel, to_client.clone()));
+                    tokio::spawn(send_to_client(reader, channel, to_client.clone()));
                     writers.push(Some(writer));
                 }
                 Err(words) => {
@@ -256,7 +256,7 @@ fn frame(channel: u8, bytes: &[u8]) -> Message {
 }
 
 /// Copies a pod's data to the client until its end.
-async fn tell(mut pod: OwnedReadHalf, channel: u8, to_client: mpsc::Sender<Message>) {
+async fn send_to_client(mut pod: OwnedReadHalf, channel: u8, to_client: mpsc::Sender<Message>) {
     let mut buffer = vec![0; 32 * 1024];
     while let Ok(size @ 1..) = pod.read(&mut buffer).await {
         if to_client.send(frame(channel, &buffer[..size])).await.is_err() {

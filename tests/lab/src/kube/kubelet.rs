@@ -16,7 +16,7 @@ pub enum Kubelet {
     Well,
     /// They reject its credentials, such as an expired client certificate.
     NoLogin,
-    /// They forbid it: the API server's user lacks the cluster role `system:kubelet-api-admin`.
+    /// They forbid it: the API server's user does not have the cluster role `system:kubelet-api-admin`.
     Forbidden,
     /// A proxy in between answers 502.
     BadGateway,

@@ -113,7 +113,7 @@ impl Store {
         known.then(|| state.sizes.get(digest).copied()).flatten()
     }
 
-    /// A blob's bytes; `None` if the repository lacks it, or it was discarded.
+    /// A blob's bytes; `None` if the repository does not have it, or it was discarded.
     pub fn blob(&self, name: &str, digest: &str) -> Option<Vec<u8>> {
         self.blob_size(name, digest)?;
         std::fs::read(self.blob_path(digest)).ok()

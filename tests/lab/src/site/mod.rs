@@ -69,9 +69,9 @@ pub struct SiteOptions {
     pub poll: Option<Duration>,
     /// Which registry the lab's own one behaves as; none for Harbor.
     pub profile: Option<Profile>,
-    /// What stands against a push to it.
+    /// Why it refuses a push.
     pub rule: Option<Rule>,
-    /// It asks nobody for a login, and VerteX's entry for it has none.
+    /// It needs no login, and VerteX's entry for it has none.
     pub open: bool,
     /// Its certificate; none for a good one.
     pub registry_certificate: Option<fn(&Certs) -> Pair>,
@@ -337,7 +337,7 @@ impl Drop for Poll {
     }
 }
 
-/// A JSON object's field as text; empty where it is none.
+/// A JSON object's field as text; empty if it is not a string.
 fn text<'a>(object: &'a Value, name: &str) -> &'a str {
     object[name].as_str().unwrap_or_default()
 }

@@ -30,7 +30,7 @@ use serve::Root;
 use crate::PodLog;
 use crate::server::{Listener, Server};
 
-/// Specman's `User-Agent`, by which a test can tell its requests from a tool's.
+/// Specman's `User-Agent`, by which a test distinguishes its requests from a tool's.
 pub const USER_AGENT: &str = "specman";
 
 /// The options of a Specman.

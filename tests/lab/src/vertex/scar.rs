@@ -18,7 +18,7 @@ impl Vertex {
         self.lock().scar.clone()
     }
 
-    /// Sets the initial SCAR setting of an earlier installation; this is no request.
+    /// Sets the SCAR setting of an earlier installation, without a request.
     pub fn set_scar(&self, setting: Value) {
         self.lock().scar = setting;
     }

@@ -174,7 +174,7 @@ fn e1_a_refusal_is_reported_by_its_class() {
         ),
     ] {
         let server = self::says(error(code, message));
-        asks(&home, &server).run().exits(4).writes_nothing().tells(&format!(
+        asks(&home, &server).run().exits(4).writes_nothing().reports(&format!(
             "ecr-password: error: get a token for registry 123456789012 in us-east-1: {says}: POST http://API/: 400 Bad Request: \
              {code}: {message}\n{}",
             hint(says)
@@ -348,7 +348,7 @@ fn trust_is_that_of_every_tool() {
         .arg("--insecure")
         .run()
         .succeeds()
-        .tells("ecr-password: warning: the certificates of AWS are not checked (--insecure)\n");
+        .reports("ecr-password: warning: the certificates of AWS are not checked (--insecure)\n");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn what_aws_quotes_of_a_request_is_not_repeated() {
 fn an_expired_token_is_printed_with_a_warning() {
     let mut old = entry(ACCOUNT, "AWS:old-password");
     old["expiresAt"] = json!(1_420_070_400);
-    asks(&home(), &says(answer(&[old]))).run().succeeds().prints("old-password\n").tells(
+    asks(&home(), &says(answer(&[old]))).run().succeeds().prints("old-password\n").reports(
         "ecr-password: warning: the token for 'https://123456789012.dkr.ecr.us-east-1.amazonaws.com' expired at \
          2015-01-01T00:00:00Z: is this host's clock right?\n",
     );
@@ -417,10 +417,10 @@ fn standard_output_is_looked_at_before_anything_is_asked() {
         .stdout_file(&file)
         .run()
         .succeeds()
-        .tells("ecr-password: warning: standard output is a file that others can read: the password will be written to it\n");
+        .reports("ecr-password: warning: standard output is a file that others can read: the password will be written to it\n");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{PASSWORD}\n"));
     let seen = asks(&home, &api).terminal(120).stdout_terminal().run();
-    seen.succeeds().tells("ecr-password: warning: standard output is a terminal: the password will be shown on it\n");
+    seen.succeeds().reports("ecr-password: warning: standard output is a terminal: the password will be shown on it\n");
     assert!(seen.screen().contains(PASSWORD), "{seen}");
 }
 
@@ -432,7 +432,7 @@ fn a_dry_run_says_for_which_registry_and_sends_nothing() {
         .run()
         .succeeds()
         .prints("")
-        .tells("ecr-password: would get a token for registry 123456789012 in us-east-1\n");
+        .reports("ecr-password: would get a token for registry 123456789012 in us-east-1\n");
     assert_eq!(api.log().connections(), 0);
 }
 

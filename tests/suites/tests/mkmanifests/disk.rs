@@ -22,7 +22,7 @@ fn m2_a_file_that_is_gone_when_it_is_looked_at_is_named_and_another_try_can_succ
     );
     site.is_as_before(&outcome);
     let outcome = site.traced(&strace, &inject).args(["--retries", "1"]).run();
-    outcome.succeeds().tells("mkmanifests: warning: pack './small': vanished while reading; starting over\n");
+    outcome.succeeds().reports("mkmanifests: warning: pack './small': vanished while reading; starting over\n");
     let archive = fs::read(site.archive()).unwrap();
     assert!(is_whole(&archive));
     assert_eq!(outcome.json()["archive"]["size"], archive.len());

@@ -34,7 +34,7 @@ fn m5_links_are_stored_as_links_and_lost_ones_are_named() {
         + &lost("long", &long, "does not exist")
         + &lost("loop", "loop", "is a loop of links");
     let outcome = run().run();
-    outcome.succeeds().tells(&warnings);
+    outcome.succeeds().reports(&warnings);
     assert_eq!(outcome.json()["archive"]["links"], 7);
     let bytes = fs::read(out.path().join("manifests.tgz")).unwrap();
     let mut archive = tar::Archive::new(flate2::bufread::GzDecoder::new(&bytes[..]));

@@ -39,12 +39,12 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
         from.display(),
         to.display()
     );
-    outcome.succeeds().tells(&line);
+    outcome.succeeds().reports(&line);
     assert_eq!(outcome.json(), json!({"record": "scar-tools/1", "dry_run": true}));
     assert!(in_folder(out.path()).is_empty());
     let record = json!({"record": "scar-tools/1", "dry_run": true});
     let outcome = tool("mkmanifests").arg(tree.path()).folder(out.path()).record(&record).run();
-    assert_eq!(outcome.succeeds().tells(&line).json(), record);
+    assert_eq!(outcome.succeeds().reports(&line).json(), record);
     tool("mkmanifests").arg(tree.path()).args(["-o", "-"]).record(&record).run().succeeds().writes_nothing();
 }
 

@@ -70,7 +70,7 @@ fn b34_an_output_that_is_not_a_file_is_refused() {
          mkmanifests: hint: -o - writes the archive to standard output\n",
     );
     let outcome = tool("mkmanifests").args([".", "-o", "-"]).folder(tree.path()).stdout_terminal().run();
-    outcome.exits(2).tells(
+    outcome.exits(2).reports(
         "mkmanifests: error: write the archive: standard output is a terminal\n\
          mkmanifests: hint: pipe it into ocipush REFERENCE -\n",
     );

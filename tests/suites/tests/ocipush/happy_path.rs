@@ -16,7 +16,7 @@ fn reference(name: &str) -> std::path::PathBuf {
 fn the_manifest_is_that_of_oras_byte_for_byte() {
     let site = Site::plain();
     let outcome = site.bare().arg(reference("manifests.tgz")).arg("--new-record").run();
-    outcome.succeeds().tells(&format!("ocipush: pushed '127.0.0.1:PORT/{REPOSITORY}:0.0.0'\n"));
+    outcome.succeeds().reports(&format!("ocipush: pushed '127.0.0.1:PORT/{REPOSITORY}:0.0.0'\n"));
     let (_, manifest) = site.registry.store().manifest(REPOSITORY, "0.0.0").unwrap();
     assert_eq!(manifest.bytes, std::fs::read(reference("manifest.json")).unwrap());
     assert_eq!(manifest.media_type, "application/vnd.oci.image.manifest.v1+json");
@@ -56,7 +56,7 @@ fn p37_a_second_push_sends_no_body_byte() {
     let second = site.ocipush(&path).env("SOURCE_DATE_EPOCH", "1800000000").run();
     second
         .succeeds()
-        .tells(&format!("ocipush: '127.0.0.1:PORT/{REPOSITORY}:0.0.0' holds this archive already; nothing was sent\n"));
+        .reports(&format!("ocipush: '127.0.0.1:PORT/{REPOSITORY}:0.0.0' holds this archive already; nothing was sent\n"));
     assert_eq!(site.registry.log().body_bytes(), 0);
     assert_eq!(site.registry.log().count(&Match::post("/**")) + site.registry.log().count(&Match::put("/**")), 0);
     let artifact = &second.json()["artifact"];
@@ -118,7 +118,7 @@ fn the_record_of_a_dry_run_needs_no_archive() {
     let record = json!({"record": "scar-tools/1", "dry_run": true});
     let outcome = site.bare().record(&record).run();
     outcome.succeeds().prints(&format!("{record}\n"));
-    outcome.tells(&format!(
+    outcome.reports(&format!(
         "ocipush: would push the archive that mkmanifests would write to '127.0.0.1:PORT/{REPOSITORY}:0.0.0'\n"
     ));
 }

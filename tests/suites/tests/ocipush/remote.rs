@@ -29,7 +29,7 @@ fn p35_a_configuration_that_was_lost_is_sent_again_alone() {
             false => push(site.ocipush(site.archive(SIZE))),
             true => push(site.bare().arg("-").stdin(bytes(SIZE))),
         };
-        outcome.succeeds().tells(&format!(
+        outcome.succeeds().reports(&format!(
             "ocipush: '127.0.0.1:PORT/{REPOSITORY}:0.0.0' holds this archive already; its configuration was lost, and was sent again\n"
         ));
         assert_eq!(site.registry.store().blob(REPOSITORY, &digest(b"{}")).unwrap(), b"{}");
@@ -91,7 +91,7 @@ fn a_dry_run_looks_for_every_blob() {
     let site = without_configuration();
     let plan = || site.ocipush(site.archive(SIZE)).arg("--dry-run").run();
     let config = digest(b"{}");
-    plan().succeeds().tells(&format!(
+    plan().succeeds().reports(&format!(
         "ocipush: would send the configuration '{config}' again, 2 bytes, and nothing else: \
          '127.0.0.1:PORT/{REPOSITORY}:0.0.0' holds '[DIR]/manifests-{SIZE}.tgz' already\n"
     ));

@@ -107,7 +107,7 @@ fn an_archive_is_pushed_with_one_token_and_a_second_push_sends_no_body_byte() {
     let Some(rig) = Rig::start() else { return };
     let path = rig.archive(3_000_000);
     let outcome = rig.push(&path).run();
-    outcome.succeeds().tells(&format!("ocipush: pushed 'REGISTRY/{REPOSITORY}:v1'\n"));
+    outcome.succeeds().reports(&format!("ocipush: pushed 'REGISTRY/{REPOSITORY}:v1'\n"));
     assert_eq!(outcome.json()["artifact"]["layer"], digest(&bytes(3_000_000)));
     rig.assert_pushed(&bytes(3_000_000));
     assert_eq!(rig.passwords(), (1, 1));

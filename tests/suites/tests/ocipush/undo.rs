@@ -37,13 +37,13 @@ fn the_tag_holds_again_what_it_held_byte_for_byte() {
     site.registry.faults().clear();
     push(&site, 40).run().succeeds();
     let tag = format!("127.0.0.1:PORT/{REPOSITORY}:0.0.0");
-    undo(&site).arg("--dry-run").run().succeeds().tells(&format!("ocipush: would move the tag '{tag}' back to '{old}'\n"));
+    undo(&site).arg("--dry-run").run().succeeds().reports(&format!("ocipush: would move the tag '{tag}' back to '{old}'\n"));
     assert_ne!(site.tag().unwrap(), old);
     let outcome = undo(&site).run();
-    outcome.succeeds().tells(&format!("ocipush: '{tag}' holds '{old}' again\n")).prints("{\"record\":\"scar-tools/1\"}\n");
+    outcome.succeeds().reports(&format!("ocipush: '{tag}' holds '{old}' again\n")).prints("{\"record\":\"scar-tools/1\"}\n");
     let (_, after) = site.registry.store().manifest(REPOSITORY, "0.0.0").unwrap();
     assert_eq!((after.bytes, after.media_type), (before.bytes, before.media_type));
-    undo(&site).run().succeeds().tells(&format!("ocipush: '{tag}' holds '{old}' already, as before\n"));
+    undo(&site).run().succeeds().reports(&format!("ocipush: '{tag}' holds '{old}' already, as before\n"));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_tag_that_was_not_there_stays_and_is_named() {
         push(&site, size).run().succeeds();
     }
     let pushed = site.tag().unwrap();
-    undo(&site).run().succeeds().tells(&format!(
+    undo(&site).run().succeeds().reports(&format!(
         "ocipush: warning: '127.0.0.1:PORT/{REPOSITORY}:0.0.0' did not exist before; it stays: delete it in the registry if you want it gone\n"
     ));
     assert_eq!(site.tag().unwrap(), pushed);

@@ -51,7 +51,7 @@ fn the_flag_is_set_and_every_other_field_kept() {
     let site = Site::with_registry();
     let before = site.vertex.registry("r1").unwrap();
     let outcome = set(&site).run();
-    outcome.succeeds().tells(
+    outcome.succeeds().reports(
         "pack-registry-set: 'harbor': spec.auth.password: as given\n\
          pack-registry-set: 'harbor': spec.containsSpectroManifest: false -> true\n\
          pack-registry-set: the flag of 'harbor' is true now\n",
@@ -240,7 +240,7 @@ fn r8_a_second_run_writes_nothing() {
     set(&site).run().succeeds();
     site.server.log().clear();
     let outcome = without_login(&site).run();
-    outcome.succeeds().tells("pack-registry-set: the flag of 'harbor' is true already\n");
+    outcome.succeeds().reports("pack-registry-set: the flag of 'harbor' is true already\n");
     assert_eq!(outcome.json()["pack_registry"]["changed"], false);
     assert_eq!(site.writes(), [""; 0]);
 }
@@ -321,7 +321,7 @@ fn the_flag_is_taken_off_again() {
 fn a_dry_run_shows_the_difference_and_writes_nothing() {
     let site = Site::with_registry();
     let outcome = set(&site).arg("--dry-run").run();
-    outcome.succeeds().tells(
+    outcome.succeeds().reports(
         "pack-registry-set: would validate the entry 'harbor' (r1) and write it with\n\
          pack-registry-set: would change spec.auth.password: as given\n\
          pack-registry-set: would change spec.containsSpectroManifest: false -> true\n",
@@ -337,7 +337,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
         .run()
         .succeeds()
         .prints("{\"record\":\"scar-tools/1\",\"dry_run\":true}\n")
-        .tells("pack-registry-set: would set the flag of the pack registry that the artifact is pushed to: true\n");
+        .reports("pack-registry-set: would set the flag of the pack registry that the artifact is pushed to: true\n");
 }
 
 #[test]

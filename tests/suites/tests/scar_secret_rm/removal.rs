@@ -16,7 +16,7 @@ fn deletes_what_it_read_and_looks_again() {
     let uid = uid(&site);
     let outcome = tool(&site).run();
     let what = "secret 'spectro-manifest-registry-secrets' in namespace 'hubble-system'";
-    outcome.succeeds().tells(&format!("scar-secret-rm: deleted {what}; its backup is '{BACKUP}'\n"));
+    outcome.succeeds().reports(&format!("scar-secret-rm: deleted {what}; its backup is '{BACKUP}'\n"));
     let expected = json!({"namespace": NAMESPACE, "name": NAME, "found": true, "deleted": true, "uid": uid, "backup": BACKUP});
     assert_eq!(outcome.json(), json!({"record": "scar-tools/1", "secret": expected}));
     assert!(!is_there(&site));

@@ -246,7 +246,7 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
     let site = site();
     let home = home();
     let outcome = set(&site, home.path()).arg("--dry-run").run();
-    outcome.succeeds().tells(&format!(
+    outcome.succeeds().reports(&format!(
         "scar-set: would save the present setting in the state folder\n\
          scar-set: would change SCAR endpoint: 'https://old.example' -> '{SPECMAN}'\n\
          scar-set: would change SCAR username: 'scar' -> (none)\n\

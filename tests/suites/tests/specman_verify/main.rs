@@ -88,7 +88,7 @@ fn counts(missing: u64, different: u64, unreadable: u64) -> Value {
 fn every_file_of_every_replica_is_compared_through_port_forwards() {
     let site = Migrated::new(2);
     let outcome = site.run().run();
-    outcome.succeeds().tells("specman-verify: 4 files of 'ARCHIVE' are served as pushed by specman-0, specman-1\n");
+    outcome.succeeds().reports("specman-verify: 4 files of 'ARCHIVE' are served as pushed by specman-0, specman-1\n");
     assert_eq!(verified(&outcome), counts(0, 0, 0));
     assert_eq!(outcome.json()["verified"]["layer"], site.record["artifact"]["layer"]);
     let mut passed = outcome.json();
@@ -112,7 +112,7 @@ fn every_file_of_every_replica_is_compared_through_port_forwards() {
 fn an_address_does_without_the_cluster() {
     let site = Migrated::new(1);
     let outcome = site.at_address().arg(site.migration.tree()).run();
-    outcome.succeeds().tells("specman-verify: 4 files of 'TREE' are served as pushed by URL\n");
+    outcome.succeeds().reports("specman-verify: 4 files of 'TREE' are served as pushed by URL\n");
     assert_eq!(verified(&outcome)["compared"], FILES);
     assert_eq!(outcome.json()["verified"].get("layer"), None, "a folder shows nothing about a layer");
     assert_eq!(site.migration.site.kube_server.log().lines(), Vec::<String>::new());
@@ -164,7 +164,7 @@ fn v1_missing_different_and_unreadable_are_distinguished_and_a_report_succeeds()
     assert!(gone.hits() > 1 && other.hits() > 1 && ill.hits() > 3, "all of it is asked for again");
     let report = run().arg("--report").run();
     let lines = list.map(|line| format!("specman-verify: {line}")).concat();
-    report.succeeds().tells(&format!("{waiting}specman-verify: warning: {sum}\n{lines}specman-verify: {hint}"));
+    report.succeeds().reports(&format!("{waiting}specman-verify: warning: {sum}\n{lines}specman-verify: {hint}"));
     assert_eq!(verified(&report), counts(1, 1, 1));
     site.only_looked();
 }
@@ -177,7 +177,7 @@ fn q4_it_waits_until_every_replica_serves_the_layer_and_then_compares_all_again(
     let old = site.fault(1, "/image.bin", Times::First(2), Action::Answer(old));
     let gone = site.fault(0, "/charts/empty", Times::First(3), Action::Answer(Answer::status(404)));
     let outcome = site.run().run();
-    outcome.succeeds().tells(
+    outcome.succeeds().reports(
         "specman-verify: 2 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 0 unreadable; waiting for \
          specman-0, specman-1\n\
          specman-verify: 4 files of 'ARCHIVE' are served as pushed by specman-0, specman-1\n",
@@ -267,7 +267,7 @@ fn a_dry_run_asks_nobody() {
     let outcome = site.run().arg("--dry-run").run();
     outcome
         .succeeds()
-        .tells("specman-verify: would compare 'ARCHIVE' with what Specman serves at each replica, through port-forwards\n");
+        .reports("specman-verify: would compare 'ARCHIVE' with what Specman serves at each replica, through port-forwards\n");
     assert_eq!(outcome.json()["dry_run"], true);
     assert_eq!(outcome.json().get("verified"), None);
     assert_eq!(site.migration.site.requests(), Vec::<String>::new());

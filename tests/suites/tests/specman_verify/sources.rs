@@ -50,7 +50,7 @@ fn v3_an_archive_that_is_gone_or_changed_is_read_from_the_registry() {
     let whole = std::fs::read(site.migration.archive()).unwrap();
     std::fs::write(site.migration.archive(), &whole[..whole.len() / 2]).unwrap();
     let outcome = login(site.run()).run();
-    outcome.succeeds().tells(
+    outcome.succeeds().reports(
         "specman-verify: the record's archive 'ARCHIVE' is not what was packed any more; the layer in the registry is taken instead\n\
          specman-verify: 4 files of 'REFERENCE' are served as pushed by specman-0\n",
     );
