@@ -13,9 +13,6 @@ use crate::kubeconfig::Chosen;
 pub(crate) const PLUGIN_VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /// Refuses the first contradiction; `place` names the context, `whose` the user.
-///
-/// # Errors
-/// Exit 2.
 pub(crate) fn check(chosen: &Chosen, place: &str, whose: &str) -> Result<(), Failure> {
     let of_cluster = in_cluster(&chosen.cluster).map(|cause| (place, cause));
     let of_user = || in_user(&chosen.user).or_else(|| in_plugin(&chosen.user)).map(|cause| (whose, cause));

@@ -35,9 +35,6 @@ pub(crate) enum Credential {
 
 impl Credential {
     /// Reads the credential of the kubeconfig; a token file is read once, to fail early.
-    ///
-    /// # Errors
-    /// Exit 2.
     pub(crate) fn new(user: &AuthInfo, cluster: &Cluster, whose: &str) -> Result<Self, Failure> {
         if let Some(provider) = &user.auth_provider {
             return Err(Failure::misuse(format!("use {whose}: auth-provider '{}' is not supported", provider.name))
@@ -85,10 +82,8 @@ impl Credential {
         matches!(self, Self::File { .. } | Self::Plugin { .. })
     }
 
-    /// The header to send, and the client certificate that a plugin gave; `was_refused` after the last one was refused.
-    ///
-    /// # Errors
-    /// Exit 4 if there is no credential; exit 2 if a plugin cannot be started.
+    /// The header to send, and the client certificate that a plugin gave; `was_refused` after the last one was refused. Exit
+    /// 4 if there is no credential; exit 2 if a plugin cannot be started.
     pub(crate) async fn get(&self, was_refused: bool) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
         match self {
             Self::None => Ok((None, None)),

@@ -1,18 +1,13 @@
 //! Object names: RFC 1123 labels and subdomains (Kubernetes documentation, "Object Names and IDs").
 
-/// Parses a namespace's name, an RFC 1123 label of at most 63 characters; a clap value parser.
-///
-/// # Errors
-/// The rule and the first character that breaks it.
+/// Parses a namespace's name, an RFC 1123 label of at most 63 characters; a clap value parser. The error names the rule and
+/// the first character that breaks it.
 pub fn namespace(text: &str) -> Result<String, String> {
     check(text, 63, false, "lower-case letters, digits and '-'")
 }
 
 /// Parses the name of a secret, a StatefulSet or similar, an RFC 1123 subdomain of at most 253 characters; a clap value
 /// parser.
-///
-/// # Errors
-/// As [`namespace`].
 pub fn object(text: &str) -> Result<String, String> {
     check(text, 253, true, "lower-case letters, digits, '-' and '.'")
 }

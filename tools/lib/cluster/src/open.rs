@@ -33,10 +33,8 @@ impl std::fmt::Debug for Opened {
 }
 
 impl Opened {
-    /// Finds the cluster of the options and reads every file for it; sends nothing.
-    ///
-    /// # Errors
-    /// Exit 2 with the file, the context or the plugin; exit 5 for a connection that is not allowed.
+    /// Finds the cluster of the options and reads every file for it; sends nothing. Exit 2 with the file, the context or the
+    /// plugin; exit 5 for a connection that is not allowed.
     pub fn open(options: &ClusterOptions, route: RouteOptions, console: &Console) -> Result<Self, Failure> {
         Self::with(options, route, &Environment::read(), console)
     }

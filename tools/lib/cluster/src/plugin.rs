@@ -45,10 +45,7 @@ pub(crate) struct Plugin {
 }
 
 impl Plugin {
-    /// Checks that the plugin can be run, without running it.
-    ///
-    /// # Errors
-    /// Exit 2 if it is not installed, or needs interactive input.
+    /// Checks that the plugin can be run, without running it. Exit 2 if it is not installed, or needs interactive input.
     pub(crate) fn new(config: ExecConfig, cluster: Option<ExecAuthCluster>, whose: &str) -> Result<Self, Failure> {
         let command = config.command.clone().unwrap_or_default();
         if !is_installed(&command) {
@@ -91,10 +88,7 @@ impl Plugin {
         Some(Failure { exit: Exit::TimedOut, ..self.refused(cause) }.hint(hint))
     }
 
-    /// Runs it and parses its result.
-    ///
-    /// # Errors
-    /// Exit 4 if its result cannot be used; exit 2 if it cannot be started.
+    /// Runs it and parses its result. Exit 4 if its result cannot be used; exit 2 if it cannot be started.
     pub(crate) async fn run(&self) -> Result<Issued, Failure> {
         let mut command = Command::new(self.command());
         command.args(self.config.args.iter().flatten());

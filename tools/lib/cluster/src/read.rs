@@ -15,10 +15,7 @@ use crate::sender::ANSWER;
 use crate::{Cluster, Error};
 
 impl Cluster {
-    /// One try, given up after some time or at the deadline.
-    ///
-    /// # Errors
-    /// The error; a timeout is [`scar_http::Error::Broken`].
+    /// One try, given up after some time or at the deadline. The error; a timeout is [`scar_http::Error::Broken`].
     pub async fn once<T>(&self, deadline: Deadline, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
         let limit = deadline.remaining().min(ANSWER + Duration::from_secs(1));
         let mut work = pin!(work);
@@ -32,9 +29,6 @@ impl Cluster {
     }
 
     /// A read, tried again if that may help, never past the deadline.
-    ///
-    /// # Errors
-    /// The last try's error.
     pub async fn read<T, F, W>(&self, deadline: Deadline, mut work: F) -> Result<T, Error>
     where
         F: FnMut() -> W,
@@ -44,9 +38,6 @@ impl Cluster {
     }
 
     /// A read of an object that may not exist; `None` if the API server itself says so.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
     pub async fn find<T, F, W>(&self, deadline: Deadline, work: F) -> Result<Option<T>, Error>
     where
         F: FnMut() -> W,
@@ -60,10 +51,7 @@ impl Cluster {
     }
 
     /// Makes sure that the namespace exists; else an empty answer of the wrong cluster would look like a finished step.
-    /// Returns whether the credentials allow to ask.
-    ///
-    /// # Errors
-    /// Exit 2 if it does not exist, listing at most ten that do; the cluster's errors.
+    /// Returns whether the credentials allow to ask. Exit 2 if it does not exist, listing at most ten that do.
     pub async fn check_namespace(&self, deadline: Deadline) -> Result<bool, Failure> {
         let api = Api::<Namespace>::all(self.client().clone());
         match self.find(deadline, || api.get_metadata(self.namespace())).await {

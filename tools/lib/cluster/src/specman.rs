@@ -91,18 +91,12 @@ impl Health {
 
 impl Specman {
     /// The StatefulSet; `None` if the API server says that there is none.
-    ///
-    /// # Errors
-    /// As [`Cluster::find`].
     pub async fn set(&self, deadline: Deadline) -> Result<Option<StatefulSet>, Error> {
         let sets = Api::<StatefulSet>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         self.cluster.find(deadline, || sets.get(&self.statefulset)).await
     }
 
     /// The StatefulSet and each of its pods, by name: without list and watch, so that the permission `get` is enough.
-    ///
-    /// # Errors
-    /// As [`Cluster::find`].
     pub async fn look(&self, deadline: Deadline) -> Result<Look, Error> {
         let Some(set) = self.set(deadline).await? else { return Ok(Look::default()) };
         let pods = self.pods(&set, deadline).await?;
@@ -110,9 +104,6 @@ impl Specman {
     }
 
     /// The pods of the StatefulSet that exist, by name.
-    ///
-    /// # Errors
-    /// As [`Cluster::find`].
     pub async fn pods(&self, set: &StatefulSet, deadline: Deadline) -> Result<BTreeMap<String, SpecmanPod>, Error> {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         let mut pods = BTreeMap::new();

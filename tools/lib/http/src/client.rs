@@ -65,10 +65,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client for `origin`; sends nothing.
-    ///
-    /// # Errors
-    /// Exit 2 for unusable TLS options; exit 5 for plain HTTP to another host, unless the user allows it with `plain_http`.
+    /// Creates a client for `origin`; sends nothing. Exit 2 for unusable TLS options; exit 5 for plain HTTP to another host,
+    /// unless the user allows it with `plain_http`.
     pub fn new(origin: Origin, trust: &Trust, plain_http: bool, console: &Console) -> Result<Self, Failure> {
         if origin.is_plain() && !origin.is_loopback() {
             if !plain_http {
@@ -92,10 +90,7 @@ impl Client {
         Ok(Self { origin, base, home, away, credential: None })
     }
 
-    /// The same client with a credential for its origin, or none.
-    ///
-    /// # Errors
-    /// Exit 2 where the credential cannot stand in a header.
+    /// The same client with a credential for its origin, or none. Exit 2 where the credential cannot stand in a header.
     pub fn with_credential(mut self, credential: Option<&Credential>) -> Result<Self, Failure> {
         self.credential = credential.map(Credential::header).transpose()?;
         Ok(self)
@@ -127,9 +122,6 @@ impl Client {
     }
 
     /// A request to a path (beginning with `/`) at the client's own origin.
-    ///
-    /// # Errors
-    /// Exit 2 if the path is not valid in a URL.
     pub fn at(&self, method: Method, path: &str) -> Result<Request<'_>, Failure> {
         Ok(self.request(method, self.origin.url(path)?))
     }
@@ -153,10 +145,8 @@ impl Request<'_> {
         self
     }
 
-    /// Sends this credential instead of the client's own; not to other origins.
-    ///
-    /// # Errors
-    /// Exit 2 where the credential cannot stand in a header.
+    /// Sends this credential instead of the client's own; not to other origins. Exit 2 where the credential cannot stand in
+    /// a header.
     pub fn credential(mut self, credential: &Credential) -> Result<Self, Failure> {
         if self.at_home {
             let (name, value) = credential.header()?;
@@ -187,10 +177,8 @@ impl Request<'_> {
         self
     }
 
-    /// Sends it once. Any status is an answer; see [`Response::success`].
-    ///
-    /// # Errors
-    /// [`Error::Untrusted`], [`Error::Connect`] or [`Error::Broken`].
+    /// Sends it once. Any status is an answer; see [`Response::success`]. [`Error::Untrusted`], [`Error::Connect`] or
+    /// [`Error::Broken`].
     pub async fn send(self) -> Result<Response, Error> {
         let Self { client, mut inner, at_home } = self;
         // A method with a body must send its length, even if it is 0 (RFC 9110, 8.6); registries and proxies insist. The

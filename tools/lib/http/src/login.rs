@@ -41,19 +41,14 @@ pub struct Login {
 }
 
 impl<P: Prefix> LoginOptions<P> {
-    /// Reads the given password. Call it before the record is read.
-    ///
-    /// # Errors
-    /// Exit 2 for a missing or empty password, or one with several lines.
+    /// Reads the given password. Call it before the record is read. Exit 2 for a missing or empty password, or one with
+    /// several lines.
     pub fn open(&self, console: &Console) -> Result<Login, Failure> {
         let password = self.password_file.as_ref().map(|path| secret_file(path, "the password file", console)).transpose()?;
         Ok(Login { password, options: format!("{} FILE", Spelling::of::<P>().option("password-file")) })
     }
 
     /// The same for a tool with `--password-stdin`; `stdin` says whether that was given.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
     pub fn open_or_stdin(&self, stdin: bool, console: &Console) -> Result<Login, Failure> {
         let mut login = self.open(console)?;
         login.options.push_str(" or --password-stdin");
@@ -70,19 +65,15 @@ impl Login {
         self.password.is_some()
     }
 
-    /// Prompts for a password that was not given, with user and origin.
-    ///
-    /// # Errors
-    /// Exit 2 if there is neither a password nor a terminal.
+    /// Prompts for a password that was not given, with user and origin. Exit 2 if there is neither a password nor a
+    /// terminal.
     pub fn ask(&mut self, username: &str, origin: &Origin) -> Result<(), Failure> {
         self.password = Some(self.password(username, origin)?);
         Ok(())
     }
 
-    /// The password: the given one, else from a prompt that names user and origin.
-    ///
-    /// # Errors
-    /// Exit 2 if there is neither a password nor a terminal.
+    /// The password: the given one, else from a prompt that names user and origin. Exit 2 if there is neither a password nor
+    /// a terminal.
     pub fn password(&self, username: &str, origin: &Origin) -> Result<SecretString, Failure> {
         match &self.password {
             Some(password) => Ok(password.clone()),
@@ -91,10 +82,8 @@ impl Login {
     }
 }
 
-/// Reads a password, token or key from a file with one line; `what` names it for messages, such as `the token file`.
-///
-/// # Errors
-/// Exit 2 if the file cannot be read, is empty, or has more than one line.
+/// Reads a password, token or key from a file with one line; `what` names it for messages, such as `the token file`. Exit 2
+/// if the file cannot be read, is empty, or has more than one line.
 pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretString, Failure> {
     let what = format!("{what} '{}'", path.display());
     let open = File::open(path).and_then(|file| file.metadata().map(|data| (file, data)));

@@ -24,10 +24,8 @@ impl Origin {
 
     /// Parses the address of a server as typed: `https://HOST[:PORT]`, or `HOST[:PORT]` for HTTPS.
     ///
-    /// A trailing slash is ignored. Anything after the host is returned, so that the caller can explain or refuse it.
-    ///
-    /// # Errors
-    /// Exit 2 for anything else; user information is refused, because it would be logged.
+    /// A trailing slash is ignored. Anything after the host is returned, so that the caller can explain or refuse it. Exit 2
+    /// for anything else; user information is refused, because it would be logged.
     pub fn parse(text: &str) -> Result<(Self, String), Failure> {
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let refuse = |cause: &str| Failure::misuse(format!("read the address '{}': {cause}", scar_trust::without_login(text)));
@@ -44,9 +42,6 @@ impl Origin {
     }
 
     /// The origin with this scheme (`http` or `https`) at `HOST[:PORT]`.
-    ///
-    /// # Errors
-    /// Exit 2 if the authority is malformed.
     pub fn at(scheme: &str, authority: &str) -> Result<Self, Failure> {
         Self::parse(&format!("{scheme}://{authority}")).map(|(origin, _)| origin)
     }
@@ -97,9 +92,6 @@ impl Origin {
     }
 
     /// The URL of a path (beginning with `/`, query allowed) at this origin.
-    ///
-    /// # Errors
-    /// Exit 2 where the path makes no URL.
     pub fn url(&self, path: &str) -> Result<Url, Failure> {
         let text = format!("{self}{path}");
         Url::parse(&text).map_err(|error| Failure::misuse(format!("make the URL '{text}': {error}")))

@@ -71,9 +71,6 @@ impl Response {
     }
 
     /// Returns a 2xx answer.
-    ///
-    /// # Errors
-    /// [`Error::Status`] with the server's message for any other.
     pub async fn success(self) -> Result<Self, Error> {
         if self.status().is_success() { Ok(self) } else { Err(self.into_error().await) }
     }
@@ -98,10 +95,7 @@ impl Response {
         (Error::Status { request, status, words: words::of(&body), retry_after, location }, body)
     }
 
-    /// Reads the whole body.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if it is longer than `limit` bytes; [`Error::Broken`] if it is cut or stalls.
+    /// Reads the whole body. An error if it is longer than `limit` bytes, is cut, or stalls.
     pub async fn bytes(self, limit: usize) -> Result<Vec<u8>, Error> {
         let request = self.request.clone();
         let mut body = Vec::new();
@@ -112,9 +106,6 @@ impl Response {
     }
 
     /// Parses the body as a JSON document of at most [`crate::DOCUMENT`] bytes.
-    ///
-    /// # Errors
-    /// As [`Self::bytes`]; [`Error::Malformed`], with a description, if it is not JSON.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request.clone();
         let body = self.bytes(crate::DOCUMENT).await?;

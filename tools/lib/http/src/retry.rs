@@ -55,9 +55,6 @@ impl Retry {
     }
 
     /// Runs `work` until it succeeds, fails permanently, or the tries or the time are used up.
-    ///
-    /// # Errors
-    /// The last try's error.
     pub async fn run<T, E: Attempt>(&self, console: &Console, mut work: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
         let mut tries = 0;
         loop {

@@ -11,10 +11,7 @@ const REPORT: Duration = Duration::from_millis(800);
 /// The time limit of an undo after a failure (FAULTS P40).
 const UNDO: Duration = Duration::from_secs(2);
 
-/// Runs `work`; `act` names it in the failure after the deadline.
-///
-/// # Errors
-/// Those of `work`; exit 8 after the deadline, 130 or 143 after a signal; exit 1 if the system refuses a runtime.
+/// Runs `work`; `act` names it in the failure after the deadline. Exit 8 after the deadline, 130 or 143 after a signal.
 pub fn run<T>(
     deadline: Deadline,
     console: &Console,
@@ -26,9 +23,6 @@ pub fn run<T>(
 
 /// Like [`run`], with a state that `work` changes, and `undo` reads if the work failed or was ended: for two seconds at
 /// most, or until a second signal.
-///
-/// # Errors
-/// As [`run`].
 pub fn run_or_undo<S, T>(
     deadline: Deadline,
     console: &Console,

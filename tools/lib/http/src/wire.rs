@@ -46,20 +46,16 @@ impl Route {
         Self { proxy: None, host: None, connect: CONNECT }
     }
 
-    /// The usual route: through the environment's proxy, unless the user wants none.
-    ///
-    /// # Errors
-    /// Exit 2 if the proxy's address cannot be used.
+    /// The usual route: through the environment's proxy, unless the user wants none. Exit 2 if the proxy's address cannot be
+    /// used.
     pub fn of(trust: &Trust) -> Result<Self, Failure> {
         Ok(Self { proxy: trust.proxy()?, ..Self::direct() })
     }
 }
 
 impl Wire {
-    /// A client; sends nothing. `with_identity` shows the client certificate to every server that asks for one.
-    ///
-    /// # Errors
-    /// Exit 2 if the TLS options cannot be used.
+    /// A client; sends nothing. `with_identity` shows the client certificate to every server that asks for one. Exit 2 if
+    /// the TLS options cannot be used.
     pub fn new(trust: &Trust, with_identity: bool, route: &Route, console: &Console) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(trust.client_config(with_identity)?)
@@ -101,9 +97,6 @@ impl Wire {
     }
 
     /// Refuses a route on which a proxy could ask for the client certificate; [`Self::send`] refuses it, too.
-    ///
-    /// # Errors
-    /// Exit 5.
     pub fn check(&self, origin: &Origin, url: &Url) -> Result<(), Failure> {
         match self.exposing(url) {
             None => Ok(()),
@@ -126,10 +119,8 @@ impl Wire {
         }
     }
 
-    /// Sends a request once; `shown` is its `METHOD URL` for messages. Any status is an answer.
-    ///
-    /// # Errors
-    /// [`Error::Exposed`], [`Error::Untrusted`], [`Error::Connect`], [`Error::Broken`] and the like.
+    /// Sends a request once; `shown` is its `METHOD URL` for messages. Any status is an answer. [`Error::Exposed`],
+    /// [`Error::Untrusted`], [`Error::Connect`], [`Error::Broken`] and the like.
     pub async fn send(&self, request: reqwest::Request, shown: String) -> Result<Response, Error> {
         let (method, url) = (request.method().clone(), request.url().clone());
         if let Some(proxy) = self.exposing(&url) {

@@ -9,10 +9,7 @@ use crate::sections::{Archive, Artifact, PackRegistry, Preflight, Scar, Secret, 
 use crate::{Record, Section, Session};
 
 impl Record {
-    /// Checks everything that this version knows.
-    ///
-    /// # Errors
-    /// Exit 2, naming the field, or both fields of a contradiction.
+    /// Checks everything that this version knows. Exit 2, naming the field, or both fields of a contradiction.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.raw("dry_run").is_some_and(|value| value.get() != "true") {
             return Err(Failure::misuse("read the record: field 'dry_run' is not true; it is true or absent"));

@@ -9,9 +9,6 @@ pub struct Digest(String);
 
 impl Digest {
     /// Parses a digest.
-    ///
-    /// # Errors
-    /// A message that describes a digest.
     pub fn parse(text: &str) -> Result<Self, String> {
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {

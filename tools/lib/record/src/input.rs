@@ -24,10 +24,7 @@ pub enum Input {
 }
 
 impl Record {
-    /// Reads the record of this run.
-    ///
-    /// # Errors
-    /// Exit 2 for an empty, malformed or foreign record; exit 1 where input fails.
+    /// Reads the record of this run. Exit 2 for an empty, malformed or foreign record.
     pub fn read(common: &Common, input: Input) -> Result<Self, Failure> {
         let mut record =
             if common.new_record || input == Input::New || starts_new_record() { Self::new() } else { from_stdin()? };
@@ -37,10 +34,7 @@ impl Record {
         Ok(record)
     }
 
-    /// Parses a record.
-    ///
-    /// # Errors
-    /// Exit 2, naming the position.
+    /// Parses a record. Exit 2, naming the position.
     pub fn parse(text: &[u8]) -> Result<Self, Failure> {
         let Fields(fields) = serde_json::from_slice(text).map_err(|error| {
             Failure::misuse(format!("read the record: {error}"))

@@ -55,10 +55,7 @@ impl Record {
         self.put("dry_run", &true);
     }
 
-    /// A section, if the record has it.
-    ///
-    /// # Errors
-    /// Exit 2 if the section exists but is malformed, naming the field.
+    /// A section, if the record has it. Exit 2 if the section exists but is malformed, naming the field.
     pub fn section<S: Section>(&self) -> Result<Option<S>, Failure> {
         let Some(raw) = self.raw(S::NAME) else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|error| {
@@ -67,10 +64,7 @@ impl Record {
         })
     }
 
-    /// A section that the step needs.
-    ///
-    /// # Errors
-    /// Exit 2 if it is missing (the hint names the tool that writes it) or malformed.
+    /// A section that the step needs. Exit 2 if it is missing (the hint names the tool that writes it) or malformed.
     pub fn need<S: Section>(&self) -> Result<S, Failure> {
         self.section::<S>()?.ok_or_else(|| {
             Failure::misuse(format!("read the record: it has no section '{}'", S::NAME))

@@ -10,9 +10,6 @@ impl Record {
     /// Writes the record as one line to standard output.
     ///
     /// A session is redacted on a terminal; a file that others can read gets a warning.
-    ///
-    /// # Errors
-    /// Exit 1 if writing fails.
     pub fn write(&self, console: &Console) -> Result<(), Failure> {
         let terminal = Stdout.is_terminal();
         if self.raw(Session::NAME).is_some() {
@@ -29,10 +26,7 @@ impl Record {
     }
 
     /// The record in a pipe, for a command that replaces this process. Nothing reads while it is written, so the pipe must
-    /// hold all of it.
-    ///
-    /// # Errors
-    /// Exit 1 if the system gives no pipe of that size (pipe(7): 1 MiB without privileges).
+    /// hold all of it. Exit 1 if the system gives no pipe of that size (pipe(7): 1 MiB without privileges).
     pub fn in_pipe(&self) -> Result<PipeReader, Failure> {
         let line = self.to_line(false);
         let fill = || -> std::io::Result<PipeReader> {

@@ -15,17 +15,11 @@ impl Time {
     }
 
     /// From seconds since 1970, as in `SOURCE_DATE_EPOCH`.
-    ///
-    /// # Errors
-    /// A message for a time outside the years 0 to 9999.
     pub fn from_epoch(seconds: i64) -> Result<Self, String> {
         Timestamp::from_second(seconds).map(Into::into).map_err(|_| format!("{seconds} seconds is out of range"))
     }
 
     /// Parses an RFC 3339 time.
-    ///
-    /// # Errors
-    /// A message that shows the form.
     pub fn parse(text: &str) -> Result<Self, String> {
         text.parse::<Timestamp>()
             .map(Into::into)

@@ -55,17 +55,11 @@ pub struct PushOptions {
 
 impl<P: Prefix, L: Prefix> RegistryOptions<P, L> {
     /// Whom to trust there; the registry's own folders are not read yet.
-    ///
-    /// # Errors
-    /// Exit 2 for malformed certificates or keys.
     pub fn trust(&self, route: RouteOptions) -> Result<Trust, Failure> {
         Ok(Trust::load(&self.tls)?.by(route))
     }
 
-    /// Checks that a password, if one `is_given`, is for a user.
-    ///
-    /// # Errors
-    /// Exit 2 for a password alone.
+    /// Checks that a password, if one `is_given`, is for a user. Exit 2 for a password alone.
     pub fn check(&self, is_given: bool) -> Result<(), Failure> {
         let spelling = Spelling::of::<L>();
         match is_given && self.login.username.is_none() {
@@ -75,11 +69,8 @@ impl<P: Prefix, L: Prefix> RegistryOptions<P, L> {
         }
     }
 
-    /// Where the login is looked for, with the password read that is in a file; `stdin` says whether it is on standard input,
-    /// for a tool that takes it there.
-    ///
-    /// # Errors
-    /// Exit 2 for a file without a password, and a password without a user.
+    /// Where the login is looked for, with the password read that is in a file; `stdin` says whether it is on standard
+    /// input, for a tool that takes it there. Exit 2 for a file without a password, and a password without a user.
     pub fn login(&self, stdin: Option<bool>, console: &Console) -> Result<LoginSources, Failure> {
         let given = match stdin {
             Some(stdin) => self.login.open_or_stdin(stdin, console)?,

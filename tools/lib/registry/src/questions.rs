@@ -64,10 +64,8 @@ pub struct UploadSession {
 const LARGEST_LEAST: u64 = 1 << 30;
 
 impl Registry {
-    /// The manifest of a tag or digest, byte for byte; `None` if the registry has none.
-    ///
-    /// # Errors
-    /// No answer; exit 7 if the registry contradicts itself, or a cache answers instead.
+    /// The manifest of a tag or digest, byte for byte; `None` if the registry has none. Exit 7 if the registry contradicts
+    /// itself, or a cache answers instead.
     pub async fn manifest(&self, reference: &str) -> Result<Option<(Vec<u8>, Digest)>, Fault> {
         let mut url = self.in_repository(&format!("manifests/{reference}"))?;
         let is_tag = !reference.contains(':');
@@ -108,10 +106,7 @@ impl Registry {
         .await
     }
 
-    /// Asks for a blob with one HEAD.
-    ///
-    /// # Errors
-    /// Faults that would stop any request; a server that only fails to answer this one is [`Presence::Unknown`].
+    /// Asks for a blob with one HEAD. A server that only fails to answer this request is [`Presence::Unknown`].
     pub async fn presence(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = match self.exchange(Method::HEAD, &url, &[(CACHE_CONTROL, "no-cache")], None).await {
@@ -130,10 +125,8 @@ impl Registry {
         })
     }
 
-    /// Asks for a blob until the answer is clear: by HEAD, else by its first byte, else by reading all of it.
-    ///
-    /// # Errors
-    /// Faults that would stop any request; exit 7 if the answer never gets clear.
+    /// Asks for a blob until the answer is clear: by HEAD, else by its first byte, else by reading all of it. Exit 7 if the
+    /// answer never gets clear.
     pub async fn find_blob(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let found = self
             .retry(|| async {
@@ -185,10 +178,7 @@ impl Registry {
         }
     }
 
-    /// Checks that the registry has a blob.
-    ///
-    /// # Errors
-    /// As [`Self::find_blob`]; exit 7 if the registry does not have it, or has another.
+    /// Checks that the registry has a blob. Exit 7 if the registry does not have it, or has another.
     pub async fn confirm(&self, digest: &Digest, size: u64) -> Result<(), Fault> {
         match self.find_blob(digest, size).await? {
             Presence::Here => Ok(()),
@@ -199,10 +189,8 @@ impl Registry {
         }
     }
 
-    /// Opens an upload session. A registry that would refuse the push refuses this.
-    ///
-    /// # Errors
-    /// The registry's refusal; exit 5 if the session is at a URL that must not get the archive.
+    /// Opens an upload session. A registry that would refuse the push refuses this. Exit 5 if the session is at a URL that
+    /// must not get the archive.
     pub async fn open_upload(&self) -> Result<UploadSession, Fault> {
         let url = self.in_repository("blobs/uploads/")?;
         // An explicit empty body sets `Content-Length: 0`, which the specification wants and some proxies insist on.

@@ -46,9 +46,6 @@ impl Environment {
     }
 
     /// The typed reference, else the environment's; `None` if there is neither.
-    ///
-    /// # Errors
-    /// As [`Reference::parse`].
     pub fn or_typed(&self, text: Option<&str>, base: Option<&str>) -> Result<Option<Reference>, Failure> {
         let base = base.or(self.base.as_deref());
         let registry = self.registry.as_deref().map(|registry| registry.trim_end_matches('/'));
@@ -70,10 +67,8 @@ impl std::fmt::Display for Reference {
 }
 
 impl Reference {
-    /// Parses a reference, or `HOST[:PORT]` for the guide's repository below `base_path`.
-    ///
-    /// # Errors
-    /// Exit 2, naming the bad part and its rule.
+    /// Parses a reference, or `HOST[:PORT]` for the guide's repository below `base_path`. Exit 2, naming the bad part and
+    /// its rule.
     pub fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
         let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
         if let Some((scheme, rest)) = text.split_once("://") {

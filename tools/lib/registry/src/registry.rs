@@ -98,10 +98,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Creates the client; sends nothing.
-    ///
-    /// # Errors
-    /// Exit 2 or 5 for what the TLS options or `--plain-http` do not allow.
+    /// Creates the client; sends nothing. Exit 2 or 5 for what the TLS options or `--plain-http` do not allow.
     pub fn new(
         reference: &Reference,
         login: Option<Login>,
@@ -125,9 +122,6 @@ impl Registry {
     }
 
     /// Connects: finds out whether the registry speaks TLS, and how to log in.
-    ///
-    /// # Errors
-    /// Errors of the network, the certificate or the token realm.
     pub async fn connect(&mut self) -> Result<(), Fault> {
         let door = self.reach().await?;
         self.log_in(door).await
@@ -135,9 +129,6 @@ impl Registry {
 
     /// Requests `/v2/` without a login. On loopback a server without TLS is accepted. Any answer will do: not every registry
     /// has this address, and the answer says nothing about the repository.
-    ///
-    /// # Errors
-    /// Errors of the network or the certificate.
     pub async fn reach(&mut self) -> Result<Response, Fault> {
         let act = format!("connect to '{}'", self.reference.registry);
         let home = self.client.origin();
@@ -191,11 +182,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Logs in as the answer of `/v2/` demands, if this host has a login.
-    ///
-    /// # Errors
-    /// Errors of the token realm. Other answers of `/v2/` decide nothing: Pulp refuses a token for a repository there
-    /// (pulp_container/app/token_verification.py, `TokenPermission`), and a firewall may refuse anything.
+    /// Logs in as the answer of `/v2/` demands, if this host has a login. Other answers of `/v2/` decide nothing: Pulp
+    /// refuses a token for a repository there (pulp_container/app/token_verification.py, `TokenPermission`), and a firewall
+    /// may refuse anything.
     pub async fn log_in(&self, door: Response) -> Result<(), Fault> {
         match crate::login::challenge(&door) {
             Ok(Challenge::Basic) if self.login.is_none() => Ok(()),
@@ -228,10 +217,8 @@ impl Registry {
         }
     }
 
-    /// Sends a request whose body, if any, can be sent again: answers a challenge and follows an allowed redirect.
-    ///
-    /// # Errors
-    /// No answer, or a refused login. Any other status is an answer.
+    /// Sends a request whose body, if any, can be sent again: answers a challenge and follows an allowed redirect. Any
+    /// status but a refused login is an answer.
     pub async fn exchange(
         &self,
         method: Method,
@@ -243,9 +230,6 @@ impl Registry {
     }
 
     /// Sends a GET whose body is streamed: only the start of the answer has a time limit.
-    ///
-    /// # Errors
-    /// As [`Self::exchange`].
     pub async fn download(&self, url: &Url) -> Result<Response, Fault> {
         self.download_with(url, &[]).await
     }
@@ -259,9 +243,6 @@ impl Registry {
     }
 
     /// Returns a successful answer.
-    ///
-    /// # Errors
-    /// A refusal, for any other answer.
     pub async fn success(&self, answer: Response) -> Result<Response, Fault> {
         if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer, false).await) }
     }
@@ -314,10 +295,7 @@ impl Registry {
     }
 
     /// Checks the target of a redirect or `Location`: never from TLS to plain HTTP, and with the archive to another origin
-    /// only if the user allows it. Credentials are never sent there.
-    ///
-    /// # Errors
-    /// Exit 5, naming the option that would allow it.
+    /// only if the user allows it. Credentials are never sent there. Exit 5, naming the option that would allow it.
     pub fn check_location(&self, url: &Url, with_archive: bool) -> Result<(), Fault> {
         let (home, shown) = (self.client.origin(), scar_http::redacted(url));
         let act = self.act();

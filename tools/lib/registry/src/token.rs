@@ -24,9 +24,6 @@ const CANCEL: Duration = Duration::from_secs(2);
 
 impl Registry {
     /// Returns the answer, or `None` if it asked for a login and the request is to be sent again with it.
-    ///
-    /// # Errors
-    /// A login that fails, or is refused.
     pub async fn answer_challenge(&self, answer: Response) -> Result<Option<Response>, Fault> {
         let at_home = Origin::of(answer.url()).as_ref() == Some(self.client.origin());
         // A blob store or a proxy elsewhere knows nothing of this login, so its 401 is not a verdict on it.
@@ -100,9 +97,6 @@ impl Registry {
     ///
     /// Distribution requires the action `delete` for that. It is only requested here, and only if the challenge names it,
     /// because Quay refuses (400) a scope with `delete` (<https://github.com/quay/quay/pull/6576>).
-    ///
-    /// # Errors
-    /// The registry's refusal.
     pub async fn cancel(&self, session: &Url) -> Result<(), Fault> {
         let ended = async {
             let answer = self.request(Method::DELETE, session)?.send().await?;

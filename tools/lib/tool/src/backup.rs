@@ -42,10 +42,8 @@ pub struct Saved {
 }
 
 impl Backup {
-    /// Opens the folder of `path` and reads the file, if it exists. Writes nothing.
-    ///
-    /// # Errors
-    /// Exit 2 if a backup cannot be written there.
+    /// Opens the folder of `path` and reads the file, if it exists. Writes nothing. Exit 2 if a backup cannot be written
+    /// there.
     pub fn find(path: &Path, console: &Console) -> Result<Self, Failure> {
         if path == Path::new("-") {
             return Err(refuse(path, "a backup goes into a file, standard output carries the record"));
@@ -60,11 +58,8 @@ impl Backup {
     }
 
     /// The file with this name in the default folder: `$XDG_STATE_HOME/scar-tools`, else the one below `$HOME`. Writes
-    /// nothing; the first backup creates the folder.
-    ///
-    /// # Errors
-    /// Exit 2 if the environment names no folder, if the folder is a link or another user's, or if a backup cannot be
-    /// written there.
+    /// nothing; the first backup creates the folder. Exit 2 if the environment names no folder, if the folder is a link or
+    /// another user's, or if a backup cannot be written there.
     pub fn in_state_folder(name: &str, console: &Console) -> Result<Self, Failure> {
         let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or_else(|| {
@@ -99,18 +94,12 @@ impl Backup {
     }
 
     /// Syncs an earlier run's backup: that run may have been killed between rename and sync.
-    ///
-    /// # Errors
-    /// Exit 1 with the system's cause.
     pub fn sync(&self) -> Result<(), Failure> {
         let folder = self.folder.as_ref().map_or(Ok(()), rustix::fs::fsync);
         folder.map_err(|error| self.failed(error.into()))
     }
 
-    /// Saves `text`, unless a file has appeared here since this was opened.
-    ///
-    /// # Errors
-    /// Exit 1 with the system's cause; no incomplete file remains.
+    /// Saves `text`, unless a file has appeared here since this was opened. No incomplete file remains after a failure.
     pub fn save(&self, text: &[u8]) -> Result<(), Failure> {
         self.write(text, |folder, new| match rustix::fs::renameat_with(folder, new, folder, &self.name, RenameFlags::NOREPLACE) {
             // File systems without this flag: NFS, some of FUSE.
@@ -123,18 +112,12 @@ impl Backup {
     }
 
     /// Saves `text`, which extends the existing backup.
-    ///
-    /// # Errors
-    /// As [`Self::save`].
     pub fn extend(&self, text: &[u8]) -> Result<(), Failure> {
         self.write(text, |folder, new| rustix::fs::renameat(folder, new, folder, &self.name))
     }
 
     /// Saves `text` here, or under this name with a number if the file has another state. `same` says whether a file already
     /// has this state.
-    ///
-    /// # Errors
-    /// As [`Self::save`].
     pub fn save_beside(self, text: &str, same: impl Fn(&str) -> bool, console: &Console) -> Result<Saved, Failure> {
         let first = self.path.clone();
         let mut backup = self;
@@ -187,10 +170,7 @@ impl Backup {
     }
 }
 
-/// Reads a backup for an undo.
-///
-/// # Errors
-/// Exit 2 if it is not a regular file of the user.
+/// Reads a backup for an undo. Exit 2 if it is not a regular file of the user.
 pub fn read(path: &Path, console: &Console) -> Result<Vec<u8>, Failure> {
     let refuse = |cause: &str| Failure::misuse(format!("read the backup '{}': {cause}", path.display()));
     open(CWD, path, path, console).map_err(|cause| refuse(&cause))?.ok_or_else(|| refuse("no such file or directory"))

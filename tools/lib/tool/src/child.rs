@@ -40,9 +40,6 @@ pub struct Ended {
 
 impl Running {
     /// Starts it with `input`, or an empty standard input; keeps at most `limit` bytes of each stream.
-    ///
-    /// # Errors
-    /// The system's error, if it cannot be started.
     pub fn start(command: &mut Command, input: Option<&[u8]>, limit: u64) -> io::Result<Self> {
         let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
         // A process group of its own: Ctrl-C on the terminal goes to ours alone, and killing the group also ends what the program
@@ -63,9 +60,6 @@ impl Running {
     }
 
     /// Its result, if it has ended.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn try_end(&mut self) -> io::Result<Option<Ended>> {
         let status = self.child.try_wait()?;
         self.stdout.read();
@@ -74,9 +68,6 @@ impl Running {
     }
 
     /// Waits until it ends; `None` after the time limit.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn wait(mut self, time: Duration) -> io::Result<Option<Ended>> {
         let end = Instant::now() + time;
         loop {

@@ -5,10 +5,8 @@ use std::time::Duration;
 /// The longest duration an option takes.
 const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Parses `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser for `--timeout` and similar options.
-///
-/// # Errors
-/// A message about the accepted form: no unit, an unknown unit, zero, or more than seven days.
+/// Parses `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser for `--timeout` and similar options. The error says what is
+/// accepted.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -5,10 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::{Failure, mdoc, stdout};
 
-/// Shows the page: its source in a pipe or file; on a terminal through mandoc or man, else rendered here, with a pager.
-///
-/// # Errors
-/// Exit 1 if standard output cannot be written.
+/// Shows the page: its source in a pipe or file; on a terminal through mandoc or man, else rendered here, with a pager. Exit
+/// 1 if standard output cannot be written.
 pub(crate) fn show(source: &str, name: &str) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
         return stdout::print_answer(source.as_bytes());

@@ -112,9 +112,6 @@ pub struct Interrupt(());
 
 impl Interrupt {
     /// Fails with exit 130 or 143 after a signal.
-    ///
-    /// # Errors
-    /// The signal, as a failure to return from the step.
     pub fn check(&self) -> Result<(), Failure> {
         match RECEIVED.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -126,9 +123,6 @@ impl Interrupt {
     }
 
     /// Runs `work` until it ends or a signal arrives, which drops `work`.
-    ///
-    /// # Errors
-    /// The signal, as a failure to return from the step.
     pub async fn race<F: Future>(&self, work: F) -> Result<F::Output, Failure> {
         let (mut work, mut came) = (pin!(work), pin!(self.came()));
         poll_fn(|context| match came.as_mut().poll(context) {

@@ -32,10 +32,7 @@ impl Stdout {
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o044 != 0)
     }
 
-    /// Writes all of `bytes` and flushes.
-    ///
-    /// # Errors
-    /// Exit 1 with the system's cause (no space, reader gone).
+    /// Writes all of `bytes` and flushes. Exit 1 with the system's cause (no space, reader gone).
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         print_bytes(bytes)
     }

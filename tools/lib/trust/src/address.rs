@@ -4,10 +4,7 @@ use url::Url;
 
 /// Parses `SCHEME://…`. By the rules of browsers, as in [`Url::parse`], a host ends at a backslash, and tabs and line ends
 /// are removed (WHATWG URL, 4.4); Go and curl do neither. So `http://CORP\user:pw@proxy:3128` would lead to a host CORP that
-/// nobody named: an ambiguous address is refused.
-///
-/// # Errors
-/// The reason, for a message that does not quote the part before an `@`.
+/// nobody named: an ambiguous address is refused. The error is for a message that does not quote the part before an `@`.
 pub fn address(text: &str) -> Result<Url, &'static str> {
     in_one_way(text)?;
     Url::parse(text).map_err(|_| "it is not an address")

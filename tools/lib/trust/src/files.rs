@@ -52,10 +52,8 @@ pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<Certificate
     Ok(found)
 }
 
-/// The valid certificates of a PEM file as PEM text for another program, without any private key of the file.
-///
-/// # Errors
-/// Exit 2 for a file without the content that `option` needs.
+/// The valid certificates of a PEM file as PEM text for another program, without any private key of the file. Exit 2 for a
+/// file without the content that `option` needs.
 pub fn ca_chain(path: &Path, option: &str) -> Result<String, Failure> {
     let what = format!("{option} '{}'", path.display());
     let text = read(path, option)?;

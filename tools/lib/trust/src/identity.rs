@@ -26,7 +26,6 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// # Errors
     /// Exit 2 if TLS cannot use the key, or it belongs to another certificate.
     pub(crate) fn new(
         chain: Vec<CertificateDer<'static>>,

@@ -57,10 +57,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The system's certificates (or those of `SSL_CERT_FILE`) and those of the options.
-    ///
-    /// # Errors
-    /// Exit 2 for a file without the content that its option needs; exit 1 if it cannot be read.
+    /// The system's certificates (or those of `SSL_CERT_FILE`) and those of the options. Exit 2 for a file without the
+    /// content that its option needs; exit 1 if it cannot be read.
     pub fn load<P: Prefix>(options: &TlsOptions<P>) -> Result<Self, Failure> {
         let spelling = Spelling::of::<P>();
         let mut trust = Self { spelling, ..Self::system()? };
@@ -102,18 +100,13 @@ impl Trust {
         Self::of(certificates.into_iter().map(CertificateDer::from).collect(), "the given certificates".to_owned())
     }
 
-    /// The same from a PEM text; `what` names its source.
-    ///
-    /// # Errors
-    /// Exit 2 where the text holds no certificate.
+    /// The same from a PEM text; `what` names its source. Exit 2 where the text holds no certificate.
     pub fn only_pem(text: &[u8], what: &str) -> Result<Self, Failure> {
         Ok(Self::of(files::certificates_in(text, what)?, what.to_owned()))
     }
 
-    /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
-    ///
-    /// # Errors
-    /// Exit 2 if `SSL_CERT_FILE` names a file that cannot be used.
+    /// The system's certificates (or those of `SSL_CERT_FILE`) alone. Exit 2 if `SSL_CERT_FILE` names a file that cannot be
+    /// used.
     pub fn system() -> Result<Self, Failure> {
         let (anchors, source) = files::system()?;
         Ok(Self::of(anchors, source))
@@ -139,20 +132,15 @@ impl Trust {
         Self { pin: Some(pin.clone()), seen: Seen::default(), ..self.clone() }
     }
 
-    /// Also trusts the certificates of a PEM text; `what` names its source.
-    ///
-    /// # Errors
-    /// Exit 2 where the text holds no certificate.
+    /// Also trusts the certificates of a PEM text; `what` names its source. Exit 2 where the text holds no certificate.
     pub fn with_anchors(mut self, pem: &[u8], what: &str) -> Result<Self, Failure> {
         self.anchors.extend(files::certificates_in(pem, what)?);
         self.sources.push(what.to_owned());
         Ok(self)
     }
 
-    /// Adds a client certificate and its key, both PEM (possibly in one text).
-    ///
-    /// # Errors
-    /// Exit 2 if the text contains no certificate, no key, or an encrypted one.
+    /// Adds a client certificate and its key, both PEM (possibly in one text). Exit 2 if the text contains no certificate,
+    /// no key, or an encrypted one.
     pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
         let (chain, key) = (files::certificates_in(certificate, what)?, files::key_in(key, what)?);
         self.identity = Some(Identity::new(chain, key, format!("the client certificate of {what}"), &*module::provider()?)?);
@@ -173,9 +161,6 @@ impl Trust {
     }
 
     /// The proxy, if there is one.
-    ///
-    /// # Errors
-    /// As [`Proxy::from_environment`].
     pub fn proxy(&self) -> Result<Option<Proxy>, Failure> {
         if self.direct { Ok(None) } else { Proxy::from_environment() }
     }
@@ -229,10 +214,8 @@ impl Trust {
         Untrusted::dates(self.identity.as_ref()?.certified.cert.first()?)
     }
 
-    /// The TLS configuration; use `with_identity` only for the origin of the client certificate.
-    ///
-    /// # Errors
-    /// Exit 5 if the FIPS build has no FIPS module.
+    /// The TLS configuration; use `with_identity` only for the origin of the client certificate. Exit 5 if the FIPS build
+    /// has no FIPS module.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = module::provider()?;
         let verifier = verify::Verifier::new(self, &provider);

@@ -36,10 +36,7 @@ pub fn module() -> String {
     }
 }
 
-/// The crypto provider of all tools.
-///
-/// # Errors
-/// Exit 5 if the module of the FIPS build does not run in FIPS mode.
+/// The crypto provider of all tools. Exit 5 if the module of the FIPS build does not run in FIPS mode.
 pub(crate) fn provider() -> Result<Arc<CryptoProvider>, Failure> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     if cfg!(feature = "fips") {

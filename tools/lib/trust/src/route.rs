@@ -21,10 +21,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy of the environment, in upper or lower case; `None` if it names none.
-    ///
-    /// # Errors
-    /// Exit 2 for an address without a scheme, with an unsupported one, or that cannot be connected to.
+    /// The proxy of the environment, in upper or lower case; `None` if it names none. Exit 2 for an address without a
+    /// scheme, with an unsupported one, or that cannot be connected to.
     pub fn from_environment() -> Result<Option<Self>, Failure> {
         let first = |names: [&'static str; 2]| {
             // A value that is not UTF-8 is not an address, and is refused.
@@ -38,9 +36,6 @@ impl Proxy {
 
     /// A proxy by its address; `name` is the source of the address; `no` lists what does not use the proxy: names (and all
     /// below them), addresses, networks (`10.0.0.0/8`), each with or without a port, `*`.
-    ///
-    /// # Errors
-    /// As [`Self::from_environment`].
     pub fn new(name: &str, url: &str, no: &str) -> Result<Self, Failure> {
         let address = without_login(url);
         let refuse = |cause: &str| {

@@ -33,9 +33,6 @@ pub struct AccountOptions<P: Prefix = Bare> {
 
 impl<P: Prefix> AccountOptions<P> {
     /// The user: the option's, that of `VERTEX_USERNAME`, or `admin`.
-    ///
-    /// # Errors
-    /// Exit 2 for what no user is named.
     pub fn username(&self) -> Result<String, Failure> {
         let username = self.login.username.clone().or_else(|| set("VERTEX_USERNAME")).unwrap_or_else(|| "admin".to_owned());
         match username.is_empty() || username.chars().any(char::is_control) {
@@ -45,10 +42,7 @@ impl<P: Prefix> AccountOptions<P> {
     }
 
     /// Reads the token, or the password (else that of `VERTEX_PASSWORD_FILE`); `stdin` says whether the password is on
-    /// standard input, for a tool that takes it there.
-    ///
-    /// # Errors
-    /// Exit 2 for a file without the secret, and as [`Self::username`].
+    /// standard input, for a tool that takes it there. Exit 2 for a file without the secret.
     pub fn method(&self, stdin: Option<bool>, console: &Console) -> Result<LoginMethod, Failure> {
         if let Some(path) = &self.token_file {
             return Ok(LoginMethod::Token(secret_file(path, "the token file", console)?));

@@ -41,9 +41,6 @@ pub enum WriteOutcome {
 
 impl Api {
     /// Creates the client for the session's endpoint; sends nothing.
-    ///
-    /// # Errors
-    /// Exit 2 for an unusable session or option; exit 5 if `--endpoint` differs from the session's.
     pub fn open(session: &Session, options: &ApiOptions, console: &Console) -> Result<Self, Failure> {
         let origin = options.origin(session)?;
         let trust = Trust::load(&options.tls(session))?.by(options.route);
@@ -53,10 +50,7 @@ impl Api {
         Self::with(client, session, Deadline::after(options.timeout), console)
     }
 
-    /// The same with an existing client for the session's origin.
-    ///
-    /// # Errors
-    /// Exit 2 for a malformed token.
+    /// The same with an existing client for the session's origin. Exit 2 for a malformed token.
     pub fn with(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<Self, Failure> {
         let login = login_command(session);
         token::check(session.authorization.expose_secret()).map_err(|cause| {
@@ -91,42 +85,28 @@ impl Api {
     }
 
     /// Reads an object, with retries.
-    ///
-    /// # Errors
-    /// The last try's error.
     pub async fn get(&self, path: &str) -> Result<Object, Error> {
         Retry::until(self.deadline).run(&self.console, || self.get_once(path)).await
     }
 
     /// Reads an object, without retries.
-    ///
-    /// # Errors
-    /// As [`read_object`].
     pub async fn get_once(&self, path: &str) -> Result<Object, Error> {
         read_object(self.send(Method::GET, path, None).await?).await
     }
 
     /// Reads a JSON document of any shape, unchanged, with retries.
-    ///
-    /// # Errors
-    /// The last try's error.
     pub async fn get_text(&self, path: &str) -> Result<String, Error> {
         let once = async || read_json(self.send(Method::GET, path, None).await?).await;
         Retry::until(self.deadline).run(&self.console, once).await.map(|text| text.get().to_owned())
     }
 
     /// Posts `body` to be validated, which changes nothing; with retries.
-    ///
-    /// # Errors
-    /// The last try's error.
     pub async fn check(&self, path: &str, body: &str) -> Result<(), Error> {
         Retry::until(self.deadline).run(&self.console, || self.order(Method::POST, path, Some(body))).await
     }
 
-    /// Starts a job by a GET, as the guide does; retries only if nothing arrived for certain.
-    ///
-    /// # Errors
-    /// The last try's error; [`Error::Malformed`] if a page of another server answered.
+    /// Starts a job by a GET, as the guide does; retries only if nothing arrived for certain. The last try's error;
+    /// [`Error::Malformed`] if a page of another server answered.
     pub async fn start(&self, path: &str) -> Result<(), Error> {
         let once = async || match self.order(Method::GET, path, None).await {
             // A job that was started twice would run twice, and there is no status to ask for.
@@ -138,9 +118,6 @@ impl Api {
 
     /// Writes `body`. After a lost or failed answer it reads: `done` says whether what was read is the new value,
     /// `untouched` whether it is still the old one. Only in the latter case the write is repeated.
-    ///
-    /// # Errors
-    /// A refusal, or the last try's error if reading showed that nothing changed.
     pub async fn put(
         &self,
         path: &str,
@@ -222,10 +199,7 @@ impl Api {
     }
 }
 
-/// Parses the object in an answer.
-///
-/// # Errors
-/// The answer's own error; [`Error::Malformed`], with a description, if it is not an object.
+/// Parses the object in an answer. The answer's own error; [`Error::Malformed`], with a description, if it is not an object.
 pub async fn read_object(response: Response) -> Result<Object, Error> {
     let request = response.request();
     let text = read_json(response).await?;

@@ -12,9 +12,6 @@ use crate::{Api, token};
 const NAMES: [&str; 3] = ["Cookie", "Authorization", "lscache-loginauthToken"];
 
 /// The token without names, quotes (jq prints them) and white space around it.
-///
-/// # Errors
-/// Exit 2 if it is malformed.
 pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     let mut text = given.expose_secret().trim();
     for name in NAMES {
@@ -31,9 +28,6 @@ pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
 }
 
 /// Asks VerteX whose token it is. A token that VerteX rejects is not accepted here either.
-///
-/// # Errors
-/// Errors of the token, the network or the server.
 pub async fn accepted(client: Client, session: &Session, deadline: Deadline, console: &Console) -> Result<User, Failure> {
     let act = format!("check the token at '{}'", client.origin());
     let again = format!("the token has expired or belongs to another site: copy it again from the browser ({IN_THE_BROWSER})");

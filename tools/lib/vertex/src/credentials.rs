@@ -110,18 +110,14 @@ impl EntrySecret {
 }
 
 impl GivenLogin {
-    /// Checks that the entry can be written with the given secrets; neither prompts nor sends.
-    ///
-    /// # Errors
-    /// As [`Self::fill`]; the hint names the options to add.
+    /// Checks that the entry can be written with the given secrets; neither prompts nor sends. The hint names the options to
+    /// add.
     pub fn check(&self, entry: &EntryObject) -> Result<(), Failure> {
         self.fill(entry, false).map(drop)
     }
 
-    /// The entry with all secrets to write; `asks` if it may prompt for a password.
-    ///
-    /// # Errors
-    /// Exit 2 if VerteX hides a secret that was not given, or the given one is of another user.
+    /// The entry with all secrets to write; `asks` if it may prompt for a password. Exit 2 if VerteX hides a secret that was
+    /// not given, or the given one is of another user.
     pub fn fill(&self, entry: &EntryObject, asks: bool) -> Result<Object, Failure> {
         let object = &entry.object;
         let mut filled = object.clone();

@@ -25,9 +25,6 @@ pub enum LoginMethod {
 
 impl Entrance<'_> {
     /// Logs in, in one try. Prompts for a missing password.
-    ///
-    /// # Errors
-    /// Errors of the login, the token, the network or the server.
     pub async fn enter(&self, method: &LoginMethod) -> Result<(Session, User), Failure> {
         let (origin, spelling) = (self.client.origin(), self.trust.spelling());
         let option = spelling.option("token-file");

@@ -65,10 +65,8 @@ impl Entry {
         self.provider.is_empty() || self.provider.eq_ignore_ascii_case("pack")
     }
 
-    /// Reads the whole object. If the list does not say its kind, tries both.
-    ///
-    /// # Errors
-    /// As [`Api::failure`]; exit 7 if the answer is another entry, because a later write would overwrite the wrong one.
+    /// Reads the whole object. If the list does not say its kind, tries both. Exit 7 if the answer is another entry, because
+    /// a later write would overwrite the wrong one.
     pub async fn read(&self, api: &Api) -> Result<(Kind, Object), Failure> {
         let kinds = self.kind.map_or(vec![Kind::Basic, Kind::Ecr], |kind| vec![kind]);
         let act = format!("read the pack registry '{}'", self.name);
@@ -130,10 +128,8 @@ impl EntryObject {
     }
 }
 
-/// Has VerteX try what is to be written in the place of an entry, as the console's Validate does; nothing is stored.
-///
-/// # Errors
-/// Exit 1 if VerteX cannot use the registry so; else as [`Api::failure`].
+/// Has VerteX try what is to be written in the place of an entry, as the console's Validate does; nothing is stored. Exit 1
+/// if VerteX cannot use the registry so.
 pub async fn validate(api: &Api, entry: &EntryObject, after: &Object) -> Result<(), Failure> {
     let spec = after.object(&["spec"]).unwrap_or_default().to_json();
     let path = format!("/v1/registries/oci/{}/validate", entry.kind.word());
@@ -158,10 +154,7 @@ pub fn path(uid: &str, kind: Kind) -> String {
     format!("/v1/registries/oci/{uid}/{}", kind.word())
 }
 
-/// Reads the list of OCI pack registries.
-///
-/// # Errors
-/// As [`Api::failure`]; exit 7 if the answer is not a list.
+/// Reads the list of OCI pack registries. Exit 7 if the answer is not a list.
 pub async fn list(api: &Api) -> Result<Vec<Entry>, Failure> {
     let act = "list the pack registries";
     let list = api.get("/v1/registries/oci/summary").await.map_err(|error| api.failure(act, &error))?;
@@ -235,10 +228,8 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
 }
 
 /// Selects one entry. Several may share a host (`spectro-packs`, `our-packs`): then it is the one where Specman looks for
-/// `repository`, the artifact's. `spelling` is of the options that choose an entry.
-///
-/// # Errors
-/// Exit 3 if there is none; exit 2 if several fit; exit 7 if there are several and none fits. Each lists the candidates.
+/// `repository`, the artifact's. `spelling` is of the options that choose an entry. Exit 3 if there is none; exit 2 if
+/// several fit; exit 7 if there are several and none fits. Each lists the candidates.
 pub async fn choose(api: &Api, wanted: &Selector, spelling: Spelling, repository: Option<&str>) -> Result<EntryObject, Failure> {
     let entries = list(api).await?;
     let candidates = candidates(&entries, wanted, spelling)?;

@@ -71,10 +71,7 @@ impl<P: Prefix> EntryOptions<P> {
 }
 
 impl<P: Prefix> EntryLoginOptions<P> {
-    /// Checks that a password is for a user.
-    ///
-    /// # Errors
-    /// Exit 2 for a password alone.
+    /// Checks that a password is for a user. Exit 2 for a password alone.
     pub fn check(&self) -> Result<(), Failure> {
         let (password, user) = (Spelling::of::<P>().option("password-file"), Spelling::of::<P>().option("username"));
         match self.login.password_file.is_some() && self.login.username.is_none() {
@@ -83,10 +80,7 @@ impl<P: Prefix> EntryLoginOptions<P> {
         }
     }
 
-    /// Reads the named files.
-    ///
-    /// # Errors
-    /// Exit 2 for a file without its secret, and as [`Self::check`].
+    /// Reads the named files. Exit 2 for a file without its secret.
     pub fn open(&self, console: &Console) -> Result<GivenLogin, Failure> {
         self.check()?;
         let read = |path: &Option<PathBuf>, what: &str| path.as_ref().map(|path| secret_file(path, what, console)).transpose();

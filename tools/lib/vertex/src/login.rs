@@ -46,9 +46,6 @@ pub struct Entrance<'a> {
 
 impl Entrance<'_> {
     /// Logs in with a password and returns the token.
-    ///
-    /// # Errors
-    /// A refusal, described as one of a login; errors of the network or the server.
     pub(crate) async fn syslogin(&self, username: &str, password: &SecretString) -> Result<SecretString, Failure> {
         let (origin, spelling) = (self.client.origin(), self.trust.spelling());
         let act = format!("log in to '{origin}' as '{username}'");

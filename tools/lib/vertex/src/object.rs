@@ -20,10 +20,7 @@ const SHORTEST: usize = 4;
 pub struct Object(Vec<(String, Box<RawValue>)>);
 
 impl Object {
-    /// Parses an object.
-    ///
-    /// # Errors
-    /// A description without any value: where the text breaks off, that it is not an object, or is nested too deeply.
+    /// Parses an object. The error describes the text without any value.
     pub fn parse(text: &str) -> Result<Self, String> {
         if nests_deeper(text, DEEPEST) {
             return Err(format!("JSON that nests deeper than {DEEPEST} levels"));

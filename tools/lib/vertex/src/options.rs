@@ -31,9 +31,6 @@ pub struct ApiOptions {
 impl ApiOptions {
     /// Parses the address of VerteX as typed, and returns what was stripped: the `/v1` of API documentation, or the
     /// `/system` of the console's address.
-    ///
-    /// # Errors
-    /// Exit 2 if it is not `https://HOST[:PORT]`.
     pub fn address(text: &str) -> Result<(Origin, Option<String>), Failure> {
         let (origin, path) = Origin::parse(text)?;
         match path.as_str() {
@@ -46,10 +43,8 @@ impl ApiOptions {
         }
     }
 
-    /// The origin of a session, which `--endpoint` must not contradict.
-    ///
-    /// # Errors
-    /// Exit 5 if the two differ: the token would go to another server.
+    /// The origin of a session, which `--endpoint` must not contradict. Exit 5 if the two differ: the token would go to
+    /// another server.
     pub(crate) fn origin(&self, session: &Session) -> Result<Origin, Failure> {
         let (origin, _) = Self::address(&session.endpoint)?;
         let Some(asked) = &self.endpoint else { return Ok(origin) };

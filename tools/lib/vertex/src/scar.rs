@@ -38,10 +38,7 @@ impl Setting {
 
     /// Accepts VerteX's answer if it has the documented shape (`v1SystemScarSpec`): an object with an endpoint, and only
     /// plausible values in the other fields. An error object, or an empty one, is not a setting; overwriting it would lose
-    /// the real setting.
-    ///
-    /// # Errors
-    /// A description of the answer, without its values.
+    /// the real setting. The error describes the answer, without its values.
     pub fn parse(text: &str) -> Result<Self, String> {
         let object = Object::parse(text)?;
         object.never_show_secrets();
@@ -76,18 +73,12 @@ impl Setting {
         Self(object)
     }
 
-    /// Reads the current setting.
-    ///
-    /// # Errors
-    /// As [`Api::failure`]; exit 7 if the answer is not a setting.
+    /// Reads the current setting. Exit 7 if the answer is not a setting.
     pub async fn read(api: &Api) -> Result<Self, Failure> {
         Self::read_or(api, |_| Ok(None)).await
     }
 
     /// The same. An answer that is not a setting is passed to `keep`, which may return where it saved it.
-    ///
-    /// # Errors
-    /// As [`Self::read`], and errors of `keep`.
     pub async fn read_or(api: &Api, keep: impl Fn(&str) -> Result<Option<String>, Failure>) -> Result<Self, Failure> {
         let act = "read the SCAR setting";
         let text = api.get_text(PATH).await.map_err(|error| api.failure(act, &error))?;
@@ -218,9 +209,6 @@ fn is_described(name: &str) -> bool {
 
 /// Asks VerteX once to validate its SCAR setting; returns the version that the endpoint serves. The documented answer
 /// (`v1SystemScarValidationResponse`) has only that field, so an object without it does not count as success.
-///
-/// # Errors
-/// The server's refusal, or no answer.
 pub async fn validate(api: &Api) -> Result<String, Error> {
     const VALIDATE: &str = "/v1/system/config/scar/validate";
     let version = api.get_once(VALIDATE).await?.text(&["spectroVersion"]).filter(|version| !version.is_empty());
@@ -229,9 +217,6 @@ pub async fn validate(api: &Api) -> Result<String, Error> {
 }
 
 /// The installed version of VerteX, if it says so.
-///
-/// # Errors
-/// The server's refusal, or no answer.
 pub async fn installed(api: &Api) -> Result<Option<String>, Error> {
     let answer = api.get("/v1/system/version/installed").await?;
     Ok(answer.text(&["version"]).filter(|version| !version.is_empty()))

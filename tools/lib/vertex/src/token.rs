@@ -15,10 +15,7 @@ pub fn bare(token: &str) -> &str {
     }
 }
 
-/// Checks that a token is safe in a cookie (RFC 6265, 4.1.1).
-///
-/// # Errors
-/// Its defect; the token itself is not quoted.
+/// Checks that a token is safe in a cookie (RFC 6265, 4.1.1). The error says its defect, without quoting the token.
 pub fn check(token: &str) -> Result<(), String> {
     if token.is_empty() {
         return Err("it is empty".to_owned());

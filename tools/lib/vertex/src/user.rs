@@ -20,10 +20,7 @@ pub struct User {
     pub admin_type: Option<String>,
 }
 
-/// Asks VerteX whose session it is.
-///
-/// # Errors
-/// Exit 4 with the hint `way_on` if VerteX rejects the token or names nobody; else the request's error.
+/// Asks VerteX whose session it is. Exit 4 with the hint `way_on` if VerteX rejects the token or names nobody.
 pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
     let me = api.get(PATH).await.map_err(|error| {
         let failure = api.failure(act, &error);

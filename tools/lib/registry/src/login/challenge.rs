@@ -28,17 +28,11 @@ pub(crate) struct Realm {
 }
 
 /// The challenge of an answer.
-///
-/// # Errors
-/// A text that says what the challenge is instead.
 pub(crate) fn challenge(answer: &Response) -> Result<Challenge, String> {
     parse(answer.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()))
 }
 
 /// Parses the challenges of an answer; prefers a token.
-///
-/// # Errors
-/// A text that says what the challenge is instead.
 fn parse<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Challenge, String> {
     let mut found = Vec::new();
     let mut others = Vec::new();

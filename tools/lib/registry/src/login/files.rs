@@ -66,10 +66,8 @@ impl LoginFiles {
         }
     }
 
-    /// The first login for `reference`, and its source for messages.
-    ///
-    /// # Errors
-    /// Exit 2 for a file that cannot be read or parsed, naming file and key.
+    /// The first login for `reference`, and its source for messages. Exit 2 for a file that cannot be read or parsed, naming
+    /// file and key.
     pub fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
         for place in self.list() {
             let (name, text) = match place {

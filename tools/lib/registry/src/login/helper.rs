@@ -25,10 +25,8 @@ struct Answer {
     secret: String,
 }
 
-/// Runs a helper; `None` if it has no login for the registry, or is not installed.
-///
-/// # Errors
-/// Exit 2 for a malformed name, and for a helper that fails, hangs, or gives a malformed answer.
+/// Runs a helper; `None` if it has no login for the registry, or is not installed. Exit 2 for a malformed name, and for a
+/// helper that fails, hangs, or gives a malformed answer.
 pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> Result<Option<Login>, Failure> {
     let act = format!("ask the credential helper '{name}' of {from}");
     let refuse = |cause: String| Failure::misuse(format!("{act}: {cause}"));

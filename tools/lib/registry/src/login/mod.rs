@@ -72,10 +72,8 @@ impl LoginSources {
     }
 
     /// The login for `reference`, and its source for messages; `None` if there is none, which a registry may accept. Prompts
-    /// for a missing password, so standard input must have been read before.
-    ///
-    /// # Errors
-    /// Exit 2 for a user that the registry cannot have, and malformed login files.
+    /// for a missing password, so standard input must have been read before. Exit 2 for a user that the registry cannot
+    /// have, and malformed login files.
     pub fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
         let origin = Origin::at(if self.plain_http { "http" } else { "https" }, &reference.registry)?;
         let found = match &self.username {

@@ -6,10 +6,8 @@ use scar_tool::{Exit, Failure};
 
 use crate::reference::Reference;
 
-/// Whether the operator named the record's registry: `named` is a host or a reference.
-///
-/// # Errors
-/// Exit 5 if the operator named another; exit 2 if a login was `given`, but no registry.
+/// Whether the operator named the record's registry: `named` is a host or a reference. Exit 5 if the operator named another;
+/// exit 2 if a login was `given`, but no registry.
 pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Result<bool, Failure> {
     let registry = &reference.registry;
     let Some(named) = named else {

@@ -17,10 +17,8 @@ fn directories(home: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// Adds the files for `registry` to the options' certificates: every `*.crt` is a CA; the first `*.cert` with its `*.key` is
-/// the client certificate, if the options name none and `with_identity` allows one.
-///
-/// # Errors
-/// Exit 2 for a file whose content does not fit its name.
+/// the client certificate, if the options name none and `with_identity` allows one. Exit 2 for a file whose content does not
+/// fit its name.
 pub fn with_certs_d(mut trust: Trust, registry: &str, with_identity: bool, console: &Console) -> Result<Trust, Failure> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     for directory in directories(home.as_deref()).iter().map(|directory| directory.join(registry)) {
