@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::scrub::scrubbed;
 use crate::{Common, Failure, escape};
 
 /// The interval of progress lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
+const HINT: &str = "\u{1b}[1;36mhint:\u{1b}[0m ";
 
 /// Standard error. Clones are cheap and share the progress bar, so that messages do not break it.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl Console {
     /// Prints a hint after a warning; silent with `-q`.
     pub fn hint(&self, message: impl Display) {
         if !self.quiet {
-            self.line("\u{1b}[1;36mhint:\u{1b}[0m ", &message.to_string());
+            self.line(HINT, &message.to_string());
         }
     }
 
@@ -133,7 +134,7 @@ impl Console {
             self.raw(&format!("  {}\n", escape(&scrubbed(detail, false))));
         }
         if let Some(hint) = &failure.hint {
-            self.line("\u{1b}[1;36mhint:\u{1b}[0m ", hint);
+            self.line(HINT, hint);
         }
     }
 
@@ -159,19 +160,17 @@ impl Console {
     }
 
     fn progress(&self, what: &str, total: Option<u64>, template: &str, in_bytes: bool) -> Progress {
-        let bar = (!self.quiet && draws()).then(|| {
-            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
+        let is_drawn = !self.quiet && draws();
+        let target = if is_drawn { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(total, target).with_prefix(escape(what));
+        if is_drawn {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
             }
-            bar.set_prefix(escape(what));
             bar.enable_steady_tick(Duration::from_millis(250));
-            bar
-        });
-        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
-        let begun = Instant::now();
-        let state = Mutex::new(State { position: 0, message: String::new(), printed: begun });
-        Progress { console: self.clone(), what: what.to_owned(), total, in_bytes, bar, begun, state }
+        }
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = is_drawn.then(|| bar.clone());
+        Progress { console: self.clone(), bar, is_drawn, in_bytes, printed: Mutex::new(Instant::now()) }
     }
 
     fn clear(&self) {
@@ -255,91 +254,63 @@ fn draws() -> bool {
 #[derive(Debug)]
 pub struct Progress {
     console: Console,
-    what: String,
-    total: Option<u64>,
+    /// Counts also if it is not drawn.
+    bar: ProgressBar,
+    is_drawn: bool,
     in_bytes: bool,
-    bar: Option<ProgressBar>,
-    begun: Instant,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    position: u64,
-    message: String,
-    printed: Instant,
+    /// When the last line was printed.
+    printed: Mutex<Instant>,
 }
 
 impl Progress {
     /// Sets the number of bytes.
     pub fn set(&self, position: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(position);
-        }
-        self.update(|state| state.position = position);
+        self.bar.set_position(position);
+        self.tick();
     }
 
     /// Adds a number of bytes.
     pub fn add(&self, bytes: u64) {
-        if let Some(bar) = &self.bar {
-            bar.inc(bytes);
-        }
-        self.update(|state| state.position += bytes);
+        self.bar.inc(bytes);
+        self.tick();
     }
 
     /// Sets the last state.
     pub fn message(&self, message: impl Display) {
-        let message = escape(&message.to_string());
-        if let Some(bar) = &self.bar {
-            bar.set_message(message.clone());
-        }
-        self.update(|state| state.message = message);
+        self.bar.set_message(escape(&message.to_string()));
+        self.tick();
     }
 
     /// Updates the display: call it in a waiting loop, so that a log gets a line each 15 s.
     pub fn tick(&self) {
-        self.update(|_| ());
-    }
-
-    fn update(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut state);
-        if self.bar.is_some() || state.printed.elapsed() < LINE_EVERY {
-            return;
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_drawn && printed.elapsed() >= LINE_EVERY {
+            *printed = Instant::now();
+            self.console.note(line(&self.bar, self.in_bytes));
         }
-        state.printed = Instant::now();
-        let line = line(&self.what, &state, self.total, self.in_bytes, self.begun.elapsed());
-        drop(state);
-        self.console.note(line);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.bar.is_some() {
+        if self.is_drawn {
             self.console.clear();
         }
     }
 }
 
 /// The progress line of a log.
-fn line(what: &str, state: &State, total: Option<u64>, in_bytes: bool, elapsed: Duration) -> String {
-    let mut line = what.to_owned();
-    if in_bytes {
-        let bytes = indicatif::BinaryBytes(state.position);
-        match total {
-            Some(total) if total > 0 => {
-                let percent = u128::from(state.position) * 100 / u128::from(total);
-                line.push_str(&format!(": {bytes} of {} ({percent} %)", indicatif::BinaryBytes(total)));
-            }
-            _ => line.push_str(&format!(": {bytes}")),
+fn line(bar: &ProgressBar, in_bytes: bool) -> String {
+    let (position, bytes) = (bar.position(), BinaryBytes(bar.position()));
+    let done = match bar.length().filter(|total| *total > 0) {
+        _ if !in_bytes => String::new(),
+        Some(total) => {
+            format!(": {bytes} of {} ({} %)", BinaryBytes(total), u128::from(position) * 100 / u128::from(total))
         }
-    }
-    line.push_str(&format!(", {} s", elapsed.as_secs()));
-    if !state.message.is_empty() {
-        line.push_str(&format!(", {}", state.message));
-    }
-    line
+        None => format!(": {bytes}"),
+    };
+    let message = if bar.message().is_empty() { String::new() } else { format!(", {}", bar.message()) };
+    format!("{}{done}, {} s{message}", bar.prefix(), bar.elapsed().as_secs())
 }
 
 #[cfg(test)]
@@ -348,10 +319,13 @@ mod tests {
 
     #[test]
     fn a_progress_line_of_a_log_says_how_far_and_how_long() {
-        let state = State { position: 1 << 20, message: String::new(), printed: Instant::now() };
-        let thirty = Duration::from_secs(30);
-        assert_eq!(line("uploading", &state, Some(4 << 20), true, thirty), "uploading: 1.00 MiB of 4.00 MiB (25 %), 30 s");
-        let state = State { position: 0, message: "Downloading 0.0.0".into(), printed: Instant::now() };
-        assert_eq!(line("waiting", &state, None, false, thirty), "waiting, 30 s, Downloading 0.0.0");
+        let bar = |total| {
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+            bar.with_elapsed(Duration::from_secs(30))
+        };
+        let upload = bar(Some(4 << 20)).with_prefix("uploading").with_position(1 << 20);
+        assert_eq!(line(&upload, true), "uploading: 1.00 MiB of 4.00 MiB (25 %), 30 s");
+        let wait = bar(None).with_prefix("waiting").with_message("Downloading 0.0.0");
+        assert_eq!(line(&wait, false), "waiting, 30 s, Downloading 0.0.0");
     }
 }

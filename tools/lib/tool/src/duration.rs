@@ -18,16 +18,13 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         Err(_) => return Err(format!("'{text}' is out of range: at most 7d")),
     };
     let millis = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
         "" => return Err(format!("'{text}' has no unit: write {text}s for seconds or {text}m for minutes")),
-        _ => None,
-    };
-    let Some(millis) = millis else {
-        return Err(format!("'{unit}' is not a unit of time: use ms, s, m, h or d"));
+        _ => return Err(format!("'{unit}' is not a unit of time: use ms, s, m, h or d")),
     };
     match number.checked_mul(millis).map(Duration::from_millis) {
         Some(Duration::ZERO) => Err("a duration of zero would never wait: at least 1ms".to_owned()),
