@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use options::{Environment, Options};
 use registry::Registry;
-use scar_tool::{Console, Deadline, Failure, Stdout};
+use scar_tool::{Console, Deadline, Failure, stdout};
 use scar_trust::Trust;
 use secrecy::ExposeSecret;
 
@@ -30,17 +30,16 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         console.plan(format!("get a token for {}", registry.named(region)));
         return Ok(());
     }
-    let stdout = Stdout;
     if trust.is_insecure() {
         console.warn("the certificates of AWS are not checked (--insecure)");
     }
-    if stdout.is_terminal() {
+    if stdout::is_terminal() {
         console.warn("standard output is a terminal: the password will be shown on it");
-    } else if stdout.is_readable_by_others() {
+    } else if stdout::is_readable_by_others() {
         console.warn("standard output is a file that others can read: the password will be written to it");
     }
     // The AWS SDK has its own limits and retries; this limit includes them.
     let deadline = Deadline::after(options.timeout);
     let password = scar_http::run(deadline, console, "get a token of ECR", ask::password_of(&registry, &trust, console))?;
-    stdout.write(format!("{}\n", password.expose_secret()).as_bytes())
+    stdout::write(format!("{}\n", password.expose_secret()).as_bytes())
 }

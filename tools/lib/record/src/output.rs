@@ -2,7 +2,7 @@
 
 use std::io::{PipeReader, Write};
 
-use scar_tool::{Console, Failure, Stdout};
+use scar_tool::{Console, Failure, stdout};
 
 use crate::{Record, Section, Session};
 
@@ -11,15 +11,15 @@ impl Record {
     ///
     /// A session is redacted on a terminal; a file that others can read gets a warning.
     pub fn write(&self, console: &Console) -> Result<(), Failure> {
-        let terminal = Stdout.is_terminal();
+        let terminal = stdout::is_terminal();
         if self.raw(Session::NAME).is_some() {
             if terminal {
                 console.note("the session is not shown on a terminal; pipe this record into the next tool");
-            } else if Stdout.is_readable_by_others() {
+            } else if stdout::is_readable_by_others() {
                 console.warn("the record holds a session and goes to a file that others can read; remove the file after use");
             }
         }
-        Stdout.write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
+        stdout::write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
             true => failure,
             false => failure.hint("this step is done, only its record is lost: run it again, it changes nothing twice"),
         })

@@ -37,7 +37,7 @@ mod page;
 mod prefix;
 mod scrub;
 pub mod signal;
-mod stdout;
+pub mod stdout;
 mod text;
 mod usage;
 
@@ -49,7 +49,6 @@ pub use options::Common;
 pub use prefix::{Bare, Prefix, Spelling};
 pub use scrub::never_show;
 pub use signal::Interrupt;
-pub use stdout::Stdout;
 pub use text::{bounded, escape, shell_word, words};
 
 use std::process::ExitCode;
@@ -70,11 +69,11 @@ where
     let name = command.get_name().to_owned();
     let console = Console::new(&name);
     let (options, console) = match options::read::<O>(&mut command, page, &name) {
-        Ok(options::Parsed::Run(options)) => {
+        Ok(Some(options)) => {
             let console = console.with(options.as_ref());
             (options, console)
         }
-        Ok(options::Parsed::Answered) => return ExitCode::SUCCESS,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => return console.end(&failure),
     };
     signal::install(&console);

@@ -36,44 +36,32 @@ pub struct Common {
     completions: Option<clap_complete::Shell>,
 }
 
-/// The parsed command line.
-pub(crate) enum Parsed<O> {
-    /// Run the step with these options.
-    Run(O),
-    /// Help, version, page or completions were already printed.
-    Answered,
-}
-
-/// Parses the process's arguments.
+/// Parses the process's arguments; `None` if they asked for help, version, page or completions, which were printed.
 ///
 /// `--man` and `--completions` are handled before clap parses the options, which may require operands.
-pub(crate) fn read<O>(command: &mut clap::Command, page: &str, name: &str) -> Result<Parsed<O>, Failure>
+pub(crate) fn read<O>(command: &mut clap::Command, page: &str, name: &str) -> Result<Option<O>, Failure>
 where
     O: clap::Parser + FromArgMatches,
 {
     let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            stdout::print(&help::render(command, name))?;
-            return Ok(Parsed::Answered);
+            return stdout::print(help::render(command, name).as_bytes()).map(|()| None);
         }
         Err(error) if error.kind() == ErrorKind::DisplayVersion => {
-            stdout::print(&version(command, std::env::args_os()))?;
-            return Ok(Parsed::Answered);
+            return stdout::print(version(command, std::env::args_os()).as_bytes()).map(|()| None);
         }
         Err(error) => return Err(usage::failure(&error, name)),
     };
     if matches.get_flag("man") {
-        page::show(page, name)?;
-        return Ok(Parsed::Answered);
+        return page::show(page, name).map(|()| None);
     }
     if let Some(shell) = matches.get_one::<clap_complete::Shell>("completions") {
         let mut script = Vec::new();
         clap_complete::generate(*shell, command, name, &mut script);
-        stdout::print_answer(&script)?;
-        return Ok(Parsed::Answered);
+        return stdout::print(&script).map(|()| None);
     }
-    O::from_arg_matches(&matches).map(Parsed::Run).map_err(|error| usage::failure(&error, name))
+    O::from_arg_matches(&matches).map(Some).map_err(|error| usage::failure(&error, name))
 }
 
 /// Name and version; with `-v` also the cryptographic module, from each tool's long version.

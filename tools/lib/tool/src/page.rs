@@ -5,17 +5,16 @@ use std::process::{Command, Stdio};
 
 use crate::{Failure, mdoc, stdout};
 
-/// Shows the page: its source in a pipe or file; on a terminal through mandoc or man, else rendered here, with a pager. Exit
-/// 1 if standard output cannot be written.
+/// Shows the page: its source in a pipe or file; on a terminal through mandoc or man, else rendered here, with a pager.
 pub(crate) fn show(source: &str, name: &str) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
-        return stdout::print_answer(source.as_bytes());
+        return stdout::print(source.as_bytes());
     }
     if through_viewer(source, name) {
         return Ok(());
     }
     let text = mdoc::rendered(source);
-    if through_pager(&text) { Ok(()) } else { stdout::print(&text) }
+    if through_pager(&text) { Ok(()) } else { stdout::print(text.as_bytes()) }
 }
 
 /// Through a pager, if the host has one.

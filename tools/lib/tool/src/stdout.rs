@@ -1,6 +1,6 @@
 //! Standard output, through which a result leaves.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use rustix::fs::{FileType, OFlags};
 
@@ -16,52 +16,30 @@ pub(crate) fn warn_if_lost(console: &Console) {
     }
 }
 
-/// Standard output for a tool's result.
-#[derive(Debug)]
-pub struct Stdout;
-
-impl Stdout {
-    /// Whether it is a terminal.
-    pub fn is_terminal(&self) -> bool {
-        std::io::IsTerminal::is_terminal(&std::io::stdout())
-    }
-
-    /// Whether it is a regular file that its group or others can read.
-    pub fn is_readable_by_others(&self) -> bool {
-        rustix::fs::fstat(std::io::stdout())
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o044 != 0)
-    }
-
-    /// Writes all of `bytes` and flushes. Exit 1 with the system's cause (no space, reader gone).
-    pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
-        print_bytes(bytes)
-    }
+/// Whether it is a terminal.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
 }
 
-/// Writes text to standard output, with colour only on a terminal.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::AutoStream::auto(std::io::stdout());
-    read_or_left(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+/// Whether it is a regular file that its group or others can read.
+pub fn is_readable_by_others() -> bool {
+    rustix::fs::fstat(std::io::stdout())
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o044 != 0)
 }
 
-/// Writes requested output, such as a page.
-pub(crate) fn print_answer(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes a tool's result, all of it. Exit 1 with the system's cause (no space, reader gone).
+pub fn write(result: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    read_or_left(out.write_all(bytes).and_then(|()| out.flush()))
+    out.write_all(result).and_then(|()| out.flush()).map_err(|error| failed(&error))
 }
 
-/// Accepts a reader that closes the pipe early, such as `head`. For a record that would be an error.
-fn read_or_left(written: std::io::Result<()>) -> Result<(), Failure> {
-    match written {
+/// Writes requested output, such as a page, with colour only on a terminal. A reader may close the pipe early, such as `head`.
+pub(crate) fn print(answer: &[u8]) -> Result<(), Failure> {
+    let mut out = anstream::AutoStream::auto(std::io::stdout());
+    match out.write_all(answer).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| failed(&error)),
     }
-}
-
-/// Writes bytes to standard output.
-pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failed(&error))
 }
 
 fn failed(error: &std::io::Error) -> Failure {
