@@ -1,13 +1,9 @@
 //! Reads the record from standard input to its end, before anything is done.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::io::{IsTerminal, Read};
 
 use rustix::fs::FileType;
 use scar_tool::{Common, Failure};
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::{FORMAT, Record};
 
@@ -29,14 +25,14 @@ impl Record {
         let mut record =
             if common.new_record || input == Input::New || starts_new_record() { Self::new() } else { from_stdin()? };
         if common.dry_run {
-            record.mark_dry_run();
+            record.fields.set("dry_run", &true);
         }
         Ok(record)
     }
 
     /// Parses a record. Exit 2, naming the position.
     pub fn parse(text: &[u8]) -> Result<Self, Failure> {
-        let Fields(fields) = serde_json::from_slice(text).map_err(|error| {
+        let fields = serde_json::from_slice(text).map_err(|error| {
             Failure::misuse(format!("read the record: {error}"))
                 .hint("a record is one JSON object, as scar-record(5) describes it")
         })?;
@@ -64,6 +60,7 @@ fn starts_new_record() -> bool {
 fn from_stdin() -> Result<Record, Failure> {
     let mut text = Vec::new();
     std::io::stdin()
+        // To its end before anything else: the stage before may still fail, and then this one must do nothing.
         .take(LIMIT + 1)
         .read_to_end(&mut text)
         .map_err(|error| Failure::io("read the record from standard input", &error))?;
@@ -81,34 +78,6 @@ fn from_stdin() -> Result<Record, Failure> {
 pub(crate) fn cause(error: &serde_json::Error) -> String {
     let text = error.to_string().replace('`', "'");
     text.split(" at line ").next().unwrap_or(&text).to_owned()
-}
-
-/// The fields of an object, in order, unchanged.
-struct Fields(Vec<(String, Box<RawValue>)>);
-
-impl<'de> serde::Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let (mut fields, mut names) = (Vec::new(), BTreeSet::new());
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if !names.insert(name.clone()) {
-                        return Err(serde::de::Error::custom(format_args!("it has the field '{name}' twice")));
-                    }
-                    fields.push((name, value));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 
 mod check;
 mod digest;
+mod fields;
 mod input;
 mod output;
 mod sections;
 mod time;
 
 pub use digest::Digest;
+pub use fields::Fields;
 pub use input::Input;
 pub use sections::{Archive, Artifact, Check, CheckResult, Job, PackRegistry, Preflight, Previous, Scar, Secret};
 pub use sections::{Section, Session, Specman, Verified};
@@ -27,17 +29,17 @@ pub const FORMAT: &str = "scar-tools/1";
 const CHAIN: [&str; 6] = ["archive", "artifact", "pack_registry", "specman", "verified", "scar"];
 
 /// A record: fields in order, as they were read.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Record {
-    fields: Vec<(String, Box<RawValue>)>,
+    fields: Fields,
 }
 
 impl Record {
     /// The record that a pipe begins with.
     pub fn new() -> Self {
-        let mut record = Self { fields: Vec::new() };
-        record.put("record", &FORMAT);
-        record
+        let mut fields = Fields::default();
+        fields.set("record", &FORMAT);
+        Self { fields }
     }
 
     /// Whether the run only prints its plan: the record says so, or `--dry-run` does.
@@ -48,11 +50,6 @@ impl Record {
     /// Whether no step has written anything yet, as in a new record.
     pub fn is_new(&self) -> bool {
         self.fields.iter().all(|(name, _)| name == "record" || name == "dry_run")
-    }
-
-    /// Marks the record as that of a dry run.
-    pub fn mark_dry_run(&mut self) {
-        self.put("dry_run", &true);
     }
 
     /// A section, if the record has it. Exit 2 if the section exists but is malformed, naming the field.
@@ -75,43 +72,27 @@ impl Record {
     /// Adds a section, or replaces it in its place. Drops later sections, which were made from the old one.
     pub fn set<S: Section>(&mut self, section: &S) {
         self.drop_after(S::NAME);
-        self.put(S::NAME, section);
+        self.fields.set(S::NAME, section);
     }
 
     /// Removes a section, and the later ones that were made from it.
     pub fn remove<S: Section>(&mut self) {
         self.drop_after(S::NAME);
-        self.fields.retain(|(name, _)| name != S::NAME);
+        self.fields.retain(|name| name != S::NAME);
     }
 
     fn drop_after(&mut self, name: &str) {
         let Some(at) = CHAIN.iter().position(|link| *link == name) else { return };
-        self.fields.retain(|(field, _)| !CHAIN[at + 1..].contains(&field.as_str()));
+        self.fields.retain(|field| !CHAIN[at + 1..].contains(&field));
     }
 
     fn raw(&self, name: &str) -> Option<&RawValue> {
-        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| &**value)
-    }
-
-    fn put(&mut self, name: &str, value: &impl serde::Serialize) {
-        // Serializing plain structs of strings, numbers and lists cannot fail.
-        let Ok(raw) = serde_json::value::to_raw_value(value) else { return };
-        match self.fields.iter_mut().find(|(field, _)| field == name) {
-            Some((_, old)) => *old = raw,
-            None => self.fields.push((name.to_owned(), raw)),
-        }
+        self.fields.get(name)
     }
 }
 
 impl Default for Record {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Shows only the fields' names: a session must not get into a log.
-impl std::fmt::Debug for Record {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.fields.iter().map(|(name, _)| name)).finish()
     }
 }

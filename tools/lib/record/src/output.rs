@@ -40,34 +40,15 @@ impl Record {
         fill().map_err(|error| Failure::io(format!("pass on a record of {} bytes through a pipe", line.len()), &error))
     }
 
-    /// The record as one line of JSON.
+    /// The record as one line of JSON; a session without its token if it is redacted.
     pub(crate) fn to_line(&self, redact: bool) -> String {
-        let mut line = String::from("{");
-        for (index, (name, value)) in self.fields.iter().enumerate() {
-            if index > 0 {
-                line.push(',');
-            }
-            line.push_str(&serde_json::Value::from(name.as_str()).to_string());
-            line.push(':');
-            match redact && name == Session::NAME {
-                true => line.push_str(&redacted(value.get())),
-                false => line.push_str(value.get()),
-            }
+        let mut fields = self.fields.clone();
+        if let Some(session) = self.raw(Session::NAME).filter(|_| redact) {
+            let mut session: serde_json::Map<_, _> = serde_json::from_str(session.get()).unwrap_or_default();
+            session.insert("authorization".to_owned(), "(not shown on a terminal)".into());
+            fields.set(Session::NAME, &session);
         }
-        line.push_str("}\n");
-        line
-    }
-}
-
-/// A session without its token.
-fn redacted(session: &str) -> String {
-    const INSTEAD: &str = "(not shown on a terminal)";
-    match serde_json::from_str::<serde_json::Map<_, _>>(session) {
-        Ok(mut fields) => {
-            fields.insert("authorization".to_owned(), INSTEAD.into());
-            serde_json::Value::from(fields).to_string()
-        }
-        Err(_) => serde_json::Value::from(INSTEAD).to_string(),
+        serde_json::to_string(&fields).unwrap_or_default() + "\n"
     }
 }
 

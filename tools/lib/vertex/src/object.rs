@@ -1,10 +1,8 @@
 //! A JSON object whose fields stay exactly as they were written: unknown fields, trailing zeros and numbers with more digits
 //! than any type holds go back to the server unchanged.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use scar_record::Fields;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{is_mask, names_a_secret};
@@ -15,9 +13,10 @@ const DEEPEST: usize = 64;
 /// Shorter secrets are not scrubbed from messages, because they would match in every word.
 const SHORTEST: usize = 4;
 
-/// The fields of an object, in order, as they were written.
-#[derive(Clone, Default)]
-pub struct Object(Vec<(String, Box<RawValue>)>);
+/// An object; see [`Fields`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Object(Fields);
 
 impl Object {
     /// Parses an object. The error describes the text without any value.
@@ -36,14 +35,14 @@ impl Object {
 
     /// The fields' names and values.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+        self.0.iter()
     }
 
     /// The value at a path, as it is written; `None` if a part of the path is missing.
     pub fn raw(&self, path: &[&str]) -> Option<Box<RawValue>> {
         let (first, rest) = path.split_first()?;
-        let value = self.0.iter().find(|(name, _)| name == first).map(|(_, value)| value)?;
-        if rest.is_empty() { Some(value.clone()) } else { serde_json::from_str::<Self>(value.get()).ok()?.raw(rest) }
+        let value = self.0.get(first)?;
+        if rest.is_empty() { Some(value.to_owned()) } else { serde_json::from_str::<Self>(value.get()).ok()?.raw(rest) }
     }
 
     /// The object at a path.
@@ -73,25 +72,14 @@ impl Object {
 
     /// Sets the value at a path, creating missing objects on the way, and leaves everything else unchanged.
     pub fn set(&mut self, path: &[&str], value: &impl Serialize) {
-        // Serializing strings, booleans and objects of them cannot fail.
-        let Ok(value) = serde_json::value::to_raw_value(value) else { return };
-        self.set_raw(path, value);
-    }
-
-    fn set_raw(&mut self, path: &[&str], value: Box<RawValue>) {
-        let Some((first, rest)) = path.split_first() else { return };
-        let value = match rest {
-            [] => value,
-            _ => {
+        match path {
+            [] => {}
+            [name] => self.0.set(name, value),
+            [first, rest @ ..] => {
                 let mut below = self.object(&[first]).unwrap_or_default();
-                below.set_raw(rest, value);
-                let Ok(value) = serde_json::value::to_raw_value(&below) else { return };
-                value
+                below.set(rest, value);
+                self.0.set(first, &below);
             }
-        };
-        match self.0.iter_mut().find(|(name, _)| name == first) {
-            Some((_, old)) => *old = value,
-            None => self.0.push(((*first).to_owned(), value)),
         }
     }
 
@@ -111,50 +99,6 @@ impl Object {
     /// The object as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-/// Shows only names, because values may be passwords.
-impl fmt::Debug for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
-    }
-}
-
-impl Serialize for Object {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    // Parsers differ in which of two values counts (RFC 8259, 4), so what was checked might not be what VerteX
-                    // reads.
-                    if fields.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom("a field occurs twice"));
-                    }
-                    fields.push((name, value));
-                }
-                Ok(Object(fields))
-            }
-        }
-        deserializer.deserialize_map(Fields)
     }
 }
 
