@@ -171,6 +171,14 @@ fn l2_a_wrong_password_and_a_locked_account_are_tried_once() {
 }
 
 #[test]
+fn a_password_that_is_a_word_is_cut_out_of_the_servers_words_and_not_of_ours() {
+    let site = Site::start();
+    let outcome = login(&site, &Private::new("password")).run();
+    outcome.exits(4).says("Invalid credentials: username or (not shown) is incorrect\n");
+    outcome.says("hint: user name or password is wrong, or the account is locked; ");
+}
+
+#[test]
 fn l3_a_busy_server_is_asked_again_once_and_not_before_it_wants() {
     let site = Site::start();
     let password = Private::new(PASSWORD);

@@ -32,7 +32,7 @@ pub(crate) fn blocked(name: &str, found: impl Into<String>, hint: impl Into<Stri
 
 /// A failure that a tool would end with.
 pub(crate) fn failed(name: &str, failure: Failure) -> Check {
-    let hint = failure.hint.unwrap_or_else(|| way_out(failure.exit).to_owned());
+    let hint = failure.hint.map_or_else(|| way_out(failure.exit).to_owned(), Into::into);
     let colon = if failure.message.ends_with(':') { " " } else { "; " };
     // A tool prints the details below its message; a line of the table has them in its finding.
     let details = failure.details.join("; ");

@@ -153,7 +153,8 @@ impl Follower {
                         return;
                     }
                     let words = scar_tool::bounded(error.to_string().as_bytes());
-                    self.last().trouble = Some(Unreadable { words, hint: self.cluster.failure("read it", &error).hint });
+                    self.last().trouble =
+                        Some(Unreadable { words, hint: self.cluster.failure("read it", &error).hint.map(Into::into) });
                     End::Failed
                 }
                 Err(_) => End::Unopened,

@@ -127,6 +127,7 @@ impl Backup {
                 backup.save(text.as_bytes())?;
                 return Ok(Saved { path: backup.path, written: true, renamed });
             };
+            // Run again after a failure, a step must not take the state that it has made itself for the one to restore.
             if std::str::from_utf8(kept).is_ok_and(&same) {
                 backup.sync()?;
                 return Ok(Saved { path: backup.path, written: false, renamed });
@@ -156,6 +157,7 @@ impl Backup {
             file.write_all(text)?;
             file.sync_all()?;
             rename(folder, &new)?;
+            // The new name is on disk only after the folder is (fsync(2)); the change that needs this backup comes after it.
             Ok(rustix::fs::fsync(folder)?)
         };
         write().map_err(|error| {

@@ -61,6 +61,7 @@ impl Running {
 
     /// Its result, if it has ended.
     pub fn try_end(&mut self) -> io::Result<Option<Ended>> {
+        // Before the streams: what a program that has ended wrote is in the pipe by now.
         let status = self.child.try_wait()?;
         self.stdout.read();
         self.stderr.read();
@@ -81,6 +82,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A plugin may have left a child with our pipes open (FAULTS Q32).
         let group = Pid::from_child(&self.child);
         // It and its children may have ended.
         let _ = kill_process_group(group, Signal::KILL);
@@ -109,6 +111,7 @@ struct Captured<S> {
 impl<S: Read + AsFd> Captured<S> {
     fn new(stream: Option<S>, limit: u64) -> io::Result<Self> {
         if let Some(stream) = &stream {
+            // A blocking read would wait for whoever inherited the other end, not only for the program.
             ioctl_fionbio(stream, true)?;
         }
         Ok(Self {

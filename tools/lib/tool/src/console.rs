@@ -1,5 +1,6 @@
 //! Everything a tool prints besides its result: the only writer to standard error.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -133,8 +134,11 @@ impl Console {
         for detail in &failure.details {
             self.raw(&format!("  {}\n", escape(&scrubbed(detail, false))));
         }
-        if let Some(hint) = &failure.hint {
-            self.line(HINT, hint);
+        match &failure.hint {
+            // Our own words are never secret, and foreign text has none of them.
+            Some(Cow::Borrowed(own)) => self.raw(&format!("{}: {HINT}{own}\n", self.name)),
+            Some(Cow::Owned(hint)) => self.line(HINT, hint),
+            None => {}
         }
     }
 

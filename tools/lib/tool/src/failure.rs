@@ -1,5 +1,6 @@
 //! A tool's failure: message, hint and exit status.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 /// The exit statuses, with the same meaning in all tools.
@@ -42,8 +43,9 @@ pub struct Failure {
     pub message: String,
     /// Lines below the message, such as an untrusted certificate's names.
     pub details: Vec<String>,
-    /// The next thing to do, if there is one.
-    pub hint: Option<String>,
+    /// The next thing to do, if it is known. A borrowed text is of this program alone, so no secret can be in it: it is
+    /// printed as it is, even if a word in it happens to be somebody's password.
+    pub hint: Option<Cow<'static, str>>,
 }
 
 impl Failure {
@@ -62,10 +64,15 @@ impl Failure {
         Self::new(Exit::Failed, format_args!("{act}: {}", crate::text::io_cause(error)))
     }
 
+    /// An input file that cannot be read: exit 2.
+    pub fn unreadable(act: impl Display, error: &std::io::Error) -> Self {
+        Self { exit: Exit::Misuse, ..Self::io(act, error) }
+    }
+
     /// Adds or replaces the hint.
     #[must_use]
-    pub fn hint(mut self, hint: impl Display) -> Self {
-        self.hint = Some(hint.to_string());
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
         self
     }
 

@@ -22,6 +22,7 @@ static NOTICED: AtomicBool = AtomicBool::new(false);
 static WAKERS: Mutex<Vec<Waker>> = Mutex::new(Vec::new());
 
 /// How long a step may take to notice a signal.
+// Ctrl-C ends every tool within a second (FAULTS Q30); the rest of it is for the step's clean-up.
 const NOTICE_TIME: Duration = Duration::from_millis(700);
 
 /// A terminal and its settings before a prompt.
@@ -84,6 +85,7 @@ pub fn keep_terminal(terminal: &File) -> KeptTerminal {
         silent.local_modes.remove(LocalModes::ECHO);
         let _ = tcsetattr(terminal, OptionalActions::Now, &silent);
     }
+    // Known to the signal thread from now on: a prompt without echo that ends by Ctrl-C would leave the shell without one.
     *TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     KeptTerminal(())
 }
@@ -143,6 +145,7 @@ impl Interrupt {
 
     /// Whether signals are being caught elsewhere too.
     pub fn is_shared(&self) -> bool {
+        // One is this one.
         CATCHERS.load(Ordering::SeqCst) > 1
     }
 }

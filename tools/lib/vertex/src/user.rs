@@ -24,7 +24,7 @@ pub struct User {
 pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
     let me = api.get(PATH).await.map_err(|error| {
         let failure = api.failure(act, &error);
-        if error.status() == Some(StatusCode::UNAUTHORIZED) { failure.hint(way_on) } else { failure }
+        if error.status() == Some(StatusCode::UNAUTHORIZED) { failure.hint(way_on.to_owned()) } else { failure }
     })?;
     let text = |path: &[&str]| me.text(path).filter(|text| !text.is_empty());
     let paths: [&[&str]; 3] = [&["metadata", "name"], &["spec", "emailId"], &["metadata", "uid"]];
@@ -33,7 +33,7 @@ pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
         None => {
             let said = text(&["message"]).map(|words| format!(": {}", scar_tool::bounded(words.as_bytes())));
             let cause = format!("GET {}{PATH} names nobody{}", api.origin(), said.unwrap_or_default());
-            Err(Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(way_on))
+            Err(Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(way_on.to_owned()))
         }
     }
 }
