@@ -198,7 +198,7 @@ fn a_key_that_is_not_the_certificates_is_refused_naming_both_files() {
 fn a_server_without_tls_is_named_as_such() {
     let plain = Server::start(Router::new(), Listener::plain());
     let (origin, _) = Origin::parse(&plain.url().replace("http://", "https://")).unwrap();
-    let client = Client::new(origin, &Trust::only(Vec::new()), false, &Console::new("test")).unwrap();
+    let client = Client::new(origin, &Trust::default(), false, &Console::new("test")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(client.at(Method::GET, "/thing").unwrap().send()).unwrap_err();
     let failure = error.failure("get 'thing'");
@@ -223,7 +223,7 @@ fn a_redirect_is_an_answer_and_never_followed() {
 #[test]
 fn plain_http_to_another_host_needs_the_users_word() {
     let (origin, _) = Origin::parse("http://harbor.example").unwrap();
-    let trust = Trust::only(Vec::new());
+    let trust = Trust::default();
     let failure = Client::new(origin.clone(), &trust, false, &Console::new("test")).unwrap_err();
     assert_eq!(failure.exit, Exit::Unsafe);
     assert!(Client::new(origin, &trust, true, &Console::new("test")).is_ok());
@@ -255,7 +255,7 @@ fn ends_with(alert: u8) -> Failure {
             let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]);
         }
     });
-    let client = Client::new(Origin::parse(&url).unwrap().0, &Trust::only(Vec::new()), false, &Console::new("test")).unwrap();
+    let client = Client::new(Origin::parse(&url).unwrap().0, &Trust::default(), false, &Console::new("test")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(client.at(Method::GET, "/thing").unwrap().send()).unwrap_err();
     assert_eq!((error.is_transient(), count.load(Ordering::SeqCst)), (alert == 80, 1), "{error}");
@@ -270,7 +270,7 @@ fn q53_what_ends_a_handshake_is_reported_in_plain_words_with_a_hint() {
         (40, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
         (71, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
         (116, Exit::Refused, "it demands a client certificate"),
-        (45, Exit::Refused, "it refused the client certificate, or that there is none (TLS alert 'certificate expired')"),
+        (45, Exit::Refused, "it refused the client certificate, or its absence (TLS alert 'certificate expired')"),
         (80, Exit::Unreachable, "it ended the TLS handshake with the alert 'internal error'"),
         (50, Exit::Unsafe, "it does not keep to the protocol of TLS"),
     ] {
@@ -375,7 +375,8 @@ fn q53_every_verdict_of_the_tls_library_has_words_a_status_and_a_way_on() {
     for (error, exit) in certificates.chain(errors) {
         let debug = format!("{error:?}");
         let verdict = Handshake::of(&std::io::Error::other(error), false).unwrap();
-        let (text, hint) = (verdict.to_string(), verdict.hint(scar_tool::Spelling::default()));
+        let hint = verdict.failure("connect", "host.example:443", scar_tool::Spelling::default()).hint.unwrap();
+        let text = verdict.to_string();
         assert_eq!(verdict.exit(), exit, "{debug}: {text}");
         assert_eq!(verdict.is_transient(), exit == Exit::Unreachable, "{debug}");
         // No names of the library's, no lists of numbers.

@@ -15,15 +15,15 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use scar_http::{DOCUMENT, Error, Origin, RawRequest, Route, Url, Wire};
+use scar_http::{Cause, DOCUMENT, Error, Origin, RawRequest, Route, Url, Wire};
 use scar_tool::{Console, Failure};
 use scar_trust::Trust;
 
 /// The time limit to connect: three tries and their pauses fit into the default `--timeout`.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The addresses where AWS serves credentials over plain HTTP: instance metadata (IPv4, IPv6), ECS tasks, EKS pods (IPv4,
-/// IPv6). The SDK has the same list (aws-config src/ecs.rs, `is_full_uri_ip_allowed`).
+/// The addresses where AWS serves credentials over plain HTTP: instance metadata, ECS tasks, EKS pods, each in IPv4 and
+/// IPv6.
 const CREDENTIAL_HOSTS: [&str; 5] = ["169.254.169.254", "[fd00:ec2::254]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 /// Headers with credentials: of a session, of the metadata service, of single sign-on, of a container.
@@ -93,7 +93,7 @@ impl SdkHttp {
     }
 
     /// Prints the route to each server once.
-    fn print_route(&self, url: &Url) {
+    fn tell_route(&self, url: &Url) {
         if let Some(origin) = Origin::of(url) {
             self.record(|last| {
                 if !last.shown.contains(&origin) {
@@ -119,7 +119,7 @@ impl SdkHttp {
             return Err(ConnectorError::user("the request's body is a stream".into()));
         };
         let shown = format!("{} {}", head.method, scar_http::redacted(&url));
-        self.print_route(&url);
+        self.tell_route(&url);
         self.console.trace(|| format!("> {shown}"));
         let mut request = RawRequest::new(head.method, url);
         *request.headers_mut() = head.headers;
@@ -149,9 +149,9 @@ fn may_go(url: &Url, for_credentials: bool) -> bool {
 
 /// The SDK retries I/O errors and timeouts, but not certificate errors.
 fn connector_error(error: Error) -> ConnectorError {
-    match &error {
-        Error::Broken { silent: true, .. } => ConnectorError::timeout(error.into()),
-        transient if transient.is_transient() => ConnectorError::io(error.into()),
+    match error.cause {
+        Cause::Broken { silent: true, .. } => ConnectorError::timeout(error.into()),
+        _ if error.is_transient() => ConnectorError::io(error.into()),
         _ => ConnectorError::user(error.into()),
     }
 }

@@ -30,7 +30,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         console.plan(format!("get a token for {}", registry.named(region)));
         return Ok(());
     }
-    if trust.is_insecure() {
+    if trust.insecure {
         console.warn("the certificates of AWS are not checked (--insecure)");
     }
     if stdout::is_terminal() {

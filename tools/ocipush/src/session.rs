@@ -187,8 +187,8 @@ impl Pusher {
                     let patience = self.stall + settling;
                     if moved.1.elapsed() > patience {
                         let request = format!("upload to {}", self.registry.client.origin());
-                        let cause = format!("no data moved for {} s", patience.as_secs_f64());
-                        return Err(Error::Broken { request, cause, silent: true }.into());
+                        let words = format!("no data moved for {} s", patience.as_secs_f64());
+                        return Err(Error::silent(request, &words).into());
                     }
                 }
             }

@@ -62,7 +62,7 @@ async fn validated(api: &Api, console: &Console) -> Result<String, Failure> {
             Ok(version)
         }
         // An error that is not about the session is VerteX's verdict on the setting (guide, section "Validate").
-        Err(error @ Error::Status { .. }) if !session_is_to_blame(&error) => {
+        Err(error) if error.status().is_some() && !session_is_to_blame(&error) => {
             Err(Failure::new(Exit::Mismatch, format!("{act}: VerteX does not accept it: {error}"))
                 .hint("right after a change VerteX may need a minute: try again; scar-set --undo FILE restores a saved setting"))
         }

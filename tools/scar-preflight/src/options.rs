@@ -143,7 +143,7 @@ impl Options {
         let mut given = self.entry_login.open(console)?;
         if given.username.is_none() {
             given.username = self.registry.login.username.clone();
-            given.password = self.registry.login.open(console)?;
+            given.password = self.registry.login.open(None, console)?;
         }
         // A user without a file would be asked for a password at the terminal: not by a check.
         given.username = given.username.filter(|_| given.password.is_given());

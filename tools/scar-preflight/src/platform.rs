@@ -62,7 +62,7 @@ async fn reach(plan: &Platform, options: &Options, console: &Console) -> Result<
     let begun = SystemTime::now();
     let answer = client.at(Method::GET, user::PATH)?.timeout(options.timeout).send().await;
     let answer = answer.map_err(|error| error.failure(&format!("connect to '{}'", plan.origin)))?;
-    let server = Server::new(plan.origin.authority(), client.proxy(), answer.date(), begun, trust.seen().until());
+    let server = Server::new(plan.origin.authority(), client.proxy(), answer.date(), begun, trust.last_handshake().expires());
     Ok((client, server))
 }
 

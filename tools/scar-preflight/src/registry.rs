@@ -43,11 +43,11 @@ pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console
     let act = format!("connect to '{host}'");
     let reached = async {
         let trust = plan.trust?;
-        let seen = trust.seen().clone();
+        let last = trust.last_handshake().clone();
         let mut registry = Registry::new(&plan.reference, login, trust, plan.config, console)?;
         let asked = SystemTime::now();
         let door = registry.reach().await.map_err(|fault| registry.failure(&act, fault))?;
-        let server = Server::new(host.clone(), registry.client.proxy(), door.date(), asked, seen.until());
+        let server = Server::new(host.clone(), registry.client.proxy(), door.date(), asked, last.expires());
         Ok((registry, door, server))
     };
     let (registry, door, server) = within(time, &act, reached).await.map_err(|failure| failed(REACHED, failure))?;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use scar_http::{Error, StatusCode};
+use scar_http::StatusCode;
 use scar_tool::{Exit, Failure};
 use scar_vertex::scar::validate;
 
@@ -27,7 +27,7 @@ pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
             Err(error) => error,
         };
         // Waiting does not help against these. Anything else may pass: Specman's service may not be reachable yet.
-        if error.status() == Some(StatusCode::UNAUTHORIZED) || matches!(error, Error::Untrusted { .. }) {
+        if error.status() == Some(StatusCode::UNAUTHORIZED) || error.is_untrusted() {
             return Err(site.api.failure(act, &error));
         }
         if Instant::now() + every > end {

@@ -89,7 +89,7 @@ pub(crate) fn complete(site: &Site<'_>, setting: &Setting, password: Option<&Sec
     let password = match password {
         Some(password) => password.clone(),
         None => {
-            let login: Login = <LoginOptions>::default().open(site.console)?;
+            let login: Login = <LoginOptions>::default().open(None, site.console)?;
             let username = setting.username().unwrap_or_else(|| "the SCAR's user".to_owned());
             let origin = Origin::parse(&setting.endpoint())?.0;
             login.password(&username, &origin).map_err(|failure| {

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use scar_cluster::Error;
-use scar_http::{Error as Http, Url};
+use scar_http::{Cause, Error as Http, Url};
 use scar_tool::{Failure, Progress};
 use sha2::{Digest as _, Sha256};
 
@@ -113,7 +113,8 @@ async fn no_content(answer: &mut Answer, url: &Url, tries: &mut Tries<'_>) -> Re
     }
     let words = scar_http::words(&body);
     let said = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
-    let error = Http::Status { request: format!("GET {url}"), status, words, retry_after, location: None };
+    let cause = Cause::Status { status, words, retry_after, location: None };
+    let error = Http { request: format!("GET {url}"), cause };
     tries.problems += u32::from(error.is_transient());
     match error.is_transient() && tries.problems < PROBLEMS {
         true => Err(error.into()),

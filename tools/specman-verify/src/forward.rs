@@ -9,7 +9,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use scar_cluster::{Cluster, Error};
-use scar_http::{Error as Http, Origin};
+use scar_http::{Cause, Error as Http, Origin};
 use scar_tool::{Failure, Spelling};
 use scar_trust::{Handshake, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -133,7 +133,7 @@ impl Forward {
     /// No connection, for now.
     fn broken(&self, cause: impl Into<String>) -> Error {
         let request = format!("port {} of pod '{}'", self.port, self.pod);
-        Http::Connect { request, cause: cause.into(), silent: false }.into()
+        Http { request, cause: Cause::Connect { words: cause.into(), silent: false } }.into()
     }
 
     fn refused(&self, error: Error) -> Error {
@@ -162,9 +162,10 @@ impl Forward {
 
     fn tls_failed(&self, error: &std::io::Error) -> Error {
         let act = format!("connect to pod '{}'", self.pod);
-        if let Some(untrusted) = scar_trust::untrusted(error) {
-            let failure = untrusted.failure(&act, &self.origin.address());
-            return match untrusted.reason {
+        let Some(failed) = Handshake::of(error, true) else { return self.broken(scar_trust::cause(error)) };
+        let failure = failed.failure(&act, &self.origin.address(), Spelling::default());
+        match failed {
+            Handshake::Untrusted(untrusted) => match untrusted.reason {
                 Reason::WrongName => failure.hint("name one of its names: --server-name NAME"),
                 Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
                     "compare the SHA-256 with the certificate in the cluster's secret; then trust it: kubectl -n {} port-forward {} {port} & \
@@ -174,15 +175,11 @@ impl Forward {
                     port = self.port
                 )),
                 _ => failure,
-            }
-            .into();
+            },
+            Handshake::NotTls => failure.hint("--port names another port, --plain-http a Specman without TLS"),
+            _ => failure,
         }
-        let Some(verdict) = Handshake::of(error, true) else { return self.broken(scar_trust::cause(error)) };
-        let hint = match verdict {
-            Handshake::NotTls => "--port names another port, --plain-http a Specman without TLS".to_owned(),
-            _ => verdict.hint(Spelling::default()),
-        };
-        Failure::new(verdict.exit(), format!("{act}: {verdict}")).hint(hint).into()
+        .into()
     }
 }
 

@@ -51,7 +51,7 @@ impl Access {
 /// Tries once, from the first byte to the last.
 async fn once(registry: &Registry, artifact: &Artifact) -> Result<Tree, Fault> {
     let url = registry.in_repository(&format!("blobs/{}", artifact.layer))?;
-    let answer = registry.success(registry.download(&url).await?).await?;
+    let answer = registry.success(registry.download(&url, &[]).await?).await?;
     let request = format!("GET {}", scar_http::redacted(&url));
     let what = format!("in '{}'", artifact.reference);
     let progress = registry.console.progress_bytes("reading the layer", Some(artifact.size));

@@ -24,7 +24,7 @@ fn bad_references_are_refused_without_a_connection() {
         ),
         (
             "repo@sha256:xyz",
-            "ocipush: error: read the reference 'repo@sha256:xyz': a digest must be sha256: and 64 hex digits\n\
+            "ocipush: error: read the reference '…@sha256:xyz': a digest must be sha256: and 64 hex digits\n\
              ocipush: hint: a push names a tag: HOST/REPOSITORY:TAG\n",
         ),
         (

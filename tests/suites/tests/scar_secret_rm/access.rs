@@ -221,7 +221,7 @@ fn a_plugin_may_hand_out_a_client_certificate() {
     std::fs::write(&credential, "canary-of-the-plugin").unwrap();
     let outcome = tool(&site).secret("canary-of-the-plugin").run();
     outcome.exits(4).says(
-        "ask the exec plugin 'cat' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): what it wrote is no ExecCredential",
+        "ask the exec plugin 'cat' of user 'lab' (context 'lab' of 'FOLDER/kubeconfig'): its output is not an ExecCredential",
     );
 }
 

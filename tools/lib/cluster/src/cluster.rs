@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use scar_http::{Error as Http, Origin};
+use scar_http::{Cause, Error as Http};
 use scar_tool::{Console, Exit, Failure};
 use scar_trust::{Handshake, Proxy, Reason};
 
@@ -45,7 +45,7 @@ impl Cluster {
         &self.sender.place
     }
 
-    /// The server's clock less ours, as its last answer told, exact to about half a second.
+    /// The server's clock minus ours, by its last answer, exact to about half a second.
     pub fn skew(&self) -> Option<SignedDuration> {
         *self.sender.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,7 +62,7 @@ impl Cluster {
 
     /// Until when the server's certificate holds, in seconds since 1970, once it was seen.
     pub fn certificate_until(&self) -> Option<u64> {
-        self.sender.trust.seen().until()
+        self.sender.trust.last_handshake().expires()
     }
 
     /// The failure for a request that was given up after `limit`, if an exec plugin has held it up.
@@ -83,21 +83,20 @@ impl Cluster {
         };
         let (place, cluster) = (self.place(), &self.sender.cluster_name);
         let failure = error.failure(act);
-        match error {
-            Http::Untrusted { untrusted, .. } => match untrusted.reason {
+        match &error.cause {
+            Cause::Tls { handshake: Handshake::Untrusted(untrusted), address, .. } => match untrusted.reason {
                 Reason::WrongName => failure.hint(format!(
                     "set tls-server-name to one of its names: kubectl config set-cluster {cluster} --tls-server-name NAME"
                 )),
                 Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
-                    "compare the SHA-256 with the cluster's administrator; then trust it: openssl s_client -connect {} \
-                     </dev/null | openssl x509 >server.pem; kubectl config set-cluster {cluster} --embed-certs --certificate-authority=server.pem",
-                    Origin::of(&self.sender.server).map(|origin| origin.address()).unwrap_or_default()
+                    "compare the SHA-256 with the cluster's administrator; then trust it: openssl s_client -connect {address} \
+                     </dev/null | openssl x509 >server.pem; kubectl config set-cluster {cluster} --embed-certs --certificate-authority=server.pem"
                 )),
                 _ => failure,
             },
-            Http::Tls { verdict: Handshake::CertificateRequired | Handshake::CertificateRefused(_), .. } => failure
+            Cause::Tls { handshake: Handshake::CertificateRequired | Handshake::CertificateRefused(_), .. } => failure
                 .hint(format!("does {place} hold a client certificate, and one of this cluster? download the kubeconfig again")),
-            Http::Connect { .. } | Http::Broken { .. } => failure.hint(format!(
+            Cause::Connect { .. } | Cause::Broken { .. } => failure.hint(format!(
                 "check the server's address in {place}, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"
             )),
             _ => failure,

@@ -98,6 +98,8 @@ impl Credential {
             Self::Plugin { plugin, last } => {
                 let (plugin, last) = (Arc::clone(plugin), Arc::clone(last));
                 let (reply, answer) = oneshot::channel();
+                // A task of its own: a plugin that waits for a login in a browser outlives the request that began it, and the
+                // next request takes its result instead of starting another plugin.
                 tokio::spawn(async move {
                     let mut last = last.lock().await;
                     if !reply.is_closed() {
@@ -135,12 +137,10 @@ async fn issued(
 }
 
 fn token_in(path: &std::path::Path, whose: &str) -> Result<HeaderValue, Failure> {
-    let token = SecretString::from(std::fs::read_to_string(path).map_err(|error| {
-        let failure = Failure::io(format!("read the token file '{}' of {whose}", path.display()), &error);
-        Failure { exit: Exit::Misuse, ..failure }
-    })?);
+    let act = format!("read the token file '{}' of {whose}", path.display());
+    let token = SecretString::from(std::fs::read_to_string(path).map_err(|error| Failure::unreadable(&act, &error))?);
     match token.expose_secret().trim() {
-        "" => Err(Failure::misuse(format!("read the token file '{}' of {whose}: it is empty", path.display()))),
+        "" => Err(Failure::misuse(format!("{act}: it is empty"))),
         token => bearer(token, whose),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use scar_http::{Attempt, Error as Http, Response};
+use scar_http::{Attempt, Cause, Error as Http, Response};
 use scar_tool::{Exit, Failure};
 
 use crate::{Access, Refusal};
@@ -17,7 +17,7 @@ pub enum Error {
     /// A part of the cluster refused the request, or a server before it.
     #[error("{answer}")]
     Refused {
-        /// The answer, an [`Http::Status`].
+        /// The answer, with the cause [`Cause::Status`].
         answer: Http,
         /// Which part, and why.
         refusal: Refusal,
@@ -38,7 +38,7 @@ impl Error {
     /// value.
     pub fn of(error: kube::Error) -> Self {
         let request = || "read the cluster's answer".to_owned();
-        let malformed = |cause: &str| Http::Malformed { request: request(), cause: cause.to_owned() }.into();
+        let malformed = |words: &str| Http::malformed(request(), words.to_owned()).into();
         let error = match error {
             kube::Error::Service(error) => error,
             kube::Error::SerdeError(error) => {
@@ -54,7 +54,10 @@ impl Error {
         };
         match error.downcast::<Http>() {
             Ok(error) => Self::Http(*error),
-            Err(error) => Http::Broken { request: request(), cause: scar_trust::cause(&*error), silent: false }.into(),
+            Err(error) => {
+                let cause = Cause::Broken { words: scar_trust::cause(&*error), silent: false };
+                Http { request: request(), cause }.into()
+            }
         }
     }
 
@@ -62,7 +65,7 @@ impl Error {
     pub(crate) async fn refused(answer: Response, access: &Access) -> Self {
         let (mut answer, body) = answer.into_error_and_body().await;
         let mut refusal = Refusal::Other;
-        if let Http::Status { status, words, retry_after, .. } = &mut answer {
+        if let Cause::Status { status, words, retry_after, .. } = &mut answer.cause {
             let asked;
             (refusal, asked) = Refusal::read(*status, words, &body, access);
             *retry_after = retry_after.or(asked);
@@ -165,7 +168,10 @@ mod tests {
     fn status(code: u16, refusal: Refusal) -> Error {
         let status = scar_http::StatusCode::from_u16(code).unwrap();
         let (request, words) = ("GET https://k.example/x".into(), "no".into());
-        Error::Refused { answer: Http::Status { request, status, words, retry_after: None, location: None }, refusal }
+        Error::Refused {
+            answer: Http { request, cause: Cause::Status { status, words, retry_after: None, location: None } },
+            refusal,
+        }
     }
 
     #[test]

@@ -37,9 +37,7 @@ impl Environment {
             service: text("KUBERNETES_SERVICE_HOST").zip(text("KUBERNETES_SERVICE_PORT")),
         }
     }
-}
 
-impl Environment {
     /// Whether it names a cluster, reachable or not.
     pub(crate) fn names_one(&self) -> bool {
         let default = || self.home.as_ref().is_some_and(|home| home.join(".kube/config").exists());
@@ -89,6 +87,7 @@ fn candidates(environment: &Environment) -> Vec<PathBuf> {
 fn merge(candidates: &[PathBuf], console: &Console) -> Result<(Kubeconfig, Vec<PathBuf>), Failure> {
     let mut merged = Kubeconfig::default();
     let mut files = Vec::new();
+    // As client-go does (tools/clientcmd/loader.go, ClientConfigLoadingRules.Load): a list may name files that are made later.
     for path in candidates {
         if std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             console.verbose(|| format!("kubeconfig '{}' does not exist", path.display()));
@@ -108,6 +107,7 @@ fn read(path: &Path) -> Result<Kubeconfig, Failure> {
     if !is(&config.kind, "Config") || !is(&config.api_version, "v1") {
         return Err(Failure::misuse(format!("read kubeconfig '{}': it is not of the kind Config, version v1", path.display())));
     }
+    // kubectl takes the last of two entries; which one is meant is for the user to say (FAULTS, bad input 27).
     let twice = duplicate(config.contexts.iter().map(|entry| &*entry.name), "context")
         .or_else(|| duplicate(config.clusters.iter().map(|entry| &*entry.name), "cluster"))
         .or_else(|| duplicate(config.auth_infos.iter().map(|entry| &*entry.name), "user"));
@@ -181,8 +181,7 @@ fn explain(path: &Path, error: &KubeconfigError) -> Failure {
             Failure::misuse(format!("{act}: it is not UTF-8 text"))
         }
         KubeconfigError::ReadConfig(cause, _) => {
-            let failure = Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(act, cause) };
-            failure.hint("give the kubeconfig of the cluster with --kubeconfig FILE or KUBECONFIG")
+            Failure::unreadable(act, cause).hint("give the kubeconfig of the cluster with --kubeconfig FILE or KUBECONFIG")
         }
         KubeconfigError::Parse(error) => {
             let place = error.location().map(|place| (place.line(), place.column()));
@@ -198,7 +197,7 @@ fn explain(path: &Path, error: &KubeconfigError) -> Failure {
             }
         }
         // Two documents of different kinds in a file.
-        _ => Failure::misuse(format!("{act}: it is no kubeconfig")),
+        _ => Failure::misuse(format!("{act}: it is not a kubeconfig")),
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderName, HeaderValue, Request};
 use jiff::Timestamp;
 use kube::client::Body;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use scar_http::{Origin, Route, Url};
 use scar_tool::{Console, Failure};
 use scar_trust::{Proxy, RouteOptions, Trust};
@@ -66,7 +65,7 @@ impl Opened {
                 "download the admin kubeconfig again; if the certificate should be valid, compare 'date' here with the cluster's",
             ));
         }
-        if trust.is_insecure() {
+        if trust.insecure {
             console.warn(format!("{place} has insecure-skip-tls-verify: the cluster's certificate is not checked"));
         }
         let proxy = match &chosen.cluster.proxy_url {
@@ -179,11 +178,11 @@ fn trust(chosen: &Chosen, place: &str, whose: &str) -> Result<Trust, Failure> {
         user.client_key.as_deref(),
         &format!("client-key of {whose}"),
     )?;
-    let trust = match authority {
-        Some((pem, what)) => Trust::only_pem(&pem, &what)?,
+    let mut trust = match authority {
+        Some((pem, what)) => Trust::default().with_anchors(&pem, &what)?,
         None => Trust::system()?,
     };
-    let trust = trust.insecure(cluster.insecure_skip_tls_verify.unwrap_or(false));
+    trust.insecure = cluster.insecure_skip_tls_verify == Some(true);
     match certificate.zip(key) {
         Some(((certificate, what), (key, _))) => trust.with_identity(&certificate, &key, &what),
         None => Ok(trust),
@@ -203,31 +202,17 @@ fn data_or_file(data: Option<&str>, file: Option<&str>, what: &str) -> Result<Op
     let Some(file) = file else { return Ok(None) };
     match std::fs::read(file) {
         Ok(bytes) => Ok(Some((bytes, format!("{what}, '{file}'")))),
-        Err(error) => Err(Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(format!("read {what}, '{file}'"), &error) }),
+        Err(error) => Err(Failure::unreadable(format!("read {what}, '{file}'"), &error)),
     }
 }
 
-/// Characters that a header's name cannot have: client-go writes them as %XX (transport/round_trippers.go, headerKeyEscape).
-const NOT_IN_A_HEADER: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'%')
-    .add(b'(')
-    .add(b')')
-    .add(b',')
-    .add(b'/')
-    .add(b':')
-    .add(b';')
-    .add(b'<')
-    .add(b'=')
-    .add(b'>')
-    .add(b'?')
-    .add(b'@')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'{')
-    .add(b'}');
+/// Part of a header's name: what a token cannot have (RFC 9110, 5.6.2) is written as %XX, as in client-go
+/// (transport/round_trippers.go, headerKeyEscape).
+fn escaped(name: &str) -> String {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte);
+    let escaped = |byte| if is_token(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(escaped).collect()
+}
 
 fn impersonation(chosen: &Chosen, place: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
     let user = &chosen.user;
@@ -248,8 +233,7 @@ fn impersonation(chosen: &Chosen, place: &str) -> Result<Vec<(HeaderName, Header
     }
     for (name, values) in user.impersonate_user_extra.iter().flatten() {
         for value in values {
-            let name = utf8_percent_encode(name, NOT_IN_A_HEADER);
-            add(&format!("impersonate-extra-{name}"), value)?;
+            add(&format!("impersonate-extra-{}", escaped(name)), value)?;
         }
     }
     Ok(headers)

@@ -97,11 +97,13 @@ impl Plugin {
                 command.env(name, value);
             }
         }
+        // Its only input (Kubernetes documentation, "client-go credential plugins", "Input and output formats").
         command.env("KUBERNETES_EXEC_INFO", &self.info);
         let mut running = Running::start(&mut command, None, LIMIT).map_err(|error| {
             let act = format!("run the exec plugin '{}' of {}", self.command(), self.whose);
-            Failure { exit: Exit::Misuse, ..Failure::io(act, &error) }
+            Failure::unreadable(act, &error)
         })?;
+        // A request that is given up meanwhile names the plugin and its words, not a firewall (FAULTS Q32).
         *self.said() = Some(running.said());
         let ended = tokio::time::timeout(self.patience, async {
             loop {
@@ -133,24 +135,24 @@ impl Plugin {
     fn read(&self, output: &[u8]) -> Result<Issued, Failure> {
         // The JSON library's message may quote the token.
         let credential: ExecCredential =
-            serde_json::from_slice(output).map_err(|_| self.refused("what it wrote is no ExecCredential in JSON"))?;
+            serde_json::from_slice(output).map_err(|_| self.refused("its output is not an ExecCredential in JSON"))?;
         if credential.kind != "ExecCredential" || Some(&credential.api_version) != self.config.api_version.as_ref() {
             let asked = self.config.api_version.as_deref().unwrap_or_default();
-            return Err(self.refused(format!("what it wrote is no ExecCredential of the version asked for, {asked}")));
+            return Err(self.refused(format!("its output is not an ExecCredential of the version asked for, {asked}")));
         }
-        let status = credential.status.ok_or_else(|| self.refused("what it wrote has no status"))?;
+        let status = credential.status.ok_or_else(|| self.refused("its output has no status"))?;
         let expires = match status.expiration_timestamp.as_deref().map(str::parse::<Timestamp>) {
             Some(Ok(time)) => Some(time),
-            Some(Err(_)) => return Err(self.refused("its expirationTimestamp is no RFC 3339 time")),
+            Some(Err(_)) => return Err(self.refused("its expirationTimestamp is not an RFC 3339 time")),
             None => None,
         };
         let (certificate, key) = (status.client_certificate_data.filter(|text| !text.is_empty()), status.client_key_data);
         if certificate.is_some() != key.is_some() {
-            return Err(self.refused("what it wrote has a client certificate without its key, or a key without its certificate"));
+            return Err(self.refused("its output has a client certificate without its key, or a key without its certificate"));
         }
         let identity = certificate.zip(key);
         if status.token.is_none() && identity.is_none() {
-            return Err(self.refused("what it wrote has neither a token nor a client certificate"));
+            return Err(self.refused("its output has neither a token nor a client certificate"));
         }
         Ok(Issued { token: status.token, identity, expires })
     }
@@ -239,11 +241,11 @@ mod tests {
     fn s1_every_bad_end_of_a_plugin_is_reported_without_its_output() {
         let cases = [
             ("echo canary; echo 'no login' >&2; exit 1", "exit status: 1: no login"),
-            ("echo canary", "no ExecCredential in JSON"),
+            ("echo canary", "not an ExecCredential in JSON"),
             (r#"echo '{"kind":"ExecCredential","apiVersion":"v1","status":{"token":"canary"}}'"#, "of the version asked for"),
             (&credential("{}"), "neither a token nor a client certificate"),
             (&credential(r#"{"clientKeyData":"canary"}"#), "a key without its certificate"),
-            (&credential(r#"{"token":"canary","expirationTimestamp":"later"}"#), "no RFC 3339 time"),
+            (&credential(r#"{"token":"canary","expirationTimestamp":"later"}"#), "not an RFC 3339 time"),
             ("head -c 10485760 /dev/zero", "more than 1048576 bytes"),
         ];
         for (script, says) in cases {

@@ -83,6 +83,7 @@ fn of_status(code: StatusCode, status: &Status, access: &Access) -> Refusal {
     if details.and_then(|details| details.kind.as_deref()).is_some_and(|kind| kind.contains('/')) {
         return of_kubelet(code, message);
     }
+    // A 500 or 502 of the API server: the node is away, not the API server (FAULTS Q54).
     if is_of_kubelet(access) && is_unreached(message) {
         return Refusal::KubeletUnreached;
     }
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn q75_a_namespace_that_is_being_deleted_is_no_policy() {
+    fn q75_a_namespace_that_is_being_deleted_is_not_taken_for_a_policy() {
         let says = "secrets \"s\" is forbidden: unable to create new content in namespace a because it is being terminated";
         let details = json!({"name": "s", "kind": "secrets", "causes": [{"reason": "NamespaceTerminating",
             "message": "namespace a is being terminated", "field": "metadata.namespace"}]});

@@ -90,7 +90,7 @@ impl Health {
 }
 
 impl Specman {
-    /// The StatefulSet; `None` if the API server says that there is none.
+    /// The StatefulSet; `None` if the API server says that it does not exist.
     pub async fn set(&self, deadline: Deadline) -> Result<Option<StatefulSet>, Error> {
         let sets = Api::<StatefulSet>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         self.cluster.find(deadline, || sets.get(&self.statefulset)).await
@@ -107,6 +107,7 @@ impl Specman {
     pub async fn pods(&self, set: &StatefulSet, deadline: Deadline) -> Result<BTreeMap<String, SpecmanPod>, Error> {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         let mut pods = BTreeMap::new();
+        // By name, one by one: `list` and `watch` would ask for more rights than a step of the guide needs.
         for name in replicas(set) {
             if let Some(pod) = self.cluster.find(deadline, || api.get(&name)).await? {
                 pods.insert(name, self.pod(&pod, Some(set)));
@@ -157,6 +158,8 @@ impl Look {
 /// The names of all pods that the set ought to have, whether they exist or not.
 pub fn replicas(set: &StatefulSet) -> Vec<String> {
     let count = set.spec.replicas.unwrap_or(1).max(0);
+    // StatefulSets may count from another number (kubernetes pkg/controller/statefulset/stateful_set_utils.go,
+    // getStartOrdinal).
     let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
     let name = set.metadata.name.as_deref().unwrap_or_default();
     (first..first + count).map(|ordinal| format!("{name}-{ordinal}")).collect()

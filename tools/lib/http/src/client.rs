@@ -74,18 +74,23 @@ impl Client {
                     scar_tool::Exit::Unsafe,
                     format!("connect to '{origin}': plain HTTP would show credentials to the network"),
                 )
-                .hint("use https://, or --plain-http where the tool offers it and the network is trusted"));
+                .hint(format!(
+                    "use https://, or {} if the tool offers it and the network is trusted",
+                    trust.spelling.option("plain-http")
+                )));
             }
             console.warn(format!("credentials and content go to '{origin}' in clear"));
         }
-        if trust.is_insecure() && !origin.is_plain() {
-            console.warn(format!("the certificate of '{origin}' is not checked (--insecure)"));
+        if trust.insecure && !origin.is_plain() {
+            console.warn(format!("the certificate of '{origin}' is not checked ({})", trust.spelling.option("insecure")));
         }
         let route = Route::of(trust)?;
         let home = Wire::new(trust, true, &route, console)?;
         let base = origin.url("/")?;
         home.tell_route(&origin, &base);
         home.check(&origin, &base)?;
+        // A server that the registry redirects to must not see who we are (FAULTS P13), and TLS shows a client certificate to
+        // whoever asks for one.
         let away = if trust.has_identity() { Wire::new(trust, false, &route, console)? } else { home.clone() };
         Ok(Self { origin, base, home, away, credential: None })
     }
@@ -113,6 +118,7 @@ impl Client {
 
     /// A request to any URL: with credential and client certificate to the client's own origin, without them to others.
     pub fn request(&self, method: Method, url: Url) -> Request<'_> {
+        // Decided here, for each request and by its own URL, so that no caller can forget it (FAULTS P6, P13, P14, L6).
         let at_home = Origin::of(&url).as_ref() == Some(&self.origin);
         let mut inner = reqwest::Request::new(method, url);
         if let Some((name, value)) = self.credential.as_ref().filter(|_| at_home) {
@@ -177,8 +183,7 @@ impl Request<'_> {
         self
     }
 
-    /// Sends it once. Any status is an answer; see [`Response::success`]. [`Error::Untrusted`], [`Error::Connect`] or
-    /// [`Error::Broken`].
+    /// Sends it once. Any status is an answer; see [`Response::success`].
     pub async fn send(self) -> Result<Response, Error> {
         let Self { client, mut inner, at_home } = self;
         // A method with a body must send its length, even if it is 0 (RFC 9110, 8.6); registries and proxies insist. The

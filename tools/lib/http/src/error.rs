@@ -1,102 +1,83 @@
 //! What can go wrong with a request, and the exit status of each.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use scar_tool::{Exit, Failure, Spelling};
-use scar_trust::{Handshake, Tunnel, Untrusted};
+use scar_trust::{Handshake, Tunnel};
 use url::Url;
 
 use crate::Origin;
 use crate::wire::EXPOSED;
 
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{request}: {cause}")]
+pub struct Error {
+    /// `METHOD URL`.
+    pub request: String,
+    /// Why.
+    pub cause: Cause,
+}
+
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The server's certificate is not trusted; nothing was sent.
-    #[error("{untrusted}")]
-    Untrusted {
-        /// `METHOD URL`.
-        request: String,
-        /// `HOST:PORT`.
-        address: String,
-        /// The certificate.
-        untrusted: Box<Untrusted>,
-    },
-    /// The TLS handshake failed, so the server did nothing.
-    #[error("{request}: {verdict}")]
+pub enum Cause {
+    /// The TLS handshake failed, so nothing was sent.
+    #[error("{handshake}")]
     Tls {
-        /// `METHOD URL`.
-        request: String,
-        /// Why.
-        verdict: Handshake,
+        /// What failed.
+        handshake: Handshake,
+        /// The server's `HOST:PORT`.
+        address: String,
+        /// How the options are spelled that may help.
+        spelling: Spelling,
     },
     /// No connection; nothing was sent.
-    #[error("{request}: {cause}")]
+    #[error("{words}")]
     Connect {
-        /// `METHOD URL`.
-        request: String,
         /// The deepest cause.
-        cause: String,
+        words: String,
         /// Whether it timed out, rather than being refused.
         silent: bool,
     },
     /// The proxy opened no tunnel; nothing was sent to the server.
-    #[error("{request}: from the proxy '{proxy}': {tunnel}")]
+    #[error("from the proxy '{proxy}': {tunnel}")]
     Proxy {
-        /// `METHOD URL`.
-        request: String,
         /// The proxy's address.
         proxy: String,
         /// What it did.
         tunnel: Tunnel,
     },
-    /// A TLS proxy could ask for the server's client certificate; nothing was sent.
-    #[error("{request}: the client certificate for it would be shown to the proxy '{proxy}', too")]
-    Exposed {
-        /// `METHOD URL`.
-        request: String,
-        /// The proxy's address.
-        proxy: String,
-    },
+    /// This TLS proxy could ask for the server's client certificate; nothing was sent.
+    #[error("the client certificate for it would be shown to the proxy '{0}', too")]
+    Exposed(String),
     /// The connection broke or timed out after the request may have been received.
-    #[error("{request}: {cause}")]
+    #[error("{words}")]
     Broken {
-        /// `METHOD URL`.
-        request: String,
         /// The deepest cause.
-        cause: String,
+        words: String,
         /// Whether it timed out, rather than being closed.
         silent: bool,
     },
     /// The answer is not HTTP, such as a TLS alert.
-    #[error("{request}: {cause}")]
-    NotHttp {
-        /// `METHOD URL`.
-        request: String,
-        /// What is wrong with the answer.
-        cause: String,
-    },
+    #[error("{0}")]
+    NotHttp(String),
     /// The server answered with an unusable status.
-    #[error("{request}: {}{}", named(*status), said(words))]
+    #[error("{}{}", named(*status), said(words))]
     Status {
-        /// `METHOD URL`.
-        request: String,
         /// The status.
         status: StatusCode,
         /// The server's message.
         words: String,
         /// `Retry-After`, if it is valid.
-        retry_after: Option<std::time::Duration>,
+        retry_after: Option<Duration>,
         /// A redirect's target, redacted.
         location: Option<String>,
     },
-    /// The answer is not the requested document.
-    #[error("{request}: {cause}")]
-    Malformed {
-        /// `METHOD URL`.
-        request: String,
-        /// A description of what it is instead.
-        cause: String,
-    },
+    /// The answer is not the requested document; what it is instead.
+    #[error("{0}")]
+    Malformed(String),
 }
 
 /// A status with its name, if it has one: `404 Not Found`, `499`.
@@ -109,144 +90,149 @@ fn said(words: &str) -> String {
 }
 
 impl Error {
-    /// The HTTP library's error; `proxy` is the proxy's address, if one is used, and `asked` says whether the server asked for
-    /// a client certificate.
-    pub(crate) fn of(request: String, url: &Url, error: &reqwest::Error, proxy: Option<&str>, asked: bool) -> Self {
-        if let Some(untrusted) = scar_trust::untrusted(error) {
-            let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
-            return Self::Untrusted { request, address, untrusted: Box::new(untrusted.clone()) };
-        }
-        if let Some((proxy, tunnel)) = proxy.zip(scar_trust::tunnel(error)) {
-            return Self::Proxy { request, proxy: proxy.to_owned(), tunnel };
-        }
-        if let Some(verdict) = Handshake::of(error, asked) {
-            return Self::Tls { request, verdict };
-        }
-        match (error.is_connect(), error.is_timeout(), proxy) {
-            (true, true, Some(proxy)) => Self::Proxy { request, proxy: proxy.to_owned(), tunnel: Tunnel::Silent },
-            (true, true, None) => Self::Connect { request, cause: "no connection in time".to_owned(), silent: true },
-            (true, false, _) => Self::Connect { request, cause: scar_trust::cause(error), silent: false },
-            (false, true, _) => Self::silent(request, "no answer in time"),
-            (false, false, _) => match parse_error(error) {
-                Some(true) => Self::NotHttp { request, cause: scar_trust::cause(error) },
-                // No server sends such a long header; a retry would get the same.
-                Some(false) => Self::Malformed { request, cause: scar_trust::cause(error) },
-                None => Self::Broken { request, cause: scar_trust::cause(error), silent: false },
+    /// The HTTP library's error for a request; `proxy` is the proxy's address, if one is used, `asked` says whether the server
+    /// asked for a client certificate.
+    pub(crate) fn of(
+        request: String,
+        url: &Url,
+        error: &reqwest::Error,
+        proxy: Option<&str>,
+        asked: bool,
+        spelling: Spelling,
+    ) -> Self {
+        let cause = match (Handshake::of(error, asked), proxy.zip(scar_trust::tunnel(error))) {
+            (Some(handshake @ Handshake::Untrusted(_)), _) | (Some(handshake), None) => {
+                let address = Origin::of(url).map(|origin| origin.address()).unwrap_or_default();
+                Cause::Tls { handshake, address, spelling }
+            }
+            (_, Some((proxy, tunnel))) => Cause::Proxy { proxy: proxy.to_owned(), tunnel },
+            (None, None) => match (error.is_connect(), error.is_timeout(), proxy) {
+                (true, true, Some(proxy)) => Cause::Proxy { proxy: proxy.to_owned(), tunnel: Tunnel::Silent },
+                (true, true, None) => Cause::Connect { words: "no connection in time".to_owned(), silent: true },
+                (true, false, _) => Cause::Connect { words: scar_trust::cause(error), silent: false },
+                (false, ..) => return Self::broken(request, error),
             },
+        };
+        Self { request, cause }
+    }
+
+    /// The HTTP library's error after the request has left.
+    pub(crate) fn broken(request: String, error: &reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::silent(request, "no answer in time");
         }
+        let words = scar_trust::cause(error);
+        let cause = match parse_error(error) {
+            Some(parse) if !parse.is_parse_too_large() => Cause::NotHttp(words),
+            // No server sends such a long header; a retry would get the same.
+            Some(_) => Cause::Malformed(words),
+            None => Cause::Broken { words, silent: false },
+        };
+        Self { request, cause }
     }
 
     /// A timeout in the middle of an exchange.
-    pub fn silent(request: String, cause: &str) -> Self {
-        Self::Broken { request, cause: cause.to_owned(), silent: true }
+    pub fn silent(request: String, words: &str) -> Self {
+        Self { request, cause: Cause::Broken { words: words.to_owned(), silent: true } }
+    }
+
+    /// An answer that is not the requested document; `words` say what it is instead.
+    pub fn malformed(request: String, words: String) -> Self {
+        Self { request, cause: Cause::Malformed(words) }
     }
 
     pub(crate) fn too_long(request: String, limit: usize) -> Self {
-        Self::Malformed { request, cause: format!("the answer is longer than {limit} bytes") }
+        Self::malformed(request, format!("the answer is longer than {limit} bytes"))
     }
 
     /// Whether a retry may succeed. The caller decides whether the request may be repeated at all.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Connect { .. } | Self::Broken { .. } | Self::NotHttp { .. } => true,
-            Self::Tls { verdict, .. } => verdict.is_transient(),
-            Self::Proxy { tunnel, .. } => *tunnel != Tunnel::Login,
-            Self::Status { status, .. } => {
-                status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED
-                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
-                    || status.as_u16() == 499
+        match &self.cause {
+            Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp(_) => true,
+            Cause::Tls { handshake, .. } => handshake.is_transient(),
+            Cause::Proxy { tunnel, .. } => *tunnel != Tunnel::Login,
+            // nginx says 499 if the client went away: the one before it, a proxy or load balancer, has given up.
+            Cause::Status { status, .. } => {
+                status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED || matches!(status.as_u16(), 408 | 429 | 499)
             }
-            Self::Untrusted { .. } | Self::Exposed { .. } | Self::Malformed { .. } => false,
+            Cause::Exposed(_) | Cause::Malformed(_) => false,
         }
     }
 
     /// Whether the server certainly did not act on the request.
     pub fn is_before_send(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect { .. } | Self::Proxy { .. } | Self::Exposed { .. } | Self::Untrusted { .. } | Self::Tls { .. }
-        )
+        matches!(self.cause, Cause::Connect { .. } | Cause::Proxy { .. } | Cause::Exposed(_) | Cause::Tls { .. })
+    }
+
+    /// Whether the server's certificate is not trusted.
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self.cause, Cause::Tls { handshake: Handshake::Untrusted(_), .. })
     }
 
     /// Whether the server answered the TLS handshake with something other than TLS.
     pub fn is_not_tls(&self) -> bool {
-        matches!(self, Self::Tls { verdict: Handshake::NotTls, .. })
-    }
-
-    /// Whether the answer to a plain request was not HTTP, such as a TLS alert.
-    pub fn is_not_http(&self) -> bool {
-        matches!(self, Self::NotHttp { .. })
-    }
-
-    /// Whether a server that was contacted over plain HTTP may need TLS: it says so, or its answer is not HTTP.
-    pub fn may_want_tls(&self) -> bool {
-        match self {
-            // nginx and Go only say so in their messages.
-            Self::Status { status, words, .. } => *status == StatusCode::BAD_REQUEST && words.contains("HTTPS"),
-            Self::Broken { silent, .. } => !silent,
-            Self::NotHttp { .. } => true,
-            _ => false,
-        }
+        matches!(self.cause, Cause::Tls { handshake: Handshake::NotTls, .. })
     }
 
     /// The server's status.
     pub fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
+        match &self.cause {
+            Cause::Status { status, .. } => Some(*status),
             _ => None,
         }
     }
 
     /// Its exit status.
     pub fn exit(&self) -> Exit {
-        match self {
-            Self::Untrusted { .. } | Self::Exposed { .. } => Exit::Unsafe,
-            Self::Tls { verdict, .. } => verdict.exit(),
-            Self::Malformed { .. } => Exit::Mismatch,
-            Self::Status { status, .. } => match status.as_u16() {
+        match &self.cause {
+            Cause::Exposed(_) => Exit::Unsafe,
+            Cause::Tls { handshake, .. } => handshake.exit(),
+            Cause::Malformed(_) => Exit::Mismatch,
+            Cause::Status { status, .. } => match status.as_u16() {
                 401 | 403 => Exit::Refused,
                 404 => Exit::Absent,
                 300..=399 => Exit::Unsafe,
                 _ if self.is_transient() => Exit::Unreachable,
                 _ => Exit::Failed,
             },
-            Self::Proxy { tunnel: Tunnel::Login, .. } => Exit::Refused,
-            // One status for all timeouts, whether this request's limit or --timeout.
-            Self::Proxy { tunnel: Tunnel::Silent, .. }
-            | Self::Connect { silent: true, .. }
-            | Self::Broken { silent: true, .. } => Exit::TimedOut,
-            Self::Connect { .. } | Self::Broken { .. } | Self::NotHttp { .. } | Self::Proxy { .. } => Exit::Unreachable,
+            Cause::Proxy { tunnel: Tunnel::Login, .. } => Exit::Refused,
+            // One status for all timeouts, whether this request's limit or --timeout: the operator may raise either.
+            Cause::Proxy { tunnel: Tunnel::Silent, .. }
+            | Cause::Connect { silent: true, .. }
+            | Cause::Broken { silent: true, .. } => Exit::TimedOut,
+            Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp(_) | Cause::Proxy { .. } => Exit::Unreachable,
         }
     }
 
     /// The failure to show: `act` (in lower case, with its operand), the cause, and a hint.
     pub fn failure(&self, act: &str) -> Failure {
-        if let Self::Untrusted { address, untrusted, .. } = self {
-            return untrusted.failure(act, address);
-        }
         let failure = Failure::new(self.exit(), format!("{act}: {self}"));
-        match self {
-            Self::Status { location: Some(location), status, .. } if status.is_redirection() => failure
+        match &self.cause {
+            Cause::Status { location: Some(location), status, .. } if status.is_redirection() => failure
                 .detail(format!("it redirects to {location}"))
                 .hint("redirects are not followed, because credentials would be sent along: use the address that it redirects to, if it is the right one"),
-            Self::Proxy { tunnel: Tunnel::Login, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
-            Self::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
-            Self::Exposed { .. } => failure.hint(EXPOSED),
-            Self::Tls { verdict, .. } => failure.hint(verdict.hint(Spelling::default())),
-            Self::NotHttp { .. } => failure.hint("is this the server's port? https and http are two ports"),
-            Self::Connect { .. } | Self::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"),
-            Self::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),
-            _ => failure,
+            Cause::Proxy { tunnel: Tunnel::Login, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
+            Cause::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
+            Cause::Exposed(_) => failure.hint(EXPOSED),
+            Cause::Tls { handshake, address, spelling } => match handshake {
+                // Its description says enough without the URL.
+                Handshake::Untrusted(_) => handshake.failure(act, address, *spelling),
+                _ => handshake.failure(&format!("{act}: {}", self.request), address, *spelling),
+            },
+            Cause::NotHttp(_) => failure.hint("is this the server's port? https and http are two ports"),
+            Cause::Connect { .. } | Cause::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"),
+            Cause::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),
+            Cause::Status { .. } | Cause::Malformed(_) => failure,
         }
     }
 }
 
-/// Whether the HTTP library could not parse an answer; `Some(false)` for a header that is only too long.
-fn parse_error(error: &(dyn std::error::Error + 'static)) -> Option<bool> {
+/// The HTTP library's error if it could not parse an answer.
+fn parse_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e hyper::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
-            return Some(!error.is_parse_too_large());
+            return Some(error);
         }
         next = error.source();
     }

@@ -15,18 +15,18 @@ mod wire;
 mod words;
 
 pub use client::{Client, Credential, Request};
-pub use error::Error;
+pub use error::{Cause, Error};
 pub use login::{Login, LoginOptions, secret_file};
 pub use origin::Origin;
 pub use response::Response;
 pub use retry::{Attempt, Retry};
 pub use run::{run, run_or_undo};
 pub use wire::{Route, Wire};
-pub use words::{of as words, redacted};
+pub use words::{is_page, of as words, redacted};
 
 pub use reqwest::header;
 pub use reqwest::{Body, Method, Request as RawRequest, StatusCode};
-pub use url::Url;
+pub use url::{Url, form_urlencoded};
 
 /// The largest JSON document in bytes.
 pub const DOCUMENT: usize = 8 * 1024 * 1024;

@@ -41,21 +41,16 @@ pub struct Login {
 }
 
 impl<P: Prefix> LoginOptions<P> {
-    /// Reads the given password. Call it before the record is read. Exit 2 for a missing or empty password, or one with
-    /// several lines.
-    pub fn open(&self, console: &Console) -> Result<Login, Failure> {
-        let password = self.password_file.as_ref().map(|path| secret_file(path, "the password file", console)).transpose()?;
-        Ok(Login { password, options: format!("{} FILE", Spelling::of::<P>().option("password-file")) })
-    }
-
-    /// The same for a tool with `--password-stdin`; `stdin` says whether that was given.
-    pub fn open_or_stdin(&self, stdin: bool, console: &Console) -> Result<Login, Failure> {
-        let mut login = self.open(console)?;
-        login.options.push_str(" or --password-stdin");
-        if stdin {
-            login.password = Some(read(std::io::stdin(), "the password from standard input", console)?);
-        }
-        Ok(login)
+    /// Reads the given password; `stdin` says whether it is on standard input, for a tool that has `--password-stdin`. Call it
+    /// before the record is read. Exit 2 for a password that is empty, or has several lines.
+    pub fn open(&self, stdin: Option<bool>, console: &Console) -> Result<Login, Failure> {
+        let password = match (&self.password_file, stdin) {
+            (_, Some(true)) => Some(read(std::io::stdin(), "the password from standard input", console)?),
+            (Some(path), _) => Some(secret_file(path, "the password file", console)?),
+            (None, _) => None,
+        };
+        let or_stdin = if stdin.is_some() { " or --password-stdin" } else { "" };
+        Ok(Login { password, options: format!("{} FILE{or_stdin}", Spelling::of::<P>().option("password-file")) })
     }
 }
 
@@ -87,7 +82,7 @@ impl Login {
 pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretString, Failure> {
     let what = format!("{what} '{}'", path.display());
     let open = File::open(path).and_then(|file| file.metadata().map(|data| (file, data)));
-    let (file, data) = open.map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
+    let (file, data) = open.map_err(|error| Failure::unreadable(format!("read {what}"), &error))?;
     if data.is_dir() {
         return Err(Failure::misuse(format!("read {what}: it is a directory")));
     }
@@ -102,7 +97,7 @@ pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretS
 /// Reads one line with a secret: one line ending is removed, a second line is an error.
 fn read(source: impl Read, what: &str, console: &Console) -> Result<SecretString, Failure> {
     let mut bytes = Vec::new();
-    source.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| misuse(Failure::io(format!("read {what}"), &error)))?;
+    source.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| Failure::unreadable(format!("read {what}"), &error))?;
     secret_line(bytes, what, console).map(SecretString::from)
 }
 
@@ -163,10 +158,6 @@ fn prompt(username: &str, origin: &Origin, options: &str) -> Result<SecretString
         String::from_utf8(typed).map_err(|_| Failure::misuse(format!("log in to '{origin}': the password is not UTF-8")))?;
     scar_tool::never_show(&typed);
     Ok(typed.into())
-}
-
-fn misuse(failure: Failure) -> Failure {
-    Failure { exit: scar_tool::Exit::Misuse, ..failure }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ impl Origin {
         let refuse = |cause: &str| Failure::misuse(format!("read the address '{}': {cause}", scar_trust::without_login(text)));
         let url =
             scar_trust::address(&with_scheme).map_err(|cause| refuse(cause).hint("write https://HOST or https://HOST:PORT"))?;
+        // It would be in the shell's history, in `ps` and in our log (FAULTS Q25).
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("it holds credentials, which would be logged").hint("use --username and --password-file"));
         }

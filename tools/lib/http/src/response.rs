@@ -10,7 +10,7 @@ use scar_tool::Pending;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::{Error, Origin, redacted, retry, words};
+use crate::{Cause, Error, Origin, redacted, retry, words};
 
 /// The time limit for the next piece of an answer.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl Response {
         let mut body = Vec::new();
         // Show what arrived of the server's message, even if the rest fails.
         let _ = tokio::time::timeout(SILENCE, self.read(&mut body, ERROR)).await;
-        (Error::Status { request, status, words: words::of(&body), retry_after, location }, body)
+        (Error { request, cause: Cause::Status { status, words: words::of(&body), retry_after, location } }, body)
     }
 
     /// Reads the whole body. An error if it is longer than `limit` bytes, is cut, or stalls.
@@ -109,23 +109,23 @@ impl Response {
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request.clone();
         let body = self.bytes(crate::DOCUMENT).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            let is = match words::of(&body) {
-                _ if body.iter().all(u8::is_ascii_whitespace) => "empty".to_owned(),
-                page if page.starts_with("an HTML page") => page,
-                _ => format!("not the expected JSON ({error})"),
+        serde_json::from_slice(&body).map_err(|_| {
+            let is = match &*body {
+                body if body.iter().all(u8::is_ascii_whitespace) => "empty".to_owned(),
+                body if words::is_page(body) => words::of(body),
+                // The JSON library's text may quote a value, which may be a secret.
+                _ => "not the expected JSON".to_owned(),
             };
-            Error::Malformed { request, cause: format!("the answer is {is}") }
+            Error::malformed(request, format!("the answer is {is}"))
         })
     }
 
     /// Streams the body, for a caller that limits and watches it.
     pub fn stream(self) -> impl futures::Stream<Item = Result<bytes::Bytes, Error>> + Send + Unpin {
         let Self { inner, request, pending, .. } = self;
-        let url = inner.url().clone();
         inner.bytes_stream().map(move |piece| {
             let _ = &pending;
-            piece.map_err(|error| Error::of(request.clone(), &url, &error, None, false))
+            piece.map_err(|error| Error::broken(request.clone(), &error))
         })
     }
 
@@ -137,9 +137,8 @@ impl Response {
     /// The answer for a library that reads it itself: at most `limit` bytes, and any error as an [`Error`].
     pub fn into_http(self, limit: usize) -> http::Response<impl http_body::Body<Data = bytes::Bytes, Error = Error>> {
         let Self { inner, request, .. } = self;
-        let url = inner.url().clone();
         let convert = move |error: Box<dyn std::error::Error + Send + Sync>| match error.downcast::<reqwest::Error>() {
-            Ok(error) => Error::of(request.clone(), &url, &error, None, false),
+            Ok(error) => Error::broken(request.clone(), &error),
             Err(_) => Error::too_long(request.clone(), limit),
         };
         http::Response::from(inner).map(|body: Body| Limited::new(body, limit).map_err(convert))
@@ -154,6 +153,7 @@ impl Response {
                 return Err(Error::silent(request, "the answer stalled"));
             };
             let Some(piece) = piece.transpose()? else { return Ok(false) };
+            // What is beyond the limit is never kept, however much a server sends (FAULTS P41 and R9).
             let room = limit - body.len();
             body.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.len() > room {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scar_tool::{Console, Deadline};
 
-use crate::Error;
+use crate::{Cause, Error};
 
 /// The error of a try: whether and when to retry.
 pub trait Attempt: std::fmt::Display {
@@ -20,8 +20,8 @@ impl Attempt for Error {
     }
 
     fn asked(&self) -> Option<Duration> {
-        match self {
-            Self::Status { retry_after, .. } => *retry_after,
+        match self.cause {
+            Cause::Status { retry_after, .. } => retry_after,
             _ => None,
         }
     }
@@ -43,6 +43,7 @@ pub struct Retry {
 impl Retry {
     /// Five tries from half a second up to two minutes apart, until `deadline`.
     pub fn until(deadline: Deadline) -> Self {
+        // About eight seconds of waiting unless the server asks for more, of which 120 s is the most (FAULTS P18).
         Self { tries: 5, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(120), deadline }
     }
 
@@ -63,6 +64,7 @@ impl Retry {
                 Err(error) => error,
             };
             tries += 1;
+            // A wait that does not fit before the deadline is not begun: the last error says more than a timeout would.
             let wait = self.wait(tries, error.asked()).filter(|_| error.is_transient());
             let Some(wait) = wait else { return Err(error) };
             console.verbose(|| format!("{error}; trying again in {:.1} s", wait.as_secs_f64()));

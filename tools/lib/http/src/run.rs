@@ -7,6 +7,7 @@ use scar_tool::{Console, Deadline, Failure, signal};
 use tokio::task::LocalSet;
 
 /// How long work may take to report its result after the deadline or a signal.
+// A tool ends within a second of either (FAULTS Q30 and Q31).
 const REPORT: Duration = Duration::from_millis(800);
 /// The time limit of an undo after a failure (FAULTS P40).
 const UNDO: Duration = Duration::from_secs(2);

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use scar_tool::{Console, Exit, Failure};
-use scar_trust::{Proxy, Seen, Trust};
+use scar_tool::{Console, Exit, Failure, Spelling};
+use scar_trust::{LastHandshake, Proxy, Trust};
 use url::Url;
 
-use crate::{Error, Origin, Response};
+use crate::{Cause, Error, Origin, Response};
 
 /// The time limit to connect: name, TCP, proxy and TLS.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -22,7 +22,8 @@ pub(crate) const EXPOSED: &str =
 pub struct Wire {
     inner: reqwest::Client,
     proxy: Option<Proxy>,
-    seen: Seen,
+    last: LastHandshake,
+    spelling: Spelling,
     /// The trusted certificates, for messages.
     trust: String,
     has_identity: bool,
@@ -78,7 +79,8 @@ impl Wire {
         Ok(Self {
             inner: builder.build().map_err(|error| Failure::misuse(format!("set up the HTTP client: {error}")))?,
             proxy: route.proxy.clone(),
-            seen: trust.seen().clone(),
+            last: trust.last_handshake().clone(),
+            spelling: trust.spelling,
             trust: shown,
             has_identity: with_identity && trust.has_identity(),
             console: console.clone(),
@@ -119,12 +121,11 @@ impl Wire {
         }
     }
 
-    /// Sends a request once; `shown` is its `METHOD URL` for messages. Any status is an answer. [`Error::Exposed`],
-    /// [`Error::Untrusted`], [`Error::Connect`], [`Error::Broken`] and the like.
+    /// Sends a request once; `shown` is its `METHOD URL` for messages. Any status is an answer.
     pub async fn send(&self, request: reqwest::Request, shown: String) -> Result<Response, Error> {
         let (method, url) = (request.method().clone(), request.url().clone());
         if let Some(proxy) = self.exposing(&url) {
-            return Err(Error::Exposed { request: shown, proxy: proxy.to_owned() });
+            return Err(Error { request: shown, cause: Cause::Exposed(proxy.to_owned()) });
         }
         let pending = self.console.asking(&shown);
         match self.inner.execute(request).await {
@@ -133,7 +134,7 @@ impl Wire {
                 Ok(Response { inner, method, request: shown, pending })
             }
             Err(error) => {
-                let error = Error::of(shown, &url, &error, self.proxy(&url), self.seen.asked());
+                let error = Error::of(shown, &url, &error, self.proxy(&url), self.last.asked(), self.spelling);
                 self.console.trace(|| format!("< {error}"));
                 Err(error)
             }

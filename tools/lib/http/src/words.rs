@@ -4,23 +4,13 @@ use url::Url;
 
 /// A URL without query values, user information and fragment: upload locations and signed URLs contain secrets there.
 pub fn redacted(url: &Url) -> String {
-    let mut shown = match url.origin() {
-        origin @ url::Origin::Tuple(..) => origin.ascii_serialization(),
-        // Only HTTP schemes have an origin to show.
-        url::Origin::Opaque(_) => {
-            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-            let authority =
-                if url.has_authority() { format!("//{}{port}", url.host_str().unwrap_or_default()) } else { String::new() };
-            format!("{}:{authority}", url.scheme())
-        }
-    };
-    shown.push_str(url.path());
     let names: Vec<_> = url.query_pairs().map(|(name, _)| format!("{name}=…")).collect();
-    if !names.is_empty() {
-        shown.push('?');
-        shown.push_str(&names.join("&"));
-    }
-    shown
+    let mut shown = url.clone();
+    // They fail for a URL that cannot have a user.
+    let _ = (shown.set_username(""), shown.set_password(None));
+    shown.set_query(None);
+    shown.set_fragment(None);
+    if names.is_empty() { shown.to_string() } else { format!("{shown}?{}", names.join("&")) }
 }
 
 /// The server's explanation: the messages of a known JSON error (OCI distribution specification "Error Codes", VerteX
@@ -33,6 +23,11 @@ pub fn of(body: &[u8]) -> String {
         }
     }
     scar_tool::words(body)
+}
+
+/// Whether an answer is an HTML page, which comes from a proxy, a firewall or a sign-on page, and not from an API.
+pub fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 fn of_json(json: &serde_json::Value) -> String {

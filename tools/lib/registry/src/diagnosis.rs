@@ -1,5 +1,7 @@
 //! What the operator sees of a fault: the registry's message, and a hint if the cause is known.
 
+use std::borrow::Cow;
+
 use scar_record::Time;
 use scar_tool::{Exit, Failure, Spelling};
 
@@ -58,85 +60,62 @@ impl Registry {
 
 fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginState<'_>, cap: u64) -> Failure {
     let plain = refusal.failure(act);
-    let project = reference.repository.split('/').next().unwrap_or_default();
-    let (exit, hint) = match refusal.meaning() {
-        Meaning::Quota => {
-            (Exit::Failed, "the project's storage quota is used up: raise it, or delete what is not needed".to_owned())
-        }
-        Meaning::Immutable => (
-            Exit::Failed,
-            format!(
-                "the tag {} is protected and holds something else: lift the rule for this repository, or delete the tag",
-                reference.tag
-            ),
+    let (project, repository, tag) = (reference.project(), &reference.repository, &reference.tag);
+    // Refused for good, whatever the status says.
+    let failed = Failure { exit: Exit::Failed, ..plain.clone() };
+    match refusal.meaning() {
+        Meaning::Quota => failed.hint("the project's storage quota is used up: raise it, or delete what is not needed"),
+        Meaning::Immutable => failed.hint(format!(
+            "the tag {tag} is protected and holds something else: lift the rule for this repository, or delete the tag"
+        )),
+        Meaning::Policy => failed.hint(format!(
+            "a policy of the project '{project}' forbids pulling this artifact, also by Specman: change the policy in the registry"
+        )),
+        Meaning::ReadOnly => failed.hint("the registry is read-only: make it writable, then run this step again"),
+        Meaning::ProxyProject => failed.hint(format!(
+            "the project '{project}' is a proxy cache of another registry: choose another project with --base-path"
+        )),
+        Meaning::Mirror => failed.hint(
+            "the registry is a pull-through cache of another one, and takes no push: push to the one that it caches",
         ),
-        Meaning::Policy => (
-            Exit::Failed,
-            format!(
-                "a policy of the project '{project}' forbids pulling this artifact, also by Specman: change the policy in the registry"
-            ),
-        ),
-        Meaning::ReadOnly => (Exit::Failed, "the registry is read-only: make it writable, then run this step again".to_owned()),
-        Meaning::ProxyProject => (
-            Exit::Failed,
-            format!("the project '{project}' is a proxy cache of another registry: choose another project with --base-path"),
-        ),
-        Meaning::Mirror => (
-            Exit::Failed,
-            "the registry is a pull-through cache of another one, and takes no push: push to the one that it caches".to_owned(),
-        ),
-        Meaning::TooLarge => (
-            Exit::Failed,
-            "a proxy in front of the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)"
-                .to_owned(),
+        Meaning::TooLarge => failed.hint(
+            "a proxy in front of the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)",
         ),
         Meaning::Store(origin) => {
             // It says nothing about the user, whom it does not know.
-            let exit = if plain.exit == Exit::Refused { Exit::Failed } else { plain.exit };
-            let hint = format!(
+            let failure = if plain.exit == Exit::Refused { failed } else { plain };
+            failure.hint(format!(
                 "the registry keeps its blobs at '{origin}', which refuses: look at that store's log, and compare its clock"
-            );
-            return Failure { exit, hint: None, ..plain }.hint(hint);
+            ))
         }
-        Meaning::Page => (
-            plain.exit,
-            "a proxy or firewall in front of the registry blocks the request: this page is not the registry's own answer"
-                .to_owned(),
+        Meaning::Page => plain.hint(
+            "a proxy or firewall in front of the registry blocks the request: this page is not the registry's own answer",
         ),
-        Meaning::Unallowed(action) => (
-            Exit::Refused,
-            format!("the user's policy lacks {action}; a push to '{}' needs {}", reference.repository, PUSH.join(", ")),
-        ),
+        Meaning::Unallowed(action) => Failure { exit: Exit::Refused, ..plain }.hint(format!(
+            "the user's policy lacks {action}; a push to '{repository}' needs {}",
+            PUSH.join(", ")
+        )),
         meaning @ (Meaning::Login | Meaning::LoginOrRight | Meaning::Right | Meaning::Expired) => {
-            return refused(plain, &meaning, reference, who);
+            refused(plain, &meaning, reference, who)
         }
-        Meaning::Missing => return missing(plain, reference),
-        Meaning::Full => {
-            (Exit::Unreachable, "the registry's storage is full: make room there, then run this step again".to_owned())
-        }
-        Meaning::Unopened if who.logged_in => (
-            Exit::Refused,
-            format!(
-                "there is no project '{project}', or the user may not push to '{}' (Harbor gives the same answer for both), or the registry has a problem: see its log",
-                reference.repository
-            ),
-        ),
+        Meaning::Missing => missing(plain, reference),
+        Meaning::Full => Failure { exit: Exit::Unreachable, ..plain }
+            .hint("the registry's storage is full: make room there, then run this step again"),
+        Meaning::Unopened if who.logged_in => Failure { exit: Exit::Refused, ..plain }.hint(format!(
+            "there is no project '{project}', or the user may not push to '{repository}' (Harbor gives the same answer for both), or the registry has a problem: see its log"
+        )),
         // Nobody was refused: no login was asked for.
         Meaning::Unopened | Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
-            Some(asked) if matches!(refusal.status.as_u16(), 429 | 503) => (
-                Exit::Unreachable,
-                format!("the registry asks to wait {asked} s, longer than --retry-max-wait; run this step again after that"),
-            ),
-            _ => return plain,
+            Some(asked) if matches!(refusal.status.as_u16(), 429 | 503) => Failure { exit: Exit::Unreachable, ..plain }
+                .hint(format!("the registry asks to wait {asked} s, longer than --retry-max-wait; run this step again after that")),
+            _ => plain,
         },
-    };
-    Failure { exit, ..plain }.hint(hint)
+    }
 }
 
 fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &LoginState<'_>) -> Failure {
     let failure = Failure { exit: Exit::Refused, ..plain };
     let Reference { registry, repository, .. } = reference;
-    let project = repository.split('/').next().unwrap_or_default();
     if let Some(host) = ecr::Host::of(registry) {
         return of_ecr(failure, &host, registry, who, meaning);
     }
@@ -149,20 +128,20 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
     if *meaning != Meaning::Right && who.username.is_none() {
         return failure.hint(format!("the stored token for '{registry}' is no longer valid: log in to the registry again"));
     }
-    let expanded = match who.username {
-        Some(name) if login::lost_its_dollar(name) => format!(
-            "a robot account is named robot$NAME: did the shell expand the $? quote it: {} 'robot$NAME'; otherwise ",
-            who.spelling.user()
-        ),
-        _ => String::new(),
-    };
-    let right = format!("the user may not {} '{repository}', or there is no project '{project}'", who.scope.act());
-    failure.hint(match meaning {
-        Meaning::Login => format!("{expanded}user or password is wrong, or the account is disabled or has expired"),
+    let right = format!("the user may not {} '{repository}', or there is no project '{}'", who.scope.act(), reference.project());
+    let hint = match meaning {
+        Meaning::Login => Cow::Borrowed("user or password is wrong, or the account is disabled or has expired"),
         Meaning::LoginOrRight => {
-            format!("{expanded}user or password is wrong, or {right} (Harbor gives the same answer for all three)")
+            format!("user or password is wrong, or {right} (Harbor gives the same answer for all three)").into()
         }
-        _ => format!("{expanded}{right} (Harbor gives the same answer for both)"),
+        _ => format!("{right} (Harbor gives the same answer for both)").into(),
+    };
+    failure.hint(match who.username {
+        Some(name) if login::lost_its_dollar(name) => Cow::Owned(format!(
+            "a robot account is named robot$NAME: did the shell expand the $? quote it: {} 'robot$NAME'; otherwise {hint}",
+            who.spelling.user()
+        )),
+        _ => hint,
     })
 }
 
@@ -197,7 +176,7 @@ fn missing(plain: Failure, reference: &Reference) -> Failure {
     match ecr::Host::of(&reference.registry) {
         Some(host) => failure.hint(format!("create the repository {repository} first: {}", host.create_repository(repository))),
         None => {
-            let project = repository.split('/').next().unwrap_or_default();
+            let project = reference.project();
             failure.hint(format!("create the project '{project}' (Harbor) or the repository {repository} first"))
         }
     }

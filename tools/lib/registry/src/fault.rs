@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use scar_http::{Attempt, Error};
+use scar_http::{Attempt, Cause, Error};
 use scar_tool::{Exit, Failure};
 
 use crate::refusal::Refusal;
@@ -39,7 +39,7 @@ impl Attempt for Fault {
     fn is_transient(&self) -> bool {
         match self {
             // A server does not start or stop to speak TLS between two tries.
-            Self::Http(error) => error.is_transient() && !error.is_not_tls() && !error.is_not_http(),
+            Self::Http(error) => error.is_transient() && !error.is_not_tls() && !matches!(error.cause, Cause::NotHttp(_)),
             Self::Refused(refusal) => refusal.is_transient(),
             Self::Lost(_) => true,
             Self::Spent(_) | Self::Fatal(_) => false,

@@ -72,10 +72,7 @@ impl<P: Prefix, L: Prefix> RegistryOptions<P, L> {
     /// Where the login is looked for, with the password read that is in a file; `stdin` says whether it is on standard
     /// input, for a tool that takes it there. Exit 2 for a file without a password, and a password without a user.
     pub fn login(&self, stdin: Option<bool>, console: &Console) -> Result<LoginSources, Failure> {
-        let given = match stdin {
-            Some(stdin) => self.login.open_or_stdin(stdin, console)?,
-            None => self.login.open(console)?,
-        };
+        let given = self.login.open(stdin, console)?;
         self.check(given.is_given())?;
         let spelling = Spelling::of::<L>();
         let files = LoginFiles::from_environment(self.registry_config.clone());

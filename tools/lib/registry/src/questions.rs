@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use scar_http::header::{ACCEPT, CACHE_CONTROL, RANGE};
-use scar_http::{Error, Method, Response, StatusCode, Url};
+use scar_http::{Cause, Error, Method, Response, StatusCode, Url};
 use scar_record::Digest;
 use scar_tool::{Exit, Failure};
 use sha2::{Digest as _, Sha256};
@@ -91,6 +91,7 @@ impl Registry {
                     return Ok(None);
                 }
                 let answer = self.success(answer).await?;
+                // ECR sends none with some answers; then the content alone decides (FAULTS P34).
                 let reported = answer.header("docker-content-digest").map(scar_tool::escape);
                 let bytes = answer.bytes(MANIFEST).await?;
                 let digest = digest(&bytes);
@@ -113,7 +114,7 @@ impl Registry {
             Ok(answer) => answer,
             // Some proxies break a HEAD, or refuse it with 403 or 405. That must not stop a push: the blob is then sent, and the
             // registry decides.
-            Err(Fault::Http(Error::Broken { .. })) => return Ok(Presence::Unknown),
+            Err(Fault::Http(Error { cause: Cause::Broken { .. }, .. })) => return Ok(Presence::Unknown),
             Err(fault) => return Err(fault),
         };
         Ok(match answer.status() {
@@ -146,7 +147,7 @@ impl Registry {
     /// such as nginx with `sub_filter`, removes the length and ignores `Range`.
     async fn presence_by_get(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
-        let answer = self.download_with(&url, &[(RANGE, "bytes=0-0"), (CACHE_CONTROL, "no-cache")]).await?;
+        let answer = self.download(&url, &[(RANGE, "bytes=0-0"), (CACHE_CONTROL, "no-cache")]).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(Presence::Absent);
         }
@@ -233,6 +234,5 @@ fn number(answer: &Response, header: &str) -> Option<u64> {
 }
 
 fn stalled(url: &Url) -> Error {
-    let request = format!("GET {}", scar_http::redacted(url));
-    Error::Broken { request, cause: "the answer stalled".to_owned(), silent: true }
+    Error::silent(format!("GET {}", scar_http::redacted(url)), "the answer stalled")
 }

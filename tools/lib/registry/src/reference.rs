@@ -71,32 +71,22 @@ impl Reference {
     /// its rule.
     pub fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
         let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
-        if let Some((scheme, rest)) = text.split_once("://") {
-            let scheme = if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) { scheme } else { "…" };
-            let bare = without_userinfo(rest);
-            let shown = if bare == rest { bare.to_owned() } else { format!("…@{bare}") };
-            return Err(Failure::misuse(format!("read the reference '{scheme}://{shown}': it has a scheme"))
-                .hint(format!("drop the scheme, write {}", bare.trim_end_matches('/'))));
+        if let Some((before, rest)) = text.rsplit_once('@') {
+            // What is before the '@' may be a user and a password, so it is never shown.
+            let failure = |cause: &str| Failure::misuse(format!("read the reference '…@{rest}': {cause}"));
+            return Err(match not_a_tag(before, rest) {
+                Some(cause) => failure(cause).hint("a push names a tag: HOST/REPOSITORY:TAG"),
+                None => failure("it holds credentials, which would be logged").hint("use --username and --password-file"),
+            });
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            let hint = format!("drop the scheme, write {}", rest.trim_end_matches('/'));
+            return Err(refuse("it has a scheme".to_owned()).hint(hint));
         }
         let (authority, rest) = match text.split_once('/') {
             Some((authority, rest)) => (authority, Some(rest)),
             None => (text, None),
         };
-        if let Some((name, digest)) = digest(text) {
-            // The text before the `@` may be a user and part of a password; then none of it is shown.
-            let shown = if may_hold_userinfo(name) { "…" } else { name };
-            let host = authority.split('@').next().filter(|host| registry(host).is_ok()).unwrap_or("HOST");
-            return Err(Failure::misuse(format!("read the reference '{shown}@{digest}': {}", no_digest(name, digest)))
-                .hint(format!("a push names a tag: {host}/REPOSITORY:TAG")));
-        }
-        if let Some((_, host)) = text.rsplit_once('@') {
-            return Err(match authority.contains('@') {
-                true => Failure::misuse(format!("read the reference '…@{host}': it holds credentials, which would be logged"))
-                    .hint("use --username and --password-file"),
-                false => Failure::misuse(format!("read the reference '{authority}/…@{host}': {}", no_digest("", host)))
-                    .hint(format!("a push names a tag: {authority}/REPOSITORY:TAG")),
-            });
-        }
         registry(authority).map_err(refuse)?;
         let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
             let base = base_path.unwrap_or(BASE_PATH).trim_matches('/');
@@ -108,6 +98,11 @@ impl Reference {
             _ => (rest, TAG),
         };
         Self::checked(authority, repository, tag).map_err(refuse)
+    }
+
+    /// The first part of the repository, which is a project in Harbor.
+    pub(crate) fn project(&self) -> &str {
+        self.repository.split('/').next().unwrap_or_default()
     }
 
     fn checked(registry: &str, repository: &str, tag: &str) -> Result<Self, String> {
@@ -168,14 +163,19 @@ fn registry(authority: &str) -> Result<(), String> {
     }
 }
 
-fn no_digest(name: &str, digest: &str) -> String {
-    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
-    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return "a digest must be sha256: and 64 hex digits".to_owned();
+/// Why the text behind an `@` is not one that a push can use, if it is meant as a digest.
+fn not_a_tag(before: &str, rest: &str) -> Option<&'static str> {
+    let is_digest = rest.starts_with("sha256:") || rest.starts_with("sha512:");
+    // A host has no `@`: in the first part it ends a login.
+    if !is_digest && (before.contains("://") || !before.contains('/')) {
+        return None;
     }
-    match name.rsplit_once(':') {
-        Some((_, tag)) if !tag.contains('/') => "it has both a tag and a digest; choose one".to_owned(),
-        _ => "it names a digest".to_owned(),
+    if scar_record::Digest::parse(rest).is_err() {
+        return Some("a digest must be sha256: and 64 hex digits");
+    }
+    match before.rsplit_once(':') {
+        Some((_, tag)) if !tag.contains('/') => Some("it has both a tag and a digest; choose one"),
+        _ => Some("it names a digest"),
     }
 }
 
@@ -202,24 +202,6 @@ fn bad_repository(repository: &str) -> String {
         "\"{repository}\" is not a repository: parts of a-z and 0-9, parted by '/', \
          with single '.', '_', '__' or '-' inside"
     )
-}
-
-/// Splits off a digest, well-formed or not, after the last `@`.
-fn digest(text: &str) -> Option<(&str, &str)> {
-    text.rsplit_once('@').filter(|(_, rest)| ["sha256:", "sha512:"].iter().any(|algorithm| rest.starts_with(algorithm)))
-}
-
-/// Whether a name with a digest may begin with user and password: hosts and repositories have no `@`, and no `:` except
-/// before a port or a tag.
-fn may_hold_userinfo(name: &str) -> bool {
-    let (authority, rest) = name.split_once('/').unwrap_or((name, ""));
-    let repository = rest.rsplit_once(':').map_or(rest, |(repository, tag)| if tag.contains('/') { rest } else { repository });
-    name.contains('@') || repository.contains(':') || (authority.contains(':') && registry(authority).is_err())
-}
-
-fn without_userinfo(text: &str) -> &str {
-    let name = digest(text).map_or(text, |(name, _)| name);
-    name.rfind('@').map_or(text, |at| &text[at + 1..])
 }
 
 #[cfg(test)]
@@ -265,7 +247,7 @@ mod tests {
         for (text, says) in [
             ("harbor.local/proj/Repo:1", "upper case is not allowed in repository \"proj/Repo\""),
             ("https://harbor.local/p/r:1", "'https://harbor.local/p/r:1': it has a scheme"),
-            ("https://u:p@harbor.local/p/r:1", "'https://…@harbor.local/p/r:1': it has a scheme"),
+            ("https://u:p@harbor.local/p/r:1", "'…@harbor.local/p/r:1': it holds credentials"),
             ("harbor.local:99999/p/r", "port 99999 is out of range"),
             ("harbor.local:0/p/r", "port 0 is out of range"),
             ("harbor.local:9x/p/r", "'9x' is not a port number"),
@@ -276,9 +258,9 @@ mod tests {
             ("h.example/r:-x", "bad character '-' at 1 in the tag"),
             ("h.example/r:é", "bad character 'é' at 1"),
             ("h.example/r:", "the tag is empty"),
-            ("h.example/repo@sha256:xyz", "'h.example/repo@sha256:xyz': a digest must be sha256: and 64 hex digits"),
-            ("repo@sha256:xyz", "'repo@sha256:xyz': a digest must be sha256: and 64 hex digits"),
-            (&digest, "r:1@sha256:000"),
+            ("h.example/repo@sha256:xyz", "'…@sha256:xyz': a digest must be sha256: and 64 hex digits"),
+            ("repo@sha256:xyz", "'…@sha256:xyz': a digest must be sha256: and 64 hex digits"),
+            (&digest, "'…@sha256:000"),
             (&digest, "choose one"),
             ("[fe80::1%eth0]/r", "zone"),
             ("[::1/r", "not closed"),

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use scar_http::{Attempt, Error, Method, Response, StatusCode};
+use scar_http::{Attempt, Cause, Error, Method, Response, StatusCode};
 use scar_tool::{Exit, Failure};
 use serde::Deserialize;
 
@@ -137,9 +137,7 @@ impl Refusal {
         let (status, asked_for) = (answer.status(), AskedFor::of(answer.method(), answer.url().path()));
         let (error, body) = answer.into_error_and_body().await;
         let errors = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
-        // A registry answers in JSON. HTML comes from a proxy, a firewall or a sign-on page, which knows nothing about the user's
-        // rights.
-        let is_page = errors.is_empty() && scar_http::words(&body).starts_with("an HTML page");
+        let is_page = scar_http::is_page(&body);
         Self { error, status, from, asked_for, is_page, login, errors }
     }
 
@@ -150,8 +148,8 @@ impl Refusal {
 
     /// The messages of the answer's errors.
     pub fn words(&self) -> &str {
-        match &self.error {
-            Error::Status { words, .. } => words,
+        match &self.error.cause {
+            Cause::Status { words, .. } => words,
             _ => "",
         }
     }
@@ -298,13 +296,8 @@ pub(crate) mod tests {
 
     pub(crate) fn refusal(request: &str, status: u16, errors: &str) -> Refusal {
         let status = StatusCode::from_u16(status).unwrap();
-        let error = Error::Status {
-            request: request.into(),
-            status,
-            words: errors.into(),
-            retry_after: Some(Duration::from_secs(99_999)),
-            location: None,
-        };
+        let (words, retry_after) = (errors.to_owned(), Some(Duration::from_secs(99_999)));
+        let error = Error { request: request.into(), cause: Cause::Status { status, words, retry_after, location: None } };
         let parsed = serde_json::from_str(errors).unwrap_or_default();
         let (method, path) = request.split_once(" https://h.example").unwrap();
         let asked_for = AskedFor::of(&method.parse().unwrap(), path);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use scar_http::header::HeaderName;
-use scar_http::{Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
+use scar_http::{Cause, Client, Credential, Error, Method, Origin, Request, Response, Retry, StatusCode, Url};
 use scar_tool::{Console, Exit, Failure, Spelling};
 use scar_trust::Trust;
 
@@ -22,6 +22,7 @@ pub const EXCHANGE: Duration = Duration::from_secs(60);
 /// The longest URL to follow, in bytes; the HTTP client cannot handle 64 KiB.
 const ADDRESS: usize = 60 * 1024;
 /// The most redirects to follow.
+// A registry needs one, to its blob store; a loop must end (FAULTS P14).
 const HOPS: usize = 5;
 
 /// The access to a repository that a tool needs.
@@ -138,33 +139,29 @@ impl Registry {
             // Some servers without TLS answer a TLS hello with plain text, others just close.
             match ping(&self.client, self.config.patience).await {
                 Ok(door) => return Ok(door),
-                Err(error) if error.is_not_tls() || matches!(error, Error::Connect { .. }) => self.try_in_clear().await?,
+                Err(error) if error.is_not_tls() || matches!(error.cause, Cause::Connect { .. }) => self.try_in_clear().await?,
                 Err(error) if !error.is_transient() => return Err(error.into()),
                 Err(_) => {}
             }
         }
         let home = self.client.origin();
-        let plain_http = self.trust.spelling().option("plain-http");
-        let wants_tls = |exit: Exit, failure: Failure| {
-            let failure = Failure { exit, ..failure };
-            Err(failure.hint(format!("does it speak TLS there? then drop {plain_http}")).into())
-        };
+        let plain_http = self.trust.spelling.option("plain-http");
+        let wants_tls = |failure: Failure| Err(failure.hint(format!("does it speak TLS there? then drop {plain_http}")).into());
         match self.retry(|| async { Ok(ping(&self.client, self.config.patience).await?) }).await {
             // A registry that does not speak TLS is the operator's decision: falling back silently would send the login in clear.
             Err(Fault::Http(error)) if error.is_not_tls() => {
                 let failure = Failure { exit: Exit::Unsafe, ..error.failure(&act) };
                 Err(failure.hint(format!("{plain_http} speaks to it without TLS, if the network is trusted")).into())
             }
-            Err(Fault::Http(error)) if home.is_plain() && error.may_want_tls() => {
+            Err(Fault::Http(error)) if home.is_plain() => match error.cause {
+                Cause::NotHttp(_) => wants_tls(Failure { exit: Exit::Misuse, ..error.failure(&act) }),
                 // A closed connection may have other reasons, too.
-                let exit = if error.is_not_http() || !error.is_transient() { Exit::Misuse } else { error.exit() };
-                wants_tls(exit, error.failure(&act))
+                Cause::Broken { silent: false, .. } => wants_tls(error.failure(&act)),
+                _ => Err(error.into()),
+            },
+            Ok(door) if home.is_plain() && wants_tls_instead(&door) => {
+                wants_tls(Failure { exit: Exit::Misuse, ..door.into_error().await.failure(&act) })
             }
-            Ok(door) if home.is_plain() && door.status() == StatusCode::BAD_REQUEST => {
-                let error = door.into_error().await;
-                if error.may_want_tls() { wants_tls(Exit::Misuse, error.failure(&act)) } else { Err(error.into()) }
-            }
-            Ok(door) if home.is_plain() && leads_to_tls(&door) => wants_tls(Exit::Misuse, door.into_error().await.failure(&act)),
             answer => answer,
         }
     }
@@ -174,8 +171,8 @@ impl Registry {
         let registry = &self.reference.registry;
         let client = Client::new(Origin::at("http", registry)?, &self.trust, self.config.plain_http, &self.console)?;
         let door = ping(&client, self.config.patience).await;
-        // A TLS port answers 400 or redirects. Anything else is HTTP, such as a proxy's 502 while the registry is down.
-        if door.is_ok_and(|door| door.status() != StatusCode::BAD_REQUEST && !leads_to_tls(&door)) {
+        // Any other answer is HTTP, such as a proxy's 502 while the registry is down.
+        if door.is_ok_and(|door| !wants_tls_instead(&door)) {
             self.console.verbose(|| format!("'{registry}' does not speak TLS; it is on this host: plain HTTP"));
             self.client = client;
         }
@@ -230,16 +227,11 @@ impl Registry {
     }
 
     /// Sends a GET whose body is streamed: only the start of the answer has a time limit.
-    pub async fn download(&self, url: &Url) -> Result<Response, Fault> {
-        self.download_with(url, &[]).await
-    }
-
-    pub(crate) async fn download_with(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Fault> {
+    pub async fn download(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Fault> {
         let begun = self.exchange_with(Method::GET, url, headers, None, |request| request);
-        tokio::time::timeout(self.config.patience, begun).await.unwrap_or_else(|_| {
-            let request = format!("GET {}", scar_http::redacted(url));
-            Err(Error::Broken { request, cause: "no answer in time".to_owned(), silent: true }.into())
-        })
+        tokio::time::timeout(self.config.patience, begun)
+            .await
+            .unwrap_or_else(|_| Err(Error::silent(format!("GET {}", scar_http::redacted(url)), "no answer in time").into()))
     }
 
     /// Returns a successful answer.
@@ -305,6 +297,7 @@ impl Registry {
         }
         let origin = Origin::of(url)
             .ok_or_else(|| Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is not an HTTP URL")))?;
+        // Where the archive may go, the login never follows: requests to another origin carry no credential (FAULTS P13).
         if origin == *home {
             return Ok(());
         }
@@ -345,10 +338,12 @@ async fn ping(client: &Client, patience: Duration) -> Result<Response, Error> {
     client.request(Method::GET, url).timeout(patience).send().await
 }
 
-/// Whether a server that was asked over plain HTTP redirects to TLS on the same host.
-fn leads_to_tls(answer: &Response) -> bool {
-    let goal = answer.location().filter(|_| answer.status().is_redirection());
-    goal.is_some_and(|goal| goal.scheme() == "https" && goal.host() == answer.url().host())
+/// Whether a port that was asked over plain HTTP is one for TLS: it answers 400, as nginx and Go do there and no registry does
+/// to this question (OCI distribution specification, "Determining Support"), or redirects to TLS on the same host.
+fn wants_tls_instead(door: &Response) -> bool {
+    let goal = door.location().filter(|_| door.status().is_redirection());
+    door.status() == StatusCode::BAD_REQUEST
+        || goal.is_some_and(|goal| goal.scheme() == "https" && goal.host() == door.url().host())
 }
 
 /// Whether a redirect keeps method and body (RFC 9110, 15.4.8 and 15.4.9).

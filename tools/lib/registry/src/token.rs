@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use scar_http::header::CONTENT_TYPE;
-use scar_http::{Client, Credential, Error, Method, Origin, Response, StatusCode, Url};
+use scar_http::{Cause, Client, Credential, Error, Method, Origin, Response, StatusCode, Url};
 use scar_tool::{Exit, Failure};
 
 use crate::fault::Fault;
@@ -38,6 +38,7 @@ impl Registry {
         if let Ok(Challenge::Bearer { realm, .. }) = &asked {
             *self.realm.borrow_mut() = Some(realm.clone());
         }
+        // A password that was refused once is not sent again: three tries lock many accounts (FAULTS P8).
         let held = self.credential.borrow().clone();
         let unproven = held.is_some() && !self.proven.get();
         // A token may expire while a retry waits.
@@ -110,8 +111,7 @@ impl Registry {
             self.success(answer).await.map(drop)
         };
         tokio::time::timeout(CANCEL, ended).await.unwrap_or_else(|_| {
-            let request = format!("DELETE {}", scar_http::redacted(session));
-            Err(Error::Broken { request, cause: "no answer in time".to_owned(), silent: true }.into())
+            Err(Error::silent(format!("DELETE {}", scar_http::redacted(session)), "no answer in time").into())
         })
     }
 
@@ -162,13 +162,14 @@ impl Registry {
         };
         let token = match self.retry(ask).await {
             Ok(token) => token,
-            Err(Fault::Http(error @ Error::Malformed { .. })) => return Err(refuse(&error.to_string()).into()),
+            Err(Fault::Http(error @ Error { cause: Cause::Malformed(_), .. })) => return Err(refuse(&error.to_string()).into()),
             // The caller would retry the realm's own retries.
             Err(fault) => return Err(Fault::Spent(Box::new(fault))),
         };
         // OAuth 2.0 calls it `access_token`, and Distribution's specification allows either name.
         let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
         let text = text.ok_or_else(|| refuse("the answer of its token realm contains no token"))?;
+        // It becomes a header: a line break in it would begin another one.
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refuse("the token of its token realm contains characters that a token cannot have").into());
         }
@@ -189,6 +190,7 @@ impl Registry {
             )
             .hint("the registry must name an https realm"));
         }
+        // Anybody who can alter one answer of the registry could otherwise collect passwords (FAULTS P6).
         if !names(&self.config.trust_realm, origin) {
             let kept = if self.login.is_some() { "the login was not sent to it" } else { "nothing was sent to it" };
             return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' is another server; {kept}"))
@@ -211,18 +213,9 @@ struct Token {
 /// The form that exchanges a refresh token (RFC 6749, 6).
 fn refresh(form: &[(&str, &str)], token: &secrecy::SecretString) -> String {
     use secrecy::ExposeSecret;
-    let fields = form.iter().copied().chain([
-        ("grant_type", "refresh_token"),
-        ("client_id", "scar-tools"),
-        ("refresh_token", token.expose_secret()),
-    ]);
-    let encoded = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-                byte => format!("%{byte:02X}"),
-            })
-            .collect()
-    };
-    fields.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+    // Unlike other credentials it does not pass through a header, where each is registered.
+    scar_tool::never_show(token.expose_secret());
+    let mut encoder = scar_http::form_urlencoded::Serializer::new(String::new());
+    encoder.extend_pairs(form).append_pair("grant_type", "refresh_token").append_pair("client_id", "scar-tools");
+    encoder.append_pair("refresh_token", token.expose_secret()).finish()
 }

@@ -30,7 +30,7 @@ pub(crate) fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateD
 pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let refuse = |holds: &str| Failure::misuse(format!("read {what}: it holds {holds}, not a PEM certificate"));
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let found = found.map_err(|error| Failure::misuse(format!("read {what}: damaged PEM: {error:?}")))?;
+    let found = found.map_err(|_| Failure::misuse(format!("read {what}: its PEM is damaged")))?;
     if found.is_empty() {
         return Err(if text.iter().all(u8::is_ascii_whitespace) {
             refuse("nothing")
@@ -44,12 +44,10 @@ pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<Certificate
             refuse("something else")
         });
     }
-    for certificate in &found {
-        if let Err(error) = X509Certificate::from_der(certificate) {
-            return Err(Failure::misuse(format!("read {what}: a certificate in it is damaged: {error}")));
-        }
+    match found.iter().all(|certificate| X509Certificate::from_der(certificate).is_ok()) {
+        true => Ok(found),
+        false => Err(Failure::misuse(format!("read {what}: a certificate in it is damaged"))),
     }
-    Ok(found)
 }
 
 /// The valid certificates of a PEM file as PEM text for another program, without any private key of the file. Exit 2 for a
@@ -101,10 +99,7 @@ pub(crate) fn key_in(text: &[u8], what: &str) -> Result<PrivateKeyDer<'static>, 
 }
 
 fn read(path: &Path, option: &str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        let failure = Failure::io(format!("read {option} '{}'", path.display()), &error);
-        Failure { exit: scar_tool::Exit::Misuse, ..failure }
-    })
+    std::fs::read(path).map_err(|error| Failure::unreadable(format!("read {option} '{}'", path.display()), &error))
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {

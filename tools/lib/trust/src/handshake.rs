@@ -5,14 +5,16 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use rustls::{AlertDescription as Alert, Error};
-use scar_tool::{Exit, Spelling};
+use scar_tool::{Exit, Failure, Spelling};
 
 use crate::module;
-use crate::untrusted::{Reason, in_chain};
+use crate::untrusted::{Reason, Untrusted, in_chain};
 
-/// Why a TLS handshake failed, apart from certificate paths (see [`crate::Untrusted`]).
+/// Why a TLS handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handshake {
+    /// The server's certificate is not trusted.
+    Untrusted(Box<Untrusted>),
     /// The server does not speak TLS.
     NotTls,
     /// No common version or cipher.
@@ -24,7 +26,7 @@ pub enum Handshake {
     /// The server refused the client certificate, or its absence; its alert.
     CertificateRefused(String),
     /// The server's key does not belong to its certificate.
-    Certificate(Reason),
+    Certificate(Box<Reason>),
     /// The server has an internal error; its alert.
     ServerTrouble(String),
     /// One side violated the TLS protocol.
@@ -44,8 +46,11 @@ impl Handshake {
             Error::InvalidMessage(_) => Self::NotTls,
             Error::PeerIncompatible(_) => Self::NothingInCommon,
             Error::AlertReceived(alert) => Self::of_alert(*alert, asked),
-            Error::InvalidCertificate(error) => Self::Certificate(Reason::of(error, None)),
-            Error::NoCertificatesPresented => Self::Certificate(Reason::Missing),
+            Error::InvalidCertificate(error) => match Untrusted::of(error) {
+                Some(untrusted) => Self::Untrusted(Box::new(untrusted.clone())),
+                None => Self::Certificate(Box::new(Reason::of(error, None))),
+            },
+            Error::NoCertificatesPresented => Self::Certificate(Box::new(Reason::Missing)),
             Error::UnsupportedNameType
             | Error::EncryptError
             | Error::InvalidCertRevocationList(_)
@@ -98,38 +103,46 @@ impl Handshake {
             Self::CertificateRequired | Self::CertificateRefused(_) => Exit::Refused,
             Self::ServerTrouble(_) => Exit::Unreachable,
             Self::Local => Exit::Failed,
-            Self::NotTls | Self::NothingInCommon | Self::UnknownName | Self::Certificate(_) | Self::Protocol => Exit::Unsafe,
+            Self::Untrusted(_)
+            | Self::NotTls
+            | Self::NothingInCommon
+            | Self::UnknownName
+            | Self::Certificate(_)
+            | Self::Protocol => Exit::Unsafe,
         }
     }
 
-    /// The hint; `spelling` is of the options that change what is trusted and shown.
-    pub fn hint(&self, spelling: Spelling) -> String {
-        let hint = match self {
-            Self::NotTls => "is this the server's port for https? see what answers there: openssl s_client -connect HOST:PORT",
-            Self::NothingInCommon => "the server, or the proxy before it, must be set up for TLS 1.2 or 1.3",
-            Self::UnknownName => {
-                "name the server as its certificate does, or have the name added where TLS ends (ingress, load balancer)"
-            }
-            Self::CertificateRequired | Self::CertificateRefused(_) => {
-                let (cert, key) = (spelling.option("cert-file"), spelling.option("key-file"));
-                return format!(
-                    "show it a client certificate that it accepts: {cert} and {key}, where the tool has them, or a registry's certs.d"
-                );
-            }
-            Self::Certificate(reason) => return reason.hint(spelling),
-            Self::ServerTrouble(_) => "see the server's log; it is safe to run this step again",
-            Self::Protocol => {
-                "something between here and the server may change what is sent: try from another host, or --no-proxy"
-            }
-            Self::Local => "this host cannot speak TLS: compare its clock with the real time",
-        };
-        hint.to_owned()
+    /// The failure to show; `act` is what was being done, `address` the server's `HOST:PORT`, `spelling` of the options that
+    /// change what is trusted and shown.
+    pub fn failure(&self, act: &str, address: &str, spelling: Spelling) -> Failure {
+        let failure = Failure::new(self.exit(), format!("{act}: {self}"));
+        match self {
+            Self::Untrusted(untrusted) => Failure { details: untrusted.description.clone(), ..failure }
+                .hint(untrusted.reason.hint(&untrusted.name, address, spelling)),
+            Self::Certificate(reason) => failure.hint(reason.hint("", address, spelling)),
+            Self::NotTls => failure.hint(format!(
+                "is this the server's port for https? see what answers there: openssl s_client -connect {address}"
+            )),
+            Self::NothingInCommon => failure.hint("the server, or the proxy before it, must be set up for TLS 1.2 or 1.3"),
+            Self::UnknownName => failure
+                .hint("name the server as its certificate does, or have the name added where TLS ends (ingress, load balancer)"),
+            Self::CertificateRequired | Self::CertificateRefused(_) => failure.hint(format!(
+                "show it a client certificate that it accepts: {} and {}, if the tool has them, or a registry's certs.d",
+                spelling.option("cert-file"),
+                spelling.option("key-file")
+            )),
+            Self::ServerTrouble(_) => failure.hint("see the server's log; it is safe to run this step again"),
+            Self::Protocol => failure
+                .hint("something between here and the server may change what is sent: try from another host, or --no-proxy"),
+            Self::Local => failure.hint("this host cannot speak TLS: compare its clock with the real time"),
+        }
     }
 }
 
 impl fmt::Display for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Untrusted(untrusted) => untrusted.fmt(f),
             Self::NotTls => f.write_str("it does not speak TLS there (plain HTTP, or another service?)"),
             Self::NothingInCommon => {
                 f.write_str(module::OFFERED.unwrap_or("it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"))
@@ -137,7 +150,7 @@ impl fmt::Display for Handshake {
             Self::UnknownName => f.write_str("it knows no host of that name (TLS alert 'unrecognised name')"),
             Self::CertificateRequired => f.write_str("it demands a client certificate"),
             Self::CertificateRefused(alert) => {
-                write!(f, "it refused the client certificate, or that there is none (TLS alert '{alert}')")
+                write!(f, "it refused the client certificate, or its absence (TLS alert '{alert}')")
             }
             Self::Certificate(reason) => write!(f, "its certificate is not trusted: {reason}"),
             Self::ServerTrouble(alert) => write!(f, "it ended the TLS handshake with the alert '{alert}'"),
@@ -172,7 +185,7 @@ mod tests {
             for asked in [false, true] {
                 let verdict = Handshake::of_alert(Alert::from(number), asked);
                 assert!(matches!(verdict.exit(), Exit::Unsafe | Exit::Refused | Exit::Unreachable), "{number}");
-                assert!(!verdict.hint(Spelling::default()).is_empty());
+                assert!(verdict.failure("act", "host:443", Spelling::default()).hint.is_some());
                 let text = verdict.to_string();
                 assert!(!text.contains("Alert") && !text.contains("Unknown"), "{text}");
             }

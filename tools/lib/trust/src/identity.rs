@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use scar_tool::Failure;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::Seen;
+use crate::LastHandshake;
 
 /// A client certificate with its key.
 #[derive(Debug, Clone)]
@@ -51,12 +51,12 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct ClientAuth {
     pub(crate) identity: Option<Identity>,
-    pub(crate) seen: Seen,
+    pub(crate) last: LastHandshake,
 }
 
 impl ResolvesClientCert for ClientAuth {
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.seen.note_asked();
+        self.last.note_asked();
         self.identity.as_ref().map(|identity| Arc::clone(&identity.certified))
     }
 

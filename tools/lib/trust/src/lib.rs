@@ -9,11 +9,11 @@ mod cause;
 mod files;
 mod handshake;
 mod identity;
+mod last_handshake;
 mod module;
 mod options;
 mod pin;
 mod route;
-mod seen;
 mod untrusted;
 mod verify;
 
@@ -21,14 +21,14 @@ pub use address::{address, without_login};
 pub use cause::{Tunnel, cause, tunnel};
 pub use files::ca_chain;
 pub use handshake::Handshake;
+pub use last_handshake::LastHandshake;
 pub use module::module;
 pub use options::{RouteOptions, TlsOptions};
 pub use pin::Pin;
 pub use route::Proxy;
-pub use seen::Seen;
-pub use untrusted::{Reason, Untrusted, untrusted};
+pub use untrusted::{Reason, Untrusted};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -37,31 +37,33 @@ use scar_tool::{Failure, Prefix, Spelling};
 
 use identity::{ClientAuth, Identity};
 
-/// The trusted certificates and the client certificate for a peer.
-#[derive(Debug, Clone)]
+/// The trusted certificates and the client certificate for a peer. The default trusts nobody.
+#[derive(Debug, Clone, Default)]
 pub struct Trust {
     anchors: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
-    insecure: bool,
+    /// Whether certificates are not checked, as the user asked.
+    pub insecure: bool,
     /// The name that a server's certificate must have, if it is not the server's own.
     name: Option<ServerName<'static>>,
     pin: Option<Pin>,
-    seen: Seen,
-    ca_file: Option<PathBuf>,
+    last: LastHandshake,
+    /// Absolute path of `--ca-file`.
+    pub ca_file: Option<PathBuf>,
     /// Whether no proxy is to be used.
     direct: bool,
     /// The source of the certificates, for `-v`.
     sources: Vec<String>,
     /// How the options are spelled that change this trust.
-    spelling: Spelling,
+    pub spelling: Spelling,
 }
 
 impl Trust {
-    /// The system's certificates (or those of `SSL_CERT_FILE`) and those of the options. Exit 2 for a file without the
-    /// content that its option needs; exit 1 if it cannot be read.
+    /// The system's certificates (or those of `SSL_CERT_FILE`) and those of the options. Exit 2 for a file without the content
+    /// that its option needs.
     pub fn load<P: Prefix>(options: &TlsOptions<P>) -> Result<Self, Failure> {
         let spelling = Spelling::of::<P>();
-        let mut trust = Self { spelling, ..Self::system()? };
+        let mut trust = Self { spelling, insecure: options.insecure, ..Self::system()? };
         if let Some(path) = &options.ca_file {
             let option = spelling.option("ca-file");
             trust.anchors.extend(files::certificates(path, &option)?);
@@ -75,48 +77,27 @@ impl Trust {
             let (chain, key) = (files::certificates(cert, &of_cert)?, files::key(key, &of_key)?);
             trust.identity = Some(Identity::new(chain, key, what, &*module::provider()?)?);
         }
-        trust.insecure = options.insecure;
         Ok(trust)
     }
 
-    /// Only these certificates; with their source.
-    fn of(anchors: Vec<CertificateDer<'static>>, source: String) -> Self {
-        Self {
-            anchors,
-            identity: None,
-            insecure: false,
-            name: None,
-            pin: None,
-            seen: Seen::default(),
-            ca_file: None,
-            direct: false,
-            sources: vec![source],
-            spelling: Spelling::default(),
-        }
-    }
-
-    /// Only these certificates (DER), as in a kubeconfig's `certificate-authority`.
-    pub fn only(certificates: Vec<Vec<u8>>) -> Self {
-        Self::of(certificates.into_iter().map(CertificateDer::from).collect(), "the given certificates".to_owned())
-    }
-
-    /// The same from a PEM text; `what` names its source. Exit 2 where the text holds no certificate.
-    pub fn only_pem(text: &[u8], what: &str) -> Result<Self, Failure> {
-        Ok(Self::of(files::certificates_in(text, what)?, what.to_owned()))
-    }
-
-    /// The system's certificates (or those of `SSL_CERT_FILE`) alone. Exit 2 if `SSL_CERT_FILE` names a file that cannot be
-    /// used.
+    /// The system's certificates (or those of `SSL_CERT_FILE`) alone.
     pub fn system() -> Result<Self, Failure> {
         let (anchors, source) = files::system()?;
-        Ok(Self::of(anchors, source))
+        Ok(Self { anchors, sources: vec![source], ..Self::default() })
     }
 
-    /// The same without checking the peer: only if the user asks for it.
-    #[must_use]
-    pub fn insecure(mut self, insecure: bool) -> Self {
-        self.insecure = insecure;
-        self
+    /// Also trusts the certificates of a PEM text; `what` names its source. Exit 2 if it has none.
+    pub fn with_anchors(mut self, pem: &[u8], what: &str) -> Result<Self, Failure> {
+        self.anchors.extend(files::certificates_in(pem, what)?);
+        self.sources.push(what.to_owned());
+        Ok(self)
+    }
+
+    /// Adds a client certificate and its key, both PEM (possibly in one text). Exit 2 if one is missing, or the key encrypted.
+    pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
+        let (chain, key) = (files::certificates_in(certificate, what)?, files::key_in(key, what)?);
+        self.identity = Some(Identity::new(chain, key, format!("the client certificate of {what}"), &*module::provider()?)?);
+        Ok(self)
     }
 
     /// The same trust for a server that shows a certificate of this name; `None` if it is neither a name nor an address.
@@ -129,52 +110,29 @@ impl Trust {
     /// The same trust for one more server; without checks, that server must keep showing its first certificate.
     #[must_use]
     pub fn pinned(&self, pin: &Pin) -> Self {
-        Self { pin: Some(pin.clone()), seen: Seen::default(), ..self.clone() }
-    }
-
-    /// Also trusts the certificates of a PEM text; `what` names its source. Exit 2 where the text holds no certificate.
-    pub fn with_anchors(mut self, pem: &[u8], what: &str) -> Result<Self, Failure> {
-        self.anchors.extend(files::certificates_in(pem, what)?);
-        self.sources.push(what.to_owned());
-        Ok(self)
-    }
-
-    /// Adds a client certificate and its key, both PEM (possibly in one text). Exit 2 if the text contains no certificate,
-    /// no key, or an encrypted one.
-    pub fn with_identity(mut self, certificate: &[u8], key: &[u8], what: &str) -> Result<Self, Failure> {
-        let (chain, key) = (files::certificates_in(certificate, what)?, files::key_in(key, what)?);
-        self.identity = Some(Identity::new(chain, key, format!("the client certificate of {what}"), &*module::provider()?)?);
-        Ok(self)
+        Self { pin: Some(pin.clone()), last: LastHandshake::default(), ..self.clone() }
     }
 
     /// The same trust for another server: without the client certificate, the name and the pin, which belong to one server.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        Self { identity: None, name: None, pin: None, seen: Seen::default(), ..self.clone() }
+        Self { identity: None, name: None, pin: None, last: LastHandshake::default(), ..self.clone() }
     }
 
     /// The same trust with or without a proxy, as the user chose.
     #[must_use]
-    pub fn by(mut self, route: RouteOptions) -> Self {
-        self.direct = route.no_proxy;
-        self
+    pub fn by(self, route: RouteOptions) -> Self {
+        Self { direct: route.no_proxy, ..self }
     }
 
-    /// The proxy, if there is one.
+    /// The proxy of the environment, unless the user wants none.
     pub fn proxy(&self) -> Result<Option<Proxy>, Failure> {
         if self.direct { Ok(None) } else { Proxy::from_environment() }
     }
 
-    /// Records in `seen` every certificate that a server shows, trusted or not.
-    #[must_use]
-    pub fn seen_by(mut self, seen: &Seen) -> Self {
-        self.seen = seen.clone();
-        self
-    }
-
-    /// What servers showed and requested.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
+    /// What the last server showed and asked for.
+    pub fn last_handshake(&self) -> &LastHandshake {
+        &self.last
     }
 
     /// The trusted certificates and the client certificate, for `-v`.
@@ -189,21 +147,6 @@ impl Trust {
         }
     }
 
-    /// How the options are spelled that change this trust.
-    pub fn spelling(&self) -> Spelling {
-        self.spelling
-    }
-
-    /// Whether certificates are not checked.
-    pub fn is_insecure(&self) -> bool {
-        self.insecure
-    }
-
-    /// Absolute path of `--ca-file`.
-    pub fn ca_file(&self) -> Option<&Path> {
-        self.ca_file.as_deref()
-    }
-
     /// Whether a client certificate is configured.
     pub fn has_identity(&self) -> bool {
         self.identity.is_some()
@@ -211,15 +154,15 @@ impl Trust {
 
     /// The validity of the client certificate, in seconds since 1970.
     pub fn identity_dates(&self) -> Option<(u64, u64)> {
-        Untrusted::dates(self.identity.as_ref()?.certified.cert.first()?)
+        untrusted::validity(self.identity.as_ref()?.certified.cert.first()?)
     }
 
-    /// The TLS configuration; use `with_identity` only for the origin of the client certificate. Exit 5 if the FIPS build
-    /// has no FIPS module.
+    /// The TLS configuration; use `with_identity` only for the origin of the client certificate. Exit 5 if the FIPS build has no
+    /// FIPS module.
     pub fn client_config(&self, with_identity: bool) -> Result<ClientConfig, Failure> {
         let provider = module::provider()?;
         let verifier = verify::Verifier::new(self, &provider);
-        let client_auth = ClientAuth { identity: self.identity.clone().filter(|_| with_identity), seen: self.seen.clone() };
+        let client_auth = ClientAuth { identity: self.identity.clone().filter(|_| with_identity), last: self.last.clone() };
         Ok(ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?

@@ -52,6 +52,7 @@ impl Proxy {
         let all = |entry: &str| if entry == "*" { "*,0.0.0.0/0,::/0" } else { entry }.to_owned();
         let but = |no: String| Matcher::builder().https(url.clone()).no(no).build();
         // hyper-util's matcher does not know ports.
+        // curl and Go do (Go golang.org/x/net/http/httpproxy/proxy.go, `init`).
         let (ported, everywhere): (Vec<_>, Vec<_>) = no.split(',').map(str::trim).partition(|entry| port(entry).is_some());
         let everywhere: Vec<_> = everywhere.into_iter().map(all).collect();
         let matcher = but(everywhere.join(","));

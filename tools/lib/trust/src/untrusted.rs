@@ -1,11 +1,13 @@
 //! Describes an untrusted certificate, so that an administrator can decide about it.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::IpAddr;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
-use scar_tool::{Exit, Failure, Spelling};
+use scar_tool::Spelling;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
@@ -88,17 +90,31 @@ impl Reason {
         }
     }
 
-    /// The hint, if it does not depend on the server's name and address.
-    pub(crate) fn hint(&self, spelling: Spelling) -> String {
-        let hint = match self {
-            Self::Expired | Self::NotYetValid => {
-                "the server needs a new certificate, or a clock is wrong: compare 'date' on both"
+    /// What to do; `name` and `address` (`HOST:PORT`) are the server's, `spelling` is of the options that would trust it.
+    pub(crate) fn hint(&self, name: &str, address: &str, spelling: Spelling) -> Cow<'static, str> {
+        let ca_file = spelling.option("ca-file");
+        Cow::Borrowed(match self {
+            Self::UnknownIssuer | Self::CaAsServer | Self::Unusable => {
+                return Cow::Owned(format!(
+                    "compare the SHA-256 with the server's administrator; then trust it: openssl s_client -connect {address} \
+                     </dev/null | openssl x509 >server.pem, and {ca_file} server.pem (or the issuer's certificate)"
+                ));
+            }
+            Self::WrongName => {
+                return Cow::Owned(format!("use one of its names, or have '{name}' added to the certificate"));
             }
             Self::IssuerDates { .. } => {
-                let option = spelling.option("ca-file");
-                return format!(
-                    "give the authority's present certificate with {option}; or a clock is wrong: compare 'date' with the real time"
-                );
+                return Cow::Owned(format!(
+                    "give the authority's present certificate with {ca_file}; or a clock is wrong: compare 'date' with the real time"
+                ));
+            }
+            Self::WeakSignature => {
+                return Cow::Owned(format!(
+                    "the server needs a certificate signed with SHA-256 or better; until then {ca_file} with this very certificate"
+                ));
+            }
+            Self::Expired | Self::NotYetValid => {
+                "the server needs a new certificate, or a clock is wrong: compare 'date' on both"
             }
             Self::Replaced => {
                 "the server was renewed, or another one answers in its place: find out which, and run this step again"
@@ -107,16 +123,11 @@ impl Reason {
                 "the server needs a certificate of version 3 that names it (openssl x509 -req with -extfile and subjectAltName)"
             }
             Self::WeakKey(_) => "the server needs a new certificate, with an RSA key of 2048 bits at least or an ECDSA key",
-            Self::WeakSignature => {
-                let option = spelling.option("ca-file");
-                return format!(
-                    "the server needs a certificate signed with SHA-256 or better; until then {option} with this very certificate"
-                );
-            }
             Self::WrongPurpose => "the server needs a certificate whose extended key usage is serverAuth",
-            _ => "see what the server shows: openssl s_client -showcerts -connect HOST:PORT",
-        };
-        hint.to_owned()
+            Self::Revoked | Self::Missing | Self::WrongKey => {
+                return Cow::Owned(format!("see what the server shows: openssl s_client -showcerts -connect {address}"));
+            }
+        })
     }
 }
 
@@ -145,81 +156,44 @@ impl fmt::Display for Reason {
 }
 
 /// An untrusted server certificate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untrusted {
     /// Why.
     pub reason: Reason,
     /// The requested server name.
-    pub asked: String,
-    /// Its subject.
-    pub subject: String,
-    /// Its issuer.
-    pub issuer: String,
-    /// Its names and addresses.
-    pub names: Vec<String>,
-    /// From when, RFC 2822 style.
-    pub not_before: String,
-    /// Until when.
-    pub not_after: String,
-    /// SHA-256 of its DER form, in hex pairs with colons.
-    pub sha256: String,
-    /// How the options are spelled that would trust it.
-    pub(crate) spelling: Spelling,
+    pub(crate) name: String,
+    /// What the certificate says of itself, and its SHA-256, a line each.
+    pub(crate) description: Vec<String>,
 }
 
 impl Untrusted {
-    pub(crate) fn new(reason: Reason, certificate: &CertificateDer<'_>, name: &ServerName<'_>, spelling: Spelling) -> Self {
-        let sha256 = fingerprint(certificate);
-        let asked = name.to_str().into_owned();
-        let unknown = || "(unreadable)".to_owned();
-        let mut untrusted = Self {
-            reason,
-            asked,
-            subject: unknown(),
-            issuer: unknown(),
-            names: Vec::new(),
-            not_before: unknown(),
-            not_after: unknown(),
-            sha256,
-            spelling,
-        };
+    pub(crate) fn new(reason: Reason, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Self {
+        let mut description = Vec::new();
         if let Ok((_, parsed)) = X509Certificate::from_der(certificate) {
-            untrusted.subject = parsed.subject().to_string();
-            untrusted.issuer = parsed.issuer().to_string();
-            untrusted.not_before = parsed.validity().not_before.to_string();
-            untrusted.not_after = parsed.validity().not_after.to_string();
-            untrusted.names = names(&parsed);
+            let names = names(&parsed);
+            description.push(format!("subject: {}", parsed.subject()));
+            description.push(format!("issuer:  {}", parsed.issuer()));
+            description.push(format!("names:   {}", if names.is_empty() { "(none)".to_owned() } else { names.join(", ") }));
+            description.push(format!("valid:   {} to {}", parsed.validity().not_before, parsed.validity().not_after));
         }
-        untrusted
+        description.push(format!("SHA-256: {}", fingerprint(certificate)));
+        Self { reason, name: name.to_str().into_owned(), description }
     }
 
-    /// The validity of a certificate, in seconds since 1970.
-    pub(crate) fn dates(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let second = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-        Some((second(parsed.validity().not_before), second(parsed.validity().not_after)))
-    }
-
-    /// The failure with its description; `act` is what was being done, `address` the server's `HOST:PORT`.
-    pub fn failure(&self, act: &str, address: &str) -> Failure {
-        let names = if self.names.is_empty() { "(none)".to_owned() } else { self.names.join(", ") };
-        let failure =
-            Failure::new(Exit::Unsafe, format!("{act}: the certificate of '{}' is not trusted: {}", self.asked, self.reason))
-                .detail(format!("subject: {}", self.subject))
-                .detail(format!("issuer:  {}", self.issuer))
-                .detail(format!("names:   {names}"))
-                .detail(format!("valid:   {} to {}", self.not_before, self.not_after))
-                .detail(format!("SHA-256: {}", self.sha256));
-        match self.reason {
-            Reason::WrongName => failure.hint(format!("use one of its names, or have '{}' added to the certificate", self.asked)),
-            Reason::UnknownIssuer | Reason::CaAsServer | Reason::Unusable => failure.hint(format!(
-                "compare the SHA-256 with the server's administrator; then trust it: openssl s_client -connect {address} </dev/null | \
-                 openssl x509 >server.pem, and {} server.pem (or the issuer's certificate)",
-                self.spelling.option("ca-file")
-            )),
-            _ => failure.hint(self.reason.hint(self.spelling)),
+    /// The one that our verifier has put into the TLS library's error.
+    pub(crate) fn of(error: &CertificateError) -> Option<&Self> {
+        match error {
+            CertificateError::Other(other) => other.0.downcast_ref(),
+            _ => None,
         }
     }
+}
+
+/// The validity of a certificate, in seconds since 1970.
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let second = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+    Some((second(parsed.validity().not_before), second(parsed.validity().not_after)))
 }
 
 /// SHA-256 of a certificate's DER form, in hex pairs with colons, as `openssl x509 -fingerprint` prints it.
@@ -229,19 +203,11 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 
 impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the certificate of '{}' is not trusted: {}", self.asked, self.reason)
+        write!(f, "the certificate of '{}' is not trusted: {}", self.name, self.reason)
     }
 }
 
 impl StdError for Untrusted {}
-
-/// Finds the untrusted certificate in a client's error, at any depth.
-pub fn untrusted<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Untrusted> {
-    match in_chain(error)? {
-        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-        _ => None,
-    }
-}
 
 /// The TLS library's error in a chain of errors.
 pub(crate) fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
@@ -259,20 +225,17 @@ pub(crate) fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Er
     None
 }
 
+/// Its names and addresses.
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
-    extension
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => match bytes.len() {
-                4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
-                16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
-                _ => None,
-            },
-            _ => None,
-        })
-        .collect()
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        // 4 or 16 bytes (RFC 5280, 4.2.1.6).
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(text).collect()
 }

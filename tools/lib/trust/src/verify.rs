@@ -8,13 +8,11 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
-use scar_tool::Spelling;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::Trust;
 use crate::pin::Pin;
-use crate::seen::Seen;
-use crate::untrusted::{Reason, Untrusted};
+use crate::untrusted::{Reason, Untrusted, validity};
+use crate::{LastHandshake, Trust};
 
 /// The usual path check, plus the rule for a server certificate that is itself configured, plus a full description of the
 /// problem, because an alert alone does not help an administrator.
@@ -25,45 +23,42 @@ pub(crate) struct Verifier {
     insecure: bool,
     name: Option<ServerName<'static>>,
     pin: Option<Pin>,
-    seen: Seen,
-    spelling: Spelling,
+    last: LastHandshake,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
     pub(crate) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Self {
-        let Trust { anchors, insecure, name, pin, seen, spelling, .. } = trust.clone();
+        let Trust { anchors, insecure, name, pin, last, .. } = trust.clone();
         let mut roots = RootCertStore::empty();
         // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates; kubectl and curl do not.
-        let now = UnixTime::now().as_secs();
-        let in_date = |anchor: &&CertificateDer<'_>| Untrusted::dates(anchor).is_none_or(|(from, to)| (from..=to).contains(&now));
-        roots.add_parsable_certificates(anchors.iter().filter(in_date).cloned());
+        let now = UnixTime::now();
+        roots.add_parsable_certificates(anchors.iter().filter(|anchor| !is_outdated(anchor, now)).cloned());
         // rustls's builder refuses a store without roots: then only the configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
-        Self { chain, anchors, insecure, name, pin, seen, spelling, provider: Arc::clone(provider) }
+        Self { chain, anchors, insecure, name, pin, last, provider: Arc::clone(provider) }
     }
 
     /// The expired or not yet valid configured authority that signed one of these, if there is one.
     fn outdated(&self, shown: &[&CertificateDer<'_>], now: UnixTime) -> Option<Reason> {
         let shown: Vec<_> = shown.iter().filter_map(|shown| X509Certificate::from_der(shown).ok()).collect();
-        self.anchors.iter().filter_map(|anchor| X509Certificate::from_der(anchor).ok()).find_map(|(_, anchor)| {
-            let validity = anchor.validity();
-            let (from, to) = (validity.not_before, validity.not_after);
-            let is_outdated = !(from.timestamp()..=to.timestamp()).contains(&i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-            let signed = shown.iter().any(|(_, shown)| shown.issuer().as_raw() == anchor.subject().as_raw());
-            let reason =
-                || Reason::IssuerDates { issuer: anchor.subject().to_string(), from: from.to_string(), to: to.to_string() };
-            (is_outdated && signed).then(reason)
-        })
+        let outdated = self.anchors.iter().filter(|anchor| is_outdated(anchor, now));
+        let mut outdated = outdated.filter_map(|anchor| X509Certificate::from_der(anchor).ok());
+        let (_, issuer) =
+            outdated.find(|(_, anchor)| shown.iter().any(|(_, shown)| shown.issuer().as_raw() == anchor.subject().as_raw()))?;
+        let (from, to) = (issuer.validity().not_before.to_string(), issuer.validity().not_after.to_string());
+        Some(Reason::IssuerDates { issuer: issuer.subject().to_string(), from, to })
     }
 
     /// A configured certificate needs no issuer; its name and dates are still checked.
     fn configured(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+        // A self-signed registry is often trusted by its own certificate, also one marked as a CA, which webpki refuses as a
+        // server's (FAULTS P3 and S9).
         if !self.anchors.iter().any(|anchor| anchor.as_ref() == certificate.as_ref()) {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         }
         rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-        match Untrusted::dates(certificate) {
+        match validity(certificate) {
             Some((from, _)) if now.as_secs() < from => Err(Error::InvalidCertificate(CertificateError::NotValidYet)),
             Some((_, to)) if now.as_secs() > to => Err(Error::InvalidCertificate(CertificateError::Expired)),
             Some(_) => Ok(()),
@@ -81,9 +76,9 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.seen.note(certificate);
+        self.last.note_shown(certificate);
         let name = self.name.as_ref().unwrap_or(name);
-        let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name, self.spelling)));
+        let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name)));
         let leaf = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf);
         let Ok(leaf) = leaf else { return untrusted(Reason::Unusable) };
         // Checked here, also with --insecure: later the handshake would fail with a message that names no cause.
@@ -140,6 +135,11 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Whether a certificate is expired, or not yet valid.
+fn is_outdated(certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
+    validity(certificate).is_some_and(|(from, to)| !(from..=to).contains(&now.as_secs()))
 }
 
 fn refused(untrusted: Untrusted) -> Error {

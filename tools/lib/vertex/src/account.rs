@@ -51,10 +51,7 @@ impl<P: Prefix> AccountOptions<P> {
         if login.password_file.is_none() && stdin != Some(true) {
             login.password_file = set("VERTEX_PASSWORD_FILE").map(PathBuf::from);
         }
-        let password = match stdin {
-            Some(stdin) => login.open_or_stdin(stdin, console)?,
-            None => login.open(console)?,
-        };
+        let password = login.open(stdin, console)?;
         Ok(LoginMethod::Password { username: self.username()?, password })
     }
 }

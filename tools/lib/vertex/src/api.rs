@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use scar_http::header::{ACCEPT, CONTENT_TYPE};
-use scar_http::{Client, Credential, Error, Method, Origin, Response, Retry, StatusCode};
+use scar_http::{Cause, Client, Credential, Error, Method, Origin, Response, Retry, StatusCode};
 use scar_record::Session;
 use scar_tool::{Console, Deadline, Exit, Failure};
 use scar_trust::Trust;
@@ -105,8 +105,8 @@ impl Api {
         Retry::until(self.deadline).run(&self.console, || self.order(Method::POST, path, Some(body))).await
     }
 
-    /// Starts a job by a GET, as the guide does; retries only if nothing arrived for certain. The last try's error;
-    /// [`Error::Malformed`] if a page of another server answered.
+    /// Starts a job by a GET, as the guide does; retries only if nothing arrived for certain. [`Cause::Malformed`] if a page
+    /// of another server answered.
     pub async fn start(&self, path: &str) -> Result<(), Error> {
         let once = async || match self.order(Method::GET, path, None).await {
             // A job that was started twice would run twice, and there is no status to ask for.
@@ -129,7 +129,7 @@ impl Api {
             let error = match self.order(Method::PUT, path, Some(body)).await {
                 Ok(()) => return Ok(WriteOutcome::Answered),
                 // Success with another status than 204 may be a proxy's page: reading decides, as after a lost answer.
-                Err(error @ Error::Malformed { .. }) => error,
+                Err(error @ Error { cause: Cause::Malformed(_), .. }) => error,
                 Err(error) if error.is_before_send() || !error.is_transient() => return Err(error),
                 Err(error) => error,
             };
@@ -165,7 +165,7 @@ impl Api {
     /// The failure to show for an error, with a hint if it may be due to the session.
     pub fn failure(&self, act: &str, error: &Error) -> Failure {
         let failure = error.failure(act);
-        match (error.status(), error) {
+        match (error.status(), &error.cause) {
             (Some(StatusCode::UNAUTHORIZED), _) => {
                 failure.hint(format!("the session has ended or is not accepted; log in again: {}", self.login))
             }
@@ -176,7 +176,7 @@ impl Api {
                 "redirects are not followed, because the token would be sent along; an expired session may be the cause: {}",
                 self.login
             )),
-            (_, Error::Malformed { .. }) => {
+            (_, Cause::Malformed(_)) => {
                 failure.hint(format!("is '{}' VerteX itself, and not a proxy or a sign-on page before it?", self.origin()))
             }
             (Some(StatusCode::NOT_FOUND), _) => {
@@ -199,23 +199,17 @@ impl Api {
     }
 }
 
-/// Parses the object in an answer. The answer's own error; [`Error::Malformed`], with a description, if it is not an object.
+/// Parses the object in an answer. [`Cause::Malformed`], with a description, if it is not an object.
 pub async fn read_object(response: Response) -> Result<Object, Error> {
     let request = response.request();
     let text = read_json(response).await?;
-    let object = Object::parse(text.get()).map_err(|is| Error::Malformed { request, cause: format!("the answer is {is}") })?;
+    let object = Object::parse(text.get()).map_err(|is| Error::malformed(request, format!("the answer is {is}")))?;
     object.never_show_secrets();
     Ok(object)
 }
 
 async fn read_json(response: Response) -> Result<Box<RawValue>, Error> {
-    match expected(response, StatusCode::OK).await?.json().await {
-        // The parser's message may quote a part of a secret, so it is dropped.
-        Err(Error::Malformed { request, cause }) if cause.contains("not the expected JSON") => {
-            Err(Error::Malformed { request, cause: "the answer is not JSON".to_owned() })
-        }
-        read => read,
-    }
+    expected(response, StatusCode::OK).await?.json().await
 }
 
 /// Returns the documented answer.
@@ -224,9 +218,9 @@ async fn expected(response: Response, status: StatusCode) -> Result<Response, Er
         return Ok(response);
     }
     match response.into_error().await {
-        Error::Status { request, status: is, words, .. } if is.is_success() => {
+        Error { request, cause: Cause::Status { status: is, words, .. } } if is.is_success() => {
             let words = if words.is_empty() { words } else { format!(": {words}") };
-            Err(Error::Malformed { request, cause: format!("the answer is {is}, not {status}{words}") })
+            Err(Error::malformed(request, format!("the answer is {is}, not {status}{words}")))
         }
         error => Err(error),
     }

@@ -134,6 +134,7 @@ impl GivenLogin {
                 None => {}
             }
         }
+        // Better to stop before any change than to have VerteX forget the registry's login (FAULTS R7 and Q41).
         if !missing.is_empty() {
             return Err(not_shown(entry, &missing, self.spelling));
         }
@@ -240,7 +241,7 @@ mod tests {
         let options = <LoginOptions>::default();
         GivenLogin {
             username: username.map(str::to_owned),
-            password: options.open(&Console::new("test")).unwrap(),
+            password: options.open(None, &Console::new("test")).unwrap(),
             token: None,
             access_key: None,
             secret_key: None,

@@ -26,7 +26,7 @@ pub enum LoginMethod {
 impl Entrance<'_> {
     /// Logs in, in one try. Prompts for a missing password.
     pub async fn enter(&self, method: &LoginMethod) -> Result<(Session, User), Failure> {
-        let (origin, spelling) = (self.client.origin(), self.trust.spelling());
+        let (origin, spelling) = (self.client.origin(), self.trust.spelling);
         let option = spelling.option("token-file");
         let (session, user) = match method {
             LoginMethod::Token(given) => {
@@ -53,8 +53,8 @@ impl Entrance<'_> {
             endpoint: self.client.origin().to_string(),
             expires_at: token::expiry(authorization.expose_secret()),
             authorization,
-            ca_file: self.trust.ca_file().map(|path| path.display().to_string()),
-            insecure: self.trust.is_insecure(),
+            ca_file: self.trust.ca_file.as_ref().map(|path| path.display().to_string()),
+            insecure: self.trust.insecure,
         }
     }
 }

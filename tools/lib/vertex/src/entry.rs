@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use scar_http::{Error, StatusCode};
+use scar_http::StatusCode;
 use scar_tool::{Exit, Failure, Spelling};
 
 use crate::difference::without_userinfo;
@@ -89,6 +89,7 @@ impl Entry {
         let (uid, endpoint) = (object.text_or_empty(&["metadata", "uid"]), object.text_or_empty(&["spec", "endpoint"]));
         match () {
             () if object.object(&["spec"]).is_none() => Err("the answer is not a pack registry".to_owned()),
+            // A stale list or a caching proxy (FAULTS Q10).
             () if uid != self.uid => Err(format!("the answer has the uid '{uid}', not '{}'", self.uid)),
             () if !same_endpoint(&endpoint, &self.endpoint) => {
                 Err(format!("the answer has the endpoint '{}', not '{}'", without_userinfo(&endpoint), self.endpoint))
@@ -135,11 +136,9 @@ pub async fn validate(api: &Api, entry: &EntryObject, after: &Object) -> Result<
     let path = format!("/v1/registries/oci/{}/validate", entry.kind.word());
     api.check(&path, &spec).await.map_err(|error| {
         let failure = api.failure(&format!("validate the pack registry '{}'", entry.entry.name), &error);
-        match error {
-            Error::Status { status, .. } if matches!(status.as_u16(), 400 | 404 | 409 | 422) => {
-                Failure { exit: Exit::Failed, ..failure }
-                    .hint("VerteX cannot use the registry with this login; nothing was changed")
-            }
+        match error.status() {
+            Some(status) if matches!(status.as_u16(), 400 | 404 | 409 | 422) => Failure { exit: Exit::Failed, ..failure }
+                .hint("VerteX cannot use the registry with this login; nothing was changed"),
             _ => failure.detail("nothing was changed"),
         }
     })
@@ -228,11 +227,12 @@ fn entries(list: &Object) -> Option<Vec<Entry>> {
 }
 
 /// Selects one entry. Several may share a host (`spectro-packs`, `our-packs`): then it is the one where Specman looks for
-/// `repository`, the artifact's. `spelling` is of the options that choose an entry. Exit 3 if there is none; exit 2 if
+/// `repository`, the artifact's. `spelling` is of the options that choose an entry. Exit 3 if it does not exist; exit 2 if
 /// several fit; exit 7 if there are several and none fits. Each lists the candidates.
 pub async fn choose(api: &Api, wanted: &Selector, spelling: Spelling, repository: Option<&str>) -> Result<EntryObject, Failure> {
     let entries = list(api).await?;
     let candidates = candidates(&entries, wanted, spelling)?;
+    // A site may have an entry for its packs and one for its own charts on one Harbor (FAULTS Q42).
     let [_, _, ..] = candidates.as_slice() else {
         return read_all(api, &candidates).await?.pop().ok_or_else(|| absent(wanted));
     };

@@ -86,7 +86,7 @@ impl<P: Prefix> EntryLoginOptions<P> {
         let read = |path: &Option<PathBuf>, what: &str| path.as_ref().map(|path| secret_file(path, what, console)).transpose();
         Ok(GivenLogin {
             username: self.login.username.clone(),
-            password: self.login.open(console)?,
+            password: self.login.open(None, console)?,
             token: read(&self.token_file, "the registry token file")?,
             access_key: read(&self.access_key_file, "the access key file")?,
             secret_key: read(&self.secret_key_file, "the secret key file")?,
@@ -101,7 +101,7 @@ impl<P: Prefix> EntryLoginOptions<P> {
 /// Reads a private key, which goes to VerteX unchanged.
 fn key_file(path: &Path) -> Result<SecretString, Failure> {
     let act = format!("read the key file '{}'", path.display());
-    let bytes = std::fs::read(path).map_err(|error| Failure::misuse(Failure::io(act.clone(), &error).message))?;
+    let bytes = std::fs::read(path).map_err(|error| Failure::unreadable(&act, &error))?;
     match String::from_utf8(bytes) {
         Ok(text) if text.contains("PRIVATE KEY-----") => {
             scar_tool::never_show(text.trim());

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use scar_http::header::ACCEPT;
-use scar_http::{Client, Error, Method, Origin, Retry, StatusCode, Url};
+use scar_http::{Cause, Client, Error, Method, Origin, Retry, StatusCode, Url};
 use scar_tool::{Console, Deadline, Exit, Failure, Spelling};
 use scar_trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
@@ -47,12 +47,12 @@ pub struct Entrance<'a> {
 impl Entrance<'_> {
     /// Logs in with a password and returns the token.
     pub(crate) async fn syslogin(&self, username: &str, password: &SecretString) -> Result<SecretString, Failure> {
-        let (origin, spelling) = (self.client.origin(), self.trust.spelling());
+        let (origin, spelling) = (self.client.origin(), self.trust.spelling);
         let act = format!("log in to '{origin}' as '{username}'");
         self.console.verbose(|| format!("login to '{origin}': user '{username}'"));
         match self.post(username, password).await {
             Ok(answer) => token_of(&answer, &act, spelling),
-            Err(Error::Status { status, location, .. }) if status.is_redirection() => {
+            Err(Error { cause: Cause::Status { status, location, .. }, .. }) if status.is_redirection() => {
                 Err(redirected(&act, origin, location.as_deref(), status, spelling))
             }
             Err(error) => Err(refusal(&error, &act, spelling)),
@@ -76,6 +76,7 @@ impl Entrance<'_> {
 async fn once(client: &Client, username: &str, password: &SecretString) -> Result<Object, Error> {
     let mut url = client.base();
     url.set_path(PATH);
+    // The guide's script sends the same two fields (step 10).
     let body = json!({"username": username, "password": password.expose_secret()});
     let request = client.request(Method::POST, url).header(ACCEPT, "application/json").json(&body);
     read_object(request.send().await?).await
@@ -83,8 +84,8 @@ async fn once(client: &Client, username: &str, password: &SecretString) -> Resul
 
 /// How long to wait, if the server postponed the login without checking it, and there is time.
 fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
-    match error {
-        Error::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, retry_after, .. } => {
+    match error.cause {
+        Cause::Status { status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, retry_after, .. } => {
             retry_after.filter(|wait| *wait < deadline.remaining())
         }
         _ => None,
@@ -126,11 +127,11 @@ fn refusal(error: &Error, act: &str, spelling: Spelling) -> Failure {
         )),
         Some(404) => failure.hint("is this the address of VerteX's system console?"),
         Some(400 | 422) => Failure { exit: Exit::Refused, ..failure }.hint("check user name and password; they were sent once"),
-        _ => match error {
-            Error::Broken { .. } => {
+        _ => match error.cause {
+            Cause::Broken { .. } => {
                 failure.hint("the answer to the login was lost, and the password is not sent again automatically: run this step again")
             }
-            Error::Malformed { .. } => failure.hint(format!(
+            Cause::Malformed(_) => failure.hint(format!(
                 "a proxy or a sign-on page may be in front of VerteX: check the address; for single sign-on, {}",
                 browser(spelling)
             )),

@@ -6,6 +6,7 @@
 use scar_http::{Error, Url};
 use scar_record::Previous;
 use scar_tool::{Exit, Failure};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::difference::without_userinfo;
@@ -26,6 +27,19 @@ const INSECURE: &str = "insecureVerify";
 const BASE: &str = "baseContentPath";
 const TEXTS: [&str; 3] = [USERNAME, CA_CERT, BASE];
 
+/// The types of the fields; null is as if absent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only the types count")]
+struct Spec {
+    endpoint: String,
+    username: Option<String>,
+    password: Option<String>,
+    ca_cert: Option<String>,
+    insecure_verify: Option<bool>,
+    base_content_path: Option<String>,
+}
+
 /// A SCAR setting, as the server showed it or as it should be.
 #[derive(Debug, Clone)]
 pub struct Setting(Object);
@@ -42,16 +56,9 @@ impl Setting {
     pub fn parse(text: &str) -> Result<Self, String> {
         let object = Object::parse(text)?;
         object.never_show_secrets();
-        let is_text = |name: &str| object.text(&[name]).is_some();
-        let is_flag = |name: &str| object.raw(&[name]).is_some_and(|value| matches!(value.get(), "true" | "false"));
-        let is_set = |name: &str| object.raw(&[name]).is_some_and(|value| value.get() != "null");
-        if !is_text(ENDPOINT) {
-            return Err(format!("an object without a text '{ENDPOINT}'"));
-        }
-        let wrong = [PASSWORD, USERNAME, CA_CERT, BASE].into_iter().find(|name| is_set(name) && !is_text(name));
-        match wrong.or(Some(INSECURE).filter(|name| is_set(name) && !is_flag(name))) {
-            Some(name) => Err(format!("an object whose '{name}' has another type")),
-            None => Ok(Self(object)),
+        match serde_json::from_str::<Spec>(text) {
+            Ok(_) => Ok(Self(object)),
+            Err(_) => Err("an object of another form".to_owned()),
         }
     }
 
@@ -81,6 +88,7 @@ impl Setting {
     /// The same. An answer that is not a setting is passed to `keep`, which may return where it saved it.
     pub async fn read_or(api: &Api, keep: impl Fn(&str) -> Result<Option<String>, Failure>) -> Result<Self, Failure> {
         let act = "read the SCAR setting";
+        // Unparsed: what is not a setting is saved as it was sent, before anybody decides what it is (FAULTS Q7).
         let text = api.get_text(PATH).await.map_err(|error| api.failure(act, &error))?;
         Self::parse(&text).or_else(|is| {
             let failure = Failure::new(Exit::Mismatch, format!("{act}: the answer is {is}, not a SCAR setting"));
@@ -140,37 +148,43 @@ impl Setting {
     /// The differences from `wanted` by meaning, in the fields of the API's description; the password only if both are
     /// known.
     pub fn differences_from(&self, wanted: &Self) -> Vec<Change> {
-        let (is, be) = (&self.0, &wanted.0);
-        let mut changes = Vec::new();
-        let shown = |text: &str, name: &str| match text {
-            "" => "(none)".to_owned(),
-            text if name == CA_CERT => format!("(PEM, {} bytes)", text.len()),
-            text => format!("'{}'", without_userinfo(text)),
-        };
-        let mut add = |path: &str, secret: bool, before: String, after: String| {
-            changes.push(Change { path: path.to_owned(), secret, before, after });
-        };
-        let (a, b) = (is.text_or_empty(&[ENDPOINT]), be.text_or_empty(&[ENDPOINT]));
-        if !same_endpoint(&a, &b) {
-            add(ENDPOINT, false, shown(&a, ENDPOINT), shown(&b, ENDPOINT));
-        }
-        for name in TEXTS {
-            let (a, b) = (is.text_or_empty(&[name]), be.text_or_empty(&[name]));
-            if meaning(name, &a) != meaning(name, &b) {
-                add(name, false, shown(&a, name), shown(&b, name));
-            }
-        }
-        if is.flag(&[INSECURE]) != be.flag(&[INSECURE]) {
-            add(INSECURE, false, is.flag(&[INSECURE]).to_string(), be.flag(&[INSECURE]).to_string());
-        }
-        let (a, b) = (is.text_or_empty(&[PASSWORD]), be.text_or_empty(&[PASSWORD]));
+        let differs = |name: &&str| self.meaning(name) != wanted.meaning(name);
+        let change =
+            |name: &str| Change { path: name.to_owned(), secret: false, before: self.shown(name), after: wanted.shown(name) };
+        let fields = [ENDPOINT, USERNAME, CA_CERT, BASE, INSECURE];
+        let mut changes: Vec<_> = fields.into_iter().filter(differs).map(change).collect();
+        let (before, after) = (self.0.text_or_empty(&[PASSWORD]), wanted.0.text_or_empty(&[PASSWORD]));
         // A hidden password cannot be compared. It is not a difference, or every write would look failed.
-        let unknown = is_mask(&a) || is_mask(&b) || self.hides_its_password() || wanted.hides_its_password();
-        if a != b && !unknown {
-            let secret = |text: &str| if text.is_empty() { "(none)".to_owned() } else { "(not shown)".to_owned() };
-            add(PASSWORD, true, secret(&a), secret(&b));
+        let is_known = !is_mask(&before) && !is_mask(&after) && !self.hides_its_password() && !wanted.hides_its_password();
+        if before != after && is_known {
+            let shown = |text: &str| if text.is_empty() { "(none)".to_owned() } else { "(not shown)".to_owned() };
+            let (before, after) = (shown(&before), shown(&after));
+            changes.push(Change { path: PASSWORD.to_owned(), secret: true, before, after });
         }
         changes
+    }
+
+    /// A field by its meaning: PEM by its lines, a path without its outer slashes, an address without a final one.
+    fn meaning(&self, name: &str) -> String {
+        let text = self.0.text_or_empty(&[name]);
+        match name {
+            INSECURE => self.0.flag(&[INSECURE]).to_string(),
+            ENDPOINT => Url::parse(&text).map_or(text, String::from).trim().trim_end_matches('/').to_owned(),
+            CA_CERT => text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"),
+            BASE => text.trim_matches('/').to_owned(),
+            _ => text,
+        }
+    }
+
+    /// A field as it may be shown.
+    fn shown(&self, name: &str) -> String {
+        let text = self.0.text_or_empty(&[name]);
+        match name {
+            INSECURE => self.0.flag(&[INSECURE]).to_string(),
+            _ if text.is_empty() => "(none)".to_owned(),
+            CA_CERT => format!("(PEM, {} bytes)", text.len()),
+            _ => format!("'{}'", without_userinfo(&text)),
+        }
     }
 
     /// The other fields that differ in `now`; a server may change some itself, such as a timestamp.
@@ -187,7 +201,7 @@ impl Setting {
 
     /// Whether both have the same endpoint.
     pub fn same_endpoint(&self, other: &Self) -> bool {
-        same_endpoint(&self.0.text_or_empty(&[ENDPOINT]), &other.0.text_or_empty(&[ENDPOINT]))
+        self.meaning(ENDPOINT) == other.meaning(ENDPOINT)
     }
 
     /// Whether it has the same meaning as `wanted`.
@@ -213,30 +227,13 @@ pub async fn validate(api: &Api) -> Result<String, Error> {
     const VALIDATE: &str = "/v1/system/config/scar/validate";
     let version = api.get_once(VALIDATE).await?.text(&["spectroVersion"]).filter(|version| !version.is_empty());
     let request = format!("GET {}{VALIDATE}", api.origin());
-    version.ok_or(Error::Malformed { request, cause: "the answer has no 'spectroVersion'".to_owned() })
+    version.ok_or_else(|| Error::malformed(request, "the answer has no 'spectroVersion'".to_owned()))
 }
 
 /// The installed version of VerteX, if it says so.
 pub async fn installed(api: &Api) -> Result<Option<String>, Error> {
     let answer = api.get("/v1/system/version/installed").await?;
     Ok(answer.text(&["version"]).filter(|version| !version.is_empty()))
-}
-
-fn same_endpoint(a: &str, b: &str) -> bool {
-    let plain = |text: &str| text.trim().trim_end_matches('/').to_owned();
-    match (Url::parse(a), Url::parse(b)) {
-        (Ok(a), Ok(b)) => plain(a.as_str()) == plain(b.as_str()),
-        _ => plain(a) == plain(b),
-    }
-}
-
-/// A string by its meaning: PEM by its lines, a path without its outer slashes.
-fn meaning(name: &str, text: &str) -> String {
-    match name {
-        CA_CERT => text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"),
-        BASE => text.trim_matches('/').to_owned(),
-        _ => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

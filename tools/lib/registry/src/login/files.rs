@@ -126,7 +126,7 @@ fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<Strin
             console.warn(format!("{act}: permission denied; going on without"));
             Ok(None)
         }
-        Err(error) => Err(Failure { exit: scar_tool::Exit::Misuse, ..Failure::io(act, &error) }),
+        Err(error) => Err(Failure::unreadable(act, &error)),
     }
 }
 

@@ -30,6 +30,7 @@ struct Answer {
 pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> Result<Option<Login>, Failure> {
     let act = format!("ask the credential helper '{name}' of {from}");
     let refuse = |cause: String| Failure::misuse(format!("{act}: {cause}"));
+    // A login file comes from elsewhere; with a slash in it the name would run any program (FAULTS, bad input 32).
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
         return Err(refuse("it is not a plain name, so it was not run".to_owned()));
     }

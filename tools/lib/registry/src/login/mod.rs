@@ -71,7 +71,7 @@ impl LoginSources {
         self.username.is_some()
     }
 
-    /// The login for `reference`, and its source for messages; `None` if there is none, which a registry may accept. Prompts
+    /// The login for `reference`, and its source for messages; `None` without one, which a registry may accept. Prompts
     /// for a missing password, so standard input must have been read before. Exit 2 for a user that the registry cannot
     /// have, and malformed login files.
     pub fn find(&self, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {

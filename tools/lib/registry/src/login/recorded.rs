@@ -16,6 +16,7 @@ pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Resu
             false => Ok(false),
         };
     };
+    // Compared as origins: `HOST` and `HOST:443` are one registry (FAULTS Q20).
     let host = named.split('/').next().unwrap_or_default();
     if Origin::at("https", host)? == Origin::at("https", registry)? {
         return Ok(true);
