@@ -141,11 +141,14 @@ pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) ->
                 let lines = follow::tail(wait.cluster(), pod, container).await;
                 failure = lines.into_iter().fold(failure, Failure::detail);
             }
-            failure.hint(match message.contains("PersistentVolumeClaim") {
-                true => format!(
-                    "Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace {namespace}"
+            let describe = describe(wait, "pod", pod);
+            failure.hint(match reason.as_str() {
+                // The scheduler's reason for any cause (k8s.io/api/core/v1 types.go, PodReasonUnschedulable).
+                "Unschedulable" => format!(
+                    "Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace {namespace}; \
+                     if it is bound, {describe}"
                 ),
-                false => format!("{}; --keep-waiting waits anyway", describe(wait, "pod", pod)),
+                _ => format!("{describe}; --keep-waiting waits anyway"),
             })
         }
         Reason::Specman { pod, cause, text } => {

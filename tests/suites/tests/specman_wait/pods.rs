@@ -105,7 +105,8 @@ fn w9_a_claim_that_stays_unbound_ends_the_wait() {
         .writes_nothing()
         .says("pod specman-0 (container specman) does not run: Unschedulable: 0/1 nodes are available: pod has unbound");
     outcome.says(
-        "hint: Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace hubble-system\n",
+        "hint: Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace hubble-system; \
+         if it is bound, see why: kubectl describe pod --namespace hubble-system specman-0\n",
     );
 }
 

@@ -1,6 +1,7 @@
 //! The permission that a request needs, derived from its path as the API server does (Kubernetes documentation,
 //! "Authorization", "Determine the Request Verb").
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Verb and object of a request, as in an RBAC rule.
@@ -10,7 +11,7 @@ pub struct Access {
     pub verb: String,
     /// The API group; empty for the core.
     pub group: String,
-    /// The plural, with its subresource: `pods/log`; or a path that is no object's: `/version`.
+    /// The plural, with its subresource: `pods/log`; or a path outside the objects: `/version`.
     pub resource: String,
     /// The namespace; empty for a resource of the whole cluster.
     pub namespace: String,
@@ -85,37 +86,22 @@ impl Access {
     /// What to ask for where all of `missing` is: the rules, each with every verb and every object that it can take
     /// together. All of it lies in one namespace.
     pub fn rules<'a>(missing: impl IntoIterator<Item = &'a Self>) -> String {
-        let mut objects: Vec<(&Self, Vec<&str>)> = Vec::new();
-        let mut namespace = "";
+        let (mut objects, mut namespace) = (BTreeMap::<_, Vec<&str>>::new(), "");
         for access in missing {
             namespace = &access.namespace;
-            let same = |other: &Self| {
-                (&other.group, &other.resource, other.named()) == (&access.group, &access.resource, access.named())
-            };
-            match objects.iter_mut().find(|(other, _)| same(other)) {
-                Some((_, verbs)) => verbs.push(&access.verb),
-                None => objects.push((access, vec![&access.verb])),
-            }
+            objects.entry((&access.resource, &access.group, access.named())).or_default().push(&access.verb);
         }
-        let mut rules: Vec<(&Self, Vec<&str>, Vec<&str>)> = Vec::new();
-        for (access, verbs) in objects {
-            let same = |rule: &(&Self, Vec<&str>, Vec<&str>)| {
-                let (other, others, _) = rule;
-                (&other.group, &other.resource, others) == (&access.group, &access.resource, &verbs)
-                    && other.named().is_some() == access.named().is_some()
-            };
-            match rules.iter().position(same) {
-                Some(place) => rules[place].2.extend(access.named()),
-                None => rules.push((access, verbs, access.named().into_iter().collect())),
-            }
+        let mut rules = BTreeMap::<_, Vec<&str>>::new();
+        for ((resource, group, name), verbs) in objects {
+            rules.entry((resource, group, name.is_some(), verbs)).or_default().extend(name);
         }
         let list = |words: &[&str]| words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-        let rule = |(access, verbs, names): &(&Self, Vec<&str>, Vec<&str>)| {
-            let names = if names.is_empty() { String::new() } else { format!(", resourceNames: [{}]", list(names)) };
-            let (group, resource, verbs) = (&access.group, &access.resource, list(verbs));
+        let rule = |((resource, group, is_named, verbs), names): (&(&String, &String, bool, Vec<&str>), &Vec<&str>)| {
+            let (verbs, names) = (list(verbs), list(names));
             if resource.starts_with('/') {
                 return format!("{{nonResourceURLs: [\"{resource}\"], verbs: [{verbs}]}}");
             }
+            let names = if *is_named { format!(", resourceNames: [{names}]") } else { String::new() };
             format!("{{apiGroups: [\"{group}\"], resources: [\"{resource}\"]{names}, verbs: [{verbs}]}}")
         };
         let kind = if namespace.is_empty() { "a ClusterRole".to_owned() } else { format!("a Role in '{namespace}'") };
@@ -201,9 +187,9 @@ mod tests {
         assert_eq!(
             Access::rules(&missing),
             "ask the cluster's administrator for a Role in 'a' with the rules \
-             {apiGroups: [\"\"], resources: [\"secrets\"], resourceNames: [\"s\"], verbs: [\"get\", \"delete\"]}, \
+             {apiGroups: [\"\"], resources: [\"pods\"], resourceNames: [\"p-0\", \"p-1\"], verbs: [\"get\"]}, \
              {apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"create\"]}, \
-             {apiGroups: [\"\"], resources: [\"pods\"], resourceNames: [\"p-0\", \"p-1\"], verbs: [\"get\"]}"
+             {apiGroups: [\"\"], resources: [\"secrets\"], resourceNames: [\"s\"], verbs: [\"get\", \"delete\"]}"
         );
         let list = of("GET", "pods");
         let any_log = Access { name: String::new(), ..of("GET", "pods/p-0/log") };

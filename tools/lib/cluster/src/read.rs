@@ -15,7 +15,7 @@ use crate::sender::ANSWER;
 use crate::{Cluster, Error};
 
 impl Cluster {
-    /// One try, given up after some time or at the deadline. The error; a timeout is [`scar_http::Error::Broken`].
+    /// One try, given up after some time or at the deadline. A timeout is [`scar_http::Cause::Broken`].
     pub async fn once<T>(&self, deadline: Deadline, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
         let limit = deadline.remaining().min(ANSWER + Duration::from_secs(1));
         let mut work = pin!(work);
@@ -29,20 +29,12 @@ impl Cluster {
     }
 
     /// A read, tried again if that may help, never past the deadline.
-    pub async fn read<T, F, W>(&self, deadline: Deadline, mut work: F) -> Result<T, Error>
-    where
-        F: FnMut() -> W,
-        W: Future<Output = kube::Result<T>>,
-    {
+    pub async fn read<T>(&self, deadline: Deadline, mut work: impl AsyncFnMut() -> kube::Result<T>) -> Result<T, Error> {
         Retry::until(deadline).run(self.console(), async || self.once(deadline, work()).await).await
     }
 
     /// A read of an object that may not exist; `None` if the API server itself says so.
-    pub async fn find<T, F, W>(&self, deadline: Deadline, work: F) -> Result<Option<T>, Error>
-    where
-        F: FnMut() -> W,
-        W: Future<Output = kube::Result<T>>,
-    {
+    pub async fn find<T>(&self, deadline: Deadline, work: impl AsyncFnMut() -> kube::Result<T>) -> Result<Option<T>, Error> {
         match self.read(deadline, work).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is_absent() => Ok(None),
