@@ -107,9 +107,10 @@ impl Removal {
             true => false,
             false => self.delete(&held).await?,
         };
-        self.wait_until_gone(&held).await?;
         let saved = backup.as_ref().map(|path| format!("; its backup is '{path}'")).unwrap_or_default();
-        let done = if deleted { "deleted" } else { "already being deleted by another, and gone now:" };
+        let gone = self.wait_until_gone(&held).await;
+        gone.map_err(|failure| failure.detail(format!("the API server accepted the delete of uid {}{saved}", held.uid())))?;
+        let done = if deleted { "deleted" } else { "was already being deleted, and is gone now:" };
         self.console.note(format!("{done} {}{saved}", self.what()));
         Ok(Secret { uid: Some(held.uid().to_owned()), backup, ..self.result(true, deleted) })
     }

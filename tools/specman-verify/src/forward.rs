@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use scar_cluster::{Cluster, Error};
+use scar_cluster::{Cluster, Error, Refusal};
 use scar_http::{Cause, Error as Http, Origin};
 use scar_tool::{Failure, Spelling};
 use scar_trust::{Handshake, Reason};
@@ -138,8 +138,9 @@ impl Forward {
 
     fn refused(&self, error: Error) -> Error {
         // 404: the StatefulSet will recreate the pod. 400: it is not scheduled yet (kubernetes
-        // pkg/registry/core/pod/strategy.go, PortForwardLocation).
-        if matches!(error.status(), Some(400 | 404)) {
+        // pkg/registry/core/pod/strategy.go, PortForwardLocation). A webhook denies with any code.
+        let denied = matches!(error.refusal(), Some(Refusal::Denied { .. }));
+        if !denied && matches!(error.status(), Some(400 | 404)) {
             return self.broken(error.to_string());
         }
         if error.is_transient() {

@@ -57,6 +57,21 @@ fn not_replaced(set: &StatefulSet) -> Option<(String, Vec<String>)> {
     (!kept.is_empty()).then(|| (format!("its update strategy has the partition {partition}"), kept))
 }
 
+/// Checks that the controller would replace every pod.
+///
+/// # Errors
+/// Exit 2 if it would not.
+pub(crate) fn check(wait: &Wait<'_>, found: &StatefulSet) -> Result<(), Failure> {
+    let Some((why, kept)) = not_replaced(found) else { return Ok(()) };
+    let (set, namespace) = (&wait.options.specman.statefulset, wait.cluster().namespace());
+    let kept = kept.join(" ");
+    let failure = format!("restart StatefulSet '{set}': {why}, so that these would not be replaced: {kept}");
+    Err(Failure::misuse(failure).hint(format!(
+        "delete all of them yourself, and wait without --restart: kubectl delete pod --namespace {namespace} {}",
+        replicas(found).join(" ")
+    )))
+}
+
 /// Restarts Specman and returns the pods from before. If there is no StatefulSet, the wait will report it.
 ///
 /// # Errors
@@ -65,13 +80,7 @@ pub(crate) async fn restart(wait: &Wait<'_>, look: &Look) -> Result<ReplacedPods
     let (set, cluster) = (&wait.options.specman.statefulset, wait.cluster());
     let Some(found) = &look.set else { return Ok(ReplacedPods::default()) };
     let act = format!("restart StatefulSet '{set}'");
-    if let Some((why, pods)) = not_replaced(found) {
-        let pods = pods.join(" ");
-        return Err(Failure::misuse(format!("{act}: {why}, so that these would not be replaced: {pods}")).hint(format!(
-            "delete them yourself, and wait without --restart: kubectl delete pod --namespace {} {pods}",
-            cluster.namespace()
-        )));
-    }
+    check(wait, found)?;
     // The same patch again changes nothing, so a retry is safe.
     let (patch, parameters) = (Patch::Strategic(patch(Timestamp::now())), PatchParams::default());
     let sets = Api::<StatefulSet>::namespaced(cluster.client().clone(), cluster.namespace());

@@ -261,9 +261,9 @@ impl Watch {
         if let Some(persisted_at) = persisted.filter(|_| has_replicas).and_then(|times| times.into_iter().max()) {
             let received = awaited().map(|(_, replica)| replica.marker_received).max().unwrap_or_default();
             return match () {
-                // A pod that was replaced after its marker must log it again (FAULTS.md, Q6).
-                () if self.looked_at < received => Verdict::Recheck,
                 () if now < received + SETTLE => Verdict::Wait,
+                // A pod that was replaced after its marker, or in the time to settle, must log it again (FAULTS.md, Q6).
+                () if self.looked_at < received + SETTLE => Verdict::Recheck,
                 () => Verdict::Done { persisted_at, pods: awaited().map(|(name, _)| name.clone()).collect() },
             };
         }

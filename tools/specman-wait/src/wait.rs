@@ -87,6 +87,7 @@ impl Wait<'_> {
         let look = self.first_look().await?;
         let set = &self.options.specman.statefulset;
         if self.options.restart {
+            look.set.as_ref().map_or(Ok(()), |found| restart::check(self, found))?;
             self.console.plan(format!("restart StatefulSet '{set}', as kubectl rollout restart does"));
         }
         let since = self.plan.since.and_then(|since| since.time(self.now()));

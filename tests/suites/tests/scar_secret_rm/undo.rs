@@ -118,6 +118,7 @@ fn q75_an_undo_in_a_namespace_that_is_being_deleted_says_so() {
         namespace["metadata"]["finalizers"] = serde_json::json!(["lab.example/hold"]);
     }));
     let outcome = tool(&site).arg("--undo").arg(&backup).run();
-    outcome.exits(1).writes_nothing().says("': namespace 'hubble-system' is being deleted: POST SERVER");
+    outcome.exits(1).writes_nothing().says("look for namespace 'hubble-system': it is being deleted\n");
+    outcome.says("kubectl get namespace hubble-system -o yaml");
     outcome.never_says("policy").never_says("Role");
 }

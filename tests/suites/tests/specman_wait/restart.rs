@@ -91,8 +91,12 @@ fn q75_a_restart_that_a_partition_would_keep_from_some_pods_is_refused() {
     site.cluster.edit("statefulsets", "hubble-system", "specman", |set| {
         set["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}});
     });
-    let outcome = tool(&site).arg("--restart").run();
-    outcome.exits(2).says("its update strategy has the partition 2, so that these would not be replaced: specman-0 specman-1\n");
-    outcome.says("kubectl delete pod --namespace hubble-system specman-0 specman-1\n");
+    for arguments in [&["--restart"][..], &["--restart", "--dry-run"]] {
+        let outcome = tool(&site).args(arguments).run();
+        outcome.exits(2);
+        outcome.says("its update strategy has the partition 2, so that these would not be replaced: specman-0 specman-1\n");
+        // The third is not replaced either, if nothing is restarted.
+        outcome.says("kubectl delete pod --namespace hubble-system specman-0 specman-1 specman-2\n");
+    }
     assert_eq!(site.server.log().count(&Match::patch("/**")), 0);
 }

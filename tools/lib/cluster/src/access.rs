@@ -65,6 +65,11 @@ impl Access {
     /// `create` where a `GET` forwards a port, or for another object, as for the user of an impersonation. `None` for
     /// words that are not RBAC's (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
     pub(crate) fn denied(&self, message: &str) -> Option<Self> {
+        // Behind the GET that forwards a port, Kubernetes 1.35 and later also ask for `create`, and pass on RBAC's reason, which
+        // is empty (kubernetes pkg/registry/core/pod/rest/subresources.go).
+        if self.resource == "pods/portforward" && message.trim_end().ends_with("is forbidden:") {
+            return Some(Self { verb: "create".to_owned(), ..self.clone() });
+        }
         let (_, asked) = message.split_once(" cannot ")?;
         if asked.contains(" path \"") && self.resource.starts_with('/') {
             return Some(self.clone());
@@ -162,6 +167,7 @@ mod tests {
                 r#"users "root" is forbidden: User "u" cannot impersonate resource "users" in API group "" at the cluster scope"#,
                 Some("impersonate users"),
             ),
+            (r#"pods "p" is forbidden: "#, Some("create pods/portforward 'p' in namespace 'a'")),
             ("User \"u\" cannot do that", None),
             (r#"pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#, None),
         ] {

@@ -40,6 +40,11 @@ impl Cluster {
         &self.namespace
     }
 
+    /// What to do about a namespace that is being deleted.
+    pub(crate) fn terminating_hint(&self) -> String {
+        format!("see why: kubectl get namespace {} -o yaml; or name another with --namespace", self.namespace)
+    }
+
     /// The context and its files, for messages.
     pub fn place(&self) -> &str {
         &self.sender.place
@@ -121,8 +126,9 @@ impl Cluster {
                 "its service must answer, or its owner take it out (kubectl get \
                  validatingwebhookconfigurations,mutatingwebhookconfigurations); it is safe to run this step again",
             ),
-            Refusal::Terminating => say(&format!("namespace '{}' is being deleted", self.namespace))
-                .hint("see why: kubectl get namespace NAME -o yaml; or name another with --namespace"),
+            Refusal::Terminating => {
+                say(&format!("namespace '{}' is being deleted", self.namespace)).hint(self.terminating_hint())
+            }
             Refusal::KubeletLogin => say("the kubelet of the pod's node does not accept the API server's credentials").hint(
                 "your own login is good: the cluster's administrator must renew the API server's kubelet client certificate, or the kubelet's client CA",
             ),

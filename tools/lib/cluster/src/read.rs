@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::ListParams;
 use scar_http::Retry;
-use scar_tool::{Deadline, Failure};
+use scar_tool::{Deadline, Exit, Failure};
 
 use crate::kubeconfig::listed;
 use crate::sender::ANSWER;
@@ -43,10 +43,15 @@ impl Cluster {
     }
 
     /// Makes sure that the namespace exists; else an empty answer of the wrong cluster would look like a finished step.
-    /// Returns whether the credentials allow to ask. Exit 2 if it does not exist, listing at most ten that do.
+    /// Returns whether the credentials allow to ask. Exit 2 if it does not exist, listing at most ten that do; exit 1 if it is
+    /// being deleted.
     pub async fn check_namespace(&self, deadline: Deadline) -> Result<bool, Failure> {
         let api = Api::<Namespace>::all(self.client().clone());
         match self.find(deadline, || api.get_metadata(self.namespace())).await {
+            Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => {
+                let failure = format!("look for namespace '{}': it is being deleted", self.namespace());
+                return Err(Failure::new(Exit::Failed, failure).hint(self.terminating_hint()));
+            }
             Ok(Some(_)) => return Ok(true),
             Err(error) if error.is_denied() => {
                 self.console().verbose(|| format!("whether namespace '{}' exists may not be asked", self.namespace()));
