@@ -24,13 +24,13 @@ fn settings_are_checked_before_anything_is_done() {
         missing("VERTEX_ENDPOINT", "the address of the console, https://HOST[:PORT]"),
         (
             with("OCI_PASSWORD_FILE", "/no/file"),
-            "setting 'OCI_PASSWORD_FILE': '/no/file' is no file that can be read more than once".into(),
+            "setting 'OCI_PASSWORD_FILE': '/no/file' is not a file that can be read more than once".into(),
         ),
         (
             with("VERTEX_CA_FILE", "/dev/stdin"),
-            "setting 'VERTEX_CA_FILE': '/dev/stdin' is no file that can be read more than once".into(),
+            "setting 'VERTEX_CA_FILE': '/dev/stdin' is not a file that can be read more than once".into(),
         ),
-        (with("SPECMAN_TIMEOUT", "15"), "setting 'SPECMAN_TIMEOUT': '15' is no duration such as 90s or 15m".into()),
+        (with("SPECMAN_TIMEOUT", "15"), "setting 'SPECMAN_TIMEOUT': '15' is not a duration such as 90s or 15m".into()),
         (with("VERTEX_INSECURE", "maybe"), "setting 'VERTEX_INSECURE': 'maybe' is neither true nor false".into()),
         (with("SCAR_VERIFY", "loose"), "setting 'SCAR_VERIFY' is none of strict, report and off".into()),
         // q25
@@ -39,7 +39,7 @@ fn settings_are_checked_before_anything_is_done() {
         userinfo("SPECMAN_URL", "https://admin@s.example:8443"),
         (without("VERTEX_PASSWORD_FILE"), "no password for VerteX, and no terminal to ask for it".into()),
         (good.clone() + "VERTEX_PASSWORD=x\n", format!("read '[CONF]': line {number}: no setting 'VERTEX_PASSWORD'")),
-        (good.clone() + "rm -rf\n", format!("read '[CONF]': line {number} is no KEY=value")),
+        (good.clone() + "rm -rf\n", format!("read '[CONF]': line {number} is not KEY=value")),
         (good.clone() + "SCAR_CONTENT=/\n", format!("read '[CONF]': line {number}: 'SCAR_CONTENT' is set twice")),
     ] {
         std::fs::write(&config, text).unwrap();
