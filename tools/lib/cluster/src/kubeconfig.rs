@@ -282,6 +282,16 @@ fn none(environment: &Environment) -> Failure {
         .hint("download the admin kubeconfig from the VerteX cluster's page and give it with --kubeconfig FILE")
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Reads a file as a kubeconfig, and chooses its current context.
+    pub fn kubeconfig(path: &Path) {
+        _ = read(path).and_then(|config| select(config, None, "f"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

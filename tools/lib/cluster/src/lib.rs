@@ -29,3 +29,22 @@ pub use options::ClusterOptions;
 pub use refusal::Refusal;
 pub use scar_trust::RouteOptions;
 pub use specman_options::SpecmanOptions;
+
+/// What the fuzz targets call of this crate's own (`fuzz/README.md`).
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::kubeconfig::fuzzing::kubeconfig;
+    pub use crate::plugin::fuzzing::credential;
+
+    /// Parses the API server's refusal of a request for a log, and of the deletion of a secret.
+    pub fn status(body: &[u8]) {
+        for (method, path) in [("GET", "/api/v1/namespaces/n/pods/p/log"), ("DELETE", "/api/v1/namespaces/n/secrets/s")] {
+            _ = crate::Refusal::read(
+                http::StatusCode::FORBIDDEN,
+                &scar_http::words(body),
+                body,
+                &crate::Access::of(method, path),
+            );
+        }
+    }
+}

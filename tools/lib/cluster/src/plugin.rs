@@ -198,6 +198,19 @@ fn is_installed(command: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Parses a plugin's output, and words its standard error.
+    pub fn credential(output: &[u8]) {
+        let version = Some("client.authentication.k8s.io/v1".to_owned());
+        let config = ExecConfig { command: Some("sh".to_owned()), api_version: version, ..ExecConfig::default() };
+        _ = Plugin::new(config, None, "user 'u'").map(|plugin| plugin.read(output));
+        _ = words(output);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

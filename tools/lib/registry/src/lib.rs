@@ -21,3 +21,10 @@ pub use questions::{Presence, UploadSession, digest};
 pub use reference::{BASE_PATH, Environment, Reference};
 pub use refusal::Refusal;
 pub use registry::{EXCHANGE, Registry, RegistryConfig, Scope};
+
+/// What the fuzz targets call of this crate's own (`fuzz/README.md`).
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::login::fuzzing::challenge;
+    pub use crate::refusal::fuzzing::refusal;
+}

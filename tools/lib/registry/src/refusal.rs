@@ -53,6 +53,12 @@ struct OciError {
     detail: serde_json::Value,
 }
 
+/// The answer's body.
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<OciError>,
+}
+
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AskedFor {
@@ -130,10 +136,6 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// Reads the answer, up to 64 KiB; `login` if it refuses a login that was just made.
     pub(crate) async fn of(answer: Response, from: Sender, login: bool) -> Self {
-        #[derive(Deserialize)]
-        struct Errors {
-            errors: Vec<OciError>,
-        }
         let (status, asked_for) = (answer.status(), AskedFor::of(answer.method(), answer.url().path()));
         let (error, body) = answer.into_error_and_body().await;
         let errors = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
@@ -287,6 +289,22 @@ impl OciError {
         let text = |text: &str| text.ends_with("no space left on device");
         let detail = &self.detail;
         text(&self.message) || detail.as_str().is_some_and(text) || detail["Err"] == 28 || detail["Enclosed"]["Err"] == 28
+    }
+}
+
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Parses the body of a refusal, and words it.
+    pub fn refusal(body: &[u8]) {
+        let errors = serde_json::from_slice(body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
+        let words = scar_http::words(body);
+        let is_page = words.starts_with("an HTML page");
+        let (status, asked_for) = (StatusCode::FORBIDDEN, AskedFor::Manifest);
+        let error = Error { request: String::new(), cause: Cause::Status { status, words, retry_after: None, location: None } };
+        let refusal = Refusal { error, status, from: Sender::Registry, asked_for, is_page, login: false, errors };
+        _ = (refusal.to_string(), refusal.failure("push"), refusal.meaning(), refusal.lacks_blob());
     }
 }
 

@@ -69,7 +69,7 @@ pub fn ca_chain(path: &Path, option: &str) -> Result<String, Failure> {
 }
 
 /// The file may also contain a key, which must not be passed on.
-fn only_certificates(text: &str) -> String {
+pub(crate) fn only_certificates(text: &str) -> String {
     let mut inside = false;
     let mut out = String::new();
     for line in text.lines().map(str::trim) {

@@ -171,3 +171,16 @@ impl Trust {
             .with_client_cert_resolver(Arc::new(client_auth)))
     }
 }
+
+/// What the fuzz targets call of this crate's own (`fuzz/README.md`).
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Reads certificates and a key.
+    pub fn pem(text: &[u8]) {
+        _ = (
+            crate::files::certificates_in(text, "f"),
+            crate::files::key_in(text, "f"),
+            crate::files::only_certificates(&String::from_utf8_lossy(text)),
+        );
+    }
+}

@@ -33,7 +33,7 @@ pub(crate) fn challenge(answer: &Response) -> Result<Challenge, String> {
 }
 
 /// Parses the challenges of an answer; prefers a token.
-fn parse<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Challenge, String> {
+pub(super) fn parse<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Challenge, String> {
     let mut found = Vec::new();
     let mut others = Vec::new();
     // Harbor sends an empty header for a project that does not exist (src/server/middleware/v2auth/auth.go, `check`).

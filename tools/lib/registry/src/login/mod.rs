@@ -101,3 +101,11 @@ impl LoginSources {
         Ok(Login::Password { username: username.to_owned(), password: self.given.password(username, origin)? })
     }
 }
+
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    /// Parses a challenge.
+    pub fn challenge(header: &str) {
+        _ = super::challenge::parse([header]);
+    }
+}
