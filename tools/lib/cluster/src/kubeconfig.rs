@@ -101,6 +101,10 @@ fn merge(candidates: &[PathBuf], console: &Console) -> Result<(Kubeconfig, Vec<P
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, Failure> {
+    // kube decodes UTF-16 and panics at half a character (found by the fuzz target `kubeconfig`).
+    if std::fs::read(path).is_ok_and(|text| text.len() % 2 == 1 && matches!(text[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])) {
+        return Err(Failure::misuse(format!("read kubeconfig '{}': its UTF-16 ends within a character", path.display())));
+    }
     let mut config = Kubeconfig::read_from(path).map_err(|error| explain(path, &error))?;
     unset_empty(&mut config, path);
     let is = |field: &Option<String>, value: &str| field.as_deref().is_none_or(|text| text == value);
@@ -373,5 +377,15 @@ mod tests {
         let environment = Environment { home: Some("/nowhere".into()), ..Environment::default() };
         let failure = chosen(&ClusterOptions::default(), &environment).map(drop).unwrap_err();
         assert_eq!(failure.message, "find a kubeconfig: '/nowhere/.kube/config' does not exist and KUBECONFIG is not set");
+    }
+
+    #[test]
+    fn bad_input_half_a_character_of_utf_16_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        for mark in [[0xFF, 0xFE], [0xFE, 0xFF]] {
+            std::fs::write(&path, [&mark[..], b"abc"].concat()).unwrap();
+            assert!(read(&path).unwrap_err().message.ends_with("its UTF-16 ends within a character"));
+        }
     }
 }
