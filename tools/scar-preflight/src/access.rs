@@ -34,8 +34,8 @@ struct Need {
 /// The lines.
 pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
 
-/// Every verb that the tools use and no other, in the order of the guide. `pods` are Specman's, any pod if there are none; a
-/// secret that `is_absent` is not deleted.
+/// Every verb that the tools use and no other, in the order of the guide. `pods` are Specman's; if it has no pods, the rule is
+/// for any pod. A secret that `is_absent` is not deleted.
 fn needs(namespace: &str, set: &str, pods: &[String], is_absent: bool) -> [Need; 5] {
     let access = |verb: &str, group: &str, resource: &str, name: &str| Access {
         verb: verb.to_owned(),

@@ -58,8 +58,8 @@ pub(crate) fn named<'c>(checks: &'c mut [Check], name: &str) -> Option<&'c mut C
     checks.iter_mut().find(|check| check.name == name)
 }
 
-/// All lines of a part, in order. One that was not checked needs the last one before it that was; `why` is the reason if there
-/// is none.
+/// All lines of a part, in order. One that was not checked needs the last one before it that was; `why` is the reason for
+/// those before the first checked one.
 pub(crate) fn complete(names: &[&str], checks: Vec<Check>, mut why: String) -> Vec<Check> {
     let mut checks = checks.into_iter().peekable();
     let line = |name: &&str| match checks.next_if(|check| check.name == *name) {

@@ -44,7 +44,7 @@ pub fn dead_end(root: impl AsFd, path: &[u8], left_out: impl Fn(&[u8], &Stat) ->
 /// An entry of the tree.
 #[derive(Debug)]
 pub enum Node {
-    /// There is none.
+    /// Nothing is there.
     Nothing,
     /// One that is not in the archive.
     LeftOut,
