@@ -42,7 +42,7 @@ pub(crate) struct Options {
     pub(crate) endpoint_url: Option<String>,
 
     /// Overall time limit
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Duration,
 
     #[command(flatten)]

@@ -68,15 +68,15 @@ pub(crate) struct Options {
     retries: u16,
 
     /// The longest wait between two tries
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::time_limit)]
     retry_max_wait: Duration,
 
     /// Give up a try after this time without data
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::time_limit)]
     pub(crate) stall_timeout: Duration,
 
     /// Overall time limit [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Option<Duration>,
 
     /// Read the password, and no record, from stdin

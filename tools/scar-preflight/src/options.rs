@@ -53,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) only: Vec<Part>,
 
     /// Time for each check but the folder's
-    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Duration,
 
     /// The folder that the file server serves

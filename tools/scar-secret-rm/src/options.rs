@@ -51,7 +51,7 @@ pub(crate) struct Options {
     yes: bool,
 
     /// Overall time limit, including finalizers
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Duration,
 
     #[command(flatten)]

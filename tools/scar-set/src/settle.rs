@@ -31,8 +31,11 @@ pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
             return Err(site.api.failure(act, &error));
         }
         if Instant::now() + every > end {
-            let waited = site.settle.as_secs();
-            return Err(Failure::new(Exit::Mismatch, format!("{act}: VerteX did not accept it within {waited} s: {error}")));
+            let within = match site.settle.as_secs() {
+                0 => String::new(),
+                waited => format!(" within {waited} s"),
+            };
+            return Err(Failure::new(Exit::Mismatch, format!("{act}: VerteX did not accept it{within}: {error}")));
         }
         site.console.verbose(|| error.to_string());
         progress.message(&error);

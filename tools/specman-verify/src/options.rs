@@ -67,7 +67,7 @@ pub(crate) struct Options {
     pub(crate) retries: usize,
 
     /// Overall time limit, including the wait
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Duration,
 
     /// The port of Specman's pods

@@ -52,7 +52,7 @@ pub(crate) struct Options {
     pub(crate) restart: bool,
 
     /// Overall time limit
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Duration,
 
     /// Wait only for the replicas that are ready, and at least for one

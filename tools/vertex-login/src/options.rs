@@ -38,7 +38,7 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 
     /// Time limit for the login, including retries
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = scar_tool::time_limit)]
     pub(crate) timeout: Duration,
 
     /// Read the password, and no record, from stdin

@@ -38,6 +38,16 @@ fn c6_a_setting_that_is_found_good_in_time_is_good() {
 }
 
 #[test]
+fn c6_without_time_to_settle_vertex_is_asked_once() {
+    let site = site();
+    let home = home();
+    site.vertex.set_persisted(false);
+    let outcome = tool("scar-set").record(&site.persisted()).home(home.path()).args(["--settle", "0s"]).run();
+    outcome.exits(7).writes_nothing().says("validate the SCAR setting: VerteX did not accept it: ");
+    assert_eq!(site.server.log().count(&Match::get(VALIDATE)), 1);
+}
+
+#[test]
 fn c6_undo_on_failure_restores_the_old_setting() {
     let site = site();
     let home = home();

@@ -82,6 +82,8 @@ fn q5_a_registry_whose_clock_is_ahead_is_allowed_for() {
     done(&site.tool("specman-wait").record(&pushed(-180)).run(), &["specman-0"]);
     let narrow = site.tool("specman-wait").record(&pushed(-180)).args(["--skew", "2m", "--timeout", "2s"]).run();
     narrow.exits(8).says("which is too early");
+    let none = site.tool("specman-wait").record(&pushed(-180)).args(["--skew", "0s", "--timeout", "2s"]).run();
+    none.exits(8).says("which is too early");
 }
 
 #[test]

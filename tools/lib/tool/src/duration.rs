@@ -5,9 +5,16 @@ use std::time::Duration;
 /// The longest duration an option takes.
 const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Parses `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser for `--timeout` and similar options. The error says what is
-/// accepted.
-pub fn parse(text: &str) -> Result<Duration, String> {
+/// Parses a time limit: a [`duration`] of which some must be there, or nothing could ever be done in time.
+pub fn time_limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("a time limit of zero leaves no time for anything: at least 1ms".to_owned()),
+        limit => Ok(limit),
+    }
+}
+
+/// Parses `500ms`, `90s`, `15m`, `2h`, `1d`; a clap value parser. The error says what is accepted.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = match number.parse() {
@@ -27,7 +34,6 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("'{unit}' is not a unit of time: use ms, s, m, h or d")),
     };
     match number.checked_mul(millis).map(Duration::from_millis) {
-        Some(Duration::ZERO) => Err("a duration of zero would never wait: at least 1ms".to_owned()),
         Some(duration) if duration <= MOST => Ok(duration),
         _ => Err(format!("'{text}' is out of range: at most 7d")),
     }
@@ -39,10 +45,11 @@ mod tests {
 
     #[test]
     fn reads_number_and_unit() {
-        assert_eq!(parse("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse("7d"), Ok(MOST));
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("7d"), Ok(MOST));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
     }
 
     #[test]
@@ -56,7 +63,7 @@ mod tests {
             ("8d", "out of range"),
             ("99999999999999999999s", "out of range"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = time_limit(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
     }

@@ -43,7 +43,7 @@ mod usage;
 
 pub use console::{Colour, Console, Pending, Progress};
 pub use deadline::Deadline;
-pub use duration::parse as duration;
+pub use duration::{duration, time_limit};
 pub use failure::{Exit, Failure};
 pub use options::Common;
 pub use prefix::{Bare, Prefix, Spelling};

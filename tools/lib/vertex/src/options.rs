@@ -16,7 +16,7 @@ pub struct ApiOptions {
     pub endpoint: Option<String>,
 
     /// Time limit for all answers of VerteX together
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = scar_tool::time_limit)]
     pub timeout: Duration,
 
     /// The certificates to trust, if other than at the login.
