@@ -240,25 +240,30 @@ impl Removal {
         let mut wait = Duration::from_millis(100);
         let mut holders: Option<String> = None;
         loop {
-            let now = match self.now(held).await {
+            match self.now(held).await {
                 Ok(Now::Gone) => return Ok(()),
                 Ok(Now::Another(other)) => {
                     self.console.note(format!("{} was recreated (uid {}); the new one stays", self.what(), other.uid()));
                     return Ok(());
                 }
-                Ok(Now::Same(now)) => now,
+                Ok(Now::Same(now)) => {
+                    let by = now.finalizers().join(", ");
+                    progress.message(if by.is_empty() { "it is still there".to_owned() } else { format!("held by {by}") });
+                    holders = Some(by);
+                }
+                // The delete was accepted: only the time limit ends the wait for an API server that restarts.
+                Err(failure) if failure.exit == Exit::Unreachable && wait < self.deadline.remaining() => {
+                    progress.message(failure.message);
+                }
                 // If the deadline ended this check, report the finalizers (exit 8), not an unreachable cluster (exit 6).
-                Err(failure) => match holders {
-                    Some(holders) if self.deadline.is_over() => return Err(self.held(&holders)),
+                Err(failure) => match &holders {
+                    Some(holders) if self.deadline.is_over() => return Err(self.held(holders)),
                     _ => return Err(failure),
                 },
-            };
-            let by = now.finalizers().join(", ");
-            progress.message(if by.is_empty() { "it is still there".to_owned() } else { format!("held by {by}") });
-            if wait >= self.deadline.remaining() {
-                return Err(self.held(&by));
             }
-            holders = Some(by);
+            if wait >= self.deadline.remaining() {
+                return Err(self.held(holders.as_deref().unwrap_or_default()));
+            }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LOOK);
         }

@@ -168,6 +168,18 @@ fn s7_a_cluster_that_stumbles_is_asked_again_within_our_own_time() {
 }
 
 #[test]
+fn s7_after_the_delete_a_cluster_that_restarts_is_waited_for() {
+    let site = site();
+    // One more than the tries of a single read.
+    for number in 2..8 {
+        site.server.faults().on(Match::get(PATH), Times::Nth(number), Action::Answer(Answer::status(503)));
+    }
+    tool(&site).run().succeeds();
+    assert!(!is_there(&site));
+    assert_eq!(site.server.log().count(&Match::delete(PATH)), 1);
+}
+
+#[test]
 fn s7_what_the_server_asks_to_wait_does_not_outlast_the_deadline() {
     let site = site();
     let answer = Answer::status(503).header("retry-after", "99999");
