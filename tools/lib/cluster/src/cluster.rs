@@ -140,7 +140,7 @@ impl Cluster {
                 ))
             }
             Refusal::KubeletUnreached => say("the API server does not reach the kubelet of the pod's node")
-                .hint("is the node Ready (kubectl get nodes)? the control plane must reach its port 10250; it is safe to run this step again"),
+                .hint("is the node Ready (kubectl get nodes)? the control plane must reach its port 10250, and trust its certificate; it is safe to run this step again"),
             Refusal::Other if exit == Exit::Absent => {
                 answer.failure(act).hint(format!("is the server of {place} a Kubernetes API server?"))
             }

@@ -153,9 +153,10 @@ fn is_of_kubelet(access: &Access) -> bool {
     matches!(&*access.resource, "pods/log" | "pods/portforward")
 }
 
-/// Go's text for a failed connection; the API server's proxy has no type for it.
+/// Go's texts for a request of the API server's own that failed, by TLS included; its proxy has no type for it. A log is read
+/// with net/http, whose errors begin with method and URL (net/url url.go, Error.Error).
 fn is_unreached(message: &str) -> bool {
-    message.contains("error dialing backend") || message.contains("dial tcp ") || message.contains("No agent available")
+    message.starts_with("Get \"https://") || message.contains("error dialing backend") || message.contains("No agent available")
 }
 
 #[cfg(test)]
@@ -224,6 +225,9 @@ mod tests {
         assert_eq!(read(403, "pods/p/log", &status(403, "Forbidden", &anonymous, log)), Refusal::KubeletLogin);
         let gone = "Get \"https://10.0.0.5:10250/containerLogs/a/p/c\": dial tcp 10.0.0.5:10250: connect: connection refused";
         assert_eq!(read(500, "pods/p/log", &status(500, "", gone, Value::Null)), Refusal::KubeletUnreached);
+        let distrusted = "Get \"https://10.0.0.5:10250/containerLogs/a/p/c\": tls: failed to verify certificate: x509: certificate \
+                          signed by unknown authority";
+        assert_eq!(read(500, "pods/p/log", &status(500, "InternalError", distrusted, json!({}))), Refusal::KubeletUnreached);
         let forward = "pods/p/portforward";
         assert_eq!(raw(401, forward, "Unauthorized"), Refusal::KubeletLogin);
         assert_eq!(raw(403, forward, &forbidden), permission);
