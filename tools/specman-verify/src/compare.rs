@@ -5,7 +5,7 @@ use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use scar_cluster::Error;
 use scar_http::{Cause, Error as Http, Url};
-use scar_tool::{Failure, Progress};
+use scar_tool::{Exit, Failure, Progress};
 use sha2::{Digest as _, Sha256};
 
 use crate::replica::{Answer, Connection, SILENCE};
@@ -113,6 +113,13 @@ async fn no_content(answer: &mut Answer, url: &Url, tries: &mut Tries<'_>) -> Re
     }
     let words = scar_http::words(&body);
     let said = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
+    // So servers answer a plain request on their port for TLS (Go's net/http server.go, serve; nginx's code 497): every file
+    // would come out unreadable, and waiting would not help.
+    if status == StatusCode::BAD_REQUEST && url.scheme() == "http" {
+        return Err(Failure::new(Exit::Unsafe, format!("ask for '{url}': {said}"))
+            .hint("does it speak TLS there? then leave out --plain-http, or write https://")
+            .into());
+    }
     let cause = Cause::Status { status, words, retry_after, location: None };
     let error = Http { request: format!("GET {url}"), cause };
     tries.problems += u32::from(error.is_transient());

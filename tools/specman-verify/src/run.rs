@@ -111,6 +111,8 @@ impl Run<'_> {
     async fn wait(&self, replicas: &[Replica], report: &mut Report<'_>, is_first: bool) -> Result<bool, Failure> {
         if is_first {
             self.console.note(report.waiting());
+            // One reason now: the operator may know that waiting will not help.
+            report.lines().first().iter().for_each(|line| self.console.note(line));
         }
         let progress = self.console.progress_waiting("waiting for Specman");
         let mut pause = FIRST_PAUSE;

@@ -132,6 +132,7 @@ fn the_folder_is_compared_as_it_is_now() {
         "specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
          specman-verify: 'out' -> '/etc/passwd': its target is an absolute path\n\
          specman-verify: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable; waiting for specman-0\n\
+         specman-verify: different: 'charts/empty' at specman-0: 0 bytes, not 7\n\
          specman-verify: error: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable\n  \
          different: 'charts/empty' at specman-0: 0 bytes, not 7\n  \
          missing: 'folder/deep/a file.yaml' at specman-0\n  \
@@ -157,7 +158,7 @@ fn v1_missing_different_and_unreadable_are_distinguished_and_a_report_succeeds()
     let hint = "hint: does Specman serve the tag that was pushed? see specman-wait; --path-prefix names a folder at Specman, and a \
                 longer --timeout waits on\n";
     let sum = "3 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 1 unreadable";
-    let waiting = format!("specman-verify: {sum}; waiting for specman-0\n");
+    let waiting = format!("specman-verify: {sum}; waiting for specman-0\nspecman-verify: {}", list[0]);
     let lines = list.map(|line| format!("  {line}")).concat();
     let run = || site.run().args(["--timeout", "8s"]);
     run().run().fails(7, &format!("{waiting}specman-verify: error: {sum}\n{lines}specman-verify: {hint}"));
@@ -180,6 +181,7 @@ fn q4_it_waits_until_every_replica_serves_the_layer_and_then_compares_all_again(
     outcome.succeeds().reports(
         "specman-verify: 2 of 4 files of 'ARCHIVE' are not served as pushed: 1 missing, 1 different, 0 unreadable; waiting for \
          specman-0, specman-1\n\
+         specman-verify: missing: 'charts/empty' at specman-0\n\
          specman-verify: 4 files of 'ARCHIVE' are served as pushed by specman-0, specman-1\n",
     );
     assert_eq!(verified(&outcome), counts(0, 0, 0));

@@ -51,6 +51,18 @@ fn q76_many_files_take_few_tunnels_whether_the_server_keeps_or_closes_its_connec
 }
 
 #[test]
+fn v5_plain_http_at_a_port_for_tls_ends_at_once() {
+    let site = Migrated::new(1);
+    // The words of Go's net/http/server.go.
+    let refuse = async || (axum::http::StatusCode::BAD_REQUEST, "Client sent an HTTP request to an HTTPS server.\n");
+    let server = Server::start(Router::new().route("/{*path}", get(refuse)), Listener::plain());
+    site.migration.site.cluster.serve_port("specman-0", SPECMAN_PORT, server.addr());
+    let outcome = site.run().arg("--plain-http").run();
+    outcome.exits(5).writes_nothing().says("400 Bad Request: Client sent an HTTP request to an HTTPS server.\n");
+    outcome.says("hint: does it speak TLS there? then leave out --plain-http, or write https://\n");
+}
+
+#[test]
 fn q54_a_kubelet_that_refuses_the_api_server_for_a_while_is_asked_again() {
     for kubelet in [Kubelet::NoLogin, Kubelet::Forbidden, Kubelet::BadGateway] {
         let site = Migrated::new(1);
