@@ -72,7 +72,7 @@ fn describe(wait: &Wait<'_>, kind: &str, names: &str) -> String {
 fn hint(wait: &Wait<'_>, state: &State, missing: &[(&String, &Replica)]) -> String {
     let (tag, namespace) = (&wait.plan.tag, wait.cluster().namespace());
     // From the most to the least certain cause.
-    if let Some((name, stale)) = missing.iter().find_map(|(name, replica)| Some((name, replica.stale?))) {
+    if let Some((name, stale)) = missing.iter().find_map(|(name, replica)| Some((name, replica.too_early()?))) {
         return format!(
             "{name} persisted '{tag}' at {stale:.0}, which is too early; if it was this archive, accept it with --since {stale:.0}"
         );

@@ -76,7 +76,7 @@ pub(crate) struct Replica {
     marker_received: Duration,
     trouble: Option<Trouble>,
     /// The newest marker that is too old to count.
-    pub(crate) stale: Option<Timestamp>,
+    stale: Option<Timestamp>,
     /// Whether the last list of tags that it logged contains ours.
     pub(crate) has_tag: Option<bool>,
     stuck_since: Option<Duration>,
@@ -128,6 +128,11 @@ impl Replica {
     pub(crate) fn persisted(&self) -> Option<Timestamp> {
         self.pod.as_ref().filter(|pod| !pod.is_leaving)?;
         self.marker.filter(|marker| self.failed.is_none_or(|failed| failed < *marker))
+    }
+
+    /// The newest marker that is too old to count, unless an error about the tag came after it.
+    pub(crate) fn too_early(&self) -> Option<Timestamp> {
+        self.stale.filter(|stale| self.failed.is_none_or(|failed| failed < *stale))
     }
 
     /// Takes the present state of the pod. A new pod starts without a marker.

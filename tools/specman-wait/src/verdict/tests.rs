@@ -109,7 +109,11 @@ fn w10_a_marker_from_before_the_push_is_remembered_and_does_not_count() {
         let line = LogLine { written: Some(time(written)), ..said(Statement::Persisted, at) };
         watch.take_line("specman-0", &line, s(1));
         assert_eq!(done(&mut watch, 5), counts, "{at} {written}");
-        assert_eq!(watch.replicas()["specman-0"].stale.is_some(), !counts);
+        let too_early = |watch: &Watch| watch.replicas()["specman-0"].too_early().is_some();
+        assert_eq!(too_early(&watch), !counts);
+        // A marker that a later error has revoked must not be offered.
+        watch.take_line("specman-0", &said(Statement::Failed { cause: None, names_tag: true }, "12:45:00"), s(6));
+        assert!(!too_early(&watch));
     }
 }
 
