@@ -55,12 +55,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 /// The airgap set-up's variables; an empty one counts as unset.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {

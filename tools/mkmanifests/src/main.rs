@@ -34,12 +34,12 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let plan = options.plan()?;
     let source = make::Source::open(&plan.source)?;
     let Destination::File(output) = &plan.destination else {
-        let record = Record::read(options.as_ref(), Input::Stdin)?;
+        let record = Record::read(&options.common, Input::Stdin)?;
         return make::stream(&source, &plan, record.is_dry_run(), console);
     };
     let target = OutputFile::find(output)?;
     let (path, from) = (make::text(target.path())?, make::text(source.path())?);
-    let mut record = Record::read(options.as_ref(), Input::Stdin)?;
+    let mut record = Record::read(&options.common, Input::Stdin)?;
     if record.is_dry_run() {
         make::plan(&source, &target, &plan, console)?;
         return record.write(console);

@@ -66,13 +66,7 @@ pub(crate) struct Options {
     mtime: Option<i64>,
 
     #[command(flatten)]
-    common: Common,
-}
-
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
+    pub(crate) common: Common,
 }
 
 /// The destination of the archive.

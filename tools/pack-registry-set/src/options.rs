@@ -69,12 +69,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 /// What to do; every named file has been read.
 pub(crate) struct Plan {
     /// `None` if the record's artifact decides.

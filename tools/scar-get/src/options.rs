@@ -39,12 +39,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 impl Options {
     /// The expected endpoint.
     ///

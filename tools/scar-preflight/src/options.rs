@@ -113,12 +113,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 impl Options {
     /// Whether a part is checked if it has its settings.
     pub(crate) fn wants(&self, part: Part) -> bool {

@@ -64,12 +64,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 impl Options {
     /// Whether the secret is the one that the guide deletes.
     pub(crate) fn is_guides(&self) -> bool {

@@ -88,12 +88,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 /// What to do.
 pub(crate) enum Task {
     /// Change the setting.

@@ -113,12 +113,6 @@ scar_tool::prefix!(
     OfLogin, "", HEADING
 );
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 /// Parses a number of files; a clap value parser.
 fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("'{text}' must be a number of files, 1 or more"))

@@ -55,12 +55,6 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-impl AsRef<Common> for Options {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
-
 /// What to do; every named file has been read.
 pub(crate) struct Plan {
     pub(crate) origin: Origin,

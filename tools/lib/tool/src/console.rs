@@ -22,7 +22,6 @@ pub struct Console {
     name: Arc<str>,
     quiet: bool,
     verbose: u8,
-    dry_run: bool,
     bar: Arc<Mutex<Option<ProgressBar>>>,
     /// The pending requests, oldest first.
     pending: Arc<Mutex<Vec<Arc<str>>>>,
@@ -31,14 +30,13 @@ pub struct Console {
 impl Console {
     /// A console with the prefix `name`, neither quiet nor verbose.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), quiet: false, verbose: 0, dry_run: false, bar: Arc::default(), pending: Arc::default() }
+        Self { name: name.into(), quiet: false, verbose: 0, bar: Arc::default(), pending: Arc::default() }
     }
 
     /// A console as in the common options.
     pub(crate) fn with(mut self, common: &Common) -> Self {
         self.quiet = common.quiet;
         self.verbose = common.verbose;
-        self.dry_run = common.dry_run;
         self
     }
 

@@ -11,11 +11,6 @@
 //!     #[command(flatten)]
 //!     common: scar_tool::Common,
 //! }
-//! impl AsRef<scar_tool::Common> for Options {
-//!     fn as_ref(&self) -> &scar_tool::Common {
-//!         &self.common
-//!     }
-//! }
 //! fn main() -> std::process::ExitCode {
 //!     scar_tool::main(".Dd …", |_options: Options, console| {
 //!         console.note("done");
@@ -56,10 +51,10 @@ use std::process::ExitCode;
 /// Runs a tool: parses its options, answers `--help`, `--version`, `--man` and `--completions`, calls `run`, and turns the
 /// result into messages and a status.
 ///
-/// `page` is the mdoc source of the tool's manual page.
+/// `page` is the mdoc source of the tool's manual page; the options contain [`Common`].
 pub fn main<O>(page: &'static str, run: impl FnOnce(O, &Console) -> Result<(), Failure>) -> ExitCode
 where
-    O: clap::Parser + AsRef<Common>,
+    O: clap::Parser,
 {
     // A core file could contain a password. Failing to set the limit does not affect the user.
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
@@ -69,10 +64,7 @@ where
     let name = command.get_name().to_owned();
     let console = Console::new(&name);
     let (options, console) = match options::read::<O>(&mut command, page, &name) {
-        Ok(Some(options)) => {
-            let console = console.with(options.as_ref());
-            (options, console)
-        }
+        Ok(Some((options, common))) => (options, console.with(&common)),
         Ok(None) => return ExitCode::SUCCESS,
         Err(failure) => return console.end(&failure),
     };

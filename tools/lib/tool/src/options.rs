@@ -39,7 +39,7 @@ pub struct Common {
 /// Parses the process's arguments; `None` if they asked for help, version, page or completions, which were printed.
 ///
 /// `--man` and `--completions` are handled before clap parses the options, which may require operands.
-pub(crate) fn read<O>(command: &mut clap::Command, page: &str, name: &str) -> Result<Option<O>, Failure>
+pub(crate) fn read<O>(command: &mut clap::Command, page: &str, name: &str) -> Result<Option<(O, Common)>, Failure>
 where
     O: clap::Parser + FromArgMatches,
 {
@@ -61,7 +61,8 @@ where
         clap_complete::generate(*shell, command, name, &mut script);
         return stdout::print(&script).map(|()| None);
     }
-    O::from_arg_matches(&matches).map(Some).map_err(|error| usage::failure(&error, name))
+    let options = O::from_arg_matches(&matches).and_then(|options| Ok(Some((options, Common::from_arg_matches(&matches)?))));
+    options.map_err(|error| usage::failure(&error, name))
 }
 
 /// Name and version; with `-v` also the cryptographic module, from each tool's long version.
