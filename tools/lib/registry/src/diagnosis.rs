@@ -12,6 +12,8 @@ use crate::registry::{Registry, Scope};
 use crate::{Reference, ecr, login};
 
 /// The actions that ECR must allow for a push that is verified.
+// Those of "IAM permissions for pushing an image" (Amazon ECR User Guide), and GetDownloadUrlForLayer, by which a blob is read
+// back.
 const PUSH: [&str; 7] = [
     "ecr:BatchCheckLayerAvailability",
     "ecr:InitiateLayerUpload",
@@ -128,6 +130,8 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
     if *meaning != Meaning::Right && who.username.is_none() {
         return failure.hint(format!("the stored token for '{registry}' is no longer valid: log in to the registry again"));
     }
+    // Harbor's token for a project that does not exist has no permissions, as for a user who has none (goharbor/harbor
+    // src/core/service/token/creator.go, `repositoryFilter`).
     let right = format!("the user may not {} '{repository}', or there is no project '{}'", who.scope.act(), reference.project());
     let hint = match meaning {
         Meaning::Login => Cow::Borrowed("user or password is wrong, or the account is disabled or has expired"),

@@ -13,6 +13,7 @@ pub fn expiration(password: &SecretString) -> Option<i64> {
     struct Token {
         expiration: i64,
     }
+    // AWS does not describe the password (Amazon ECR API Reference, AuthorizationData), so it only adds a date to a message.
     let text = Zeroizing::new(STANDARD.decode(password.expose_secret().trim()).ok()?);
     serde_json::from_slice::<Token>(&text).ok().map(|token| token.expiration)
 }
@@ -29,6 +30,8 @@ pub struct Host<'h> {
 impl<'h> Host<'h> {
     /// Parses `HOST[:PORT]`; `None` if it is not an ECR registry.
     pub fn of(registry: &'h str) -> Option<Self> {
+        // The names of all partitions, by AWS's own pattern (awslabs/amazon-ecr-credential-helper ecr-login/api/client.go,
+        // `ecrPattern`).
         let host = registry.split(':').next()?;
         let (account, rest) = host.split_once('.')?;
         let rest = rest

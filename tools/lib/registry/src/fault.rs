@@ -38,7 +38,7 @@ impl fmt::Display for Fault {
 impl Attempt for Fault {
     fn is_transient(&self) -> bool {
         match self {
-            // A server does not start or stop to speak TLS between two tries.
+            // A port speaks TLS or it does not; another try would find the same.
             Self::Http(error) => error.is_transient() && !error.is_not_tls() && !matches!(error.cause, Cause::NotHttp(_)),
             Self::Refused(refusal) => refusal.is_transient(),
             Self::Lost(_) => true,

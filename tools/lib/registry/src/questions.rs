@@ -15,10 +15,13 @@ use sha2::{Digest as _, Sha256};
 use crate::fault::Fault;
 use crate::registry::Registry;
 
-/// The largest manifest, which is Distribution's own limit (registry/handlers/manifests.go, `maxManifestBodySize`).
+/// The largest manifest.
+// Distribution takes no larger one (registry/handlers/manifests.go, `maxManifestBodySize`), and no registry need do so (OCI
+// distribution specification, "Pushing Manifests").
 const MANIFEST: usize = 4 << 20;
-/// The media types to accept: another tool may have pushed any of them. For a type that is not listed, Distribution answers
-/// MANIFEST_UNKNOWN, as if the tag did not exist (registry/handlers/manifests.go, `GetManifest`).
+/// The media types to accept: another tool may have pushed any of them.
+// For a type that is not listed, Distribution answers MANIFEST_UNKNOWN, as if the tag did not exist
+// (registry/handlers/manifests.go, `GetManifest`).
 const TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.artifact.manifest.v1+json";
@@ -61,6 +64,7 @@ pub struct UploadSession {
 }
 
 /// The largest plausible `OCI-Chunk-Min-Length`.
+// A value that no registry can mean is ignored (FAULTS P28).
 const LARGEST_LEAST: u64 = 1 << 30;
 
 impl Registry {
@@ -71,7 +75,8 @@ impl Registry {
         let is_tag = !reference.contains(':');
         self.retry(|| {
             if is_tag {
-                // squid obeys no-cache. nginx's proxy_cache does not, and sends no Age, but a new URL is in no cache.
+                // squid obeys no-cache (RFC 9111, 5.2.1.4). nginx's proxy_cache does not, and sends no Age, but its key
+                // contains the query (ngx_http_proxy_module, proxy_cache_key): a new one is in no cache.
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
                 url.set_query(Some(&format!("now={now}")));
             }
@@ -91,7 +96,8 @@ impl Registry {
                     return Ok(None);
                 }
                 let answer = self.success(answer).await?;
-                // ECR sends none with some answers; then the content alone decides (FAULTS P34).
+                // Older registries need not send it; one that is sent must fit the content (OCI distribution specification,
+                // "Pulling manifests"; FAULTS P34).
                 let reported = answer.header("docker-content-digest").map(scar_tool::escape);
                 let bytes = answer.bytes(MANIFEST).await?;
                 let digest = digest(&bytes);
@@ -119,8 +125,9 @@ impl Registry {
         };
         Ok(match answer.status() {
             StatusCode::NOT_FOUND => Presence::Absent,
-            // A HEAD's length is compared with the expected size: a registry whose disk was full may have a blob that is too
-            // short, and a proxy that compresses answers may remove the length.
+            // The specification demands the length (OCI distribution specification, "Checking if content exists in the
+            // registry"). A registry whose disk was full may have a blob that is too short; a proxy that compresses may remove
+            // the length.
             StatusCode::OK if age(&answer).is_none() => Presence::by(number(&answer, "content-length"), size),
             _ => Presence::Unknown,
         })
@@ -152,7 +159,10 @@ impl Registry {
             return Ok(Presence::Absent);
         }
         let answer = self.success(answer).await?;
+        // A registry need not support Range (OCI distribution specification, "Pulling blobs"), and may send everything with
+        // 200.
         if answer.status() == StatusCode::PARTIAL_CONTENT {
+            // The length may be `*`, which means unknown (RFC 9110, 14.4).
             let length = answer.header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok());
             return match Presence::by(length, size) {
                 Presence::Unknown => Err(Fault::Lost(format!("the registry does not say how large '{digest}' is"))),
@@ -168,6 +178,7 @@ impl Registry {
             let piece = piece?;
             hash.update(&piece);
             length += piece.len() as u64;
+            // An answer without an end must not be read for ever (FAULTS P41).
             if length > size {
                 return Ok(Presence::Wrong(length));
             }
@@ -179,7 +190,7 @@ impl Registry {
         }
     }
 
-    /// Checks that the registry has a blob. Exit 7 if the registry does not have it, or has another.
+    /// Checks that the registry has a blob. Exit 7 if it has none, or another.
     pub async fn confirm(&self, digest: &Digest, size: u64) -> Result<(), Fault> {
         match self.find_blob(digest, size).await? {
             Presence::Here => Ok(()),
@@ -194,7 +205,8 @@ impl Registry {
     /// must not get the archive.
     pub async fn open_upload(&self) -> Result<UploadSession, Fault> {
         let url = self.in_repository("blobs/uploads/")?;
-        // An explicit empty body sets `Content-Length: 0`, which the specification wants and some proxies insist on.
+        // An explicit empty body sets `Content-Length: 0`, which the specification demands before chunks (OCI distribution
+        // specification, "Pushing a blob in chunks"), and some proxies insist on.
         let answer = self.exchange(Method::POST, &url, &[], Some(&bytes::Bytes::new())).await?;
         let answer = self.success(answer).await?;
         let Some(url) = answer.location() else {

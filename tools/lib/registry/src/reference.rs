@@ -10,6 +10,7 @@ use scar_tool::Failure;
 const REPOSITORY: &str = "spectro-manifests/manifest";
 /// The guide's base path.
 pub const BASE_PATH: &str = "spectro-packs";
+// Specman downloads every tag of the repository, as its log shows (guide, step 9), so this is the only one that is pushed.
 const TAG: &str = "0.0.0";
 
 /// `REGISTRY/REPOSITORY:TAG`.
@@ -71,6 +72,7 @@ impl Reference {
     /// its rule.
     pub fn parse(text: &str, base_path: Option<&str>) -> Result<Self, Failure> {
         let refuse = |cause: String| Failure::misuse(format!("read the reference '{text}': {cause}"));
+        // The last '@': a password may contain one.
         if let Some((before, rest)) = text.rsplit_once('@') {
             // What is before the '@' may be a user and a password, so it is never shown.
             let failure = |cause: &str| Failure::misuse(format!("read the reference '…@{rest}': {cause}"));
@@ -111,6 +113,7 @@ impl Reference {
         }
         // oci-client decides. The host is a placeholder, because the grammar has no IPv6 address, and defaults to Docker
         // Hub.
+        // The specification has the same grammar for names and tags (OCI distribution specification, "Pulling manifests").
         let valid = oci_client::Reference::try_from(format!("registry.example/{repository}:{tag}"));
         if valid.is_err() || !repository.is_ascii() {
             return Err(bad_repository(repository));
@@ -158,6 +161,8 @@ fn registry(authority: &str) -> Result<(), String> {
         ));
     }
     match Origin::at("https", authority) {
+        // `Url` would also take `%68arbor.example` or `hárbor.example`, and go to the ASCII form of it (WHATWG URL, 3.5), which
+        // nobody typed.
         Ok(_) if authority.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c)) => Ok(()),
         _ => Err(format!("\"{authority}\" is not a registry host")),
     }
@@ -195,6 +200,7 @@ fn bad_repository(repository: &str) -> String {
     if repository.chars().any(char::is_uppercase) {
         return format!("upper case is not allowed in repository \"{repository}\"");
     }
+    // The limit of Docker and those who use its parser (distribution/reference reference.go, `RepositoryNameTotalLengthMax`).
     if repository.len() > 255 {
         return format!("the repository's name has {} characters: at most 255", repository.len());
     }

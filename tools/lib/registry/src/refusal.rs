@@ -117,7 +117,7 @@ pub(crate) enum Meaning {
     Missing,
     /// The registry's storage is full.
     Full,
-    /// No upload session could be opened: Harbor's answer for a project that does not exist.
+    /// No upload session could be opened, perhaps because the project does not exist.
     Unopened,
     /// Nothing more than its status says.
     Plain,
@@ -166,9 +166,11 @@ impl Refusal {
         self.error.asked()
     }
 
-    /// Whether it refuses a manifest because a blob is missing. Distribution and Harbor have a code for that; Trow, Pulp and
-    /// Cloudflare's registry use the code of a blob; Quay has none, but names the blob in the detail.
+    /// Whether it refuses a manifest because a blob is missing.
     pub fn lacks_blob(&self) -> bool {
+        // The specification demands MANIFEST_BLOB_UNKNOWN (OCI distribution specification, "Push"). Pulp answers BLOB_UNKNOWN
+        // with 400 or 404 (pulp/pulp_container pulp_container/app/exceptions.py), Trow and Cloudflare's registry use that code
+        // too; Quay has none, but names the blob in the detail.
         let quay = self.has("MANIFEST_INVALID") && !self.blobs().is_empty();
         matches!(self.status.as_u16(), 400 | 404) && (self.has("MANIFEST_BLOB_UNKNOWN") || self.has("BLOB_UNKNOWN") || quay)
     }
@@ -213,10 +215,14 @@ impl Refusal {
             return meaning;
         }
         match self.status.as_u16() {
-            // Harbor's status for an immutable tag, even if a proxy has replaced the message.
+            // Harbor's status for an immutable tag (goharbor/harbor src/server/middleware/immutable/pushmf.go,
+            // src/lib/http/error.go), even if a proxy has replaced the message.
             412 if self.asked_for == AskedFor::Manifest => Meaning::Immutable,
-            // A proxy such as nginx: client_max_body_size is 1 MiB by default (nginx documentation, ngx_http_core_module).
+            // A proxy such as nginx, whose client_max_body_size is 1 MiB by default (nginx documentation,
+            // ngx_http_core_module). It answers with an HTML page, also in front of Harbor (goharbor/harbor#15823).
             413 => Meaning::TooLarge,
+            // The realm checks the login alone: a missing permission is no error there (Distribution, "Token Authentication",
+            // "Requesting a Token"). `/v2/` belongs to no repository.
             401 if self.login && (self.is_page || self.from == Sender::Realm || self.asked_for == AskedFor::Door) => {
                 Meaning::Login
             }
@@ -225,12 +231,13 @@ impl Refusal {
             401 | 403 if self.login => Meaning::LoginOrRight,
             401 | 403 => Meaning::Right,
             404 => Meaning::Missing,
-            // Distribution, if it has `proxy.remoteurl` (v2.8 registry/proxy/proxyblobstore.go, `Create`). A read-only one has no
-            // handler for POST, and answers without a code.
+            // Distribution, if it has `proxy.remoteurl` (v2.8 registry/proxy/proxyblobstore.go, `Create`). A read-only one has
+            // no handler for POST, and answers without a code (registry/handlers/blobupload.go, `blobUploadDispatcher`).
             405 if self.asked_for == AskedFor::Upload && self.has("UNSUPPORTED") => Meaning::Mirror,
             405 if self.asked_for == AskedFor::Upload => Meaning::ReadOnly,
             507 => Meaning::Full,
             500..=599 if self.errors.iter().any(OciError::is_no_space) => Meaning::Full,
+            // Harbor 1 answered so for a project that does not exist (goharbor/harbor#6141); Harbor 2 answers 401.
             500 if self.asked_for == AskedFor::Upload => Meaning::Unopened,
             _ => Meaning::Plain,
         }
@@ -274,7 +281,7 @@ impl OciError {
                 let (_, action) = message.split_once(UNALLOWED)?;
                 Meaning::Unallowed(action.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect())
             }
-            // Amazon ECR, to a password that is older than twelve hours.
+            // Amazon ECR, to a password that is older than twelve hours (aws/aws-cli#6580).
             () if denied && message == "Your authorization token has expired. Reauthenticate and try again." => Meaning::Expired,
             // goharbor/harbor src/server/middleware/repoproxy/proxy.go.
             () if denied && message.contains("can not push artifact to a proxy project: ") => Meaning::ProxyProject,

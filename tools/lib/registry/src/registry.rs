@@ -19,7 +19,9 @@ use crate::refusal::{Refusal, Sender};
 
 /// The default time limit of a request without the archive.
 pub const EXCHANGE: Duration = Duration::from_secs(60);
-/// The longest URL to follow, in bytes; the HTTP client cannot handle 64 KiB.
+/// The longest URL to follow, in bytes.
+// The HTTP client takes no more than 64 KiB (crate http, src/uri/mod.rs, `MAX_LEN`), and a query is still to be added (FAULTS
+// P12).
 const ADDRESS: usize = 60 * 1024;
 /// The most redirects to follow.
 // A registry needs one, to its blob store; a loop must end (FAULTS P14).
@@ -184,6 +186,7 @@ impl Registry {
     /// may refuse anything.
     pub async fn log_in(&self, door: Response) -> Result<(), Fault> {
         match crate::login::challenge(&door) {
+            // Whoever has no login cannot answer it. The repository may be open to all, and says so itself.
             Ok(Challenge::Basic) if self.login.is_none() => Ok(()),
             Ok(_) => self.answer_challenge(door).await.map(drop),
             Err(_) => Ok(()),
@@ -228,6 +231,7 @@ impl Registry {
 
     /// Sends a GET whose body is streamed: only the start of the answer has a time limit.
     pub async fn download(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Fault> {
+        // A limit on the whole answer would end the download of a large blob on a slow link.
         let begun = self.exchange_with(Method::GET, url, headers, None, |request| request);
         tokio::time::timeout(self.config.patience, begun)
             .await
@@ -242,6 +246,8 @@ impl Registry {
     /// Turns an answer into a refusal; `login` if it refuses a login that was just made.
     pub(crate) async fn refusal(&self, answer: Response, login: bool) -> Fault {
         let from = match Origin::of(answer.url()) {
+            // A blob store answers 403 to an expired signature or a wrong clock, which says nothing about the user (FAULTS
+            // Q50).
             Some(origin) if origin != *self.client.origin() => Sender::Elsewhere(origin.to_string()),
             _ => Sender::Registry,
         };
@@ -271,6 +277,7 @@ impl Registry {
             if let Some(body) = body {
                 request = request.body(body.clone());
             }
+            // This loop ends: a credential that is refused is an error, and is not sent again.
             let Some(answer) = self.answer_challenge(request.send().await?).await? else { continue };
             // Only 307 and 308 keep method and body. After 301 to 303 most clients send a GET instead, which would look like a
             // success (RFC 9110, 15.4.2 to 15.4.4).
@@ -306,6 +313,8 @@ impl Registry {
             let cause = format!("{act}: it points to '{shown}', a link-local address, where no registry is");
             return Err(Failure::new(Exit::Unsafe, cause).into());
         }
+        // Distribution behind a proxy that ends TLS writes an http Location, unless the proxy sends X-Forwarded-Proto
+        // (distribution/distribution#479).
         if origin.is_plain() && !home.is_plain() {
             let failure = Failure::new(Exit::Unsafe, format!("{act}: it points to '{shown}', which is plain HTTP"));
             return Err(match origin.host() == home.host() {
@@ -317,9 +326,13 @@ impl Registry {
             }
             .into());
         }
+        // The specification allows an upload session on any server (OCI distribution specification, "POST then PUT"), so
+        // whoever alters one answer would get the archive (FAULTS P13).
         if with_archive && !names(&self.config.trust_upload, &origin) {
             let option = format!("--trust-upload {}", origin.authority());
             let hint = match origin.host() == home.host() && url.port().is_none() {
+                // nginx's `$host` has no port, so Distribution's recipe passes on `$http_host` (distribution
+                // docs/content/recipes/nginx.md).
                 true => format!(
                     "the registry may not know its external port: set its external URL, or the Host header of the proxy in front of it; if it does take uploads there: {option}"
                 ),

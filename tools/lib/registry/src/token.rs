@@ -18,6 +18,7 @@ use crate::registry::{Registry, names};
 const NOT_A_REGISTRY: &str = "is this the registry itself, and not a proxy or a login page in front of it?";
 
 /// A token that is refused at this age has not expired.
+// A token is valid for 60 seconds at least (Distribution, "Token Authentication", `expires_in`).
 const FRESH: Duration = Duration::from_secs(1);
 /// The time limit for cancelling an upload session.
 const CANCEL: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ impl Registry {
         // A password that was refused once is not sent again: three tries lock many accounts (FAULTS P8).
         let held = self.credential.borrow().clone();
         let unproven = held.is_some() && !self.proven.get();
-        // A token may expire while a retry waits.
+        // The retry policy may wait for longer than a token lives, after it was fetched and before it is used (FAULTS P9).
         let ended = unproven && self.since.get().is_some_and(|since| since.elapsed() >= FRESH);
         if unproven && !ended {
             return self.login_refused(asked, answer).await;
@@ -51,9 +52,9 @@ impl Registry {
         let credential = match (&self.login, asked, realm) {
             (Some(Login::Registry(token)), Ok(_), _) if held.is_none() => Credential::Bearer(token.clone()),
             (Some(Login::Registry(_)), ..) => return Err(self.refusal(answer, true).await),
-            // The realm is remembered, because Harbor answers any request that carries a token with `Basic realm="harbor"`,
-            // even if the token has only expired (goharbor/harbor src/server/middleware/v2auth/auth.go, `getChallenge`). Its
-            // tokens live for 30 minutes.
+            // The realm is remembered: to a token that has only expired, after 30 minutes, Harbor answers `Basic
+            // realm="harbor"` (goharbor/harbor src/server/middleware/v2auth/auth.go, `getChallenge`;
+            // src/lib/config/metadata/metadatalist.go, TOKEN_EXPIRATION).
             (.., Some(realm)) => self.token(&realm, self.config.scope.actions()).await?,
             (Some(Login::Password { username, password }), Ok(Challenge::Basic), _) if held.is_none() => {
                 Credential::Basic { username: username.clone(), password: password.clone() }
@@ -81,6 +82,8 @@ impl Registry {
             // "Token Authentication": "Requesting a Token"). So a token that is refused at once means the permission, not the
             // password.
             Ok(Challenge::Bearer { invalid, .. }) if is_token && !matches!(self.login, Some(Login::Registry(_))) => {
+                // Distribution writes `invalid_token` for a wrong signature, issuer, audience or time
+                // (registry/auth/token/accesscontroller.go, `challengeParams`): another login would not help.
                 if !invalid {
                     return Ok(Some(answer));
                 }
@@ -133,8 +136,11 @@ impl Registry {
         };
         let away = self.realm_client(&act, &origin)?;
         let client = away.as_ref().unwrap_or(&self.client);
+        // Not the challenge's scope: Distribution asks only for `pull` on a HEAD (registry/handlers/app.go,
+        // `appendAccessRecords`), which does not suffice for the upload, and Harbor's Basic challenge has none.
         let scope = format!("repository:{}:{actions}", self.reference.repository);
         let mut form = vec![("scope", scope.as_str())];
+        // Harbor answers 400 to a service that it does not know (goharbor/harbor src/core/service/token/token.go, `Get`).
         form.extend(service.as_deref().map(|service| ("service", service)));
         // A refresh token goes into the body of a POST (Distribution, "OAuth2 Token Authentication"): in a URL it would be
         // logged.
@@ -143,6 +149,8 @@ impl Registry {
         }
         let ask = || async {
             let request = match &self.login {
+                // By GET, which every token server has; not every one has OAuth2's POST (Distribution, "OAuth2 Token
+                // Authentication").
                 Some(Login::Password { username, password }) => client
                     .request(Method::GET, url.clone())
                     .credential(&Credential::Basic { username: username.clone(), password: password.clone() })?,

@@ -36,7 +36,8 @@ pub(crate) fn challenge(answer: &Response) -> Result<Challenge, String> {
 pub(super) fn parse<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Challenge, String> {
     let mut found = Vec::new();
     let mut others = Vec::new();
-    // Harbor sends an empty header for a project that does not exist (src/server/middleware/v2auth/auth.go, `check`).
+    // Harbor sends an empty header for a project that does not exist (goharbor/harbor src/server/middleware/v2auth/auth.go,
+    // `check`; FAULTS Q61).
     for header in headers.into_iter().filter(|header| !header.trim().is_empty()) {
         for challenge in ChallengeParser::new(header) {
             let challenge = challenge.map_err(|_| format!("its challenge is malformed: '{header}'"))?;
@@ -49,6 +50,7 @@ pub(super) fn parse<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Ch
             } else if challenge.scheme.eq_ignore_ascii_case("bearer") {
                 let url = parameter("realm").ok_or("its challenge names no realm")?;
                 let invalid = parameter("error").is_some_and(|error| error == "invalid_token");
+                // Distribution asks for it on a DELETE (registry/handlers/app.go, `appendAccessRecords`).
                 let deletes = parameter("scope").is_some_and(|scope| scope.ends_with("delete"));
                 found.push(Challenge::Bearer { realm: Realm { url, service: parameter("service") }, invalid, deletes });
             } else {
@@ -56,6 +58,8 @@ pub(super) fn parse<'h>(headers: impl IntoIterator<Item = &'h str>) -> Result<Ch
             }
         }
     }
+    // Of several, the client chooses (RFC 9110, 11.6.1). With a token, the password goes to the realm alone and not with each
+    // request.
     found.sort_by_key(|asked| matches!(asked, Challenge::Basic));
     found.into_iter().next().ok_or_else(|| match others.is_empty() {
         true => "it asks for a login without saying which (no WWW-Authenticate)".to_owned(),

@@ -94,6 +94,8 @@ impl LoginFiles {
         if let Some(path) = &self.registry_config {
             return vec![Source::File(path.clone(), true)];
         }
+        // First what is set for this purpose: `$REGISTRY_AUTH_FILE` (podman-login(1)) and `$DOCKER_AUTH_CONFIG`, which
+        // docker/cli also asks before its file (cli/config/configfile/file.go, `GetCredentialsStore`).
         let below = |directory: &Option<PathBuf>, name: &str| Some(Source::File(directory.as_ref()?.join(name), false));
         [
             self.registry_auth_file.clone().map(|path| Source::File(path, false)),
@@ -119,6 +121,7 @@ fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<Strin
     let act = format!("read the logins in '{}'", path.display());
     match std::fs::read_to_string(path) {
         Ok(text) if text.len() > LIMIT => Err(Failure::misuse(format!("{act}: the file is too large"))),
+        // An empty file is none in docker/cli, too (cli/config/configfile/file.go, `LoadFromReader`).
         Ok(text) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
         Err(error) if !must_exist && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         // A file of another user at a default path must not stop us.
@@ -133,8 +136,9 @@ fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<Strin
 /// The login in one file: the registry's own helper, the entry with the longest path, or the default helper.
 fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Result<Option<(Login, String)>, Failure> {
     let registry = reference.registry.as_str();
-    // The order of docker/cli: a helper for this registry, before any entry and the default store (cli/config/configfile/file.go,
-    // `getConfiguredCredentialStore`).
+    // A helper for this registry comes first, as in docker/cli (cli/config/configfile/file.go, `getConfiguredCredentialStore`).
+    // docker/cli then looks nowhere but in the default store, if one is set; here an entry with a secret counts before it,
+    // because the store may not be installed on this host.
     if let Some(program) = file.cred_helpers.iter().find(|(key, _)| plain(key) == registry).map(|(_, program)| program)
         && let Some(login) = helper::get(program, registry, name, console)?
     {
@@ -162,14 +166,16 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
 
 /// A key without scheme and version: older tools wrote `https://HOST/v1/`.
 fn plain(key: &str) -> &str {
+    // docker/cli still finds such keys (cli/config/credentials/file_store.go, `ConvertToHostname`).
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
-/// The login of an entry; `None` for an empty one, which Docker writes when it uses a credential store.
+/// The login of an entry; `None` for an empty one, which Docker writes when it uses a credential store (docker/cli#3947).
 fn login(entry: &Entry) -> Result<Option<Login>, &'static str> {
     let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    // For the registry itself, so no realm is asked (docker/cli cli/config/types/authconfig.go, `RegistryToken`).
     if let Some(token) = set(&entry.registrytoken) {
         return Ok(Some(Login::Registry(token.into())));
     }
@@ -184,6 +190,7 @@ fn login(entry: &Entry) -> Result<Option<Login>, &'static str> {
         }
         None => set(&entry.username).zip(set(&entry.password)),
     };
+    // An entry may have both; the token counts (containers/image docker/docker_client.go).
     if let Some(token) = set(&entry.identitytoken) {
         return Ok(Some(Login::Identity(token.into())));
     }

@@ -37,6 +37,7 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     let program = format!("docker-credential-{name}");
     console.verbose(|| format!("asking '{program}' for the login to '{registry}'"));
     let mut command = Command::new(&program);
+    // The protocol passes the registry on standard input (docker/docker-credential-helpers client/client.go, `Get`).
     let running = match Running::start(command.arg("get"), Some(registry.as_bytes()), LIMIT) {
         Ok(running) => running,
         // The file may come from another host (such as "credsStore": "desktop.exe"), and the registry may need no login.

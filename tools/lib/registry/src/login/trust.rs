@@ -9,6 +9,7 @@ use scar_trust::Trust;
 
 /// The directories that may hold a folder named after the registry.
 fn directories(home: Option<&Path>) -> Vec<PathBuf> {
+    // Docker has one in the home directory if it runs rootless (moby daemon/pkg/registry/config.go, `CertsDir`).
     let mut found = vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
     if let Some(home) = home {
         found.extend([home.join(".config/docker/certs.d"), home.join(".config/containers/certs.d")]);
@@ -53,6 +54,7 @@ pub fn with_certs_d(mut trust: Trust, registry: &str, with_identity: bool, conso
 fn files(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    // The system's order is arbitrary (readdir(3)), and the first certificate counts. Go sorts, too (os.ReadDir).
     files.sort();
     files
 }
