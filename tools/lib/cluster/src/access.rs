@@ -62,14 +62,17 @@ impl Access {
     }
 
     /// What RBAC's refusal of this request says is missing: the server may have asked for more than the path shows, as for
-    /// `create` where a `GET` forwards a port, or for another object, as for the user of an impersonation. `None` for
-    /// words that are not RBAC's (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
+    /// `create` where a `GET` forwards a port, or for another object, as for the user of an impersonation. `None` for words
+    /// that are not RBAC's.
     pub(crate) fn denied(&self, message: &str) -> Option<Self> {
-        // Behind the GET that forwards a port, Kubernetes 1.35 and later also ask for `create`, and pass on RBAC's reason, which
-        // is empty (kubernetes pkg/registry/core/pod/rest/subresources.go).
+        // Behind the GET that forwards a port, Kubernetes 1.35 and later also ask for `create` (feature gate
+        // AuthorizePodWebsocketUpgradeCreatePermission, kubernetes/kubernetes#134577), and pass on RBAC's reason, which is
+        // empty.
         if self.resource == "pods/portforward" && message.trim_end().ends_with("is forbidden:") {
             return Some(Self { verb: "create".to_owned(), ..self.clone() });
         }
+        // The Status has neither verb nor subresource, so the sentence is parsed
+        // (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, `forbiddenMessage`).
         let (_, asked) = message.split_once(" cannot ")?;
         if asked.contains(" path \"") && self.resource.starts_with('/') {
             return Some(self.clone());

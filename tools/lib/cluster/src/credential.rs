@@ -42,7 +42,7 @@ impl Credential {
         }
         let token = user.token.as_ref().map(|token| bearer(token.expose_secret(), whose)).transpose()?;
         // A token is used instead of the token file until that can be read (client-go transport/round_trippers.go,
-        // NewBearerAuthWithRefreshRoundTripper).
+        // `NewBearerAuthWithRefreshRoundTripper`).
         if let Some(path) = &user.token_file {
             let path = PathBuf::from(path);
             let last = match token_in(&path, whose) {
@@ -62,7 +62,7 @@ impl Credential {
             return sensitive(&format!("Basic {pair}"), whose).map(Self::Fixed);
         }
         // A plugin is used only for a user without any other login (client-go plugin/pkg/client/auth/exec/exec.go,
-        // UpdateTransportConfig).
+        // `UpdateTransportConfig`).
         let has_certificate = user.client_certificate.is_some() || user.client_certificate_data.is_some();
         if let Some(exec) = user.exec.as_ref().filter(|_| !has_certificate) {
             let cluster =
@@ -90,6 +90,8 @@ impl Credential {
             Self::Fixed(header) => Ok((Some(header.clone()), None)),
             Self::File { path, whose, last } => {
                 let mut last = last.lock().await;
+                // The kubelet replaces a pod's token when 80 % of its time is over; client-go, too, keeps the last one if the
+                // file cannot be read (transport/token_source.go, `NewCachedFileTokenSource`).
                 if let Ok(header) = token_in(path, whose) {
                     *last = header;
                 }
@@ -127,6 +129,8 @@ async fn issued(
     last: &mut Option<Issued>,
     was_refused: bool,
 ) -> Result<(Option<HeaderValue>, Option<Identity>), Failure> {
+    // Without a date it holds until it is refused (Kubernetes documentation, "client-go credential plugins", "Input and output
+    // formats").
     let fresh = |issued: &Issued| issued.expires.is_none_or(|end| Timestamp::now() + MARGIN < end);
     let issued = match last.take().filter(|issued| !was_refused && fresh(issued)) {
         Some(issued) => issued,

@@ -68,6 +68,8 @@ impl Error {
         if let Cause::Status { status, words, retry_after, .. } = &mut answer.cause {
             let asked;
             (refusal, asked) = Refusal::read(*status, words, &body, access);
+            // A Status says it in its details (apimachinery/pkg/apis/meta/v1/types.go, `RetryAfterSeconds`); a proxy may have
+            // removed the header.
             *retry_after = retry_after.or(asked);
             if matches!(refusal, Refusal::KubeletLogin | Refusal::KubeletPermission { .. }) {
                 *words = format!("from the node's kubelet: {words}").trim_end_matches(": ").to_owned();
@@ -127,7 +129,8 @@ impl Error {
         match self {
             Self::Http(error) => error.is_transient(),
             Self::Refused { refusal: Refusal::Denied { .. }, .. } => false,
-            // Kubelets refuse the API server for a while after their certificates or their webhook return.
+            // A kubelet keeps a refusal for 30 s, after its certificates or the authorizer that it asks are good again
+            // (KubeletConfiguration, authorization.webhook.cacheUnauthorizedTTL).
             Self::Refused { refusal: Refusal::KubeletLogin | Refusal::KubeletPermission { .. }, .. } => true,
             Self::Refused { answer, .. } => answer.is_transient(),
             // A plugin that is slow runs on.

@@ -52,11 +52,9 @@ pub(crate) struct Chosen {
     pub(crate) context: String,
     /// The name of its cluster.
     pub(crate) cluster_name: String,
-    /// Its cluster.
     pub(crate) cluster: Cluster,
     /// The name of its user; empty if it has none.
     pub(crate) user_name: String,
-    /// Its user.
     pub(crate) user: AuthInfo,
     /// The files, for messages.
     pub(crate) files: String,
@@ -69,6 +67,8 @@ pub(crate) fn choose(options: &ClusterOptions, environment: &Environment, consol
         None => merge(&candidates(environment), console)?,
     };
     if files.is_empty() {
+        // As in client-go, the pod's own account counts only without a kubeconfig (tools/clientcmd/merged_client_builder.go,
+        // `ClientConfig`).
         return in_cluster(environment, console)?.ok_or_else(|| none(environment));
     }
     let files = files.iter().map(|path| format!("'{}'", path.display())).collect::<Vec<_>>().join(", ");
@@ -101,7 +101,8 @@ fn merge(candidates: &[PathBuf], console: &Console) -> Result<(Kubeconfig, Vec<P
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, Failure> {
-    // kube decodes UTF-16 and panics at half a character (found by the fuzz target `kubeconfig`).
+    // kube decodes UTF-16, and panics at half a character (kube-client src/config/file_config.rs, `read_path`; found by the
+    // fuzz target `kubeconfig`).
     if std::fs::read(path).is_ok_and(|text| text.len() % 2 == 1 && matches!(text[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])) {
         return Err(Failure::misuse(format!("read kubeconfig '{}': its UTF-16 ends within a character", path.display())));
     }
@@ -111,7 +112,7 @@ fn read(path: &Path) -> Result<Kubeconfig, Failure> {
     if !is(&config.kind, "Config") || !is(&config.api_version, "v1") {
         return Err(Failure::misuse(format!("read kubeconfig '{}': it is not of the kind Config, version v1", path.display())));
     }
-    // kubectl takes the last of two entries; which one is meant is for the user to say (FAULTS, bad input 27).
+    // client-go refuses it, too (kubernetes/kubernetes#60464); kube would take the first (FAULTS, bad input 27).
     let twice = duplicate(config.contexts.iter().map(|entry| &*entry.name), "context")
         .or_else(|| duplicate(config.clusters.iter().map(|entry| &*entry.name), "cluster"))
         .or_else(|| duplicate(config.auth_infos.iter().map(|entry| &*entry.name), "user"));
@@ -128,7 +129,8 @@ fn read(path: &Path) -> Result<Kubeconfig, Failure> {
 /// Treats an empty field as not set. client-go's fields are plain strings, whose zero value means "not set", and an
 /// empty `current-context` does not win over the next file's.
 fn unset_empty(config: &mut Kubeconfig, path: &Path) {
-    // kube has joined every relative path, an empty one too, to the file's folder.
+    // kube has joined every relative path, an empty one too, to the file's folder (kube-client src/config/file_config.rs,
+    // `to_absolute`).
     let folder = path.parent().map(|folder| folder.join("").display().to_string()).unwrap_or_default();
     let text = |field: &mut Option<String>| {
         field.take_if(|text| text.is_empty() || *text == folder);
@@ -225,6 +227,7 @@ fn select(config: Kubeconfig, asked: Option<&str>, files: &str) -> Result<Chosen
     };
     let user_name = context.user.clone().unwrap_or_default();
     let user = config.auth_infos.iter().find(|entry| entry.name == user_name).and_then(|entry| entry.auth_info.clone());
+    // A context may have no user, but not one that does not exist: the request would be anonymous (FAULTS Q27).
     if user.is_none() && !user_name.is_empty() && !config.auth_infos.iter().any(|entry| entry.name == user_name) {
         return Err(Failure::misuse(format!(
             "read kubeconfig {files}: context '{name}' names the user '{user_name}', which is not there"
@@ -261,6 +264,7 @@ fn in_cluster(environment: &Environment, console: &Console) -> Result<Option<Cho
         return Ok(None);
     }
     console.verbose(|| "no kubeconfig; the pod's service account is used".to_owned());
+    // KUBERNETES_SERVICE_HOST has an IPv6 address without brackets (client-go rest/config.go, `InClusterConfig`, joins them).
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     Ok(Some(Chosen {
         context: "in-cluster".to_owned(),

@@ -16,7 +16,8 @@ use crate::kubeconfig::{self, Chosen, Environment};
 use crate::sender::{LOG, Sender};
 use crate::{Cluster, ClusterOptions, contradiction};
 
-/// The largest object in bytes; etcd stores at most 1.5 MiB, a list may be larger.
+/// The largest object in bytes.
+// etcd stores at most 1.5 MiB (etcd documentation, "System limits"); a list may be larger.
 const OBJECT: usize = 16 * 1024 * 1024;
 
 /// A cluster whose files were read; nothing was sent yet.
@@ -54,6 +55,8 @@ impl Opened {
         let (server, address) = server(&chosen, &place)?;
         let origin = Origin::of(&server).ok_or_else(|| Failure::misuse(format!("read {place}: its server is not a URL")))?;
         let trust = trust(&chosen, &place, &whose)?;
+        // Checked here: the API server takes any certificate in the TLS handshake (apiserver/pkg/server/secure_serving.go,
+        // RequestClientCert), and then answers 401 without a reason (FAULTS S9).
         let now = Timestamp::now().as_second();
         if let Some((from, to)) = trust.identity_dates()
             && !(from..=to).contains(&u64::try_from(now).unwrap_or_default())
@@ -70,12 +73,13 @@ impl Opened {
         }
         let proxy = match &chosen.cluster.proxy_url {
             _ if route.no_proxy => None,
+            // NO_PROXY says nothing about it, as in client-go (tools/clientcmd/client_config.go, `ClientConfig`).
             Some(url) => Some(Proxy::new(&format!("proxy-url of {place}"), url, "")?),
             None => Proxy::from_environment()?,
         };
         let proxy = proxy.filter(|proxy| proxy.covers(server.as_str()));
         let mut sender = Sender {
-            // kubectl sends no credential over plain HTTP (client-go tools/clientcmd/client_config.go, ClientConfig).
+            // kubectl sends no credential over plain HTTP (client-go tools/clientcmd/client_config.go, `ClientConfig`).
             credential: match origin.is_plain() {
                 false => Credential::new(&chosen.user, &chosen.cluster, &whose)?,
                 true => Credential::None,
@@ -142,7 +146,8 @@ impl Sender {
 fn server(chosen: &Chosen, place: &str) -> Result<(Url, String), Failure> {
     let text = chosen.cluster.server.as_deref().unwrap_or_default();
     let refuse = |cause: &str| Failure::misuse(format!("read {place}: server '{}' {cause}", scar_trust::without_login(text)));
-    // Without a scheme, it is plain HTTP, as in kubectl (client-go rest/url_utils.go, DefaultServerUrlFor).
+    // Without a scheme, it is plain HTTP, as in kubectl, also if there is a CA: client-go asks for the scheme before it reads
+    // that (tools/clientcmd/client_config.go, `ClientConfig`; rest/url_utils.go, `DefaultServerUrlFor`).
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     // Browsers find a host after any number of slashes (WHATWG URL, 4.4), kubectl does not.
     let url = scar_trust::address(&full).ok().filter(|_| !full.contains(":///")).ok_or_else(|| refuse("is not a URL"))?;
@@ -178,6 +183,7 @@ fn trust(chosen: &Chosen, place: &str, whose: &str) -> Result<Trust, Failure> {
         user.client_key.as_deref(),
         &format!("client-key of {whose}"),
     )?;
+    // The configured authority replaces the system's, as in client-go (transport/transport.go, `TLSConfigFor`).
     let mut trust = match authority {
         Some((pem, what)) => Trust::default().with_anchors(&pem, &what)?,
         None => Trust::system()?,
@@ -189,10 +195,11 @@ fn trust(chosen: &Chosen, place: &str, whose: &str) -> Result<Trust, Failure> {
     }
 }
 
-/// Base64 data of a kubeconfig, else the content of a file; the data wins, as in kubectl.
+/// Base64 data of a kubeconfig, else the content of a file. Never both: `contradiction` refuses that.
 fn data_or_file(data: Option<&str>, file: Option<&str>, what: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
     use base64::Engine;
     if let Some(data) = data {
+        // YAML folds a long value with spaces and line ends; Go's decoder also skips line ends (encoding/base64).
         let packed: String = data.split_ascii_whitespace().collect();
         let bytes = base64::engine::general_purpose::STANDARD.decode(packed);
         return bytes

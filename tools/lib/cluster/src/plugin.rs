@@ -55,6 +55,7 @@ impl Plugin {
                 "install it, or use a kubeconfig with a token or a client certificate, such as the admin kubeconfig".to_owned()
             })));
         }
+        // client-go, too, fails if standard input is not a terminal (plugin/pkg/client/auth/exec/exec.go, `isInteractive`).
         if config.interactive_mode == Some(ExecInteractiveMode::Always) {
             return Err(Failure::misuse(format!("use the exec plugin '{command}' of {whose}: it demands a terminal"))
                 .hint("standard input carries the record; use a kubeconfig with a token or a client certificate"));
@@ -99,6 +100,8 @@ impl Plugin {
         }
         // Its only input (Kubernetes documentation, "client-go credential plugins", "Input and output formats").
         command.env("KUBERNETES_EXEC_INFO", &self.info);
+        // kube would run it with our standard input, unless interactiveMode is Never (kube-client src/client/auth/mod.rs,
+        // `auth_exec`), and so lose the record.
         let mut running = Running::start(&mut command, None, LIMIT).map_err(|error| {
             let act = format!("run the exec plugin '{}' of {}", self.command(), self.whose);
             Failure::unreadable(act, &error)
@@ -136,6 +139,8 @@ impl Plugin {
         // The JSON library's message may quote the token.
         let credential: ExecCredential =
             serde_json::from_slice(output).map_err(|_| self.refused("its output is not an ExecCredential in JSON"))?;
+        // A plugin of another version may mean other fields; client-go refuses it, too (plugin/pkg/client/auth/exec/exec.go,
+        // `refreshCredsLocked`).
         if credential.kind != "ExecCredential" || Some(&credential.api_version) != self.config.api_version.as_ref() {
             let asked = self.config.api_version.as_deref().unwrap_or_default();
             return Err(self.refused(format!("its output is not an ExecCredential of the version asked for, {asked}")));

@@ -1,5 +1,5 @@
-//! Requests with a time limit; reads are retried. kube's own retry layer is not used: it is on by default, with 15 tries,
-//! and has no limit for `Retry-After`.
+//! Requests with a time limit; reads are retried. kube's own retry layer is not used: it is on by default, with 15 tries and no
+//! limit for `Retry-After` (kube-client src/client/retry.rs, `server_retry`).
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::{Cluster, Error};
 impl Cluster {
     /// One try, given up after some time or at the deadline. A timeout is [`scar_http::Cause::Broken`].
     pub async fn once<T>(&self, deadline: Deadline, work: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        // One second more than the sender's own limit, whose failure names the request.
         let limit = deadline.remaining().min(ANSWER + Duration::from_secs(1));
         let mut work = pin!(work);
         match tokio::time::timeout(limit, &mut work).await {

@@ -91,8 +91,12 @@ fn of_status(code: StatusCode, status: &Status, access: &Access) -> Refusal {
         Some("Unauthorized") => Refusal::Login,
         Some("Forbidden") => match access.denied(message) {
             Some(access) => Refusal::Permission { access, anonymous: message.contains("\"system:anonymous\"") },
+            // Admission plugins of the API server, such as PodSecurity, refuse with the same reason
+            // (apiserver/pkg/admission/errors.go, `NewForbidden`).
             None => Refusal::Denied { by: None },
         },
+        // Without a name, the path is unknown, and nothing is said about the object (apimachinery/pkg/api/errors/errors.go,
+        // `NewGenericServerResponse`).
         Some("NotFound") if details.is_some_and(|details| details.name.is_some()) => Refusal::Absent,
         Some("Conflict" | "AlreadyExists") => Refusal::Conflict,
         // A gateway in front of the API server, whose JSON has no reason.
@@ -128,7 +132,7 @@ fn of_admission(message: &str) -> Option<Refusal> {
     Some(Refusal::Denied { by: Some(format!("the admission policy '{policy}'")) })
 }
 
-/// The start of a kubelet's refusal (kubelet/pkg/server/server.go, InstallAuthFilter).
+/// The start of a kubelet's refusal (kubernetes pkg/kubelet/server/server.go, `InstallAuthFilter`).
 const KUBELET_DENIES: &str = "Forbidden (user=";
 
 fn of_kubelet(code: StatusCode, message: &str) -> Refusal {
@@ -153,9 +157,10 @@ fn is_of_kubelet(access: &Access) -> bool {
     matches!(&*access.resource, "pods/log" | "pods/portforward")
 }
 
-/// Go's texts for a request of the API server's own that failed, by TLS included; its proxy has no type for it. A log is read
-/// with net/http, whose errors begin with method and URL (net/url url.go, Error.Error).
+/// Go's texts for a request of the API server's own that failed, by TLS included, or Konnectivity's; they have no type.
 fn is_unreached(message: &str) -> bool {
+    // A log is read with net/http, whose errors begin with method and URL (net/url url.go, `Error.Error`); a port-forward
+    // dials (apimachinery/pkg/util/proxy/upgradeaware.go, `dial`); kubernetes-sigs/apiserver-network-proxy, pkg/server.
     message.starts_with("Get \"https://") || message.contains("error dialing backend") || message.contains("No agent available")
 }
 

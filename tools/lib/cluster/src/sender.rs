@@ -16,8 +16,9 @@ use secrecy::ExposeSecret;
 use crate::credential::{Credential, Identity};
 use crate::{Access, Error};
 
-/// How long an answer may take to begin: more than the 30 s that an admission webhook may take at most (kubernetes
-/// pkg/apis/admissionregistration/validation/validation.go), so that the API server can still name it.
+/// How long an answer may take to begin.
+// An admission webhook may take 30 s (kubernetes pkg/apis/admissionregistration/validation/validation.go); after that the API
+// server still has to name it.
 pub(crate) const ANSWER: Duration = Duration::from_secs(35);
 
 /// How the path of a log ends.
@@ -76,6 +77,8 @@ impl Sender {
         let path = head.uri.path().to_owned();
         let shown = format!("{} {}{path}", head.method, self.address);
         let mut url = self.target.clone();
+        // A server's URL may have a path, if a proxy such as Rancher's moved the API below it (client-go rest/url_utils.go,
+        // `DefaultServerURL`).
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
         url.set_query(head.uri.query());
         // The API server forwards an upgrade to the kubelet with our headers. The kubelet's port-forward routes declare no
@@ -110,6 +113,8 @@ impl Sender {
             if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(answer);
             }
+            // A token may end before its date, if the cluster's clock is ahead or it was revoked. client-go asks the plugin
+            // again, too (plugin/pkg/client/auth/exec/exec.go, `maybeRefreshCreds`).
             if status == StatusCode::UNAUTHORIZED && !was_refused && self.credential.is_renewable() {
                 was_refused = true;
                 continue;
@@ -120,7 +125,7 @@ impl Sender {
 
     fn note_date(&self, date: Option<std::time::SystemTime>, took: Duration) {
         let Some(date) = date.and_then(|date| Timestamp::try_from(date).ok()) else { return };
-        // The header has whole seconds, and was written at some moment between request and answer.
+        // The header has whole seconds (RFC 9110, 5.6.7), and was written at some moment between request and answer.
         let half = SignedDuration::from_millis(500) + SignedDuration::try_from(took / 2).unwrap_or_default();
         let skew = date.duration_since(Timestamp::now()) + half;
         *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);

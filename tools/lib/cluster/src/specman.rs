@@ -15,7 +15,8 @@ use crate::{Cluster, Error};
 const CONTAINER: &str = "specman";
 /// The annotation by which a pod names its main container (kubectl pkg/cmd/util/podcmd/podcmd.go).
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
-/// The variable that Amazon EKS adds to the containers of a new pod whose service account has a pod identity association.
+/// The variable that Amazon EKS adds to the containers of a new pod whose service account has a pod identity association
+/// (Amazon EKS User Guide, "EKS Pod Identity").
 const POD_IDENTITY: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 /// The waiting reasons of a healthy container (kubernetes pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses).
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -143,6 +144,7 @@ fn container(asked: Option<&str>, pod: &Pod, set: Option<&StatefulSet>) -> Optio
     let template = names(set.and_then(|set| set.spec.template.spec.as_ref()));
     let annotation = pod.metadata.annotations.iter().flatten().find(|(key, _)| *key == DEFAULT_CONTAINER);
     let only = |names: &[String]| if let [only] = names { Some(only.clone()) } else { None };
+    // By name first: a sidecar may be the first container of the pod, and may crash (FAULTS Q48).
     let known = [Some(CONTAINER.to_owned()), annotation.map(|(_, name)| name.clone()), only(&own), only(&template)];
     let candidates = asked.map_or_else(|| known.to_vec(), |asked| vec![Some(asked.to_owned())]);
     candidates.into_iter().flatten().find(|name| own.contains(name))
@@ -185,7 +187,7 @@ fn health(pod: &Pod, status: &PodStatus, own: Option<&ContainerStatus>) -> Healt
         return Health::Well("Terminating".to_owned());
     }
     if phase == "Failed" {
-        // Such as `Evicted`: the controller replaces the pod.
+        // Such as `Evicted`: the StatefulSet's controller replaces the pod.
         let reason = status.reason.clone().unwrap_or_else(|| phase.to_owned());
         return Health::Stuck { reason, message: status.message.clone().unwrap_or_default() };
     }
