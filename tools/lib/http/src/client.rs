@@ -47,6 +47,7 @@ impl Credential {
         scar_tool::never_show(secret.expose_secret());
         let mut value = HeaderValue::from_str(&text)
             .map_err(|_| Failure::misuse("use the credential: it holds characters that no HTTP header can carry"))?;
+        // So neither Debug nor our log shows it, and HTTP/2 keeps it out of its tables (RFC 7541, 7.1.3).
         value.set_sensitive(true);
         Ok((name, value))
     }
@@ -95,7 +96,7 @@ impl Client {
         Ok(Self { origin, base, home, away, credential: None })
     }
 
-    /// The same client with a credential for its origin, or none. Exit 2 where the credential cannot stand in a header.
+    /// The same client with a credential for its origin, or none. Exit 2 if the credential does not fit into a header.
     pub fn with_credential(mut self, credential: Option<&Credential>) -> Result<Self, Failure> {
         self.credential = credential.map(Credential::header).transpose()?;
         Ok(self)
@@ -151,8 +152,8 @@ impl Request<'_> {
         self
     }
 
-    /// Sends this credential instead of the client's own; not to other origins. Exit 2 where the credential cannot stand in
-    /// a header.
+    /// Sends this credential instead of the client's own; not to other origins. Exit 2 if the credential does not fit into a
+    /// header.
     pub fn credential(mut self, credential: &Credential) -> Result<Self, Failure> {
         if self.at_home {
             let (name, value) = credential.header()?;

@@ -150,8 +150,11 @@ impl Error {
         match &self.cause {
             Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp(_) => true,
             Cause::Tls { handshake, .. } => handshake.is_transient(),
+            // A wrong login at the proxy stays wrong, and more tries may lock that account.
             Cause::Proxy { tunnel, .. } => *tunnel != Tunnel::Login,
-            // nginx says 499 if the client went away: the one before it, a proxy or load balancer, has given up.
+            // 501 means that the server does not know the method (RFC 9110, 15.6.2). nginx and Distribution say 499 if the
+            // client went away (distribution registry/handlers/helpers.go, `copyFullPayload`): the one before it, a proxy or
+            // load balancer, has given up.
             Cause::Status { status, .. } => {
                 status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED || matches!(status.as_u16(), 408 | 429 | 499)
             }

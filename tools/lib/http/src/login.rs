@@ -86,6 +86,7 @@ pub fn secret_file(path: &Path, what: &str, console: &Console) -> Result<SecretS
     if data.is_dir() {
         return Err(Failure::misuse(format!("read {what}: it is a directory")));
     }
+    // Others cannot open a pipe by its name, such as /dev/fd/63 of bash's `<(…)`, whatever its mode says.
     if data.is_file() && data.permissions().mode() & 0o044 != 0 {
         let mode = data.mode() & 0o777;
         console.warn(format!("{what} can be read by others (mode {mode:04o})"));
@@ -106,6 +107,8 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
         return Err(Failure::misuse(format!("read {what}: it is longer than {LONGEST} bytes")).hint("is this the right file?"));
     }
     let before = bytes.len();
+    // Editors and `echo` add one. docker login strips it, too (docker/cli cli/command/registry/login.go,
+    // `readSecretFromStdin`).
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
@@ -115,7 +118,8 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
     if bytes.len() != before {
         console.verbose(|| format!("one line ending was stripped from {what}"));
     }
-    // A byte order mark would become a part of the password, and a wrong password locks the account.
+    // A byte order mark would become a part of the password, and a wrong password locks the account. Windows PowerShell 5
+    // writes UTF-16 with one (about_Character_Encoding).
     let encoded =
         [(&b"\xef\xbb\xbf"[..], "begins with a byte order mark"), (b"\xff\xfe", "is UTF-16"), (b"\xfe\xff", "is UTF-16")];
     let encoded = encoded.into_iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, is)| is);
@@ -142,6 +146,7 @@ fn prompt(username: &str, origin: &Origin, options: &str) -> Result<SecretString
         Failure::misuse(format!("log in to '{origin}': no password is given and there is no terminal to ask at"))
             .hint(format!("use {options}"))
     };
+    // Not standard input, which carries the record, nor standard error, which may go to a log (getpass(3) does the same).
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
     // A signal during the prompt ends the process, and must restore the terminal's echo.
     let _echo = signal::keep_terminal(&terminal);

@@ -55,6 +55,7 @@ impl Origin {
     /// Whether it is this host: `localhost`, 127.0.0.0/8 or ::1.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
+            // All names below it are loopback, too (RFC 6761, 6.3).
             Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
             Host::Ipv4(address) => address.is_loopback(),
             Host::Ipv6(address) => address.is_loopback(),
@@ -67,6 +68,7 @@ impl Origin {
             Host::Domain(_) => false,
             Host::Ipv4(address) => address.is_link_local(),
             Host::Ipv6(address) => {
+                // `[::ffff:169.254.169.254]` leads to the IPv4 address (RFC 4291, 2.5.5.2).
                 address.is_unicast_link_local() || address.to_ipv4_mapped().is_some_and(|address| address.is_link_local())
             }
         }

@@ -62,6 +62,8 @@ impl Response {
     /// `Location`, resolved against the request's URL. `None` also for one with a backslash, which the parser would treat as
     /// a slash (URL standard, "special authority slashes state"), unlike other clients.
     pub fn location(&self) -> Option<Url> {
+        // It may be relative (RFC 9110, 10.2.2), and registries make use of that (OCI distribution specification, "POST then
+        // PUT").
         let location = self.header(LOCATION.as_str()).filter(|location| !location.contains('\\'))?;
         // Some servers write HOST:PORT/…, which would be parsed as a path or a scheme.
         let origin = Origin::of(self.url())?;
@@ -84,7 +86,7 @@ impl Response {
     pub async fn into_error_and_body(self) -> (Error, Vec<u8>) {
         let request = self.request.clone();
         let status = self.status();
-        // A date is relative to the server's clock, which may differ from ours.
+        // A date is by the server's clock (RFC 9110, 10.2.3), which may differ from ours.
         let now =
             self.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
         let retry_after = self.header(RETRY_AFTER.as_str()).and_then(|value| retry::after(value, now));

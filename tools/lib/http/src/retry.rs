@@ -52,6 +52,7 @@ impl Retry {
     pub fn wait(&self, tries: usize, asked: Option<Duration>) -> Option<Duration> {
         let doubled = self.first_wait.saturating_mul(1 << tries.saturating_sub(1).min(16));
         let wait = doubled.min(self.longest_wait).max(asked.unwrap_or_default());
+        // A shorter wait than was asked for would only be refused again (FAULTS P18).
         (tries < self.tries && wait <= self.longest_wait && wait <= self.deadline.remaining()).then_some(wait)
     }
 

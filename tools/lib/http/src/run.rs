@@ -44,6 +44,7 @@ pub fn run_or_undo<S, T>(
         let result = {
             let mut work = pin!(work(&mut state));
             tokio::select! {
+                // In this order: work that is always ready must not keep a signal waiting.
                 biased;
                 failure = interrupt.came() => match interrupt.is_shared() {
                     // A part of the work handles the signal itself, to finish a change, and reports the result.

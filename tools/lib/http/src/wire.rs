@@ -60,13 +60,20 @@ impl Wire {
     pub fn new(trust: &Trust, with_identity: bool, route: &Route, console: &Console) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(trust.client_config(with_identity)?)
+            // By default reqwest follows ten; a 307 or 308 would take a password in the body along (RFC 9110, 15.4.8; FAULTS
+            // L6).
             .redirect(reqwest::redirect::Policy::none())
+            // By default reqwest sends a request again that HTTP/2 refused (reqwest src/retry.rs, `is_retryable_error`). A
+            // login is sent once.
             .retry(reqwest::retry::never())
+            // No read timeout: it would end the stream of a log that is quiet.
             .connect_timeout(route.connect)
             // By default 30 s: the system then ends a connection whose other side takes nothing for so long (tcp(7),
             // TCP_USER_TIMEOUT), where a registry may need longer. What is too long, our own limits say.
             .tcp_user_timeout(None)
             .user_agent(concat!("scar-tools/", env!("CARGO_PKG_VERSION")))
+            // reqwest would also take ALL_PROXY and the system's proxy (hyper-util src/client/proxy/matcher.rs, `from_system`),
+            // and match NO_PROXY without ports.
             .no_proxy();
         if let Some(proxy) = route.proxy.clone() {
             builder =
@@ -95,6 +102,7 @@ impl Wire {
     /// The proxy that could ask for the client certificate of this URL's server: a proxy with TLS and the server behind it
     /// share one TLS configuration.
     pub(crate) fn exposing(&self, url: &Url) -> Option<&str> {
+        // reqwest clones it for the proxy (reqwest src/connect.rs, `tls_proxy`).
         self.proxy(url).filter(|_| self.has_identity && self.proxy.as_ref().is_some_and(Proxy::is_tls))
     }
 
@@ -150,6 +158,7 @@ impl Resolve for OneHost {
     fn resolve(&self, _: Name) -> Resolving {
         let host = self.0.clone();
         Box::pin(async move {
+            // reqwest puts the URL's port in the place of 0 (reqwest src/dns/resolve.rs, `Resolve`).
             let found = tokio::net::lookup_host((host, 0)).await?;
             Ok(Box::new(found) as Addrs)
         })

@@ -4,6 +4,7 @@ use url::Url;
 
 /// A URL without query values, user information and fragment: upload locations and signed URLs contain secrets there.
 pub fn redacted(url: &Url) -> String {
+    // Distribution's `_state` opens the upload session (registry/handlers/hmac.go), and S3's `X-Amz-Signature` the object.
     let names: Vec<_> = url.query_pairs().map(|(name, _)| format!("{name}=…")).collect();
     let mut shown = url.clone();
     // They fail for a URL that cannot have a user.
@@ -43,6 +44,7 @@ fn of_json(json: &serde_json::Value) -> String {
     if let Some(errors) = json.get("errors").and_then(serde_json::Value::as_array) {
         return errors.iter().map(one).filter(|said| !said.is_empty()).collect::<Vec<_>>().join("; ");
     }
+    // VerteX's `v1Error` has code and message, OAuth's error an `error` and an `error_description` (RFC 6749, 5.2).
     let said = one(json);
     let said = if said.is_empty() { text(json, "error_description") + &text(json, "details") } else { said };
     if said.is_empty() { text(json, "error") } else { said }
