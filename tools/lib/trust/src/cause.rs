@@ -9,7 +9,8 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     loop {
         let io = inner.downcast_ref::<IoError>();
         match io.map(IoError::kind) {
-            // rustls explains at length what it misses at the end of a TLS connection.
+            // rustls explains at length what it misses at the end of a TLS connection (rustls src/conn.rs,
+            // UNEXPECTED_EOF_MESSAGE).
             Some(ErrorKind::UnexpectedEof) => return "the connection was closed too early".to_owned(),
             Some(ErrorKind::TimedOut) => return "no connection in time".to_owned(),
             _ => {}
@@ -24,7 +25,7 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
     let text = text.split(" (os error ").next().unwrap_or_default().to_lowercase();
     match text.as_str() {
         "" => "the connection failed".to_owned(),
-        // hyper's words for a connection that ends where the answer should begin.
+        // hyper's words for a connection that ends where the answer should begin (hyper src/error.rs, IncompleteMessage).
         "connection closed before message completed" => "the connection was closed before the answer".to_owned(),
         _ => text,
     }

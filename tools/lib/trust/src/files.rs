@@ -11,10 +11,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// no error here: reqwest alone refuses to build a client without any root
 /// (<https://github.com/seanmonstar/reqwest/issues/2965>).
 pub(crate) fn system() -> Result<(Vec<CertificateDer<'static>>, String), Failure> {
+    // rustls-native-certs reads it, too, but a wrong file there is only an entry in its list of errors.
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
         let path = Path::new(&path);
         return Ok((certificates(path, "SSL_CERT_FILE")?, format!("SSL_CERT_FILE '{}'", path.display())));
     }
+    // Its errors are of single files of the system, which nobody here can correct.
     let found = rustls_native_certs::load_native_certs().certs;
     let source = format!("the system's {} certificates", found.len());
     Ok((found, source))

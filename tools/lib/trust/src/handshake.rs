@@ -68,9 +68,11 @@ impl Handshake {
     /// The meaning of a server's alert (RFC 8446, 6.2; RFC 5246, 7.2.2).
     fn of_alert(alert: Alert, asked: bool) -> Self {
         match alert {
+            // haproxy sends it if `strict-sni` is set and no certificate has the name (RFC 6066, 3).
             Alert::UnrecognisedName => Self::UnknownName,
             Alert::ProtocolVersion | Alert::InsufficientSecurity | Alert::InappropriateFallback => Self::NothingInCommon,
-            // In TLS 1.2, OpenSSL's servers also send it for a missing client certificate, after they asked for one.
+            // In TLS 1.2 a server may also send it for a missing client certificate, after it asked for one (RFC 5246, 7.4.6),
+            // as OpenSSL does.
             Alert::HandshakeFailure if asked => Self::CertificateRequired,
             Alert::HandshakeFailure => Self::NothingInCommon,
             Alert::CertificateRequired | Alert::NoCertificate => Self::CertificateRequired,
@@ -94,6 +96,7 @@ impl Handshake {
 
     /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
+        // All others are about keys, names and settings, which another try finds unchanged (FAULTS Q53).
         matches!(self, Self::ServerTrouble(_))
     }
 

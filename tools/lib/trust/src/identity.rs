@@ -55,6 +55,8 @@ pub(crate) struct ClientAuth {
 }
 
 impl ResolvesClientCert for ClientAuth {
+    // The server's list of authorities is only a hint, and may be empty (RFC 8446, 4.2.4): it decides when it sees the
+    // certificate.
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.last.note_asked();
         self.identity.as_ref().map(|identity| Arc::clone(&identity.certified))

@@ -68,6 +68,7 @@ impl Trust {
             let option = spelling.option("ca-file");
             trust.anchors.extend(files::certificates(path, &option)?);
             trust.sources.push(format!("{option} '{}'", path.display()));
+            // The record carries it to other stages, which may run in another folder.
             let absolute = std::path::absolute(path);
             trust.ca_file = Some(absolute.map_err(|error| Failure::io(format!("resolve '{}'", path.display()), &error))?);
         }
@@ -164,8 +165,10 @@ impl Trust {
         let verifier = verify::Verifier::new(self, &provider);
         let client_auth = ClientAuth { identity: self.identity.clone().filter(|_| with_identity), last: self.last.clone() };
         Ok(ClientConfig::builder_with_provider(provider)
+            // TLS 1.0 and 1.1 must not be used (RFC 8996).
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Failure::misuse(format!("set up TLS: {error}")))?
+            // rustls calls any verifier but its own dangerous; `verify` says what this one adds.
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(client_auth)))

@@ -9,8 +9,9 @@ use scar_tool::Failure;
 
 use crate::address::{address, in_one_way, without_login};
 
-/// The proxy of this run. We apply `NO_PROXY` ourselves, also for the cluster: kube-rs reads it only as hyper-util does
-/// (<https://github.com/kube-rs/kube/issues/1203>).
+/// The proxy of this run. We apply `NO_PROXY` ourselves, also for the cluster.
+// kube compares NO_PROXY with the address of the proxy, not of the server (kube-client 5.0 src/config/file_loader.rs,
+// `proxy_url`; kube-rs/kube#1203).
 #[derive(Debug, Clone)]
 pub struct Proxy {
     url: Arc<str>,
@@ -46,13 +47,13 @@ impl Proxy {
             Some(("http" | "https", _)) => {}
             Some((scheme, _)) => return Err(refuse(&format!("proxies of the kind '{scheme}' are not supported"))),
         }
-        // A client that cannot parse the address would silently connect directly.
+        // A client that cannot parse the address silently connects directly (hyper-util src/client/proxy/matcher.rs,
+        // `parse_env_uri`).
         let url = fit(url).map_err(refuse)?;
-        // hyper-util's matcher applies `*` to all names, but to no address.
+        // hyper-util's matcher applies `*` to all names, but to no address (src/client/proxy/matcher.rs, `contains`).
         let all = |entry: &str| if entry == "*" { "*,0.0.0.0/0,::/0" } else { entry }.to_owned();
         let but = |no: String| Matcher::builder().https(url.clone()).no(no).build();
-        // hyper-util's matcher does not know ports.
-        // curl and Go do (Go golang.org/x/net/http/httpproxy/proxy.go, `init`).
+        // hyper-util's matcher does not know ports; curl and Go do (Go golang.org/x/net/http/httpproxy/proxy.go, `init`).
         let (ported, everywhere): (Vec<_>, Vec<_>) = no.split(',').map(str::trim).partition(|entry| port(entry).is_some());
         let everywhere: Vec<_> = everywhere.into_iter().map(all).collect();
         let matcher = but(everywhere.join(","));
@@ -91,6 +92,7 @@ fn fit(url: &str) -> Result<String, &'static str> {
     let (_, rest) = url.split_once("://").unwrap_or(("", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if rest[authority.len()..].contains('@') {
+        // `http://u:p/w@proxy` has the host `u` for a parser of URLs (RFC 3986, 3.2), and its login would go there.
         return Err("its login holds a character that must be written as %XX there (/ as %2F)");
     }
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

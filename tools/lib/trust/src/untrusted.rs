@@ -70,7 +70,7 @@ impl Reason {
             CertificateError::Revoked => Self::Revoked,
             CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::WeakSignature,
-            // webpki's own errors, such as CaUsedAsEndEntity, arrive as the catch-all.
+            // webpki's own errors, such as CaUsedAsEndEntity, arrive as the catch-all (rustls src/webpki/mod.rs, `pki_error`).
             _ if leaf.is_some_and(|leaf| leaf.is_ca()) => Self::CaAsServer,
             _ => Self::Unusable,
         }
@@ -83,6 +83,7 @@ impl Reason {
         }
         match leaf.public_key().parsed() {
             Ok(PublicKey::RSA(key)) => {
+                // DER writes a zero byte before a number whose first bit is set (X.690, 8.3).
                 let bits = key.modulus.iter().skip_while(|byte| **byte == 0).count() * 8;
                 (bits < 2048).then_some(Self::WeakKey(bits))
             }
@@ -216,7 +217,7 @@ pub(crate) fn in_chain<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Er
         if let Some(error) = error.downcast_ref::<Error>() {
             return Some(error);
         }
-        // An I/O error does not return the error that it wraps as its source, only by `get_ref`.
+        // An I/O error does not return the error that it wraps as its source, only by `get_ref` (std::io::Error, `source`).
         next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),

@@ -31,10 +31,13 @@ impl Verifier {
     pub(crate) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Self {
         let Trust { anchors, insecure, name, pin, last, .. } = trust.clone();
         let mut roots = RootCertStore::empty();
-        // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates; kubectl and curl do not.
+        // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates (rustls-webpki
+        // src/trust_anchor.rs, `anchor_from_trusted_cert`); kubectl and curl do not (FAULTS Q26).
         let now = UnixTime::now();
+        // A system's bundle may hold certificates that webpki cannot read (rustls src/webpki/anchors.rs); the others count.
         roots.add_parsable_certificates(anchors.iter().filter(|anchor| !is_outdated(anchor, now)).cloned());
-        // rustls's builder refuses a store without roots: then only the configured certificates count.
+        // rustls's builder refuses a store without roots (src/webpki/server_verifier.rs, NoRootAnchors): then only the
+        // configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
         Self { chain, anchors, insecure, name, pin, last, provider: Arc::clone(provider) }
     }
@@ -52,8 +55,8 @@ impl Verifier {
 
     /// A configured certificate needs no issuer; its name and dates are still checked.
     fn configured(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
-        // A self-signed registry is often trusted by its own certificate, also one marked as a CA, which webpki refuses as a
-        // server's (FAULTS P3 and S9).
+        // A self-signed registry is often trusted by its own certificate, which webpki has no support for (rustls-webpki
+        // src/trust_anchor.rs) and refuses if it is marked as a CA (src/verify_cert.rs, CaUsedAsEndEntity; FAULTS P3 and S9).
         if !self.anchors.iter().any(|anchor| anchor.as_ref() == certificate.as_ref()) {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         }
@@ -81,7 +84,8 @@ impl ServerCertVerifier for Verifier {
         let untrusted = |reason: Reason| Err(refused(Untrusted::new(reason, certificate, name)));
         let leaf = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf);
         let Ok(leaf) = leaf else { return untrusted(Reason::Unusable) };
-        // Checked here, also with --insecure: later the handshake would fail with a message that names no cause.
+        // Checked here, also with --insecure: otherwise the handshake fails later, at the signature, with a message that names
+        // no cause (rustls-webpki src/aws_lc_rs_algs.rs, RSA_PKCS1_2048_8192_SHA256).
         if let Some(reason) = Reason::of_key(&leaf) {
             return untrusted(reason);
         }
@@ -120,6 +124,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        // Also with --insecure: whoever answers must have the key of the certificate that the pin compares.
         verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
