@@ -15,7 +15,8 @@ use rustix::io::Errno;
 
 use crate::{Console, Exit, Failure};
 
-/// The largest backup in bytes; a Kubernetes secret has at most 1.5 MiB.
+/// The largest backup in bytes.
+// A Kubernetes secret has at most 1 MiB (Kubernetes documentation, "Secrets"), base64 a third more.
 const LARGEST: u64 = 16 * 1024 * 1024;
 /// The most backups of one name that [`Backup::save_beside`] creates.
 const MOST: usize = 1000;
@@ -61,6 +62,7 @@ impl Backup {
     /// nothing; the first backup creates the folder. Exit 2 if the environment names no folder, if the folder is a link or
     /// another user's, or if a backup cannot be written there.
     pub fn in_state_folder(name: &str, console: &Console) -> Result<Self, Failure> {
+        // A relative path there is invalid, and to be ignored (XDG Base Directory Specification).
         let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or_else(|| {
             Failure::misuse("find a place for the backup: neither XDG_STATE_HOME nor HOME is an absolute path")
@@ -102,7 +104,8 @@ impl Backup {
     /// Saves `text`, unless a file has appeared here since this was opened. No incomplete file remains after a failure.
     pub fn save(&self, text: &[u8]) -> Result<(), Failure> {
         self.write(text, |folder, new| match rustix::fs::renameat_with(folder, new, folder, &self.name, RenameFlags::NOREPLACE) {
-            // File systems without this flag: NFS, some of FUSE.
+            // File systems without this flag, such as NFS, answer EINVAL (rename(2)). A hard link is not made over a name that
+            // exists, either (link(2)).
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::linkat(folder, new, folder, &self.name, AtFlags::empty())?;
                 rustix::fs::unlinkat(folder, new, AtFlags::empty())
@@ -155,6 +158,8 @@ impl Backup {
         let write = || -> io::Result<()> {
             let mut file = File::from(rustix::fs::openat(folder, &new, flags, Mode::RUSR | Mode::WUSR)?);
             file.write_all(text)?;
+            // Before the rename: otherwise the name may be on disk before the content is, and a power cut leaves an empty
+            // backup.
             file.sync_all()?;
             rename(folder, &new)?;
             // The new name is on disk only after the folder is (fsync(2)); the change that needs this backup comes after it.
@@ -200,6 +205,7 @@ fn state_folder(path: &Path) -> Result<Option<OwnedFd>, Failure> {
 fn make_state_folder(path: &Path) -> Result<OwnedFd, Failure> {
     let folder = path.parent().unwrap_or(path);
     let failed = |error: &io::Error| Failure::io(format!("make the folder '{}'", folder.display()), error);
+    // The mode that the specification demands for a folder made here (XDG Base Directory Specification).
     std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
         .create(folder)
         .and_then(|()| File::open(folder.parent().unwrap_or(folder))?.sync_all())
@@ -213,7 +219,7 @@ fn open_folder(path: &Path, more: OFlags) -> rustix::io::Result<OwnedFd> {
 
 /// Reads a regular file of the user; `None` if it does not exist. `shown` is its path for a warning.
 fn open(folder: impl std::os::fd::AsFd, name: &Path, shown: &Path, console: &Console) -> Result<Option<Vec<u8>>, String> {
-    // Without NONBLOCK, a planted FIFO would block.
+    // Without NONBLOCK, opening a planted FIFO would wait for a writer (fifo(7); FAULTS Q24).
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),

@@ -14,6 +14,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The polling interval for its end.
+// std has no wait with a time limit, and Linux before 5.3 no descriptor of a process to poll (pidfd_open(2)).
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// The running process groups, for a signal that ends this process.
@@ -47,7 +48,8 @@ impl Running {
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(Pid::from_child(&child));
         if let Some((mut stdin, input)) = child.stdin.take().zip(input.map(<[u8]>::to_vec)) {
-            // A program that does not read its input reports the reason itself.
+            // In a thread: a pipe takes 64 KiB (pipe(7)), and a program may write before it reads. One that does not read its
+            // input at all reports the reason itself.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let (stdout, stderr) = (Captured::new(child.stdout.take(), limit)?, Captured::new(child.stderr.take(), limit)?);
@@ -111,7 +113,7 @@ struct Captured<S> {
 impl<S: Read + AsFd> Captured<S> {
     fn new(stream: Option<S>, limit: u64) -> io::Result<Self> {
         if let Some(stream) = &stream {
-            // A blocking read would wait for whoever inherited the other end, not only for the program.
+            // A blocking read would wait for whoever inherited the other end, not only for the program (FAULTS Q32).
             ioctl_fionbio(stream, true)?;
         }
         Ok(Self {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Exit, Failure};
 
-/// The moment at which the work must be finished. It uses the monotonic clock (`CLOCK_MONOTONIC` in [`Instant`]), so that
-/// setting the host's time changes nothing.
+/// The moment at which the work must be finished.
+// By the monotonic clock (clock_gettime(2), CLOCK_MONOTONIC, in `Instant`), so that setting the host's time changes nothing
+// (FAULTS P43).
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     begun: Instant,

@@ -56,7 +56,7 @@ pub fn main<O>(page: &'static str, run: impl FnOnce(O, &Console) -> Result<(), F
 where
     O: clap::Parser,
 {
-    // A core file could contain a password. Failing to set the limit does not affect the user.
+    // A core file could contain a password (core(5); FAULTS L8). Failing to set the limit does not affect the user.
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
 

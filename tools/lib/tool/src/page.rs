@@ -22,7 +22,7 @@ fn through_pager(text: &str) -> bool {
     ["less", "more"].iter().any(|pager| {
         let Ok(mut child) = Command::new(pager).stdin(Stdio::piped()).spawn() else { return false };
         if let Some(mut stdin) = child.stdin.take() {
-            // The reader may close it early.
+            // Its user may leave before the end, which closes the pipe.
             let _ = stdin.write_all(text.as_bytes());
         }
         child.wait().is_ok_and(|status| status.success())

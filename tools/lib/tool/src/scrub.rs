@@ -31,7 +31,7 @@ pub fn never_show(secret: &str) {
     }
     let mut found = vec![Needle { text: latin(secret.as_bytes()), is_base64: false }];
     if secret.contains(' ') {
-        // As in a form (application/x-www-form-urlencoded).
+        // In a form, such as the one that asks for a token, a space is a plus (WHATWG URL, 5.2).
         found.push(Needle { text: latin(secret.replace(' ', "+").as_bytes()), is_base64: false });
     }
     // Base64 turns three bytes into four letters (RFC 4648, 4), so the letters of a secret depend on where it begins modulo
@@ -81,6 +81,7 @@ pub(crate) fn scrubbed(text: &str, cut: bool) -> String {
             }
         }
         let end = if cut { untorn(&reading.text) } else { "" };
+        // Fewer than four letters at the end may be an ordinary word.
         let begun = (4..needle.text.len())
             .rev()
             .find(|length| needle.text.is_char_boundary(*length) && end.ends_with(&needle.text[..*length]));

@@ -65,8 +65,8 @@ fn end_process(console: &Console, signal: i32) {
     }
     crate::child::kill_all();
     console.end(&failure(signal));
-    // The status with which a shell reports a program that a signal ended. `exit` without running destructors: a thread may hold
-    // a lock that they want.
+    // The status with which a shell reports a program that a signal ended (bash(1), EXIT STATUS). `exit` without running
+    // destructors: a thread may hold a lock that they want.
     signal_hook::low_level::exit(128 + signal);
 }
 

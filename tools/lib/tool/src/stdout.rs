@@ -7,10 +7,10 @@ use rustix::fs::{FileType, OFlags};
 use crate::{Console, Failure, text::io_cause};
 
 /// Says that the result will be lost, if standard output may be closed.
-///
-/// Rust's start-up code replaces a closed standard output by `/dev/null`, opened for reading and writing, while a shell's
-/// `>/dev/null` is write-only. If standard error is such a device too, a parent has detached the process on purpose.
 pub(crate) fn warn_if_lost(console: &Console) {
+    // Rust replaces a closed standard output by `/dev/null`, opened for reading and writing, before `main` (rust
+    // library/std/src/sys/pal/unix/mod.rs, `init`), while a shell's `>/dev/null` only writes. If standard error is one too, a
+    // parent has detached the process on purpose (FAULTS Q49).
     if is_null_for_reading_and_writing(std::io::stdout()) && !is_null_for_reading_and_writing(std::io::stderr()) {
         console.warn("standard output is /dev/null, or closed: what this step writes there is lost");
     }
@@ -37,6 +37,7 @@ pub fn write(result: &[u8]) -> Result<(), Failure> {
 pub(crate) fn print(answer: &[u8]) -> Result<(), Failure> {
     let mut out = anstream::AutoStream::auto(std::io::stdout());
     match out.write_all(answer).and_then(|()| out.flush()) {
+        // Rust ignores SIGPIPE, which would end other programs here (signal(7)).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| failed(&error)),
     }

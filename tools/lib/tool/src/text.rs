@@ -12,7 +12,8 @@ const LIMIT: usize = 64 * 1024;
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        // A server's text could otherwise forge a line of this tool, or hide one (FAULTS W11).
+        // A server's text could otherwise forge a line of this tool, or hide one (FAULTS W11). Bidirectional overrides would
+        // show it in another order (CVE-2021-42574).
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
@@ -58,6 +59,8 @@ pub fn words(body: &[u8]) -> String {
 
 /// Quotes a word for the shell, for a command in a hint.
 pub fn shell_word(text: &str) -> String {
+    // None of these means anything to a shell; between single quotes, no character does (POSIX.1, Shell Command Language,
+    // 2.2.2).
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -17,7 +17,8 @@ pub(crate) fn failure(error: &clap::Error, name: &str) -> Failure {
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let help = format!("'{name} --help' lists the options, '{name} --man' explains them");
     match error.kind() {
-        // Scripts for other tools may use it; the guide's own script shows why it is not offered.
+        // Scripts for other tools may use it, as the guide does (steps 4 and 12), but every user of the host can read an
+        // argument (proc(5), /proc/PID/cmdline).
         ErrorKind::UnknownArgument if argument == "--password" || argument == "-p" => Failure::misuse(format!(
             "'{argument}' is not offered: a password in the arguments can be read by every user of this host"
         ))
