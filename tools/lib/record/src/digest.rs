@@ -10,6 +10,7 @@ pub struct Digest(String);
 impl Digest {
     /// Parses a digest.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // Only SHA-256, which every implementation must have (OCI image specification, "Digests").
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))

@@ -51,6 +51,7 @@ impl Record {
 /// Whether standard input is a terminal or `/dev/null`: then there is no record to wait for.
 fn starts_new_record() -> bool {
     let stdin = std::io::stdin();
+    // The device of /dev/null (null(4)), under whatever name it was opened.
     let null = rustix::fs::makedev(1, 3);
     stdin.is_terminal()
         || rustix::fs::fstat(&stdin)

@@ -26,6 +26,7 @@ use serde_json::value::RawValue;
 pub const FORMAT: &str = "scar-tools/1";
 
 /// The sections that build on each other, in the guide's order.
+// The others are not in it: what preflight, secret and session say holds whatever is pushed.
 const CHAIN: [&str; 6] = ["archive", "artifact", "pack_registry", "specman", "verified", "scar"];
 
 /// A record: fields in order, as they were read.

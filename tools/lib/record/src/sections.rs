@@ -90,7 +90,7 @@ pub struct Secret {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
     pub path: String,
-    /// The file name that Specman expects in the artifact.
+    /// The file name that Specman expects in the artifact (guide, step 9).
     pub title: String,
     pub digest: Digest,
     pub size: u64,
@@ -115,7 +115,7 @@ pub struct Artifact {
     pub size: u64,
     /// The manifest's `org.opencontainers.image.created`.
     pub created: Time,
-    /// When the tag was moved to this manifest; absent if it held this layer already.
+    /// When the tag was moved to this manifest, by the registry's clock; absent if it held this layer already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Time>,
     pub uploaded: bool,
