@@ -93,6 +93,7 @@ impl EntrySecret {
 
     fn is_needed(self, entry: &Object) -> bool {
         let text = |path: &[&str]| entry.text_or_empty(path);
+        // `noAuth`, `basic` or `token`, and not a required field (v1RegistryAuth in the API's description).
         let auth = text(&["spec", "auth", "type"]);
         match self {
             Self::Password => auth == "basic" || auth.is_empty() && !text(USERNAME).is_empty(),
@@ -102,8 +103,9 @@ impl EntrySecret {
                 let aws = aws_login(entry);
                 aws == "secret" || aws != "pod-identity" && !text(Self::AccessKey.path()).is_empty()
             }
-            // An entry for a registry with a self-signed certificate holds the CA as `tls.certificate`, without a key; that is
-            // the normal case after an OVA installation. A missing key is therefore never asked for.
+            // An entry for a registry with a self-signed certificate holds the CA as `tls.certificate`, without a key (FAULTS
+            // Q40); Terraform writes it so (spectrocloud/terraform-provider-spectrocloud
+            // spectrocloud/resource_registry_oci_ecr.go, `toRegistryBasic`). A missing key is therefore never asked for.
             Self::SecretToken | Self::BasicTlsKey | Self::EcrTlsKey => false,
         }
     }
@@ -202,7 +204,7 @@ fn not_shown(entry: &EntryObject, missing: &[EntrySecret], spelling: Spelling) -
         .hint(format!("add: {}", options.join(" ")))
 }
 
-/// How an ECR entry logs in. The API's default is keys, which apply if no role is set.
+/// How an ECR entry logs in. The API's default is keys (v1AwsCloudAccountCredentialType), which apply if no role is set.
 fn aws_login(entry: &Object) -> String {
     let credentials = |name| ["spec", "credentials", name];
     let named = entry.text_or_empty(&credentials("credentialType"));

@@ -48,7 +48,8 @@ fn in_objects(at: &str, before: &Object, after: &Object, without: &[&str], chang
 }
 
 fn in_values(path: &str, before: Option<&RawValue>, after: Option<&RawValue>, without: &[&str], changes: &mut Vec<Change>) {
-    // Go omits empty fields of some types and writes those of others; a field that came and went so was not changed.
+    // Go omits empty fields of some types and writes those of others (encoding/json, `omitempty`); a field that came and went
+    // so was not changed.
     if without.contains(&path) || is_nothing(before) && is_nothing(after) {
         return;
     }

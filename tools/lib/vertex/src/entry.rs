@@ -68,6 +68,7 @@ impl Entry {
     /// Reads the whole object. If the list does not say its kind, tries both. Exit 7 if the answer is another entry, because
     /// a later write would overwrite the wrong one.
     pub async fn read(&self, api: &Api) -> Result<(Kind, Object), Failure> {
+        // `registryType` is not a required field of the list (v1OciRegistrySpec in the API's description).
         let kinds = self.kind.map_or(vec![Kind::Basic, Kind::Ecr], |kind| vec![kind]);
         let act = format!("read the pack registry '{}'", self.name);
         let mut last = Failure::new(Exit::Absent, act.clone());
@@ -132,6 +133,7 @@ impl EntryObject {
 /// Has VerteX try what is to be written in the place of an entry, as the console's Validate does; nothing is stored. Exit 1
 /// if VerteX cannot use the registry so.
 pub async fn validate(api: &Api, entry: &EntryObject, after: &Object) -> Result<(), Failure> {
+    // The body is the `spec` alone, unlike that of the PUT (v1BasicOciRegistriesValidate in the API's description).
     let spec = after.object(&["spec"]).unwrap_or_default().to_json();
     let path = format!("/v1/registries/oci/{}/validate", entry.kind.word());
     api.check(&path, &spec).await.map_err(|error| {
@@ -201,7 +203,7 @@ impl Selector {
 
 /// Parses a list; `None` if it is not one.
 fn entries(list: &Object) -> Option<Vec<Entry>> {
-    // Go writes an empty list as null.
+    // Go writes a list that was never made as null (encoding/json, `Marshal`).
     if list.raw(&["items"]).is_some_and(|items| items.get() == "null") {
         return Some(Vec::new());
     }
@@ -267,7 +269,8 @@ async fn read_all(api: &Api, entries: &[&Entry]) -> Result<Vec<EntryObject>, Fai
 /// The candidates, at least one.
 fn candidates<'e>(entries: &'e [Entry], wanted: &Selector, spelling: Spelling) -> Result<Vec<&'e Entry>, Failure> {
     let mut found: Vec<_> = entries.iter().filter(|entry| wanted.selects(entry)).collect();
-    // A registry may have separate entries for charts and packs.
+    // A registry may have separate entries for charts and packs (`providerType` of v1BasicOciRegistrySpec in the API's
+    // description; FAULTS R1).
     if matches!(wanted, Selector::Host(_)) && found.iter().any(|entry| entry.has_packs()) {
         found.retain(|entry| entry.has_packs());
     }

@@ -20,7 +20,9 @@ pub fn is_mask(value: &str) -> bool {
     let adorned =
         value.trim().to_ascii_lowercase() != bare && ["secret", "sensitive", "encrypted", "password"].contains(&bare.as_str());
     let same = value.chars().all(|c| matches!(c, '*' | '•' | '●' | 'x' | 'X' | '.' | '#' | '-' | '_'));
-    // VerteX shows a password as `********`, and an ECR secret key as `abc***def`.
+    // VerteX shows a password as `********`, and an ECR secret key as `abc***def`. Its Terraform provider, too, takes a secret
+    // key with an asterisk for a mask (spectrocloud/terraform-provider-spectrocloud spectrocloud/resource_registry_oci_ecr.go,
+    // `ociEcrSecretKeyForRead`).
     let run = ["***", "•••", "●●●"].iter().any(|run| value.contains(run));
     !value.is_empty() && (alone || adorned || same || run)
 }

@@ -15,8 +15,9 @@ use crate::{Object, read_object, token};
 
 /// The path of the guide's script (step 10).
 const PATH: &str = "/v1/auth/syslogin";
-/// The number of connection attempts. Only these are repeated: after a request has left, a repeated password could lock the
-/// account.
+/// The number of connection attempts. Only these are repeated.
+// A password that was sent may have counted: the fifth failed login suspends the account for 15 minutes (Palette documentation,
+// "Manage User Credentials").
 const CONNECTS: usize = 3;
 
 /// The hint for an account that needs more than a password.
@@ -94,7 +95,8 @@ fn asked_to_wait(error: &Error, deadline: Deadline) -> Option<Duration> {
 
 /// The token in a login's answer.
 fn token_of(answer: &Object, act: &str, spelling: Spelling) -> Result<SecretString, Failure> {
-    // The swagger spells it `isMfa`, real sites answer `IsMfa`.
+    // The API's description spells it `isMfa` (v1UserToken), real sites answer `IsMfa` (VerteX documentation, "Manage User
+    // Credentials").
     if answer.fields().any(|(name, value)| name.eq_ignore_ascii_case("ismfa") && value.get() == "true") {
         return Err(Failure::new(Exit::Refused, format!("{act}: the account has a second factor (MFA)")).hint(browser(spelling)));
     }

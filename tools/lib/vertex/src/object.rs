@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use crate::{is_mask, names_a_secret};
 
 /// The deepest nesting that is accepted; real answers have about ten levels.
+// serde_json has a limit of its own, but not for values that stay raw (src/de.rs, `ignore_value`), and the functions here call
+// themselves at each level (FAULTS R9).
 const DEEPEST: usize = 64;
 
 /// Shorter secrets are not scrubbed from messages, because they would match in every word.

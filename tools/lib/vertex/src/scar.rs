@@ -17,8 +17,8 @@ pub const PATH: &str = "/v1/system/config/scar";
 /// Specman's address in the cluster, which the guide's script sets (step 10).
 pub const SPECMAN: &str = "https://specman-service.hubble-system.svc.cluster.local:8443";
 
-// v1SystemScarSpec in the API's public description. The guide's script (guide, step 12) sends only the first three; a
-// PUT without the others could lose them.
+// v1SystemScarSpec in the API's public description. The guide's script (step 10) sends only the first three; a PUT without the
+// others could lose them.
 const ENDPOINT: &str = "endpoint";
 const USERNAME: &str = "username";
 const PASSWORD: &str = "password";
@@ -66,6 +66,7 @@ impl Setting {
     pub fn target(endpoint: &str, ca_cert: Option<&str>, insecure: bool, base: Option<&str>) -> Self {
         let mut object = Object::default();
         object.set(&[ENDPOINT], &endpoint);
+        // Empty, not absent, as in the guide's script (step 10): the file server's login must not stay.
         object.set(&[PASSWORD], &"");
         object.set(&[USERNAME], &"");
         if let Some(ca_cert) = ca_cert {

@@ -10,6 +10,7 @@ const LONGEST: usize = 16 * 1024;
 /// A token without the prefix that it has in a header; a cookie cannot contain a space.
 pub fn bare(token: &str) -> &str {
     match token.split_at_checked(7) {
+        // A scheme's name may be in any case (RFC 9110, 11.1).
         Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim_start(),
         _ => token,
     }
@@ -43,7 +44,7 @@ pub fn expiry(token: &str) -> Option<Time> {
     let exp = claims.get("exp")?;
     let seconds = match exp.as_i64() {
         Some(seconds) => seconds,
-        // Fractions of a second are allowed; an implausible date is ignored.
+        // Fractions of a second are allowed (RFC 7519, 2, NumericDate); an implausible date is ignored.
         None => exp.as_f64().filter(|seconds| seconds.abs() < 1e12)?.floor() as i64,
     };
     Time::from_epoch(seconds).ok()

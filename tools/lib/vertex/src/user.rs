@@ -1,5 +1,6 @@
-//! Whose session it is, from `/v1/system/users/me`. With a passkey the login returns a token that opens nothing, and a proxy
-//! may answer instead of VerteX. So a session counts only if VerteX says whose it is.
+//! Whose session it is, from `/v1/system/users/me`. With a passkey the login returns a token that opens nothing (VerteX
+//! documentation, "Manage User Credentials", "Passkeys and API Access"), and a proxy may answer instead of VerteX. So a session
+//! counts only if VerteX says whose it is.
 
 use scar_http::StatusCode;
 use scar_tool::{Exit, Failure};
@@ -8,7 +9,7 @@ use crate::Api;
 
 /// The path that says whose session it is.
 pub const PATH: &str = "/v1/system/users/me";
-/// Where a logged-in browser stores the token.
+/// Where a logged-in browser stores the token (VerteX documentation, "Manage User Credentials", "Passkeys and API Access").
 pub const IN_THE_BROWSER: &str = "local storage 'lscache-loginauthToken', or the cookie 'Authorization'";
 
 /// A session's account.
@@ -27,6 +28,7 @@ pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
         if error.status() == Some(StatusCode::UNAUTHORIZED) { failure.hint(way_on.to_owned()) } else { failure }
     })?;
     let text = |path: &[&str]| me.text(path).filter(|text| !text.is_empty());
+    // v1SystemUserMe in the API's description; none of these fields is required.
     let paths: [&[&str]; 3] = [&["metadata", "name"], &["spec", "emailId"], &["metadata", "uid"]];
     match paths.into_iter().find_map(text) {
         Some(name) => Ok(User { name, admin_type: text(&["spec", "adminType"]) }),
