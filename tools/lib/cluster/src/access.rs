@@ -112,6 +112,7 @@ impl Access {
             let names = if *is_named { format!(", resourceNames: [{names}]") } else { String::new() };
             format!("{{apiGroups: [\"{group}\"], resources: [\"{resource}\"]{names}, verbs: [{verbs}]}}")
         };
+        // Only a ClusterRole grants a path (kubernetes/api rbac/v1/types.go, PolicyRule.NonResourceURLs).
         let kind = if namespace.is_empty() { "a ClusterRole".to_owned() } else { format!("a Role in '{namespace}'") };
         let word = if rules.len() == 1 { "rule" } else { "rules" };
         let rules = rules.iter().map(rule).collect::<Vec<_>>().join(", ");

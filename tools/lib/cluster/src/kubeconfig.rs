@@ -108,6 +108,7 @@ fn read(path: &Path) -> Result<Kubeconfig, Failure> {
     }
     let mut config = Kubeconfig::read_from(path).map_err(|error| explain(path, &error))?;
     unset_empty(&mut config, path);
+    // As client-go: without them it is a v1 Config, and any other kind is refused (tools/clientcmd/loader.go, Load).
     let is = |field: &Option<String>, value: &str| field.as_deref().is_none_or(|text| text == value);
     if !is(&config.kind, "Config") || !is(&config.api_version, "v1") {
         return Err(Failure::misuse(format!("read kubeconfig '{}': it is not of the kind Config, version v1", path.display())));

@@ -197,6 +197,8 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
 /// Whether a command exists, by its path or in `PATH`.
 fn is_installed(command: &str) -> bool {
     if command.contains('/') {
+        // kube has resolved it against the kubeconfig's folder (kube-client src/config/file_config.rs, `read_from`), as
+        // client-go does.
         return Path::new(command).is_file();
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

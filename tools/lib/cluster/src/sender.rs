@@ -90,6 +90,7 @@ impl Sender {
         if let Some(host) = &self.host {
             head.headers.insert(HOST, host.clone());
         }
+        // Appended: each group and extra value has a header of its own (Kubernetes documentation, "User Impersonation").
         for (name, value) in &self.impersonate {
             head.headers.append(name, value.clone());
         }

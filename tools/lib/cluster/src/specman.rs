@@ -184,6 +184,7 @@ fn has_pod_identity(spec: Option<&PodSpec>, own: Option<&str>) -> bool {
 fn health(pod: &Pod, status: &PodStatus, own: Option<&ContainerStatus>) -> Health {
     let phase = status.phase.as_deref().unwrap_or("Unknown");
     if pod.metadata.deletion_timestamp.is_some() {
+        // Its phase does not say so (Kubernetes documentation, "Pod Lifecycle", "Pod phase").
         return Health::Well("Terminating".to_owned());
     }
     if phase == "Failed" {
