@@ -43,6 +43,7 @@ impl Handshake {
 
     fn of_tls(error: &Error, asked: bool) -> Self {
         match error {
+            // The first byte of an HTTP answer is no content type of a TLS record (RFC 8446, 5.1).
             Error::InvalidMessage(_) => Self::NotTls,
             Error::PeerIncompatible(_) => Self::NothingInCommon,
             Error::AlertReceived(alert) => Self::of_alert(*alert, asked),

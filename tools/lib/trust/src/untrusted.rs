@@ -68,6 +68,7 @@ impl Reason {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::WrongPurpose,
             CertificateError::Revoked => Self::Revoked,
+            // rustls knows no signature with SHA-1 (src/crypto/aws_lc_rs/mod.rs, SUPPORTED_SIG_ALGS).
             CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::WeakSignature,
             // webpki's own errors, such as CaUsedAsEndEntity, arrive as the catch-all (rustls src/webpki/mod.rs, `pki_error`).
