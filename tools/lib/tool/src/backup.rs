@@ -197,6 +197,7 @@ fn state_folder(path: &Path) -> Result<Option<OwnedFd>, Failure> {
             Err(error) => Err(foreign(&words(error))),
         },
         Err(Errno::NOENT) => Ok(None),
+        // With O_DIRECTORY, Linux gives ENOTDIR for a link, too (open(2), O_NOFOLLOW).
         Err(Errno::LOOP | Errno::NOTDIR) => Err(foreign("is a symbolic link, or no folder")),
         Err(error) => Err(foreign(&format!("cannot be opened: {}", words(error)))),
     }

@@ -103,6 +103,7 @@ impl Console {
 
     /// The width of a line: the terminal's, else 80.
     pub fn columns(&self) -> usize {
+        // A new terminal is 0 columns wide until somebody sets its size.
         let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
         size.map_or(80, |size| usize::from(size.ws_col)).clamp(60, 160)
     }
@@ -169,6 +170,7 @@ impl Console {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
             }
+            // Else time and spinner stand still while a request waits for its answer.
             bar.enable_steady_tick(Duration::from_millis(250));
         }
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = is_drawn.then(|| bar.clone());

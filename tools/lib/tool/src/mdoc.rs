@@ -91,6 +91,7 @@ impl Page {
                 rest.clone_into(&mut self.name);
                 self.macros(request);
             }
+            // There it begins the next form of the command (mandoc_mdoc(7), Nm).
             "Nm" if self.is_synopsis => {
                 self.end_paragraph();
                 self.macros(request);
@@ -136,7 +137,7 @@ impl Page {
     /// A line of macros with their arguments.
     fn macros(&mut self, line: &str) {
         let mut tokens = split(line);
-        // Punctuation at the end goes after the closing brackets and quotes.
+        // Punctuation at the end goes after the closing brackets and quotes (mandoc_mdoc(7), "Delimiters").
         let inner = tokens.iter().rposition(|token| !is_closing(token)).map_or(0, |at| at + 1);
         let last = tokens.split_off(inner);
         let (mut closers, mut is_option) = (Vec::new(), false);
@@ -252,6 +253,7 @@ fn split(line: &str) -> Vec<String> {
 }
 
 fn is_closing(token: &str) -> bool {
+    // Not the vertical bar, which keeps its spaces (mandoc_mdoc(7), "Delimiters").
     matches!(token, "." | "," | ":" | ";" | ")" | "]" | "?" | "!")
 }
 

@@ -29,8 +29,9 @@ fn through_pager(text: &str) -> bool {
     })
 }
 
-/// `mandoc -l` and `man -l` need a seekable file, so the source goes to a temporary one.
+/// Through man or mandoc, if the host has one.
 fn through_viewer(source: &str, name: &str) -> bool {
+    // A file, not standard input: mandoc takes no `-` for it, unlike the man of man-db (man(1)).
     let Ok(mut file) = tempfile::Builder::new().prefix(&format!("{name}.")).suffix(".1").tempfile() else { return false };
     if file.write_all(source.as_bytes()).and_then(|()| file.flush()).is_err() {
         return false;

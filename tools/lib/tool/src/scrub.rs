@@ -42,7 +42,7 @@ pub fn never_show(secret: &str) {
         let whole = (before + secret.len()) * 8 / 6;
         let piece = encoded.get((before * 8).div_ceil(6)..whole).unwrap_or_default();
         if piece.len() >= PIECE {
-            // In a host name, letters are lower-cased.
+            // Also in the alphabet for URLs (RFC 4648, 5), and with lower-case letters, as in a host name.
             for text in [piece.to_owned(), piece.replace('+', "-").replace('/', "_"), piece.to_ascii_lowercase()] {
                 found.push(Needle { text, is_base64: true });
             }

@@ -21,6 +21,7 @@ pub fn escape(text: &str) -> String {
             '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
+            // Also U+0080 to U+009F: U+009B begins a terminal's command as ESC [ does (console_codes(4)).
             c if c.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
             }
