@@ -118,8 +118,8 @@ impl Registry {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = match self.exchange(Method::HEAD, &url, &[(CACHE_CONTROL, "no-cache")], None).await {
             Ok(answer) => answer,
-            // Some proxies break a HEAD, or refuse it with 403 or 405. That must not stop a push: the blob is then sent, and the
-            // registry decides.
+            // Some proxies break a HEAD, or refuse it with 403 or 405 (FAULTS P11). That must not stop a push: the blob is then
+            // sent, and the registry decides.
             Err(Fault::Http(Error { cause: Cause::Broken { .. }, .. })) => return Ok(Presence::Unknown),
             Err(fault) => return Err(fault),
         };

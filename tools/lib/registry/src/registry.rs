@@ -138,7 +138,7 @@ impl Registry {
         // As in Docker, where every registry in 127.0.0.0/8 is an insecure one (moby daemon/pkg/registry/config.go): nobody can
         // listen in on the host itself.
         if home.is_loopback() && !home.is_plain() && self.client.proxy().is_none() {
-            // Some servers without TLS answer a TLS hello with plain text, others just close.
+            // Some servers without TLS answer a TLS hello with plain text, others just close (FAULTS Q64).
             match ping(&self.client, self.config.patience).await {
                 Ok(door) => return Ok(door),
                 Err(error) if error.is_not_tls() || matches!(error.cause, Cause::Connect { .. }) => self.try_in_clear().await?,
@@ -308,7 +308,8 @@ impl Registry {
         if origin == *home {
             return Ok(());
         }
-        // Cloud providers serve instance credentials at 169.254.169.254; no redirect may lead there.
+        // Clouds serve instance credentials at 169.254.169.254 (Amazon EC2 User Guide, "Retrieve instance metadata"); no
+        // redirect may lead there.
         if origin.is_link_local() && !names(&self.config.trust_upload, &origin) {
             let cause = format!("{act}: it points to '{shown}', a link-local address, where no registry is");
             return Err(Failure::new(Exit::Unsafe, cause).into());
@@ -355,6 +356,7 @@ async fn ping(client: &Client, patience: Duration) -> Result<Response, Error> {
 /// to this question (OCI distribution specification, "Determining Support"), or redirects to TLS on the same host.
 fn wants_tls_instead(door: &Response) -> bool {
     let goal = door.location().filter(|_| door.status().is_redirection());
+    // nginx: src/http/ngx_http_request.c, `NGX_HTTP_TO_HTTPS`; Go: src/net/http/server.go, `conn.serve`.
     door.status() == StatusCode::BAD_REQUEST
         || goal.is_some_and(|goal| goal.scheme() == "https" && goal.host() == door.url().host())
 }

@@ -40,7 +40,8 @@ pub(crate) fn get(name: &str, registry: &str, from: &str, console: &Console) -> 
     // The protocol passes the registry on standard input (docker/docker-credential-helpers client/client.go, `Get`).
     let running = match Running::start(command.arg("get"), Some(registry.as_bytes()), LIMIT) {
         Ok(running) => running,
-        // The file may come from another host (such as "credsStore": "desktop.exe"), and the registry may need no login.
+        // The file may come from another host (such as "credsStore": "desktop.exe"), and the registry may need no login (FAULTS
+        // Q47).
         Err(error) if error.kind() == ErrorKind::NotFound => {
             console.warn(format!("{act}: '{program}' is not installed; going on without"));
             return Ok(None);

@@ -89,6 +89,7 @@ impl LoginSources {
     }
 
     fn given(&self, username: &str, reference: &Reference, origin: &Origin) -> Result<Login, Failure> {
+        // A token of ECR is for this user (aws/aws-cli awscli/examples/ecr/get-login-password.rst).
         if crate::ecr::Host::of(&reference.registry).is_some() && username != "AWS" {
             return Err(Failure::misuse(format!("log in to '{origin}': the user '{username}' is not known to ECR"))
                 .hint(format!("the user must be AWS, upper case: {} AWS", self.spelling.user())));
