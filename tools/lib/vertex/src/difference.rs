@@ -125,6 +125,7 @@ fn cut(text: &str) -> String {
 pub(crate) fn without_userinfo(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    // The last one: a login may contain others (WHATWG URL, authority state).
     match authority.rfind('@') {
         Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
         None => text.to_owned(),

@@ -318,6 +318,7 @@ fn host(address: &str) -> String {
     let authority = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
     // An entry's endpoint may lack its scheme, so the port cannot be compared with the scheme's default.
     let bare = [":443", ":80"].iter().find_map(|port| authority.strip_suffix(port)).unwrap_or(&authority);
+    // With a final dot it is the same name (RFC 1034, 3.1).
     bare.trim_end_matches('.').to_owned()
 }
 
