@@ -104,7 +104,7 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
         Meaning::Full => Failure { exit: Exit::Unreachable, ..plain }
             .hint("the registry's storage is full: make room there, then run this step again"),
         Meaning::Unopened if who.logged_in => Failure { exit: Exit::Refused, ..plain }.hint(format!(
-            "there is no project '{project}', or the user may not push to '{repository}' (Harbor gives the same answer for both), or the registry has a problem: see its log"
+            "there is no project '{project}', or the user may not push to '{repository}' (Harbor 1 answers so for both), or the registry has a problem: see its log"
         )),
         // Nobody was refused: no login was asked for.
         Meaning::Unopened | Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use scar_http::{Attempt, Cause, Error, Method, Response, StatusCode};
 use scar_tool::{Exit, Failure};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// IAM's phrase for a known user without permission; the name of the action follows.
 const UNALLOWED: &str = " is not authorized to perform: ";
@@ -50,7 +51,7 @@ struct OciError {
     #[serde(default)]
     message: String,
     #[serde(default)]
-    detail: serde_json::Value,
+    detail: Value,
 }
 
 /// The answer's body.
@@ -290,12 +291,18 @@ impl OciError {
     }
 
     /// Whether a disk is full: Go's message for ENOSPC, or its number. Distribution's message never says so, its detail does:
-    /// as text, or as Go's `fs.PathError`, from 2.8's drivers within another error (distribution v2.8
-    /// registry/storage/driver/storagedriver.go, `Error`).
+    /// as text, or as Go's `fs.PathError`, from 2.8's drivers within another error, from 3's as a text of that error
+    /// (distribution registry/storage/driver/storagedriver.go, `Error`, `Errors`).
     fn is_no_space(&self) -> bool {
         let text = |text: &str| text.ends_with("no space left on device");
+        let says = |value: &Value| value.as_str().is_some_and(text);
         let detail = &self.detail;
-        text(&self.message) || detail.as_str().is_some_and(text) || detail["Err"] == 28 || detail["Enclosed"]["Err"] == 28
+        text(&self.message)
+            || says(detail)
+            || says(&detail["detail"])
+            || detail["details"].as_array().is_some_and(|all| all.iter().any(says))
+            || detail["Err"] == 28
+            || detail["Enclosed"]["Err"] == 28
     }
 }
 
@@ -345,6 +352,7 @@ pub(crate) mod tests {
         let body = |code: &str, message: &str| format!(r#"[{{"code":"{code}","message":"{message}"}}]"#);
         let adding = "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the \
                       configured upper limit of 10.0 MiB.";
+        let detail = |detail: &str| format!(r#"[{{"code":"UNKNOWN","message":"unknown error","detail":{detail}}}]"#);
         for (request, status, errors, meaning) in [
             (MANIFEST, 403, body("DENIED", adding), Meaning::Quota),
             (OPEN, 403, body("DENIED", "Quota has been exceeded on namespace"), Meaning::Quota),
@@ -364,12 +372,9 @@ pub(crate) mod tests {
             (MANIFEST, 413, "<html>".to_owned(), Meaning::TooLarge),
             (OPEN, 404, body("NAME_UNKNOWN", ""), Meaning::Missing),
             (OPEN, 500, body("UNKNOWN", "internal error"), Meaning::Unopened),
-            (
-                MANIFEST,
-                500,
-                r#"[{"code":"UNKNOWN","message":"unknown error","detail":{"Op":"write","Err":28}}]"#.to_owned(),
-                Meaning::Full,
-            ),
+            (MANIFEST, 500, detail(r#"{"Op":"write","Err":28}"#), Meaning::Full),
+            (MANIFEST, 500, detail(r#"{"driver":"filesystem","detail":"write /v: no space left on device"}"#), Meaning::Full),
+            (MANIFEST, 500, detail(r#"{"driver":"s3","details":["write /v: no space left on device"]}"#), Meaning::Full),
             (MANIFEST, 507, String::new(), Meaning::Full),
             (MANIFEST, 502, "<html>".to_owned(), Meaning::Plain),
             (OPEN, 429, "<html>".to_owned(), Meaning::Plain),

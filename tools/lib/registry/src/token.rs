@@ -39,7 +39,7 @@ impl Registry {
         if let Ok(Challenge::Bearer { realm, .. }) = &asked {
             *self.realm.borrow_mut() = Some(realm.clone());
         }
-        // A password that was refused once is not sent again: three tries lock many accounts (FAULTS P8).
+        // A password that was refused once is not sent again: a few tries lock an account (FAULTS P8).
         let held = self.credential.borrow().clone();
         let unproven = held.is_some() && !self.proven.get();
         // The retry policy may wait for longer than a token lives, after it was fetched and before it is used (FAULTS P9).
