@@ -43,6 +43,7 @@ impl Action {
             None => match record.section::<record::Archive>()? {
                 Some(archive) => Some(archive.digest),
                 None => {
+                    // A section about another reference says nothing about what this tag should hold (FAULTS Q9).
                     let artifact = record.section::<Artifact>()?;
                     artifact.filter(|artifact| artifact.reference == reference.to_string()).map(|artifact| artifact.layer)
                 }
@@ -101,5 +102,6 @@ fn online<T>(pusher: Pusher, work: impl AsyncFnOnce(&Pusher) -> Result<T, Fault>
         };
         done.map_err(|fault| pusher.registry.failure(&act, fault))
     };
+    // Else an interrupted push would leave its data in the registry for days (FAULTS P40).
     scar_http::run_or_undo(deadline, &console, &act, pusher, work, async |pusher: &Pusher| pusher.cancel_open_session().await)
 }

@@ -26,6 +26,8 @@ impl Pusher {
     /// Faults that would also stop sending it as any other blob, and an archive that cannot be read.
     pub(crate) async fn send_ahead(&self, archive: &Unhashed) -> Result<(Archive, Option<Session>), Fault> {
         let console = &self.registry.console;
+        // Not for a stream: its digest is only known at its end, and to wait for that would take the time of packing and of
+        // sending one after the other.
         if archive.size().is_some() {
             if !self.is_untouched().await? {
                 return Ok((archive.archive(console).await?, None));
@@ -38,6 +40,7 @@ impl Pusher {
             console.verbose(|| "sending the archive from its beginning once all of it is there".to_owned());
             self.cancel_open_session().await;
         }
+        // One thread hashed the file, another the bytes that were sent. They differ if the file changed in between (FAULTS P30).
         let whole = archive.archive(console).await?;
         let sent = session.as_ref().map(|session| session.acknowledged.digest());
         match sent.filter(|sent| *sent != whole.content.digest) {
@@ -61,6 +64,8 @@ impl Pusher {
         let (mut first, mut session, mut reached) = (true, None, 0);
         self.registry
             .retry(async || {
+                // Only the first try opens a session. If that one cannot be continued, the whole goes in one PUT, which works
+                // with every registry.
                 let begun = match std::mem::replace(&mut first, false) {
                     true => Some(self.begin().await?),
                     false => self.resume(session.take()).await,
@@ -84,8 +89,9 @@ impl Pusher {
     }
 
     async fn send_parts(&self, session: &mut Session, archive: &Unhashed, progress: &Progress) -> Result<(), Fault> {
-        // A stream is sent as it arrives, so its chunks differ in size. A file is available as a whole: one PATCH takes all of
-        // it, unless a proxy limits the size.
+        // A PUT needs the digest in its URL, so what has none yet goes by PATCH (OCI distribution specification, "Pushing a blob
+        // in chunks"). A stream is sent as it arrives, so its chunks differ in size. A file is available as a whole: one PATCH
+        // takes all of it, unless a proxy limits the size.
         let (least, most) = match (self.chunk.get(), archive.size()) {
             (Some(chunk), _) => (chunk, chunk),
             (None, Some(size)) => (size, size),
@@ -128,5 +134,7 @@ impl Pusher {
 /// Whether the registry, or a proxy before it, may refuse only chunks, or chunks of this size.
 fn accepts_no_chunks(fault: &Fault) -> bool {
     let Fault::Refused(refusal) = fault else { return false };
+    // 405 and 501 refuse the method, 411 and 413 the body, 416 the offset (RFC 9110, 15.5 and 15.6); 400 and 404 say too little
+    // to exclude that (FAULTS P26).
     !fault.is_transient() && matches!(refusal.status.as_u16(), 400 | 404 | 405 | 411 | 413 | 416 | 501)
 }

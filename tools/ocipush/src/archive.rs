@@ -60,7 +60,7 @@ impl Stamp {
 /// Exit 2 if it is not a regular file; exit 1 if it cannot be opened.
 pub(crate) fn open(path: &Path) -> Result<File, Failure> {
     let act = format!("open the archive '{}'", path.display());
-    // Check the kind first: opening a named pipe would block without a message.
+    // Check the kind first: opening a named pipe blocks until somebody writes to it (fifo(7)).
     let data = std::fs::metadata(path).map_err(|error| Failure::io(&act, &error))?;
     if data.is_dir() {
         return Err(Failure::misuse(format!("{act}: it is a directory")).hint("mkmanifests makes the archive of a directory"));
@@ -80,6 +80,8 @@ impl ArchiveFile {
     /// Exit 2 if it is empty; exit 1 if its metadata cannot be read.
     pub(crate) fn new(path: PathBuf, file: File, console: &Console) -> Result<Self, Failure> {
         let file = Self::of_open_file(format!("'{}'", path.display()), Arc::new(file), Some(path))?;
+        // A shell creates the file of `tar -czf - . >FILE` before tar starts, so an empty file is what is left if tar does not
+        // start.
         if file.size == 0 {
             return Err(Failure::misuse(format!("push {}: it is empty", file.name)));
         }
@@ -109,6 +111,7 @@ impl ArchiveFile {
         let mut block = vec![0; BLOCK];
         let mut at = 0;
         loop {
+            // Not `read`: another thread sends from the same open file, and both would move its one offset (pread(2)).
             let read = self.file.read_at(&mut block, at).map_err(|error| Failure::io(format!("read {}", self.name), &error))?;
             if read == 0 {
                 let digest = Digest::from_sha256(&hash.finalize().into());
@@ -157,6 +160,7 @@ pub(crate) fn incomplete(name: &str, fault: &str) -> Failure {
 /// Warns about an archive that is not what Specman expects.
 pub(crate) fn warn_unless_gzip(file: &File, name: &str, console: &Console) {
     let mut magic = [0; 2];
+    // A warning, not an error: the guide makes a .tgz (step 3), but what else Specman unpacks is not documented.
     if file.read_exact_at(&mut magic, 0).is_err() || magic != [0x1f, 0x8b] {
         console.warn(format!("{name} is not gzip; Specman expects a .tgz"));
     }

@@ -120,8 +120,9 @@ impl ByteSource {
                     *sent.hashed.lock().unwrap_or_else(PoisonError::into_inner) = hashed.clone();
                 }
             });
-            // The check comes before the piece is passed on. Content-Length promises that piece, so a registry that never gets it
-            // cannot store the blob.
+            // The check comes before the piece is passed on. Content-Length promises that piece, so a body without it is
+            // incomplete (RFC 9112, 8), and a registry cannot store the blob (distribution registry/handlers/helpers.go,
+            // `copyFullPayload`).
             let broken = || promised.as_ref().is_some_and(|(size, digest)| *size == at && hashed.digest() != *digest);
             let fault = match whole {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -136,6 +137,7 @@ impl ByteSource {
                     Err(_) => return,
                 },
             };
+            // Kept here, too, so that it is not taken for an error of the connection, which would be tried again.
             let _ = sent.fault.set(fault.clone());
             let _ = pieces.blocking_send(Err(io::Error::other(fault)));
             return;
@@ -188,8 +190,8 @@ impl http_body::Body for Pieces {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // The HTTP client makes `Content-Length` of an exact size, which the specification requires (OCI distribution
-        // specification, "Pushing a blob in chunks").
+        // The HTTP client makes `Content-Length` of an exact size. Of any other it would make a chunked body, but the
+        // specification requires a length (OCI distribution specification, "Pushing a blob in chunks").
         SizeHint::with_exact(self.left)
     }
 }

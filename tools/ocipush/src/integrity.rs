@@ -1,12 +1,12 @@
-//! Checks that an archive is complete (FAULTS.md, Q12). A program that fails halfway leaves a file or closes its pipe just
-//! like one that succeeds. But its archive has no end: gzip's trailer (RFC 1952, 2.3.1) or tar's 1024 zero bytes (POSIX pax,
-//! "ustar Interchange Format") are missing.
+//! Checks that an archive is complete (FAULTS Q12). A program that fails halfway leaves a file or closes its pipe just like one
+//! that succeeds. But its archive has no end: gzip's trailer (RFC 1952, 2.3.1) or tar's 1024 zero bytes (POSIX pax, "ustar
+//! Interchange Format") are missing.
 
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
 
-/// The position of the word `ustar` in the header of every modern tar format.
+/// The position of the word `ustar` in a header; GNU tar's begins so too (POSIX pax, "ustar Interchange Format").
 const USTAR: std::ops::Range<usize> = 257..262;
 /// Zero bytes at the end of a tar archive.
 const END: usize = 1024;
@@ -15,6 +15,7 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Follows an archive block by block, and says at the end what is wrong with it.
 pub(crate) struct Integrity {
+    // Several gzip members in a row are one file (RFC 1952, 2.2), as `cat a.gz b.gz` makes it.
     gzip: MultiGzDecoder<Tar>,
     begin: Vec<u8>,
     state: State,
@@ -87,6 +88,8 @@ impl Write for Tar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let missing = USTAR.end.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..missing]);
+        // Only the end counts. GNU tar fills up its last record with zeros, so there may be more than 1024 (GNU tar manual, "The
+        // Blocking Factor of an Archive").
         let zeros = bytes.iter().rev().take(END).take_while(|byte| **byte == 0).count();
         self.zeros = if zeros == bytes.len() { self.zeros.saturating_add(zeros) } else { zeros };
         Ok(bytes.len())

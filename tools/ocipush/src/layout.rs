@@ -86,7 +86,8 @@ fn write_all(directory: &Path, content: &Content, local: &LocalManifest, referen
         file.write_all(bytes)?;
         file.sync_all()
     };
-    // skopeo finds a tag of `oci:DIR:TAG` by this annotation (OCI image specification, "Pre-Defined Annotation Keys").
+    // skopeo finds a tag of `oci:DIR:TAG` by this annotation (OCI image specification, "Pre-Defined Annotation Keys";
+    // containers/image oci/layout/oci_transport.go).
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -99,6 +100,8 @@ fn write_all(directory: &Path, content: &Content, local: &LocalManifest, referen
     });
     write(&name(&manifest::digest(manifest::CONFIG)), manifest::CONFIG).map_err(failed)?;
     write(&name(&local.digest), &local.manifest).map_err(failed)?;
+    // This version stays as long as the layout does not change, whatever the version of the specification (OCI image-spec,
+    // image-layout.md, "oci-layout file").
     write(&directory.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
     File::open(&blobs).and_then(|blobs| blobs.sync_all()).map_err(failed)?;
     write(&directory.join("index.json"), index.to_string().as_bytes()).map_err(failed)?;

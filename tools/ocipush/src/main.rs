@@ -38,7 +38,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let title = options.title()?.to_owned();
     let created = options::created()?;
     let input = options.input()?;
-    // All stages of a pipe start at once: what can fail without a peer fails here, while the first stage still works.
+    // All stages of a pipe start at once (bash(1), "Pipelines"): what can fail without a peer fails here, while the first stage
+    // still works.
     let (login, trust) = options.connection(&reference, console)?;
     let file = FileArgument::open(options.file.as_deref())?;
     options.oci_layout.as_deref().map_or(Ok(()), layout::vacant)?;

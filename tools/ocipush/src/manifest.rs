@@ -13,10 +13,12 @@ use crate::body::{ByteSource, Content};
 
 /// The manifest's media type.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
-/// The configuration of an artifact that has none. ORAS v1.0.0 types it `application/vnd.unknown.config.v1+json`, and writes
-/// no `artifactType`, which ECR refused (<https://github.com/oras-project/oras/issues/1133>).
+/// The configuration of an artifact that has none. It is not an empty blob, which Google's registry refuses with 400
+/// (oras-project/oras-go#294).
 pub(crate) const CONFIG: &[u8] = b"{}";
 
+// ORAS v1.0.0 (oras-go v2.0.2 pack.go, `MediaTypeUnknownConfig`). It writes no `artifactType`; ORAS 1.1 does, and ECR refused
+// that with 405 (oras-project/oras#1133).
 const CONFIG_MEDIA_TYPE: &str = "application/vnd.unknown.config.v1+json";
 
 /// The artifact's only layer.
@@ -61,6 +63,7 @@ pub(crate) fn parse(bytes: &[u8], digest: Digest) -> RemoteManifest {
 fn artifact(bytes: &[u8]) -> Result<Parts, String> {
     let manifest: OciImageManifest =
         serde_json::from_slice(bytes).map_err(|error| format!("it is not a manifest of one image or artifact ({error})"))?;
+    // Specman takes one file, `manifests.tgz` (guide, step 9).
     let [layer] = manifest.layers.as_slice() else {
         return Err(format!("it has {} layers, not one", manifest.layers.len()));
     };
@@ -96,7 +99,8 @@ impl LocalManifest {
     /// Serialization errors, which no input causes.
     pub(crate) fn new(layer: Layer, created: Time) -> Result<Self, Failure> {
         let annotation = |key: &str, value: String| Some(BTreeMap::from([(key.to_owned(), value)]));
-        // Serialized in the order of the Go type that ORAS serializes (image-spec specs-go/v1/manifest.go).
+        // Serialized in the order of the Go type that ORAS serializes (image-spec v1.1.0-rc2 specs-go/v1/manifest.go). Another
+        // order would be as valid, but have another digest.
         let manifest = OciImageManifest {
             media_type: Some(MEDIA_TYPE.to_owned()),
             config: OciDescriptor {
@@ -113,6 +117,7 @@ impl LocalManifest {
                 annotations: annotation(ORG_OPENCONTAINERS_IMAGE_TITLE, layer.title.clone()),
                 ..OciDescriptor::default()
             }],
+            // In UTC and whole seconds, as ORAS writes it (oras-go v2.0.2 pack.go, `ensureAnnotationCreated`).
             annotations: annotation(ORG_OPENCONTAINERS_IMAGE_CREATED, created.to_string()),
             ..OciImageManifest::default()
         };

@@ -39,6 +39,8 @@ pub(crate) struct Options {
     /// The archive; - for standard input [the record's]
     pub(crate) file: Option<PathBuf>,
 
+    // ORAS takes the path as it was typed for the title (oras v1.0.0 cmd/oras/file.go, `loadFiles`); the guide types this one
+    // (step 5).
     /// The layer's title, for Specman
     #[arg(long, value_name = "NAME", default_value = "manifests.tgz")]
     pub(crate) title: String,
@@ -134,6 +136,8 @@ impl Options {
     /// Exit 2 if it is not a plain file name.
     pub(crate) fn title(&self) -> Result<&str, Failure> {
         let title = self.title.as_str();
+        // A puller writes the layer to the path in its title, which must not lead out of its folder (oras-go
+        // content/file/file.go, `ErrPathTraversalDisallowed`; FAULTS B18).
         let bad = title.is_empty() || title == "." || title == ".." || title.contains('/') || title.chars().any(char::is_control);
         match bad {
             true => Err(Failure::misuse(format!("bad value '{title}' for '--title': it must be a plain file name"))),
@@ -158,7 +162,7 @@ impl Options {
     }
 
     /// How to talk to the registry, and what the user allows there. What changes nothing asks for no right to push: Quay makes
-    /// a missing repository for a token with that right.
+    /// a missing repository for a token with that right (endpoints/v2/v2auth.py, `_authorize_or_downscope_request`).
     pub(crate) fn registry_config(&self, dry_run: bool, deadline: Deadline) -> RegistryConfig {
         let scope = if self.adopt || dry_run { Scope::Pull } else { Scope::Push };
         // The option counts repetitions, the policy counts tries.
@@ -180,7 +184,8 @@ impl Options {
     /// Exit 2 for malformed certificates or keys, and a file without a password.
     pub(crate) fn connection(&self, reference: &Reference, console: &Console) -> Result<(LoginSources, Trust), Failure> {
         let login = self.registry.login(Some(self.password_stdin), console)?;
-        // Docker and Podman read certificates for one registry from there, so a host that can pull from it can push to it.
+        // Docker and Podman read certificates for one registry from there (containers-certs.d(5)), so a host that can pull from
+        // it can push to it.
         let trust = login::with_certs_d(self.registry.trust(self.route)?, &reference.registry, true, console)?;
         Ok((login, trust))
     }
@@ -191,6 +196,7 @@ impl Options {
 /// # Errors
 /// Exit 2 if the variable is not a number of seconds.
 pub(crate) fn created() -> Result<Time, Failure> {
+    // Two pushes with the same time have the same manifest (reproducible-builds.org, "SOURCE_DATE_EPOCH").
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(Time::now()) };
     let text = text.to_string_lossy();
     let refuse = |cause: &str| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': {cause}"));

@@ -57,6 +57,7 @@ impl Pusher {
                 return self.leave_tag(held, parts, missing, session.is_some()).await;
             }
         }
+        // The backup is on disk before the first request that changes anything (FAULTS F5).
         if let Some(backup) = backup {
             backup.save(&self.registry.reference, bytes, &local.layer.digest)?;
         }
@@ -118,10 +119,12 @@ impl Pusher {
                 self.registry.console.note(format!("the registry has the layer '{}' already", local.layer.digest));
             }
             // Distribution refuses a manifest with 400 if one of its blobs is missing (registry/storage/ocimanifesthandler.go,
-            // `verifyManifest`), so both are there before it.
+            // `verifyManifest`); the specification allows that ("Push"). So both are there before it.
             self.send(&config, || Ok(()), config_again, None, None).await?;
             archive.unchanged()?;
             match self.put_manifest(&local.manifest, &local.digest, manifest::MEDIA_TYPE).await {
+                // After a garbage collection Distribution's cache still has the blobs: HEAD finds them, the manifest is refused,
+                // and only sending them again helps (distribution/distribution#1803).
                 Err(Fault::Refused(refusal)) if refusal.lacks_blob() => {
                     if resent {
                         let cause = format!("the registry accepted the blobs twice, but does not know them: {refusal}");
@@ -152,15 +155,18 @@ impl Pusher {
     /// Puts the manifest and returns the time by the registry's clock, from which Specman's log is searched; this host's
     /// time if the registry sends no `Date`.
     pub(crate) async fn put_manifest(&self, manifest: &Bytes, digest: &Digest, media_type: &str) -> Result<Time, Fault> {
+        // By this tag alone: Specman syncs every tag of the repository (guide, step 9).
         let url = self.registry.in_repository(&format!("manifests/{}", self.registry.reference.tag))?;
         self.registry
             .retry(|| async {
                 let headers = [(CONTENT_TYPE, media_type)];
                 let answer = self.registry.exchange(Method::PUT, &url, &headers, Some(manifest)).await?;
+                // This host's clock may be wrong by minutes, and Specman's log is compared with this time (FAULTS Q5).
                 let time = answer.date().and_then(|date| jiff::Timestamp::try_from(date).ok()).map_or_else(Time::now, Time::from);
                 match self.registry.success(answer).await {
-                    // A tag that may not move but holds this very manifest: an earlier try whose answer was lost. ECR answers
-                    // 400 for an immutable tag, Quay 409, Harbor 412, even if nothing would change.
+                    // A tag that may not move but holds this very manifest: an earlier try whose answer was lost. Each refuses
+                    // even if nothing would change: ECR with 400 (aws/containers-roadmap#2179), Quay with 409
+                    // (endpoints/v2/errors.py, `TagImmutable`), Harbor with 412 (src/server/middleware/immutable/pushmf.go).
                     Err(Fault::Refused(refusal)) if matches!(refusal.status.as_u16(), 400 | 409 | 412) => {
                         match self.remote_manifest(&self.registry.reference.tag).await? {
                             Some((_, held)) if held.digest == *digest => Ok(time),
@@ -209,6 +215,7 @@ impl Pusher {
                 .into());
         }
         for (digest, size) in [(&layer.digest, layer.size), (config, *size)] {
+            // A tag proves nothing of its blobs: a garbage collection may have removed them (distribution/distribution#1803).
             match self.registry.find_blob(digest, size).await? {
                 Presence::Here => {}
                 Presence::Wrong(length) => return Err(self.registry.wrong_size(digest, size, length).into()),

@@ -51,7 +51,8 @@ impl Pusher {
     /// # Errors
     /// Exit 7 if anything differs from what was sent.
     pub(crate) async fn verify(&self, local: &LocalManifest) -> Result<(Digest, Parts), Fault> {
-        // By digest first: what is found there is what was pushed, or damaged. The tag may have been moved by someone else.
+        // By digest first: what is found there is what was pushed, or damaged. The tag may have been moved by someone else
+        // (FAULTS P38).
         match self.remote_manifest(local.digest.as_str()).await? {
             Some((bytes, _)) if bytes == local.manifest => {}
             Some(_) => return Err(self.registry.mismatch("the registry returns another manifest than was sent").into()),

@@ -17,8 +17,9 @@ use crate::body::{Content, HashState, Pieces, Sent};
 use crate::socket_backlog;
 
 const OCTET_STREAM: &str = "application/octet-stream";
-/// Assumed minimum speed, in bytes per second, at which a registry stores a blob that it has received: it hashes it, and may
-/// copy it to another store before it answers.
+/// Assumed minimum speed, in bytes per second, at which a registry stores a blob that it has received. Before it answers,
+/// Distribution may hash all of it again, and copies it within S3, which has no rename (registry/storage/blobwriter.go,
+/// `validateBlob`; registry/storage/driver/s3-aws/s3.go, `Move`).
 const SETTLING: u64 = 32 << 20;
 /// The interval at which progress is checked.
 const LOOK: Duration = Duration::from_millis(250);
@@ -81,12 +82,13 @@ impl Pusher {
             .registry
             .request(Method::PATCH, &session.url)?
             .header(CONTENT_TYPE, OCTET_STREAM)
+            // The specification's own form, without RFC 9110's `bytes` and `/LENGTH` ("Pushing a blob in chunks").
             .header(CONTENT_RANGE, &format!("{}-{}", session.acknowledged.bytes, to - 1))
             .body(Body::wrap(pieces));
         session.unconfirmed = true;
         let answer = self.until_stalled(request.send(), to, &session.sent, progress).await?;
         // Any success will do, not only 202: ECR answers 201. `Range` is ignored: ECR's stays at the end of the first chunk
-        // (<https://github.com/aws/containers-roadmap/issues/2831>), others lag behind. The digest decides at the end.
+        // (aws/containers-roadmap#2831), others lag behind. The digest decides at the end.
         self.follow_location(session, &answer)?;
         session.acknowledged = session.sent.hashed();
         match session.acknowledged.bytes == to {
@@ -122,6 +124,7 @@ impl Pusher {
             Err(Fault::Lost(_)) if from == to => close().await,
             closed => closed,
         }?;
+        // Not every registry sends it, and the specification does not ask for it. What is sent must be right (FAULTS P34).
         match answer.header("docker-content-digest").filter(|reported| *reported != content.digest.as_str()) {
             Some(reported) => Err(Failure::new(
                 Exit::Mismatch,
@@ -135,8 +138,8 @@ impl Pusher {
     /// Continues the session at the URL that the answer names, if that is allowed.
     pub(crate) fn follow_location(&self, session: &mut Session, answer: &Response) -> Result<(), Fault> {
         session.unconfirmed = false;
-        // The specification wants the newest `Location`: Distribution's contains the offset, and it refuses the old one with 400
-        // and deletes the session (registry/handlers/blobupload.go, `ResumeBlobUpload`).
+        // The specification wants the newest `Location`. Distribution's contains the offset: at an older one, 2.8 answers 404 and
+        // deletes the session (registry/handlers/blobupload.go, `blobUploadDispatcher`), 3.0 answers 416 (`ResumeBlobUpload`).
         if let Some(next) = answer.location() {
             self.registry.check_location(&next, true)?;
             session.url = next.clone();
@@ -147,11 +150,14 @@ impl Pusher {
 
     /// How many bytes of an upload the registry says it has (OCI distribution specification, "Pushing a blob in chunks").
     pub(crate) async fn received(&self, url: &Url) -> Option<(Response, u64)> {
+        // Distribution 3.0 looks at its disk, whatever offset is in the URL (`GetUploadStatus`). 2.8 deletes a session that has
+        // more than its URL says; then the blob starts over.
         let answer = self.registry.exchange(Method::GET, url, &[], None).await.ok()?;
         let answer = self.registry.success(answer).await.ok()?;
         let range = answer.header("range")?;
-        // Distribution says `0-0` for an empty session (registry/handlers/blobupload.go, `blobUploadResponse`). That is read as
-        // one byte, so the blob starts over, at no loss. Docker's first version of the API has `bytes=` before the range.
+        // Distribution says `0-0` for an empty session (registry/handlers/blobupload.go, `blobUploadResponse`), which is read as
+        // one byte. Quay writes `bytes=` first, as Distribution's docs/spec/api.md does, and says one byte more than it has
+        // (endpoints/v2/blob.py, `fetch_existing_upload`). Both mean that the blob starts over, at no loss.
         let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?;
         let bytes = last.parse::<u64>().ok()?.checked_add(1)?;
         Some((answer, bytes))

@@ -1,7 +1,8 @@
 //! Bytes written but not yet acknowledged.
 //!
 //! A socket accepts megabytes at once, and a slow link needs minutes to send them. So only the send queue shows whether the
-//! link moves. The HTTP client does not give access to its sockets, so the kernel's table is read (proc_net(5)).
+//! link moves. SIOCOUTQ (tcp(7)) would need the socket, which the HTTP client does not give away, so the kernel's table is read
+//! (proc(5), /proc/net/tcp).
 
 use std::collections::HashSet;
 
@@ -24,11 +25,12 @@ fn sockets() -> HashSet<String> {
     entries.filter_map(inode).collect()
 }
 
-/// The sum of these sockets' send queues in a table of proc_net(5): field 5 is `tx_queue:rx_queue` in hex, field 10 the
-/// inode.
+/// The sum of these sockets' send queues in such a table: field 5 is `tx_queue:rx_queue` in hex, field 10 the inode.
 fn queued(table: &str, own: &HashSet<String>) -> u64 {
     let of = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
+        // proc(5) calls it kernel memory, but it is what was written and not acknowledged: `write_seq - snd_una` (Linux
+        // net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
         let queue = fields.get(4)?.split(':').next()?;
         own.contains(*fields.get(9)?).then(|| u64::from_str_radix(queue, 16).ok())?
     };

@@ -90,6 +90,7 @@ impl FileArgument {
                 if !archive.has_ended() {
                     return Ok(Supply::Unhashed(archive));
                 }
+                // No deadline while the stage before this one works: packing a large tree takes as long as it takes.
                 scar_http::run(scar_tool::Deadline::never(), console, "read standard input", archive.archive(console))?
             }
             Self::Record => {

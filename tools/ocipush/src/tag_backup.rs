@@ -60,6 +60,7 @@ impl BackupFile {
             Some(kept) => kept.clone(),
             None => {
                 let manifest = held.map(String::from_utf8).transpose();
+                // JSON between systems is UTF-8 (RFC 8259, 8.1), so no registry's manifest fails here.
                 let manifest = manifest.map_err(|_| {
                     Failure::new(Exit::Mismatch, format!("save what '{reference}' holds: its manifest is not UTF-8 text"))
                 })?;
@@ -133,6 +134,8 @@ impl TagBackup {
 /// The media type to restore a manifest with: its own, else a guess by its fields.
 pub(crate) fn media_type(manifest: &str) -> String {
     let object: Value = serde_json::from_str(manifest).unwrap_or_default();
+    // Content-Type must be the manifest's own `mediaType`, which may be absent (OCI distribution specification, "Pushing
+    // Manifests").
     match object["mediaType"].as_str() {
         Some(own) => own.to_owned(),
         None if object["manifests"].is_array() => INDEX.to_owned(),

@@ -27,6 +27,7 @@ enum TagChange {
 /// # Errors
 /// The digest that the tag holds, if that was not pushed by us.
 fn change(backup: &TagBackup, now: Option<&RemoteManifest>) -> Result<TagChange, Digest> {
+    // By the layer: two pushes of one archive differ in their creation time, and so in the digest of their manifest.
     let ours = |held: &RemoteManifest| matches!(&held.artifact, Ok(parts) if backup.replaced_by.contains(&parts.layer.digest));
     let old = backup.manifest.as_ref().map(|manifest| manifest::digest(manifest.as_bytes()));
     match (old, now) {

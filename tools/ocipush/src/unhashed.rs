@@ -63,8 +63,11 @@ impl Unhashed {
             let end = copy_stdin(&file, &sender);
             sender.send_modify(|state| state.end = Some(end));
         });
+        // Nothing can end a read of standard input that blocks, so nobody joins this thread: it ends with the process (FAULTS
+        // P40).
         let progress = console.progress_bytes("reading", None);
         let begun = archive.until(bytes, Some(&progress));
+        // The deadline begins with the first request. What comes before it is the time of the stage that makes the archive.
         let (size, _) = scar_http::run(Deadline::never(), console, "read standard input", begun)?;
         drop(progress);
         if size == 0 {
@@ -146,6 +149,8 @@ fn copy_stdin(mut file: &File, sender: &watch::Sender<State>) -> Result<Digest, 
             let digest = Digest::from_sha256(&hash.finalize().into());
             return integrity.fault().map_or(Ok(digest), |fault| Err(incomplete(STDIN, &fault)));
         }
+        // A program that fails closes its pipe as one that succeeds does; only the archive's own end shows the difference (FAULTS
+        // Q12).
         integrity.take(&block[..read]);
         hash.update(&block[..read]);
         file.write_all(&block[..read]).map_err(|error| not_stored(&error))?;

@@ -4,10 +4,11 @@
 //! every registry. The blob goes in chunks if the user asks for that, if a proxy limits the size of a request, or if a login
 //! does not last for the whole blob.
 //!
-//! If the answer to a chunk is lost, the registry may or may not have the chunk. Sending it again blindly would store it twice
-//! in Distribution up to 2.8, which ignores `Content-Range` (registry/handlers/blobupload.go, `PatchBlobData`). So the session
-//! is asked how much it has ([`Pusher::resync`]). If it has the chunk, the next one follows; if it has nothing of the chunk, the
-//! chunk is sent again; after any other answer the session is cancelled, and the blob starts over in a new one.
+//! If the answer to a chunk is lost, the registry may or may not have the chunk. Sending it again blindly would store it twice in
+//! Distribution up to 2.8, which ignores `Content-Range` (registry/handlers/blobupload.go, `PatchBlobData`), and ECR refuses it
+//! with 416 (apple/containerization#790). So the session is asked how much it has ([`Pusher::resync`]). If it has the chunk, the
+//! next one follows; if it has nothing of the chunk, the chunk is sent again; after any other answer the session is cancelled,
+//! and the blob starts over in a new one.
 //!
 //! Invariant: no part is sent twice in one session unless the registry says that it has nothing of it.
 
@@ -76,6 +77,8 @@ impl Pusher {
                             return Ok(!is_first);
                         }
                         Presence::Wrong(length) => {
+                            // Sending it again would not help: Distribution keeps a blob's file that exists, damaged or not
+                            // (registry/storage/blobwriter.go, `moveBlob`).
                             return Err(self.registry.wrong_size(&content.digest, content.size, length).into());
                         }
                         Presence::Absent | Presence::Unknown => {}
@@ -131,13 +134,15 @@ impl Pusher {
         let has = |codes: [&str; 2]| codes.iter().any(|code| refusal.has(code));
         match refusal.status.as_u16() {
             413 => {
+                // nginx refuses a body above `client_max_body_size` so, with an HTML page, before the registry sees it (FAULTS
+                // P19).
                 let Some(smaller) = self.smaller_chunk(tries.chunk.unwrap_or(content.size)) else { return fault };
                 tries.chunk = Some(smaller);
                 Fault::Lost("the body was too large (413)".to_owned())
             }
-            // 404: the session was opened by another registry behind the same address (FAULTS.md, P39), or it has expired.
-            // 416: the registry and we disagree about the offset. Only a new session helps (OCI distribution specification,
-            // "Pushing a blob in chunks").
+            // 404: the session has expired, or its state was signed with another `http.secret` by another replica behind the same
+            // address (distribution registry/handlers/hmac.go; FAULTS P39). 416: the registry and we disagree about the offset.
+            // Only a new session helps (OCI distribution specification, "Pushing a blob in chunks").
             404 | 416 => {
                 // A proxy that does not support PATCH answers this, too.
                 if std::mem::replace(&mut tries.session_lost, true) {
@@ -145,12 +150,13 @@ impl Pusher {
                 }
                 Fault::Lost(session_lost(refusal))
             }
-            // Distribution says so if the state in the URL was signed with another `http.secret`, or has another offset than the
-            // data on its disk (registry/handlers/blobupload.go, `ResumeBlobUpload`).
+            // Quay answers `BLOB_UPLOAD_INVALID` with 400 (endpoints/v2/errors.py), Distribution with 404.
             400 if has(["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => Fault::Lost(session_lost(refusal)),
             400 if has(["DIGEST_INVALID", "SIZE_INVALID"]) => {
                 let words = refusal.words();
-                // The data was right when it was sent: the reader holds back the last piece until it has checked the digest.
+                // The data was right when it was sent: the reader holds back the last piece until it has checked the digest. The
+                // registry has deleted the session by now (distribution registry/handlers/blobupload.go,
+                // `PutBlobUploadComplete`).
                 tries.chunk = None;
                 if std::mem::replace(&mut tries.digest_invalid, true) {
                     let digest = &content.digest;
@@ -187,8 +193,8 @@ impl Pusher {
         chunk: u64,
         progress: Option<&Progress>,
     ) -> Result<(), Fault> {
-        // All chunks but the last have one size: Cloudflare's registry stores a part twice if its size differs from the one
-        // before (cloudflare/serverless-registry src/registry/r2.ts, `Chunk`).
+        // All chunks but the last have one size, as R2 requires: Cloudflare's registry keeps a second copy of a smaller one, and
+        // splits or refuses a larger one (cloudflare/serverless-registry src/registry/r2.ts, `uploadChunk`).
         let chunk = chunk.max(session.least_chunk);
         while session.acknowledged.bytes < content.size {
             let at = session.acknowledged.bytes;
