@@ -17,13 +17,14 @@ use crate::message::{self, Statement, Wording};
 use crate::splitter::Splitter;
 use crate::verdict::LogLine;
 
-/// The silence after which a stream is reopened. Every 10 s a kubelet checks whether to rotate a log (kubernetes
-/// pkg/kubelet/logs/container_log_manager.go, Start). After a rotation a stream may stay on the old file and never end
-/// (<https://github.com/kubernetes/kubernetes/issues/115701>), and only the current file is served. So the interval is short,
-/// and 10 s is not a multiple of it.
+/// The silence after which a stream is reopened. Every 10 s by default a kubelet checks whether to rotate a log (kubernetes
+/// pkg/kubelet/logs/container_log_manager.go, `Start`). After a rotation a stream may stay on the old file and never end
+/// (kubernetes/kubernetes#115701; after its fix in 1.29 still #126564), and only the current file is served
+/// (pkg/kubelet/kuberuntime/logs/logs.go). So the interval is short, and 10 s is not a multiple of it.
 const QUIET: Duration = Duration::from_millis(3700);
-/// The time limits to open a stream, first and repeated. A kubelet begins its answer with the first line. If that does not
-/// come within the first limit, the log is probably empty, and a longer wait costs nothing.
+/// The time limits to open a stream, first and repeated. A kubelet sends its header before there is a line (kubernetes
+/// pkg/kubelet/kubelet_pods.go, `GetKubeletContainerLogs`; kubernetes/kubernetes#31446). If it does not come within the first
+/// limit, the way to it is slow, and the next try gets more time.
 const OPEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(20)];
 /// How far before the last line a reopened stream begins: `sinceTime` has whole seconds, and stdout and stderr may be out of
 /// order.
@@ -122,9 +123,10 @@ impl Follower {
         LogParams {
             container: Some(self.container.clone()),
             follow: true,
+            // Without the runtime's time on each line nothing shows at which line to reopen the stream.
             timestamps: true,
             // The API has whole seconds here (kubernetes pkg/registry/core/pod/strategy.go, `LogLocation`). kube rounds to the
-            // nearest, which may be too late.
+            // nearest (kube-core src/subresource.rs), which may be too late.
             since_time: since.and_then(|since| Timestamp::from_second(since.as_second()).ok()),
             ..LogParams::default()
         }
@@ -134,6 +136,8 @@ impl Follower {
     pub(crate) async fn follow(self) {
         let api = Api::<Pod>::namespaced(self.cluster.client().clone(), self.cluster.namespace());
         let (mut newest, mut failed, mut end) = (None, 0, End::NewLines);
+        // Not one stream to its end, as `kubectl logs -f` follows it: the kubelet ends it without an error when the container
+        // restarts (kubernetes pkg/kubelet/kuberuntime/logs/logs.go, `waitLogs`).
         while !self.out.is_closed() {
             let parameters = self.parameters(self.from(newest));
             let limit = OPEN[usize::from(end == End::Unopened)];
@@ -187,7 +191,8 @@ impl Follower {
                     self.drain(stream, &mut None, OPEN[1], true).await;
                     return;
                 }
-                // 400: there is no previous instance, or its log is gone.
+                // 400: there is no previous instance (kubernetes pkg/kubelet/kubelet_pods.go, `validateContainerLogStatus`). One
+                // whose log is gone gets 200 and the kubelet's sentence about it, see `line`.
                 Ok(Err(error)) => {
                     if !Error::of(error).is_transient() {
                         return;
@@ -245,9 +250,9 @@ impl Follower {
 
     fn line(&self, line: &[u8], newest: &mut Option<Timestamp>, found: &mut Vec<LogLine>) {
         let Some((at, text)) = stamped(line) else {
-            // All lines of the container carry a timestamp, so a line without one is the kubelet's, such as "unable to
-            // retrieve container logs for containerd://…" (kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go,
-            // GetContainerLogs).
+            // All lines of the container carry a timestamp, so a line without one is the kubelet's, such as "unable to retrieve
+            // container logs for containerd://…" (kubernetes pkg/kubelet/kuberuntime/kuberuntime_container.go,
+            // `GetContainerLogs`). It has status 200, because the header was sent before the log was opened.
             let words = format!("the kubelet says: {}", scar_tool::bounded(&line[..line.len().min(SHOWN)]));
             self.last().trouble = Some(Unreadable { words, hint: None });
             return;
@@ -273,6 +278,8 @@ impl Follower {
 
 /// The runtime's timestamp and the rest of a line; `None` if the line is not the container's.
 pub(crate) fn stamped(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+    // The kubelet stamps a line with 35 characters at most: nine digits of a second, and the offset (kubernetes
+    // pkg/kubelet/kuberuntime/logs/logs.go, `timeFormatOut`). A longer first word is the program's own.
     let space = line.iter().take(40).position(|byte| *byte == b' ')?;
     let stamp = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
     Some((stamp, &line[space + 1..]))
@@ -284,6 +291,7 @@ pub(crate) async fn tail(cluster: &Cluster, pod: &str, container: &str) -> Vec<S
     let api = Api::<Pod>::namespaced(cluster.client().clone(), cluster.namespace());
     let parameters = LogParams {
         container: Some(container.to_owned()),
+        // Five lines may have any length; the kubelet stops after this number of bytes.
         limit_bytes: Some(MOST.into()),
         tail_lines: Some(5),
         timestamps: true,

@@ -110,6 +110,7 @@ impl Wording {
             // marker, and so does an error that quotes it.
             Level::Info if message == self.persisted => Statement::Persisted,
             Level::Info if message == self.downloading => Statement::Downloading,
+            // Go prints a list so: `tags[4.5.13 4.5.15 0.0.0]` (guide, step 9).
             Level::Info => match message.strip_prefix("tags").map(str::trim_start).and_then(|list| list.strip_prefix('[')) {
                 Some(list) => Statement::Tags(list.trim_end_matches(']').split([' ', ',', '"']).any(|word| word == self.tag)),
                 None => Statement::Nothing,
@@ -121,7 +122,7 @@ impl Wording {
 
     /// Interprets an error line. One that names only other versions is not about our tag.
     fn failure(&self, message: &str) -> Statement {
-        // Specman syncs every tag of the repository, so an error about 4.5.13 says nothing about 0.0.0.
+        // Specman syncs every tag of the repository (guide, step 9), so an error about 4.5.13 says nothing about 0.0.0.
         let is_version = |word: &&str| {
             let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
             word.split('.').count() == 3 && word.split('.').all(is_number)
@@ -150,8 +151,9 @@ fn cause(message: &str) -> Option<Cause> {
     let number = |wanted: &str| lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == wanted);
     let absent =
         ["manifest unknown", "manifest_unknown", "name unknown", "name_unknown", "no such repository", "repository not found"];
-    // Texts of Go's standard library and of registries' error codes: Specman itself documents none. What is not recognized only
-    // costs time, since the wait then goes on.
+    // Texts of Go's crypto/x509, crypto/tls and syscall, and of registries' error codes (distribution
+    // registry/api/errcode/register.go): Specman itself documents none. What is not recognized only costs time, since the wait
+    // then goes on.
     if has(&["no space left", "disk quota exceeded"]) {
         Some(Cause::NoSpace)
     } else if has(&["x509:", "certificate signed by unknown authority", "failed to verify certificate"]) {
@@ -190,6 +192,7 @@ fn from_fields<'t>(
 ) -> Message<'t> {
     match error.filter(|error| !error.is_empty()) {
         Some(error) => Message { time, level: Level::Error, message: format!("{message}: {error}").into() },
+        // A line without a level cannot be the marker: what writes it is not Specman's logger (FAULTS Q3).
         None => Message { time, level: level.unwrap_or(Level::Other), message },
     }
 }
@@ -242,7 +245,8 @@ fn logfmt(text: &str) -> Option<Message<'_>> {
 
 /// A quoted value up to its closing quote, and the rest. A truncated value ends with the text.
 fn unquoted(text: &str) -> (Cow<'_, str>, &str) {
-    // logrus quotes a value as Go's %q does (logrus text_formatter.go, `appendValue`).
+    // logrus quotes a value as Go's %q does (logrus text_formatter.go, `appendValue`). %q has more escapes, but for characters
+    // that no tag has.
     let mut escaped = false;
     let end = text.bytes().position(|byte| {
         let closes = byte == b'"' && !escaped;
@@ -303,6 +307,7 @@ fn uncoloured(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("\u{1b}[") {
         out.push_str(before);
+        // A control sequence ends with a byte from `@` to `~` (ECMA-48, 5.4), whatever it does.
         rest = after.find(|c: char| ('@'..='~').contains(&c)).map_or("", |end| &after[end + 1..]);
     }
     out.push_str(rest);

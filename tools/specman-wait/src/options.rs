@@ -39,6 +39,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
 
+    // scar-preflight blocks above the same five minutes (FAULTS Q5).
     /// How far the registry's clock may be ahead of the cluster's
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = scar_tool::duration)]
     skew: Duration,

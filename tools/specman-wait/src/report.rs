@@ -46,6 +46,7 @@ fn health(replica: &Replica) -> String {
 /// The failure when the time is over.
 pub(crate) fn timed_out(wait: &Wait<'_>, state: &State) -> Failure {
     let act = wait.act();
+    // An API server that was down at the end would otherwise be reported as a slow Specman (exit 8 instead of 6).
     if let Some(error) = state.last_error.as_ref().filter(|_| state.answered.elapsed() >= SILENT) {
         return wait.cluster().failure(&act, error);
     }
@@ -143,7 +144,8 @@ pub(crate) async fn given_up(wait: &Wait<'_>, state: &State, reason: &Reason) ->
             }
             let describe = describe(wait, "pod", pod);
             failure.hint(match reason.as_str() {
-                // The scheduler's reason for any cause (k8s.io/api/core/v1 types.go, PodReasonUnschedulable).
+                // The scheduler's reason for any cause (k8s.io/api/core/v1 types.go, PodReasonUnschedulable); for a fresh Specman
+                // most likely its claim (guide, section "Prerequisites").
                 "Unschedulable" => format!(
                     "Specman needs a claim of 10 GB that a CSI driver binds: kubectl get pvc,storageclass --namespace {namespace}; \
                      if it is bound, {describe}"

@@ -30,6 +30,7 @@ impl ReplacedPods {
     /// Hides everything about these pods that would count for or against them.
     pub(crate) fn hide(&self, look: &mut Look) {
         for pod in look.pods.values_mut().filter(|pod| self.has(pod)) {
+            // Else --ready-only would wait for a pod that is about to go.
             pod.is_ready = false;
             pod.health = Health::Well("not replaced yet".to_owned());
         }

@@ -1,7 +1,7 @@
 //! Splits a stream of bytes into lines, in bounded memory, whatever the chunks and the length of a line.
 
-/// How many bytes of a line are kept; the rest is dropped. A container may write a gigabyte without a line ending, and the
-/// marker is short.
+/// How many bytes of a line are kept; the rest is dropped. A container may write a gigabyte without a line ending, of which
+/// the kubelet makes one line (kubernetes pkg/kubelet/kuberuntime/logs/logs.go, `parseCRILog`), and the marker is short.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// The beginning of an unfinished line.

@@ -216,7 +216,7 @@ impl Watch {
             return false;
         }
         // Three clocks meet here: the registry's (the push), the node's and Specman's. `since` allows for a skew of some minutes.
-        // A marker that counts wrongly does no harm, because specman-verify waits for the content (FAULTS.md, Q4 and Q5).
+        // A marker that counts wrongly does no harm, because specman-verify waits for the content (FAULTS Q4 and Q5).
         let is_stale = self.rules.since.is_some_and(|since| line.older() < since);
         match line.says {
             Statement::Persisted if is_stale => {
@@ -267,7 +267,7 @@ impl Watch {
             let received = awaited().map(|(_, replica)| replica.marker_received).max().unwrap_or_default();
             return match () {
                 () if now < received + SETTLE => Verdict::Wait,
-                // A pod that was replaced after its marker, or in the time to settle, must log it again (FAULTS.md, Q6).
+                // A pod that was replaced after its marker, or in the time to settle, must log it again (FAULTS Q6).
                 () if self.looked_at < received + SETTLE => Verdict::Recheck,
                 () => Verdict::Done { persisted_at, pods: awaited().map(|(name, _)| name.clone()).collect() },
             };

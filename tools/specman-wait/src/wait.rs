@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// The interval between verdicts if nothing happens.
 const TICK: Duration = Duration::from_millis(250);
-/// The cluster's time is known to the second only: it comes from the `Date` header of its answers.
+/// The cluster's time is known to the second only: it comes from the `Date` of its answers (RFC 9110, 5.6.7).
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
 
 /// Everything that a wait needs.
@@ -112,6 +112,7 @@ impl Wait<'_> {
     /// Specman logged, the one of its cause.
     pub(crate) async fn run(&self) -> Result<scar_record::Specman, Failure> {
         let first = self.first_look().await?;
+        // A misspelled namespace would otherwise be reported as a missing StatefulSet.
         if first.set.is_none() {
             self.cluster().check_namespace(self.deadline).await?;
         }
@@ -124,7 +125,9 @@ impl Wait<'_> {
             Some(since) => format!("waiting for '{}', counting lines from {since:.0} on", self.plan.tag),
             None => format!("waiting for '{}'", self.plan.tag),
         });
+        // Bounded, so that a log that grows faster than it is judged waits at its reader (FAULTS W12).
         let (out, mut lines) = channel(64);
+        // Polled, not watched: a watch needs one verb more than the rules that scar-preflight prints (FAULTS Q55).
         let (looked, mut looks) = channel(1);
         let soon = Arc::new(Notify::new());
         let mut state = State {
@@ -235,7 +238,7 @@ impl Wait<'_> {
             };
             let restarts = state.followed.get(name).map_or(0, |known| known.restarts);
             // A stream shows only the container's present instance. The marker may have been the last line before a restart
-            // (FAULTS.md, W7).
+            // (FAULTS W7).
             if pod.restarts > restarts {
                 self.console.verbose(|| format!("{name} was restarted ({} in all): reading its previous log, too", pod.restarts));
                 state.tasks.spawn_local(follower.clone().previous());
