@@ -49,7 +49,7 @@ impl Backup {
     /// Whether it is the backup of an older object with the same name.
     pub(crate) fn is_older(&self, secret: &SecretObject) -> bool {
         // The platform creates the secret again as soon as the pack registry's flag is set. A second run of the pipe must not
-        // delete that one, and a uid is never used twice.
+        // delete that one (FAULTS S11), and a uid is never used twice (Kubernetes, "Object Names and IDs").
         let uid = self.first.as_ref().and_then(|first| first["metadata"]["annotations"][BACKUP_OF].as_str());
         uid.is_some_and(|uid| !secret.comes_from(uid))
     }
@@ -78,6 +78,7 @@ pub(crate) struct Identity<'a> {
 
 impl Identity<'_> {
     fn file_name(&self) -> String {
+        // The server is a part of the name, so that two sites never share a file.
         let host = self.server.split_once("://").map_or(self.server, |(_, host)| host);
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
         format!("secret-{host}-{}-{}.json", self.namespace, self.name).chars().map(plain).collect()
@@ -93,7 +94,7 @@ impl Identity<'_> {
         if !ours || !metadata["annotations"][BACKUP_OF].is_string() {
             return Err(none());
         }
-        // Two sites have a secret with this name. The backup of one must not prevent deleting the other's.
+        // Every site has a secret with this name. The backup of one must not prevent deleting another's (FAULTS Q9).
         match metadata["annotations"][BACKUP_AT].as_str() {
             Some(other) if other != *server => Err(format!("it is of the cluster '{other}', not of '{server}'")),
             _ => Ok(object),

@@ -31,7 +31,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let backup = is_saved.then(|| Backup::find(options.backup.as_deref(), &secret, console)).transpose()?;
     let undo = options.undo.as_deref().map(|path| Saved::read(path, &secret, console)).transpose()?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
-    // The platform's secret for the flag stays (FAULTS.md, S11), except with --no-backup, which deletes in any case.
+    // The platform's secret for the flag stays (FAULTS S11), except with --no-backup, which deletes in any case.
     let stays = is_saved && options.is_guides() && record.section::<Preflight>()?.is_some_and(|found| found.secret_stays());
     let deadline = Deadline::after(options.timeout);
     let dry_run = record.is_dry_run();

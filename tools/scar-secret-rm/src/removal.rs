@@ -157,6 +157,8 @@ impl Removal {
 
     /// Sends the delete until its result is known; returns whether this run deleted the object.
     async fn delete(&self, held: &SecretObject) -> Result<bool, Failure> {
+        // The API server compares both in the transaction that deletes (apiserver pkg/storage/interfaces.go,
+        // `Preconditions.Check`), so that nothing can come between look and delete (FAULTS S4).
         let preconditions =
             Preconditions { uid: Some(held.uid().to_owned()), resource_version: Some(held.resource_version().to_owned()) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
@@ -164,7 +166,8 @@ impl Removal {
         let mut lost = false;
         let mut last_answer: Option<Failure> = None;
         let retry = Retry::until(self.deadline);
-        // Our own loop instead of kube's retries: after each failure the secret is read again before it may be deleted.
+        // Our own loop instead of kube's retries, which are on by default (kube-client src/client/builder.rs, `default_retry`):
+        // after each failure the secret is read again before it may be deleted.
         for tried in 1.. {
             let sent = self.cluster.once(self.deadline, self.api.delete(&self.name, &parameters)).await;
             let Err(error) = sent else { return Ok(true) };
@@ -175,9 +178,10 @@ impl Removal {
             match error.status() {
                 // 404: gone. If an earlier try's answer was lost, that try did it.
                 _ if error.is_absent() => return Ok(lost),
+                // 409: a precondition failed, or the object was written while it was being deleted. Only a look shows which.
                 _ if error.is_conflict() => {}
-                // It was rejected or never arrived, so it did not happen: the API server refuses with 429 before it looks at the
-                // request (Kubernetes, "API Priority and Fairness").
+                // It was rejected or never arrived, so it did not happen: the API server answers 429 before it handles the
+                // request (apiserver pkg/server/filters/priority-and-fairness.go).
                 Some(429) => {}
                 _ if matches!(error.refusal(), Some(Refusal::Unasked { .. })) => {}
                 _ if error.is_transient() => lost |= !error.is_before_send(),
@@ -194,7 +198,8 @@ impl Removal {
                 Now::Gone | Now::Another(_) if lost => return Ok(true),
                 Now::Gone => return Ok(false),
                 Now::Another(other) => return Err(self.replaced(held, &other)),
-                // A finalizer delays the deletion: the object stays, with a deletionTimestamp (Kubernetes, "Finalizers").
+                // A finalizer delays the deletion: the server accepts the delete, and the object stays with a deletionTimestamp
+                // (Kubernetes, "Finalizers").
                 Now::Same(now) if now.is_going() => return Ok(lost),
                 Now::Same(now) if now.resource_version() != held.resource_version() => return Err(self.changed(held, &now)),
                 Now::Same(_) => match wait {

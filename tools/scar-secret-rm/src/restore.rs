@@ -69,6 +69,7 @@ impl Removal {
             }
             return Ok(());
         }
+        // Twice: at once for what was written, later for what a controller made of it (FAULTS Q73).
         self.check(saved).await?;
         tokio::time::sleep(LATER).await;
         self.check(saved).await?;
@@ -106,7 +107,10 @@ impl Removal {
                 )),
             }
         }
+        // An object whose owners are all missing is deleted again (kubernetes
+        // pkg/controller/garbagecollector/garbagecollector.go, `attemptToDeleteItem`; FAULTS Q73).
         object.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
+        // A POST, not an apply: it fails with 409 if a secret of that name has appeared, instead of changing it.
         let parameters = PostParams::default();
         self.cluster.once(self.deadline, self.api.create(&parameters, &object)).await.map(|_: DynamicObject| ())
     }

@@ -12,7 +12,7 @@ pub(crate) const BACKUP_OF: &str = "scar-tools/backup-of-uid";
 pub(crate) const BACKUP_AT: &str = "scar-tools/backup-of-server";
 
 /// Fields that only the server writes, and that `kubectl apply` would fail on: a create with a resourceVersion is refused
-/// (kubernetes staging/src/k8s.io/apiserver/pkg/storage/etcd3/store.go, `Create`).
+/// (apiserver pkg/storage/etcd3/store.go, `Create`).
 const SERVERS_OWN: [&str; 8] = [
     "uid",
     "resourceVersion",
@@ -26,6 +26,7 @@ const SERVERS_OWN: [&str; 8] = [
 
 /// The type information that kube needs; every field is kept.
 pub(crate) fn resource() -> ApiResource {
+    // `k8s_openapi`'s `Secret` would drop the fields that it does not know.
     ApiResource::erase::<Secret>(&())
 }
 
