@@ -20,7 +20,7 @@ pub(crate) fn endpoint(text: &str) -> Result<String, Failure> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(refuse("it has a query or a fragment").hint(form));
     }
-    // VerteX has a field of its own for the path, `baseContentPath`.
+    // VerteX has a field of its own for the path: `baseContentPath` (`v1SystemScarSpec` in the API's description).
     if !matches!(url.path(), "" | "/") {
         let path = url.path().trim_matches('/');
         return Err(refuse("it has a path").hint(format!("give the path separately: --base-content-path {path}")));

@@ -24,8 +24,11 @@ struct UndoInfo {
 /// Changes the setting as planned; `earlier` is the section of an earlier run. Returns `None` after a dry run.
 pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>) -> Result<Option<Scar>, Failure> {
     let here = site.api.origin().to_string();
+    // Of another VerteX, or for another address, that section says nothing here (FAULTS Q9).
     let earlier = earlier
         .filter(|scar| scar.vertex == here && Setting::target(&scar.endpoint, None, false, None).same_endpoint(&plan.target));
+    // What is not a setting is saved, and nothing is written: it may be a proxy's answer, or a form that we do not know (FAULTS
+    // Q7).
     let present = Setting::read_or(site.api, |text| keep_unexpected(site, &plan, text)).await?;
     if site.dry_run {
         show(site, &present, &plan, earlier);
@@ -34,7 +37,7 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
     let changed = !present.matches(&plan.target);
     // Prompt before signals are blocked, so that the user can leave the prompt.
     let old = (changed && plan.undo_on_failure).then(|| undo::complete(site, &present, plan.password.as_ref())).transpose()?;
-    // A signal between writing and reading back would leave the state unknown (FAULTS.md, C5).
+    // A signal between writing and reading back would leave the state unknown (FAULTS C5).
     let hold = signal::catch();
     let undo = match changed {
         true => UndoInfo { backup: set(site, &present, &mut plan, &hold).await?, old },
@@ -73,7 +76,9 @@ pub(crate) async fn run(site: &Site<'_>, mut plan: Plan, earlier: Option<&Scar>)
 /// Saves the old setting, writes the new one, and returns the backup's path.
 async fn set(site: &Site<'_>, present: &Setting, plan: &mut Plan, hold: &Interrupt) -> Result<Option<String>, Failure> {
     changes(present, plan).iter().chain(&losses(present)).for_each(|line| site.console.note(line));
+    // On disk first: if this process is killed during the write, --undo still has the old setting (FAULTS C5).
     let backup = save(site, present, plan)?;
+    // The last moment at which a signal may end the step with nothing changed.
     hold.check()?;
     match site.write(present, &plan.target).await {
         Ok(_) => {}
@@ -92,6 +97,7 @@ fn changes(present: &Setting, plan: &Plan) -> Vec<String> {
 /// Describes what will be lost although no change shows it, one line each.
 fn losses(present: &Setting) -> Vec<String> {
     let mut lines = Vec::new();
+    // What a PUT does to fields that it leaves out is not documented; the guide's has three fields only (step 10).
     let unknown = present.unknown_fields();
     if !unknown.is_empty() {
         lines.push(format!("SCAR fields that will be lost: {}", unknown.join(", ")));
@@ -137,6 +143,7 @@ fn save(site: &Site<'_>, present: &Setting, plan: &mut Plan) -> Result<Option<St
 /// The failure for a setting that VerteX does not accept: the present state, and how to undo.
 async fn not_accepted(site: &Site<'_>, plan: &Plan, undo: &UndoInfo, failure: Failure) -> Failure {
     let endpoint = plan.target.endpoint();
+    // Not after a signal or an ended session: they say nothing about the setting.
     if let Some(old) = undo.old.as_ref().filter(|_| failure.exit == Exit::Mismatch) {
         return match site.write(&plan.target, old).await {
             Ok(now) => failure

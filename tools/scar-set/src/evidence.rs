@@ -30,7 +30,7 @@ fn missing(
     session: Option<&Session>,
     unverified: bool,
 ) -> Result<Option<(&'static str, &'static str)>, Failure> {
-    // A flag that was set in another VerteX does not count.
+    // A flag that was set in another VerteX does not count (FAULTS Q9).
     let of_this = |vertex: &str| session.is_none_or(|session| session.endpoint == vertex);
     let registry = record.section::<PackRegistry>()?.filter(|registry| of_this(&registry.vertex));
     let Some(artifact) = record.section::<Artifact>()? else {
@@ -39,8 +39,9 @@ fn missing(
     if !registry.is_some_and(|registry| registry.contains_spectro_manifest) {
         return Ok(Some(("that the pack registry's flag is set in this VerteX", PackRegistry::WRITER)));
     }
-    // The marker's time is not compared with the push: registry, cluster and this host have three clocks. Whether Specman has
-    // this push and not an earlier one of the same tag is shown only by the content, which specman-verify has compared.
+    // The marker's time is not compared with the push: registry, cluster and this host have three clocks (FAULTS Q4). Whether
+    // Specman has this push and not an earlier one of the same tag is shown only by the content, which specman-verify has
+    // compared.
     if record.section::<Specman>()?.is_none() {
         return Ok(Some(("that Specman has persisted the manifests", Specman::WRITER)));
     }

@@ -28,8 +28,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let task = options.open(console)?;
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let dry_run = record.is_dry_run();
-    // The success of this step means that the migration is done, so a dry run's record must not pass here unnoticed (FAULTS.md,
-    // Q1).
+    // The success of this step means that the migration is done, so a dry run's record must not pass here unnoticed (FAULTS Q1).
     if dry_run && !options.common.dry_run {
         return Err(Failure::misuse("set SCAR: the record is from a dry run: the steps before this one have changed nothing")
             .hint("run every step without --dry-run; scar-set --dry-run shows what this one would do"));

@@ -49,6 +49,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "undo")]
     backup: Option<PathBuf>,
 
+    // As long as the guide's script sleeps (step 10).
     /// Time for VerteX to accept the new setting
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = scar_tool::duration)]
     pub(crate) settle: Duration,

@@ -30,6 +30,7 @@ pub(crate) async fn until_valid(site: &Site<'_>) -> Result<String, Failure> {
         if error.status() == Some(StatusCode::UNAUTHORIZED) || error.is_untrusted() {
             return Err(site.api.failure(act, &error));
         }
+        // With --settle 0s this is true after the first answer: VerteX is asked once.
         if Instant::now() + every > end {
             let within = match site.settle.as_secs() {
                 0 => String::new(),

@@ -25,6 +25,8 @@ impl Site<'_> {
         let act = format!("set SCAR to '{}'", wanted.endpoint());
         let is = |setting: &Setting, object: &Object| Setting::new(object.clone()).matches(setting);
         let body = wanted.object().to_json();
+        // VerteX documents no ETag or other condition for this PUT (FAULTS C4), so after a lost answer only reading shows its
+        // fate.
         match self.api.put(PATH, &body, |now| is(wanted, now), |now| is(present, now)).await {
             Ok(WriteOutcome::Answered) => {}
             Ok(WriteOutcome::ByReading) => self.console.note("the answer to the write was lost; reading shows that it is done"),

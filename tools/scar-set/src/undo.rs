@@ -25,6 +25,7 @@ pub(crate) async fn run(site: &Site<'_>, plan: &UndoPlan) -> Result<Option<Scar>
     let present = Setting::read(site.api).await?;
     // A hidden password cannot be compared, so --force writes even if nothing seems to differ.
     let changed = site.force || !present.matches(&saved.setting);
+    // Undo takes back this tool's change, not what somebody has set since.
     if changed && !site.force {
         let differences = present.differences_from(&saved.replaced_by);
         if !differences.is_empty() {
