@@ -47,6 +47,7 @@ pub(crate) async fn at(
         jobs: Vec::new(),
     };
     Ok(match earlier {
+        // scar-set's section has what undo and the summary need; looking must not lose it.
         Some(Scar { changed, validated, previous, backup, jobs, .. }) => {
             Scar { changed, validated: validated || validates, previous, backup, jobs, ..scar }
         }
@@ -71,5 +72,6 @@ async fn validated(api: &Api, console: &Console) -> Result<String, Failure> {
 }
 
 fn session_is_to_blame(error: &Error) -> bool {
+    // Then VerteX has not looked at the setting at all: that is exit 4, and no verdict.
     matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
 }

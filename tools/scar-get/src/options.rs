@@ -46,6 +46,7 @@ impl Options {
     /// Exit 2 for a malformed address.
     pub(crate) fn expected(&self) -> Result<Option<Setting>, Failure> {
         let Some(url) = &self.expect else { return Ok(None) };
+        // VerteX stores the address with its scheme (guide, section "Validate"): without one nothing would ever be equal.
         if !(url.starts_with("https://") || url.starts_with("http://")) {
             return Err(Failure::misuse(format!("read --expect '{url}': it has no scheme")).hint(format!("write https://{url}")));
         }
