@@ -45,6 +45,8 @@ impl EntryBackup {
             return Err(format!("it has no field \"backup\": \"{FORMAT}\""));
         }
         object.never_show_secrets();
+        // Undo only needs the old flag. The rest shows what has changed since; secrets in it are masks, which never go back
+        // (FAULTS R7).
         let entry = object.object(&["entry"]).ok_or("it holds no entry")?;
         let text = |path: &[&str]| entry.text(path).filter(|text| !text.is_empty());
         Ok(Self {

@@ -31,6 +31,7 @@ impl Change<'_> {
         };
         self.check_place(&before)?;
         let (name, flag) = (&before.entry.name, self.plan.flag);
+        // No write, so that a second run needs no login of the entry and starts no sync (FAULTS R8).
         if before.object.flag(FLAG) == flag {
             match self.dry_run {
                 true => self.console.plan(format!("change nothing: the flag of '{name}' is {flag} already")),
@@ -53,7 +54,8 @@ impl Change<'_> {
             return Ok(None);
         }
         changes.iter().for_each(|change| self.console.note(format!("'{name}': {}", shown(change))));
-        // The guide validates before it confirms (step 8): VerteX tries the login that is about to be stored.
+        // The guide validates before it confirms (step 8): VerteX tries the login that is about to be stored. With a wrong one
+        // VerteX could no longer read its packs.
         entry::validate(self.api, &before, &after).await?;
         if let Some(backup) = self.backup.take() {
             backup::keep(backup, &self.api.origin().to_string(), &before, self.console)?;
@@ -105,6 +107,7 @@ impl Change<'_> {
                 .warn(format!("the entry '{name}' is of the provider '{provider}': is it where VerteX takes its packs from?"));
         }
         let Some(Artifact { registry, repository, .. }) = self.artifact else { return Ok(()) };
+        // Only a warning: a registry may have another name in the cluster's network.
         if !entry::same_host(registry, &entry.endpoint) {
             self.console.warn(format!("the entry's endpoint is '{}', and the artifact went to '{registry}'", entry.endpoint));
         }

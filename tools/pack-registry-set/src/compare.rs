@@ -40,8 +40,9 @@ fn means_the_same(path: &[&str], sent: &str, now: &str) -> bool {
     match name {
         "endpoint" => entry::same_endpoint(sent, now),
         "baseContentPath" | "basePath" => sent.trim_matches('/') == now.trim_matches('/'),
+        // PEM may have any line ends (RFC 7468, 2).
         "ca" | "certificate" | "cert" if !sent.is_empty() => lines(sent) == lines(now),
-        // A hidden value cannot be compared (FAULTS.md, R7).
+        // A hidden value cannot be compared (FAULTS R7).
         name if scar_vertex::names_a_secret(name) => now.is_empty() || is_mask(now) || lines(sent) == lines(now),
         _ => false,
     }

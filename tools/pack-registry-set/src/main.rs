@@ -26,7 +26,7 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let mut record = Record::read(&options.common, Input::Stdin)?;
     let artifact = record.section::<Artifact>()?.filter(|_| plan.undo.is_none());
     let dry_run = record.is_dry_run();
-    // Without an option the record chooses the entry, and so where the login goes: the environment must agree (FAULTS.md, Q20).
+    // Without an option the record chooses the entry, and so where the login goes: the environment must agree (FAULTS Q20).
     if plan.wanted.is_none() {
         artifact.as_ref().map_or(Ok(()), options::is_named)?;
     }

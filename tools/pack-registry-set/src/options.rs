@@ -41,6 +41,7 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "backup")]
     pub(crate) check: bool,
 
+    // The console's "Contains Spectro Manifests" (guide, step 8).
     /// Set the flag to this value
     #[arg(long = "contains-spectro-manifests", value_name = "BOOL", default_value = "true", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
@@ -98,6 +99,8 @@ impl Options {
 pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
     let set = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
     let registry = &artifact.registry;
+    // The variables that the set-up of an airgapped site exports (VerteX documentation, airgap environment setup), so likely set
+    // here.
     let named: Vec<_> = ["OCI_PACK_REGISTRY", "ECR_PACK_REGISTRY"].into_iter().filter_map(set).collect();
     match named.first() {
         Some(first) if !named.iter().any(|named| same_host(named, registry)) => Err(Failure::new(

@@ -34,6 +34,7 @@ pub(crate) async fn status(api: &Api, path: &str) -> Option<Object> {
 
 /// Waits for the sync of the entry at `path`, up to a minute. `stale` is the status from before the write.
 pub(crate) async fn wait(api: &Api, console: &Console, path: &str, stale: Option<&Object>) {
+    // A site whose API has no such status works all the same; specman-wait looks at the result.
     let Some(stale) = stale else { return console.verbose(|| "the registry's sync status is not known".to_owned()) };
     let begin = Deadline::after(BEGIN.min(api.deadline().remaining()));
     let end = Deadline::after(LONGEST.min(api.deadline().remaining()));
@@ -47,6 +48,7 @@ pub(crate) async fn wait(api: &Api, console: &Console, path: &str, stale: Option
                 console.warn(format!("the flag is set, but the registry's sync failed: {said}"));
                 return console.hint("look at the registry in the console; specman-wait finds out whether the manifests arrive");
             }
+            // VerteX may see nothing to sync; waiting longer would not show more.
             State::Stale if every > begin.remaining() => {
                 return console.verbose(|| "VerteX has not begun a sync of the registry".to_owned());
             }

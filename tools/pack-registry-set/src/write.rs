@@ -22,8 +22,8 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, afte
     let (entry, flag) = (&before.entry, after.flag(FLAG));
     let act = format!("set the flag of '{}'", entry.name);
     let mismatch = |cause: &str| Failure::new(Exit::Mismatch, format!("{act}: {cause}"));
-    // VerteX's API has no conditional write (FAULTS.md, R5). Reading once more just before the write leaves a gap of one round
-    // trip, and reading back shows whose write came last.
+    // VerteX's API has no conditional write (FAULTS R5). Reading once more just before the write leaves a gap of one round trip,
+    // and reading back shows whose write came last.
     let (_, now) = entry.read(api).await?;
     let changed = differences(&before.object, &now, OWN);
     if !changed.is_empty() {
@@ -45,12 +45,14 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, afte
         Err(error) => {
             let failure = api.failure(&act, &error);
             return Err(match error.status() {
+                // Both mean that the entry is not the one that was read (RFC 9110, 15.5.10 and 15.5.13).
                 Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Failure { exit: Exit::Mismatch, ..failure },
                 _ => failure,
             });
         }
     }
     let now = entry.read(api).await.map_err(|failure| failure.detail("the flag was written, and could not be read back"))?.1;
+    // A confirmed write proves nothing: a proxy may answer 204, and VerteX may drop what it does not accept (FAULTS R6).
     if now.flag(FLAG) != flag {
         return Err(mismatch(&format!("VerteX confirmed the write, but the flag reads {}", now.flag(FLAG)))
             .hint("look at the entry in the console, then run this step again"));
