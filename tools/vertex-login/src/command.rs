@@ -42,6 +42,8 @@ impl Command {
     pub(crate) fn run(&self, record: &Record) -> Result<(), Failure> {
         let act = format!("run '{}'", self.name.display());
         let mut command = std::process::Command::new(&self.name);
+        // The pipe is filled before exec: afterwards nobody is left to write. A pipe and not a file: a file with the session
+        // could outlive a kill (FAULTS Q21).
         let error = command.args(&self.arguments).stdin(record.in_pipe()?).exec();
         Err(Failure { exit: Exit::NotRun, ..Failure::io(act, &error) })
     }
@@ -49,6 +51,7 @@ impl Command {
 
 fn find(name: &OsStr, path: &OsStr) -> Result<(), Exit> {
     let runs = |path: &PathBuf| rustix::fs::access(path, Access::EXEC_OK).is_ok();
+    // A name with a slash in it is a path (execvp(3)).
     let candidates: Vec<_> = match Path::new(name).components().count() {
         1 if !name.as_encoded_bytes().contains(&b'/') => std::env::split_paths(path).map(|folder| folder.join(name)).collect(),
         _ => vec![PathBuf::from(name)],

@@ -26,7 +26,8 @@ fn run(options: Options, console: &Console) -> Result<(), Failure> {
         console.plan(plan.as_text());
         return plan.pass_on(&record, console);
     }
-    // After all input was read: the stages of a pipe start at once, and an earlier one may fail or ask, too.
+    // After all input was read: the stages of a pipe start at once (bash(1), "Pipelines"), and an earlier one may fail or ask,
+    // too.
     plan.ask()?;
     let deadline = Deadline::after(options.timeout);
     let entrance = Entrance { client: &client, trust: &trust, deadline, console };

@@ -33,6 +33,7 @@ pub(crate) struct Options {
     #[arg(value_name = "ENDPOINT")]
     endpoint: Option<String>,
 
+    // What follows COMMAND is COMMAND's, options included, as with env(1).
     /// Command to run with the session; without it the record goes to standard output
     #[arg(value_name = "COMMAND [ARG]", trailing_var_arg = true)]
     command: Vec<OsString>,
