@@ -66,6 +66,7 @@ async fn credentials(sdk: &SdkConfig, http: &SdkHttp, console: &Console) -> Resu
     never_show(credentials.secret_access_key());
     never_show(credentials.session_token().unwrap_or_default());
     let key = credentials.access_key_id();
+    // As `aws configure list` shows it (aws-cli awscli/customizations/configure/__init__.py, `mask_value`).
     let suffix = key.char_indices().rev().nth(3).map_or("", |(at, _)| &key[at..]);
     console.verbose(|| format!("AWS credentials: the access key that ends in '{suffix}'"));
     Ok(credentials)
@@ -77,7 +78,8 @@ fn nothing_found(act: &str) -> Failure {
 
 /// The failure when no source gave credentials.
 fn no_credentials(act: &str, error: &CredentialsError, last: &LastExchange) -> Failure {
-    // A host without a role looks like one whose firewall blocks the metadata service.
+    // A host without a role looks like one whose firewall blocks the metadata service: the last of the sources fails at its first
+    // request, that for a token (aws-config src/default_provider/credentials.rs, src/imds/client/token.rs).
     let metadata = last.answer.as_ref().filter(|answer| answer.request.ends_with("/latest/api/token"));
     match (error, metadata) {
         (CredentialsError::CredentialsNotLoaded(_), _) if last.refused.is_none() => nothing_found(act),
@@ -94,7 +96,8 @@ fn no_credentials(act: &str, error: &CredentialsError, last: &LastExchange) -> F
 fn client(sdk: &SdkConfig, registry: &Registry, credentials: &Credentials, http: &SdkHttp) -> aws_sdk_ecr::Client {
     let mut config = EcrConfig::from(sdk).http_client(http.clone()).credentials_provider(credentials.clone());
     if let Some(endpoint) = &registry.endpoint {
-        // The SDK does not combine a given endpoint with FIPS or dual-stack.
+        // The SDK refuses a given endpoint together with FIPS or dual-stack (aws-sdk-ecr src/config/endpoint/internals.rs), which
+        // the profile may ask for.
         config = config.endpoint_url(endpoint.as_str()).use_fips(false).use_dual_stack(false);
     }
     if registry.fips {

@@ -22,8 +22,8 @@ use scar_trust::Trust;
 /// The time limit to connect: three tries and their pauses fit into the default `--timeout`.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The addresses where AWS serves credentials over plain HTTP: instance metadata, ECS tasks, EKS pods, each in IPv4 and
-/// IPv6.
+/// The addresses where AWS serves credentials over plain HTTP: instance metadata (aws-config src/imds/client.rs), ECS tasks and
+/// EKS pods (src/ecs.rs), in IPv4 and IPv6. They are link-local, so that no router passes the credentials on.
 const CREDENTIAL_HOSTS: [&str; 5] = ["169.254.169.254", "[fd00:ec2::254]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 /// Headers with credentials: of a session, of the metadata service, of single sign-on, of a container.
@@ -108,6 +108,7 @@ impl SdkHttp {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (head, body) = request.into_parts();
+        // A server may repeat what it was sent in its error (FAULTS Q22).
         SECRET_HEADERS.iter().filter_map(|name| head.headers.get(*name)?.to_str().ok()).for_each(scar_tool::never_show);
         let url = Url::parse(&head.uri.to_string()).map_err(|error| ConnectorError::user(error.into()))?;
         if !may_go(&url, self.for_credentials) {
@@ -147,7 +148,8 @@ fn may_go(url: &Url, for_credentials: bool) -> bool {
     !origin.is_plain() || origin.is_loopback() || (for_credentials && serves_credentials())
 }
 
-/// The SDK retries I/O errors and timeouts, but not certificate errors.
+/// The SDK retries I/O errors and timeouts, but not certificate errors (aws-smithy-runtime src/client/retries/classifiers.rs,
+/// `TransientErrorClassifier`).
 fn connector_error(error: Error) -> ConnectorError {
     match error.cause {
         Cause::Broken { silent: true, .. } => ConnectorError::timeout(error.into()),
@@ -158,7 +160,8 @@ fn connector_error(error: Error) -> ConnectorError {
 
 impl HttpClient for SdkHttp {
     fn http_connector(&self, settings: &HttpConnectorSettings, _components: &RuntimeComponents) -> SharedHttpConnector {
-        // The SDK sets short limits for requests to services that may not exist on this host.
+        // The SDK sets short limits for requests to services that may not exist on this host (aws-config src/ecs.rs,
+        // `DEFAULT_CONNECT_TIMEOUT`); a connector of one's own must keep them itself.
         let limit = settings.read_timeout().map(|read| read + settings.connect_timeout().unwrap_or(CONNECT));
         SharedHttpConnector::new(Bounded { http: self.clone(), limit })
     }

@@ -1,6 +1,7 @@
 //! The host name of an ECR registry, with its account and region.
 //!
-//! The forms are those that AWS documents ("Amazon ECR endpoints and quotas") and its credential helper accepts:
+//! The forms are those that AWS documents ("Amazon ECR endpoints and quotas") and its credential helper accepts
+//! (awslabs/amazon-ecr-credential-helper ecr-login/api/client.go, `ecrPattern`):
 //! `<account>.dkr.ecr[-fips].<region>.<suffix>`, and the dual-stack form `<account>.dkr-ecr[-fips].<region>.on.aws`.
 
 /// The parts of a registry's host name.
@@ -48,6 +49,7 @@ impl EcrHost {
         if host == "public.ecr.aws" {
             return Err("the public gallery has tokens of another kind; packs are kept in a private registry".to_owned());
         }
+        // A reference may name the port of HTTPS; the registry is the same.
         let host = host.strip_suffix(":443").unwrap_or(&host);
         Self::known(host).ok_or_else(|| "it is not an ECR host name, <12 digits>.dkr.ecr.<region>.amazonaws.com".to_owned())
     }
@@ -64,6 +66,8 @@ impl EcrHost {
         };
         let domains: &[&str] = if dual_stack { &DUAL_STACK } else { &DOMAINS };
         let region = domains.iter().find_map(|domain| rest.strip_suffix(domain))?;
+        // The region becomes a part of the host name that gets the signed request (aws-sdk-ecr src/config/endpoint/internals.rs):
+        // one with a dot or a slash would choose that host.
         (is_account(account) && is_region(region)).then(|| Self {
             account: account.to_owned(),
             region: region.to_owned(),

@@ -1,4 +1,5 @@
-//! The failure without credentials: lists where they were looked for, in the order of the SDK.
+//! The failure without credentials: lists where they were looked for, in the order of the SDK (aws-config
+//! src/default_provider/credentials.rs).
 
 use std::path::PathBuf;
 

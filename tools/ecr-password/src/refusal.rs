@@ -35,6 +35,8 @@ pub(crate) fn refused(act: &str, refusal: &AwsRefusal<'_>, now: Timestamp) -> Fa
     let skew = skew(answer, now);
     match *code {
         "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => too_skewed(failure, skew),
+        // A wrong clock has the code of a wrong key; only the message differs (aws-amplify/amplify-js#7913,
+        // JuliaCloud/AWS.jl#206).
         "InvalidSignatureException" | "SignatureDoesNotMatch" if skew.is_some() || is_about_time(&words) => {
             too_skewed(failure, skew)
         }
@@ -62,6 +64,8 @@ pub(crate) fn refused(act: &str, refusal: &AwsRefusal<'_>, now: Timestamp) -> Fa
             429 | 500.. => failure(Exit::Unreachable, "").hint("the server has a problem; it is safe to run this step again"),
             401 | 403 => failure(Exit::Refused, ""),
             404 => failure(Exit::Mismatch, "").hint("ECR's API does not answer there: check --endpoint-url"),
+            // A signature covers the host (AWS, "Signature Version 4"), so another host could only refuse the request, or keep
+            // it.
             300..=399 => failure(Exit::Unsafe, "it redirects, and redirects are not followed")
                 .hint("give the API's own address as --endpoint-url"),
             _ => failure(Exit::Failed, ""),
@@ -91,13 +95,13 @@ fn is_about_time(words: &str) -> bool {
     ["Signature expired", "not yet current"].iter().any(|part| words.contains(part))
 }
 
-/// AWS's error codes for "too many requests" (`aws_runtime::retries::classifiers`).
+/// AWS's error codes for "too many requests" (aws-runtime src/retries/classifiers.rs, `THROTTLING_ERRORS`).
 fn is_throttling(code: &str) -> bool {
     code.contains("Throttl")
         || ["TooManyRequestsException", "LimitExceededException", "RequestLimitExceeded", "SlowDown"].contains(&code)
 }
 
-/// The refusal's message up to the point where AWS quotes the request, which contains the session token.
+/// The refusal's message up to the point where AWS quotes the request, which contains the session token (aws/aws-sdk-cpp#17).
 fn shown(words: &str) -> String {
     let end = ["The Canonical String", "The String-to-Sign", "Canonical String for this request"]
         .iter()

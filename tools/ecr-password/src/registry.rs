@@ -34,12 +34,14 @@ impl Registry {
             endpoint: options.endpoint_url.as_deref().map(endpoint).transpose()?,
             ..Self::default()
         };
+        // ECR_PACK_REGISTRY may be left in the environment by the airgap set-up; an option is meant for this run.
         let of_options = registry.region.is_none() && registry.account.is_none();
         let typed = options.host.as_deref().map(|host| ("HOST", host));
         let set = environment.registry.as_deref().filter(|_| of_options).map(|host| ("ECR_PACK_REGISTRY", host));
         if let Some((source, text)) = typed.or(set) {
             registry.take(source, text)?;
-            // The airgap set-up sets both variables; if they differ, one of them is left over from another site.
+            // The set-up of an airgapped site sets both variables (VerteX documentation, airgap environment setup); if they
+            // differ, one of them is left over from another site.
             if source == "ECR_PACK_REGISTRY"
                 && let Some(set) = environment.region.as_deref().filter(|set| registry.region.as_deref() != Some(*set))
             {

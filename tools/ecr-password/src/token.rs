@@ -14,7 +14,7 @@ pub(crate) struct Entry {
     pub(crate) token: SecretString,
     /// The registry that it is for, as a URL.
     pub(crate) endpoint: String,
-    /// When the token expires: 12 hours after it was issued.
+    /// When the token expires: 12 hours after it was issued (ECR API, `AuthorizationData`).
     pub(crate) expires: Option<Timestamp>,
 }
 
@@ -61,10 +61,12 @@ pub(crate) fn password(token: &str) -> Result<SecretString, &'static str> {
     }
     let bytes = BASE64.decode(token).map_err(|_| "it is not base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not text")?;
+    // At the first colon alone: the password may have more, at which the AWS CLI fails (awscli/customizations/ecr.py).
     match text.split_once(':') {
         None => Err("it contains no user and password"),
         Some((user, _)) if user != "AWS" => Err("its user is not AWS"),
         Some((_, "")) => Err("its password is empty"),
+        // Basic credentials have no control characters (RFC 7617, 2), and the password is printed as one line.
         Some((_, password)) if !password.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err("its password contains a space or a control character")
         }
