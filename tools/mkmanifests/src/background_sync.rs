@@ -41,8 +41,8 @@ impl BackgroundSync {
         SyncingWriter { file, requests: &self.requests, since: 0 }
     }
 
-    /// Waits for a running sync. The kernel reports a lost write only once for each open file, so the next sync would not
-    /// see an error that was seen here.
+    /// Waits for a running sync. The kernel reports a lost write only once for each open file, so the next sync would not see an
+    /// error that was seen here (Linux Documentation/filesystems/vfs.rst, "Handling errors during writeback").
     ///
     /// # Errors
     /// The error of the first sync that failed.

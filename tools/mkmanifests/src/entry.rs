@@ -45,6 +45,7 @@ pub(crate) fn append<W: Write, R: Read>(to: &mut Builder<W>, meta: Meta<'_>, bod
     }
     fields.mtime = time(meta.mtime);
     header.set_mode(meta.mode & 0o7777);
+    // Not the file's owner, as tar has it: the archive must not depend on who copied the tree (FAULTS M11).
     header.set_uid(0);
     header.set_gid(0);
     match body {
@@ -52,6 +53,7 @@ pub(crate) fn append<W: Write, R: Read>(to: &mut Builder<W>, meta: Meta<'_>, bod
             header.set_entry_type(EntryType::Regular);
             header.set_size(size);
             header.set_cksum();
+            // Not `append_data`: it would write the name itself, without the `./` (tar src/header.rs, `copy_path_into_inner`).
             to.append(&header, content)
         }
         Body::Folder => bare(to, header, EntryType::Directory),
@@ -70,6 +72,7 @@ fn bare<W: Write>(to: &mut Builder<W>, mut header: Header, kind: EntryType) -> i
 fn fits(field: &mut [u8; 100], text: &[u8]) -> bool {
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text[..length]);
+    // A name of exactly 100 bytes fills the field, without a zero byte at its end (POSIX, pax, "ustar Interchange Format").
     length == text.len()
 }
 
@@ -89,7 +92,7 @@ fn long<W: Write>(to: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Resu
 }
 
 /// Writes a time in octal digits if they suffice, else in base 256, which also allows times before 1970. Base 256 is GNU tar's
-/// extension: the highest bit of the first byte marks it (GNU tar manual, "Basic Tar Format").
+/// extension: the highest bit of the first byte marks it (GNU tar manual, "Large or Negative Values").
 fn time(seconds: i64) -> [u8; 12] {
     const OCTAL: std::ops::Range<i64> = 0..1 << 33;
     let mut field = [0; 12];

@@ -19,12 +19,14 @@ const WINDOW: usize = 32 * 1024;
 
 /// The size of a block with its dictionary.
 const INPUT: usize = WINDOW + BLOCK;
-/// Space for an incompressible block, so that the compressor never runs out of it.
+/// Space for an incompressible block. If the compressor ran out of it in a flush, it could write a second flush marker (zlib.h,
+/// `deflate`).
 const OUTPUT: usize = BLOCK + BLOCK / 4;
 /// How many blocks may wait for a compressor or for the writer, besides those being compressed. Each needs memory.
 const AHEAD: usize = 2;
 
-/// The header: deflate, no name, no time, no extra flags, and "unix" as in other tools.
+/// The header: deflate, no name, no time, no extra flags, "unix" (RFC 1952, 2.3.1). A name or a time, which `gzip` without -n
+/// writes, would make two archives of the same tree differ (FAULTS M11).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
 /// A block to compress: its buffer holds `primed` bytes of dictionary, then the block.
@@ -98,12 +100,15 @@ impl Blocks {
 
     fn send(&mut self, last: bool) -> io::Result<()> {
         let mut next = take(&self.inputs);
+        // As in pigz: without a dictionary each block would start with no matches (pigz.c, header comment).
         let window = self.buffer.len().saturating_sub(WINDOW);
         next.reserve_exact(INPUT);
         next.extend_from_slice(&self.buffer[window..]);
         let primed = std::mem::replace(&mut self.primed, next.len());
         let buffer = std::mem::replace(&mut self.buffer, next);
         let (done, packed) = sync_channel(1);
+        // First its place in the order, then the job: a full queue makes the writer of the tree wait, and memory stays bounded
+        // (FAULTS M13).
         self.order.send(packed).map_err(|_| ended())?;
         self.jobs.send(Job { buffer, primed, last, done }).map_err(|_| ended())
     }
@@ -174,7 +179,7 @@ fn compress(buffer: &[u8], primed: usize, last: bool, level: u32, mut out: Vec<u
         let all = compressor.total_in() as usize == input.len();
         match status {
             Status::StreamEnd => break,
-            // Space is left, so the flush is complete.
+            // Space is left, so the flush is complete (zlib.h, `deflate`).
             Status::Ok | Status::BufError if !last && all && out.len() < out.capacity() => break,
             Status::Ok | Status::BufError => out.reserve(BLOCK / 8),
         }

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let plan = options.plan()?;
+    // Before the record is read: all stages of a pipe start at once, and a mistyped DIR should fail while the first one works.
     let source = make::Source::open(&plan.source)?;
     let Destination::File(output) = &plan.destination else {
         let record = Record::read(&options.common, Input::Stdin)?;

@@ -1,4 +1,5 @@
-//! Shows file names in messages and with `-v` as `tar -v` does, so that any bytes become one line.
+//! Shows file names in messages and with `-v` as `tar -v` does (GNU tar manual, "Quoting Member Names"), so that any bytes
+//! become one line: a name must not be able to write to the terminal, or to look like a line of its own.
 
 use std::fmt::Write;
 

@@ -129,6 +129,7 @@ fn seconds(text: &str) -> Result<i64, String> {
 
 /// The time in the environment; an empty variable counts as unset.
 fn epoch() -> Result<Option<i64>, Failure> {
+    // Packagers set it for reproducible builds (reproducible-builds.org, "SOURCE_DATE_EPOCH").
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(None) };
     let text = text.to_string_lossy();
     let refuse = |_| Failure::misuse(format!("read SOURCE_DATE_EPOCH '{text}': it is not a number of seconds since 1970"));

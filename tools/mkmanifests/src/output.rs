@@ -43,6 +43,7 @@ impl OutputFile {
     /// Exit 2 if it exists and is not a file, exit 1 if its folder is missing.
     pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(format_args!("write '{}'", path.display()), &error);
+        // As a shell's `>FILE` does: rename(2) alone would put the archive in the place of the link.
         let linked = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
         let real = if linked { fs::canonicalize(path).map_err(failed)? } else { path.to_owned() };
         let old = match fs::metadata(&real) {
@@ -100,17 +101,20 @@ impl OutputFile {
     /// # Errors
     /// Exit 1 if the folder is read-only or full.
     pub(crate) fn draft(&self, console: &Console) -> Result<Draft<'_>, Failure> {
+        // First, because what was left behind may be what fills the disk.
         self.remove_stale(console);
         let file = self.temporary().map_err(|error| self.failed("write", error))?;
         let sync = BackgroundSync::start(file.as_file()).map_err(|error| self.failed("write", error))?;
         let draft = Draft { target: self, file, sync };
+        // Half of the last archive: only a disk that is certainly too small is refused.
         draft.room(self.old_size / 2, "the new archive")?;
         Ok(draft)
     }
 
     fn temporary(&self) -> io::Result<NamedTempFile> {
         for _ in 0..TRIES {
-            // The mode of any new file: what the umask allows.
+            // The mode of any new file: what the umask allows. `tempfile` alone would make it 0600, which the next tool's user
+            // may not read.
             let file = tempfile::Builder::new()
                 .prefix(TEMPORARY.0)
                 .suffix(TEMPORARY.1)
@@ -130,6 +134,8 @@ impl OutputFile {
     fn remove_stale(&self, console: &Console) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
+            // RDWR: over NFS an exclusive lock needs a file that is open for writing (flock(2)). NONBLOCK and NOFOLLOW: neither
+            // may a FIFO of such a name hold this run, nor a link lead it elsewhere.
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
             let Ok(meta) = file.metadata() else { continue };
@@ -188,7 +194,7 @@ impl Draft<'_> {
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let target = self.target;
         self.sync.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
-        // rename(2) replaces the old archive in one step: a reader sees one or the other.
+        // rename(2) replaces the old archive in one step: a reader sees one or the other (FAULTS M8).
         self.file.persist(&target.path).map_err(|error| target.failed("rename to", error.error))?;
         // After a power cut the rename may be lost unless the folder was synced, too (fsync(2)).
         File::open(&target.folder)
@@ -207,6 +213,7 @@ enum Lock {
 }
 
 fn lock(file: &File) -> Lock {
+    // Without waiting: who holds the lock writes a file of its own, and this run has nothing to do with it.
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Lock::Ours,
         Err(rustix::io::Errno::WOULDBLOCK) => Lock::Taken,

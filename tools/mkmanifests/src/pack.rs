@@ -74,6 +74,7 @@ pub(crate) fn pack(
         drop(ahead);
         match (entries, writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))) {
             (Ok(()), Ok(written)) => Ok(written),
+            // The output's error comes first: what stopped the other side is only its consequence.
             (_, Err((source, true))) => Err(PackError::Output { to: name.to_owned(), source }),
             (Err(fault), _) => Err(fault),
             (Ok(()), Err((error, false))) => Err(PackError::Compress(error.to_string())),
@@ -114,6 +115,7 @@ fn write_entry(
         name.push(b'/');
     }
     watch.console.listing(|| quoted(&name));
+    // A folder without a file below it has no time: its own would differ in each copy of the tree.
     let own = if entry.mtime == i64::MIN { 0 } else { entry.mtime };
     let meta = Meta { name: &name, mode: entry.mode, mtime: settings.mtime.unwrap_or(own) };
     let result = match entry.content {
@@ -164,6 +166,7 @@ struct Counted<'a, W> {
     out: &'a mut W,
     size: u64,
     sum: Sha256,
+    // Whether the output itself failed, and not the compressors, whose end is an error of the same type.
     failed: bool,
 }
 

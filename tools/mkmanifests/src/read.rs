@@ -227,6 +227,7 @@ impl Planner {
             return Ok(());
         }
         let (done, batch) = sync_channel(1);
+        // Its place in the order first: the archive's order must not depend on which reader is faster (FAULTS M11).
         self.order.send(batch).map_err(|_| ReceiverGone)?;
         self.tasks.send((wanted, done)).map_err(|_| ReceiverGone)
     }
@@ -256,9 +257,11 @@ type Loaded = Result<(u32, i64, Content), PackError>;
 fn link(folder: &OwnedFd, name: &[u8], path: &[u8], listed: u32) -> Loaded {
     let fault = |errno| PackError::entry("read the link", path, errno);
     let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(|errno| match errno {
+        // It is not a link any more (readlink(2)).
         Errno::INVAL => PackError::changed(path, "it became something else"),
         errno => fault(errno),
     })?;
+    // After the target was read: a link that was replaced in between has another stamp.
     let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fault)?;
     if stamp::of(&stat) != listed {
         return Err(PackError::changed(path, "since it was listed"));
@@ -267,10 +270,11 @@ fn link(folder: &OwnedFd, name: &[u8], path: &[u8], listed: u32) -> Loaded {
 }
 
 fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), dereference: bool, bytes: &mut Vec<u8>) -> Loaded {
-    // A FIFO may have replaced the file: opening it must not block.
+    // A FIFO may have replaced the file since it was listed: opening it must not block (fifo(7); FAULTS M6).
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let flags = if dereference { flags } else { flags | OFlags::NOFOLLOW };
     let fd = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
+        // A link with O_NOFOLLOW, and a socket (open(2)).
         Errno::LOOP | Errno::NXIO => PackError::changed(path, "it became something else"),
         errno => PackError::entry("open", path, errno),
     })?;
@@ -280,7 +284,8 @@ fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), d
         return Err(PackError::changed(path, "since it was listed"));
     }
     let content = if size > LARGE {
-        // A file system that ignores the advice is only slower (posix_fadvise(2)).
+        // A file system that ignores the advice is only slower. The first doubles the read-ahead, the second starts it now
+        // (posix_fadvise(2)).
         let _ = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
         let _ = rustix::fs::fadvise(&fd, 0, std::num::NonZeroU64::new(4 * CHUNK as u64), Advice::WillNeed);
         Content::Large(LargeFile { file: fd.into(), path: path.to_vec(), size, stamp, at: 0, buffer: Vec::new(), taken: 0 })
