@@ -44,9 +44,7 @@ impl std::error::Error for PlainHttp {}
 /// What happened so far, because the SDK's errors omit what an administrator needs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LastExchange {
-    /// The last answer.
     pub(crate) answer: Option<Answer>,
-    /// A refused request.
     pub(crate) refused: Option<PlainHttp>,
     /// The servers whose route was printed.
     shown: Vec<Origin>,
@@ -83,7 +81,6 @@ impl SdkHttp {
         Ok(Self { wire, for_credentials, last: Arc::default(), console: console.clone() })
     }
 
-    /// What has happened so far.
     pub(crate) fn last(&self) -> LastExchange {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -11,9 +11,7 @@ pub(crate) struct EcrHost {
     pub(crate) account: String,
     /// The region, such as `us-gov-west-1`.
     pub(crate) region: String,
-    /// Whether it is a FIPS 140 endpoint.
     pub(crate) fips: bool,
-    /// Whether it is a dual-stack endpoint.
     pub(crate) dual_stack: bool,
 }
 

@@ -13,7 +13,6 @@ Examples:
   ecr-password --endpoint-url https://ecr.vpc.example $HOST
 A Harbor registry needs no such token: give its robot account to ocipush.";
 
-/// Prints the password of an ECR registry.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "ecr-password",

@@ -14,11 +14,9 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// A refusal by AWS or a server in between.
 #[derive(Debug)]
 pub(crate) struct AwsRefusal<'s> {
-    /// The answer without its body.
     pub(crate) answer: &'s Answer,
     /// AWS's error code; empty if the answer is not AWS's.
     pub(crate) code: &'s str,
-    /// Its message.
     pub(crate) words: &'s str,
 }
 

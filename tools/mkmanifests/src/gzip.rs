@@ -12,7 +12,6 @@ use std::thread::Scope;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// The size of a block.
 const BLOCK: usize = 512 * 1024;
 /// The longest distance in deflate (RFC 1951, 2).
 const WINDOW: usize = 32 * 1024;
@@ -37,7 +36,6 @@ struct Job {
     done: SyncSender<io::Result<Packed>>,
 }
 
-/// A compressed block.
 struct Packed {
     bytes: Vec<u8>,
     crc: Crc,

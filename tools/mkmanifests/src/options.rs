@@ -20,7 +20,6 @@ Examples:
   mkmanifests -o - /var/www/html |
     ocipush 123456789012.dkr.ecr.us-east-1.amazonaws.com -";
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "mkmanifests",
@@ -69,16 +68,12 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-/// The destination of the archive.
 #[derive(Debug)]
 pub(crate) enum Destination {
-    /// To standard output.
     Stdout,
-    /// To a file.
     File(PathBuf),
 }
 
-/// The plan.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) source: PathBuf,

@@ -76,7 +76,7 @@ impl OutputFile {
         Ok(Self { path: folder.join(name), folder, output, old_size: old.map_or(0, |old| old.len()) })
     }
 
-    /// Its absolute path.
+    /// Absolute, for the record.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -153,7 +153,6 @@ impl OutputFile {
 }
 
 impl Draft<'_> {
-    /// A writer to the file.
     pub(crate) fn writer(&self) -> SyncingWriter<'_> {
         self.sync.writer(self.file.as_file())
     }

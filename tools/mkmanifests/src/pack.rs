@@ -15,25 +15,22 @@ use crate::name::quoted;
 use crate::read::{Batch, Content, Entry, ReadAhead};
 use crate::tree::Tree;
 
-/// Settings of an archive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// Number of compressors.
+    /// Compressors; readers and writer are further threads.
     pub(crate) threads: usize,
     /// Deflate level.
     pub(crate) level: u32,
-    /// Follow links.
+    /// Store what a link leads to, instead of the link.
     pub(crate) dereference: bool,
     /// A time for every entry, instead of its own.
     pub(crate) mtime: Option<i64>,
 }
 
-/// The result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
-    /// Size in bytes.
+    /// In bytes.
     pub(crate) size: u64,
-    /// SHA-256 of the bytes.
     pub(crate) sha256: [u8; 32],
 }
 
@@ -82,7 +79,6 @@ pub(crate) fn pack(
     })
 }
 
-/// Writes all entries as tar.
 fn write_entries(ahead: &ReadAhead, blocks: Blocks, settings: Settings, watch: Watch<'_>) -> Result<(), PackError> {
     let mut to = Builder::new(blocks);
     let mut files = 0_u64;

@@ -23,19 +23,18 @@ use crate::stamp;
 use crate::tree::Tree;
 use crate::walk::{join, open_folder};
 
-/// Number of reading threads.
+/// Reading threads: more than processors, because each waits for the disk most of the time.
 const READERS: usize = 16;
-/// Number of batches.
+/// Batches at a time; times [`BATCH`] this is what reading ahead takes of the memory (FAULTS M13).
 const AHEAD: usize = 32;
-/// Approximate size of a batch in bytes.
+/// About as many bytes in a batch.
 const BATCH: u64 = 256 * 1024;
-/// Entries in a batch.
+/// A batch ends here although it has fewer bytes: one of links and empty files would never be full.
 const ENTRIES: usize = 64;
 /// The most folders of a batch, because each stays open until the batch is done.
 const FOLDERS: usize = 8;
 /// A larger file is only read when its turn comes.
 const LARGE: u64 = 128 * 1024;
-/// Buffer size for large files.
 const CHUNK: usize = 256 * 1024;
 
 /// An entry that was read, or is ready to be read.
@@ -43,19 +42,16 @@ const CHUNK: usize = 256 * 1024;
 pub(crate) struct Entry {
     /// Its path relative to the root.
     pub(crate) path: Vec<u8>,
-    /// Its metadata.
+    /// As in `st_mode`.
     pub(crate) mode: u32,
     /// Seconds since 1970; for a folder that of the newest file below it.
     pub(crate) mtime: i64,
     pub(crate) content: Content,
 }
 
-/// An entry's content.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// A folder.
     Folder,
-    /// A symbolic link with its target.
     Link(Vec<u8>),
     /// A small file: a range of the batch's bytes.
     Small(std::ops::Range<usize>),
@@ -72,7 +68,6 @@ pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// An entry to read.
 #[derive(Debug)]
 struct EntryToRead {
     folder: Arc<OwnedFd>,
@@ -233,7 +228,6 @@ impl Planner {
     }
 }
 
-/// Reads a batch.
 fn load(wanted: Vec<EntryToRead>, mut bytes: Vec<u8>, dereference: bool) -> Batch {
     let mut entries = Vec::with_capacity(wanted.len());
     for EntryToRead { folder, name, path, what } in wanted {
@@ -339,7 +333,6 @@ pub(crate) struct LargeFile {
 }
 
 impl LargeFile {
-    /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }

@@ -124,7 +124,6 @@ impl ArchiveFile {
         }
     }
 
-    /// The archive with this digest.
     pub(crate) fn with(self, digest: Digest) -> Archive {
         Archive { content: Content { source: ByteSource::File(self.handle()), size: self.size, digest }, file: self }
     }

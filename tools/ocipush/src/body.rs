@@ -71,7 +71,6 @@ impl Sent {
     }
 }
 
-/// A source of bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum ByteSource {
     File(Arc<File>),

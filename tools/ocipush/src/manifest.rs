@@ -11,7 +11,6 @@ use scar_tool::{Exit, Failure};
 
 use crate::body::{ByteSource, Content};
 
-/// The manifest's media type.
 pub(crate) const MEDIA_TYPE: &str = OCI_IMAGE_MEDIA_TYPE;
 /// The configuration of an artifact that has none. It is not an empty blob, which Google's registry refuses with 400
 /// (oras-project/oras-go#294).
@@ -45,17 +44,14 @@ impl RemoteManifest {
     }
 }
 
-/// The parts of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parts {
     pub(crate) layer: Layer,
     /// Digest and size of the configuration, which another tool may have chosen.
     pub(crate) config: (Digest, u64),
-    /// The creation time in the manifest.
     pub(crate) created: Time,
 }
 
-/// Parses a manifest.
 pub(crate) fn parse(bytes: &[u8], digest: Digest) -> RemoteManifest {
     RemoteManifest { digest, artifact: artifact(bytes) }
 }
@@ -86,9 +82,8 @@ fn artifact(bytes: &[u8]) -> Result<Parts, String> {
 #[derive(Debug)]
 pub(crate) struct LocalManifest {
     pub(crate) layer: Layer,
-    /// The manifest's bytes.
     pub(crate) manifest: Bytes,
-    /// The manifest's digest.
+    /// Of the manifest.
     pub(crate) digest: Digest,
 }
 
@@ -127,7 +122,6 @@ impl LocalManifest {
     }
 }
 
-/// The configuration as a blob.
 pub(crate) fn config() -> Content {
     let size = CONFIG.len() as u64;
     Content { source: ByteSource::Memory(CONFIG), size, digest: digest(CONFIG) }

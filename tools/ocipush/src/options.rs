@@ -29,7 +29,6 @@ Examples:
   An archive that another tool makes:
     tar -czf - . | ocipush harbor.example -";
 
-/// The options and operands.
 #[derive(clap::Parser, Debug)]
 #[command(name = "ocipush", version, long_version = scar_trust::module(), about = "push the manifest archive to an OCI registry", after_help = EXAMPLES)]
 pub(crate) struct Options {

@@ -36,7 +36,6 @@ pub(crate) struct Pusher {
     pub(crate) open: RefCell<Option<Url>>,
 }
 
-/// An open upload session.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// The URL of the session's next request.
@@ -52,7 +51,6 @@ pub(crate) struct Session {
 }
 
 impl Pusher {
-    /// Creates a pusher; sends nothing.
     pub(crate) fn new(registry: Registry, stall: Duration, chunk: Option<u64>) -> Self {
         Self { registry, stall, chunk: Cell::new(chunk), open: RefCell::new(None) }
     }

@@ -15,9 +15,8 @@ const LARGE: u64 = 64 << 20;
 /// The operand FILE.
 #[derive(Debug)]
 pub(crate) enum FileArgument {
-    /// An open file.
     File(PathBuf, File),
-    /// A dash.
+    /// `-`.
     Stdin,
     /// No operand: the record's archive.
     Record,
@@ -115,7 +114,6 @@ impl FileArgument {
     }
 }
 
-/// Opens the record's archive.
 fn of_record(recorded: record::Archive, console: &Console) -> Result<Archive, Failure> {
     let path = PathBuf::from(recorded.path);
     let file = ArchiveFile::new(path.clone(), open(&path)?, console)?;

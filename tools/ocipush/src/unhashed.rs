@@ -38,7 +38,6 @@ struct State {
 }
 
 impl Unhashed {
-    /// Starts to read a file.
     pub(crate) fn file(named: ArchiveFile) -> Self {
         let (sender, state) = watch::channel(State { size: named.size, end: None });
         let reading = named.clone();
@@ -102,7 +101,6 @@ impl Unhashed {
         }
     }
 
-    /// Whether it was read to its end.
     pub(crate) fn has_ended(&self) -> bool {
         self.state.borrow().end.is_some()
     }
@@ -134,7 +132,6 @@ impl Unhashed {
     }
 }
 
-/// Copies standard input to the file.
 fn copy_stdin(mut file: &File, sender: &watch::Sender<State>) -> Result<Digest, Failure> {
     let (mut integrity, mut hash) = (Integrity::new(), Sha256::new());
     let mut block = vec![0; BLOCK];

@@ -10,7 +10,6 @@ use scar_vertex::{Object, differences};
 
 use crate::write::OWN;
 
-/// The file format's name and version.
 const FORMAT: &str = "scar-tools/1 pack-registry";
 
 /// What `--undo` needs from a backup.

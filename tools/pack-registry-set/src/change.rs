@@ -130,7 +130,6 @@ impl Change<'_> {
     }
 }
 
-/// A difference, for messages.
 fn shown(change: &scar_vertex::Change) -> String {
     if change.secret { format!("{}: as given", change.path) } else { change.to_string() }
 }

@@ -12,7 +12,6 @@ use scar_vertex::{ApiOptions, EntryLoginOptions, EntryOptions, GivenLogin};
 
 use crate::backup::EntryBackup;
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "pack-registry-set",

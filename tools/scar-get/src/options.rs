@@ -4,7 +4,6 @@ use scar_tool::{Common, Failure};
 use scar_vertex::ApiOptions;
 use scar_vertex::scar::Setting;
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "scar-get",
@@ -30,11 +29,9 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) keep_session: bool,
 
-    /// Where VerteX is.
     #[command(flatten)]
     pub(crate) api: ApiOptions,
 
-    /// The options of every tool.
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -9,7 +9,6 @@ use serde_json::Value;
 use crate::restore;
 use crate::secret::{BACKUP_AT, BACKUP_OF, SecretObject};
 
-/// The backup file.
 pub(crate) struct Backup {
     file: backup::Backup,
     server: String,

@@ -16,7 +16,6 @@ Examples:
     mkmanifests /var/www/html | ocipush harbor.example
   scar-secret-rm --dry-run -v";
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "scar-secret-rm",

@@ -18,7 +18,6 @@ use crate::secret::{SecretObject, resource};
 /// The longest interval between two checks of a secret that waits for a finalizer.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// One removal.
 pub(crate) struct Removal {
     pub(crate) cluster: Cluster,
     pub(crate) api: Api<DynamicObject>,
@@ -31,7 +30,6 @@ pub(crate) struct Removal {
 
 /// What has the secret's name now.
 enum Now {
-    /// Nothing.
     Gone,
     /// Another object: its uid differs from the one that was read.
     Another(SecretObject),

@@ -27,7 +27,6 @@ enum Now {
     Restored,
     /// Another secret, which stays.
     Another(Box<SecretObject>),
-    /// Nothing.
     Absent,
 }
 

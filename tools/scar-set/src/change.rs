@@ -184,7 +184,6 @@ fn previous(present: &Setting, changed: bool, earlier: Option<&Scar>) -> Previou
     }
 }
 
-/// Prints the plan of a dry run.
 fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>) {
     let is_set = present.matches(&plan.target);
     if is_set {

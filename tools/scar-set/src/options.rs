@@ -13,7 +13,6 @@ use secrecy::SecretString;
 use crate::setting_backup::SettingBackup;
 use crate::{address, jobs};
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "scar-set",
@@ -89,11 +88,8 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-/// What to do.
 pub(crate) enum Task {
-    /// Change the setting.
     Set(Plan),
-    /// Restore a backup.
     Undo(UndoPlan),
 }
 

@@ -8,10 +8,8 @@ use scar_tool::{Console, Failure};
 use scar_vertex::Object;
 use scar_vertex::scar::Setting;
 
-/// The file format's name and version.
 const FORMAT: &str = "scar-tools/1 scar";
 
-/// A backup of the setting.
 #[derive(Debug)]
 pub(crate) struct SettingBackup {
     /// The origin of its VerteX: `https://HOST[:PORT]`.

@@ -61,7 +61,6 @@ impl Site<'_> {
     }
 }
 
-/// A failed write.
 pub(crate) enum NotWritten {
     /// The setting is unchanged.
     Untouched(Failure),

@@ -59,7 +59,6 @@ pub(crate) struct Follower {
     pub(crate) last: Arc<Mutex<LastLine>>,
 }
 
-/// The last line of a log.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct LastLine {
     at: Option<Timestamp>,

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-/// A parsed log line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Message<'t> {
     /// Specman's own timestamp.
@@ -44,7 +43,7 @@ pub(crate) enum Statement {
         /// Whether the line names the tag.
         names_tag: bool,
     },
-    /// Nothing.
+    /// Nothing about the tag.
     Nothing,
 }
 
@@ -138,7 +137,6 @@ impl Wording {
     }
 }
 
-/// Parses a line.
 pub(crate) fn read(text: &str) -> Message<'_> {
     let text = text.trim();
     json(text).or_else(|| logfmt(text)).unwrap_or_else(|| plain(text))

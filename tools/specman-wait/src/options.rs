@@ -21,7 +21,6 @@ Examples:
   specman-wait --new-record --since 2024-12-06T12:43:00Z --timeout 30m
   specman-wait --new-record --since 10m --kubeconfig admin.kubeconfig";
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "specman-wait",

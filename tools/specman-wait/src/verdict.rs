@@ -32,7 +32,6 @@ pub(crate) struct Rules {
     pub(crate) patience: Duration,
 }
 
-/// A log line about the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogLine {
     /// The uid of the pod that wrote it.
@@ -67,7 +66,6 @@ pub(crate) struct Trouble {
 /// One replica, and what its current pod has logged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replica {
-    /// Its pod, if it exists.
     pub(crate) pod: Option<SpecmanPod>,
     marker: Option<Timestamp>,
     /// The newest error about the tag.
@@ -82,7 +80,6 @@ pub(crate) struct Replica {
     stuck_since: Option<Duration>,
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Wait,

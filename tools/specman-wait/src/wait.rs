@@ -45,7 +45,6 @@ struct Followed {
     task: AbortHandle,
 }
 
-/// The state of a running wait.
 pub(crate) struct State {
     pub(crate) watch: Watch,
     /// When the cluster last answered.
@@ -170,7 +169,6 @@ impl Wait<'_> {
         }
     }
 
-    /// Handles the next event.
     async fn next(
         &self,
         state: &mut State,

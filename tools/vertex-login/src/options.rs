@@ -14,7 +14,6 @@ use scar_vertex::{AccountOptions, ApiOptions, LoginMethod};
 
 use crate::command::Command;
 
-/// The options.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "vertex-login",
