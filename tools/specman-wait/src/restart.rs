@@ -42,20 +42,19 @@ fn patch(now: Timestamp) -> Value {
     json!({"spec": {"template": {"metadata": {"annotations": {(ANNOTATION): format!("{now:.0}")}}}}})
 }
 
-/// The pods that a changed template does not replace, and the strategy that keeps them (kubernetes
-/// pkg/controller/statefulset/stateful_set_control.go, updateStatefulSet).
+/// The pods that a changed template does not replace, and the strategy that keeps them.
 fn not_replaced(set: &StatefulSet) -> Option<(String, Vec<String>)> {
-    let pods = replicas(set);
+    let mut pods = replicas(set);
     let strategy = set.spec.update_strategy.as_ref()?;
     if strategy.type_.as_deref() == Some("OnDelete") {
         return Some(("its update strategy is OnDelete".to_owned(), pods));
     }
+    // The partition counts pods, whatever the ordinal of the first is (kubernetes
+    // pkg/controller/statefulset/stateful_set_control.go, `updateStatefulSet`; stateful_set_utils.go,
+    // `newVersionedStatefulSetPod`).
     let partition = strategy.rolling_update.as_ref()?.partition?;
-    // Pods with an ordinal below the partition are not replaced.
-    let first = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let below = usize::try_from(partition.saturating_sub(first)).unwrap_or(0);
-    let kept: Vec<_> = pods.into_iter().take(below).collect();
-    (!kept.is_empty()).then(|| (format!("its update strategy has the partition {partition}"), kept))
+    pods.truncate(usize::try_from(partition).unwrap_or(0));
+    (!pods.is_empty()).then(|| (format!("its update strategy has the partition {partition}"), pods))
 }
 
 /// Checks that the controller would replace every pod.
@@ -115,7 +114,8 @@ mod tests {
         let pods = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(not_replaced_of(partition(0), json!(null)), None);
         assert_eq!(not_replaced_of(partition(2), json!(null)), pods(&["specman-0", "specman-1"]));
-        assert_eq!(not_replaced_of(partition(6), json!({"start": 5})), pods(&["specman-5"]));
+        assert_eq!(not_replaced_of(partition(1), json!({"start": 5})), pods(&["specman-5"]));
+        assert_eq!(not_replaced_of(partition(6), json!({"start": 5})), pods(&["specman-5", "specman-6", "specman-7"]));
         assert_eq!(not_replaced_of(json!({"type": "OnDelete"}), json!(null)), pods(&["specman-0", "specman-1", "specman-2"]));
         assert_eq!(not_replaced_of(json!({}), json!(null)), None);
     }
