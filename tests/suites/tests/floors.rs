@@ -11,7 +11,7 @@ use scar_suites::crates::metadata;
 /// Our crates from the bottom layer up; each may use those before it. The tools and [`OTHER_PROGRAMS`] are the top layer.
 const FLOORS: [&[&str]; 7] = [
     &["scar-tool"],
-    &["scar-record", "scar-links"],
+    &["scar-record", "scar-tree"],
     &["scar-trust"],
     &["scar-http"],
     &["scar-cluster"],
@@ -84,7 +84,7 @@ fn arrows_lead_downwards_and_no_tool_uses_another() {
 #[test]
 fn the_ground_and_mkmanifests_link_nothing_of_the_network() {
     let metadata = metadata();
-    for name in ["scar-tool", "scar-record", "scar-links", "mkmanifests"] {
+    for name in ["scar-tool", "scar-record", "scar-tree", "mkmanifests"] {
         let tree = tree(&metadata, name);
         let network: Vec<_> = NETWORK.iter().filter(|crate_| tree.contains(**crate_)).collect();
         assert!(network.is_empty(), "{name} links {network:?}");

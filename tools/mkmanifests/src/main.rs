@@ -5,26 +5,20 @@
 mod background_sync;
 mod entry;
 mod error;
-mod exclude;
 mod gzip;
-mod listing;
 mod make;
-mod name;
 mod options;
 mod output;
 mod pack;
 mod read;
-mod stamp;
-mod tree;
-mod walk;
 
 use std::process::ExitCode;
 
 use scar_record::{Archive, Digest, Input, Record};
 use scar_tool::{Console, Failure};
+use scar_tree::{ArchiveFile, Root, recordable};
 
 use crate::options::{Destination, Options};
-use crate::output::OutputFile;
 
 fn main() -> ExitCode {
     scar_tool::main(include_str!("../../../man/mkmanifests.1"), run)
@@ -33,13 +27,13 @@ fn main() -> ExitCode {
 fn run(options: Options, console: &Console) -> Result<(), Failure> {
     let plan = options.plan()?;
     // Before the record is read: all stages of a pipe start at once, and a mistyped DIR should fail while the first one works.
-    let source = make::Source::open(&plan.source)?;
+    let source = Root::open(&plan.source)?;
     let Destination::File(output) = &plan.destination else {
         let record = Record::read(&options.common, Input::Stdin)?;
         return make::stream(&source, &plan, record.is_dry_run(), console);
     };
-    let target = OutputFile::find(output)?;
-    let (path, from) = (make::text(target.path())?, make::text(source.path())?);
+    let target = ArchiveFile::find(output)?;
+    let (path, from) = (recordable(target.path())?, recordable(source.path())?);
     let mut record = Record::read(&options.common, Input::Stdin)?;
     if record.is_dry_run() {
         make::plan(&source, &target, &plan, console)?;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use scar_tool::{Common, Failure};
+use scar_tree::{Exclude, TreeOptions};
 
-use crate::exclude::Exclude;
 use crate::pack::Settings;
 
 /// The level with the best ratio of time to size; see shell/bench archive.
@@ -36,13 +36,8 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "FILE", default_value = "manifests.tgz")]
     output: PathBuf,
 
-    /// Leave out what GLOB matches: a name, or with a slash a path below DIR (repeatable)
-    #[arg(long, value_name = "GLOB")]
-    exclude: Vec<String>,
-
-    /// Store the content that symbolic links point to
-    #[arg(long)]
-    dereference: bool,
+    #[command(flatten)]
+    tree: TreeOptions,
 
     /// Allow a tree without files
     #[arg(long)]
@@ -90,7 +85,7 @@ impl Options {
     /// # Errors
     /// Exit 2.
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {
-        let exclude = Exclude::new(&self.exclude).map_err(|error| Failure::misuse(format_args!("--exclude: {error}")))?;
+        let exclude = self.tree.exclude()?;
         let destination = match self.output == Path::new("-") {
             true => Destination::Stdout,
             false => Destination::File(self.output.clone()),
@@ -103,7 +98,7 @@ impl Options {
         let settings = Settings {
             threads: self.threads.map_or_else(processors, usize::from),
             level: self.level.into(),
-            dereference: self.dereference,
+            dereference: self.tree.dereference,
             mtime: self.mtime.map_or_else(epoch, |mtime| Ok(Some(mtime)))?,
         };
         Ok(Plan {

@@ -7,152 +7,81 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use scar_tool::{Console, Exit, Failure};
+use scar_tree::{ArchiveFile, RANDOM, TEMPORARY, is_temporary};
 use tempfile::NamedTempFile;
 
 use crate::background_sync::{BackgroundSync, SyncingWriter};
-use crate::exclude::{OwnArchive, RANDOM, TEMPORARY, is_temporary};
 
 /// The number of tries to create a temporary file that no other run takes for a stale one.
 const TRIES: usize = 16;
 
-/// The archive's final place.
-#[derive(Debug)]
-pub(crate) struct OutputFile {
-    folder: PathBuf,
-    path: PathBuf,
-    output: OwnArchive,
-    old_size: u64,
-}
-
 /// A file with a temporary name, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
-    target: &'a OutputFile,
+    target: &'a ArchiveFile,
     file: NamedTempFile,
     sync: BackgroundSync,
 }
 
-impl OutputFile {
-    /// Resolves `path`. A link is followed, so that its target is replaced and not the link.
-    ///
-    /// # Errors
-    /// Exit 2 if it exists and is not a file, exit 1 if its folder is missing.
-    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::io(format_args!("write '{}'", path.display()), &error);
-        // As a shell's `>FILE` does: rename(2) alone would put the archive in the place of the link.
-        let linked = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
-        let real = if linked { fs::canonicalize(path).map_err(failed)? } else { path.to_owned() };
-        let old = match fs::metadata(&real) {
-            Ok(meta) if meta.is_dir() => {
-                return Err(Failure::misuse(format_args!("write '{}': it is a directory", path.display()))
-                    .hint("name the archive too, for example -o DIR/manifests.tgz"));
-            }
-            Ok(meta) if !meta.is_file() => {
-                return Err(Failure::misuse(format_args!("write '{}': it is not a regular file", path.display()))
-                    .hint("-o - writes the archive to standard output"));
-            }
-            Ok(meta) => Some(meta),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(error)),
-        };
-        let Some(name) = real.file_name() else {
-            return Err(Failure::misuse(format_args!("write '{}': it is not a file name", path.display())));
-        };
-        let parent = match real.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let folder = fs::canonicalize(parent)
-            .map_err(|error| Failure::io(format_args!("write '{}': folder '{}'", path.display(), parent.display()), &error))?;
-        let meta = fs::metadata(&folder).map_err(failed)?;
-        let output = OwnArchive {
-            file: old.as_ref().map(|old| (old.dev(), old.ino())),
-            entry: Some(((meta.dev(), meta.ino()), name.as_encoded_bytes().to_vec())),
-        };
-        Ok(Self { path: folder.join(name), folder, output, old_size: old.map_or(0, |old| old.len()) })
+/// Creates a temporary file in the folder, and locks it.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    for _ in 0..TRIES {
+        // The mode of any new file: what the umask allows. `tempfile` alone would make it 0600, which the next tool's user
+        // may not read.
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY.0)
+            .suffix(TEMPORARY.1)
+            .rand_bytes(RANDOM)
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        // Between creating and locking, another run may have taken it for a stale one and removed it.
+        let locked = lock(file.as_file());
+        if locked != Lock::Taken && file.as_file().metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
     }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists))
+}
 
-    /// Absolute, for the record.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+/// Removes temporary files that no run writes any more. Failures are ignored, because nothing depends on it.
+fn remove_stale(folder: &Path, console: &Console) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
+        // RDWR: over NFS an exclusive lock needs a file that is open for writing (flock(2)). NONBLOCK and NOFOLLOW: neither
+        // may a FIFO of such a name hold this run, nor a link lead it elsewhere.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
+        let Ok(meta) = file.metadata() else { continue };
+        let removed = meta.is_file() && lock(&file) == Lock::Ours && fs::remove_file(entry.path()).is_ok();
+        // An empty file may belong to a run that is about to lock it, and that then creates another: print nothing.
+        if removed && meta.len() > 0 {
+            console.note(format_args!("removed '{}', left by a run that was killed", entry.path().display()));
+        }
     }
+}
 
-    /// How the walk recognizes it.
-    pub(crate) fn output(&self) -> &OwnArchive {
-        &self.output
-    }
-
-    /// Checks, without changing anything, whether a file could be created.
-    ///
-    /// # Errors
-    /// Exit 1 if not.
-    pub(crate) fn probe(&self) -> Result<(), Failure> {
-        rustix::fs::access(&self.folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-            .map_err(|errno| self.failed("write", errno.into()))
-    }
-
+impl<'a> Draft<'a> {
     /// Creates the temporary file, removes stale ones, and checks that the disk has space for an archive of the last one's
     /// size.
     ///
     /// # Errors
     /// Exit 1 if the folder is read-only or full.
-    pub(crate) fn draft(&self, console: &Console) -> Result<Draft<'_>, Failure> {
+    pub(crate) fn create(target: &'a ArchiveFile, console: &Console) -> Result<Self, Failure> {
         // First, because what was left behind may be what fills the disk.
-        self.remove_stale(console);
-        let file = self.temporary().map_err(|error| self.failed("write", error))?;
-        let sync = BackgroundSync::start(file.as_file()).map_err(|error| self.failed("write", error))?;
-        let draft = Draft { target: self, file, sync };
+        remove_stale(target.folder(), console);
+        let file = temporary(target.folder()).map_err(|error| target.failed("write", &error))?;
+        let sync = BackgroundSync::start(file.as_file()).map_err(|error| target.failed("write", &error))?;
+        let draft = Self { target, file, sync };
         // Half of the last archive: only a disk that is certainly too small is refused.
-        draft.room(self.old_size / 2, "the new archive")?;
+        draft.room(target.old_size() / 2, "the new archive")?;
         Ok(draft)
     }
 
-    fn temporary(&self) -> io::Result<NamedTempFile> {
-        for _ in 0..TRIES {
-            // The mode of any new file: what the umask allows. `tempfile` alone would make it 0600, which the next tool's user
-            // may not read.
-            let file = tempfile::Builder::new()
-                .prefix(TEMPORARY.0)
-                .suffix(TEMPORARY.1)
-                .rand_bytes(RANDOM)
-                .permissions(Permissions::from_mode(0o666))
-                .tempfile_in(&self.folder)?;
-            // Between creating and locking, another run may have taken it for a stale one and removed it.
-            let locked = lock(file.as_file());
-            if locked != Lock::Taken && file.as_file().metadata()?.nlink() > 0 {
-                return Ok(file);
-            }
-        }
-        Err(io::Error::from(io::ErrorKind::AlreadyExists))
-    }
-
-    /// Removes temporary files that no run writes any more. Failures are ignored, because nothing depends on it.
-    fn remove_stale(&self, console: &Console) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten().filter(|entry| is_temporary(entry.file_name().as_encoded_bytes())) {
-            // RDWR: over NFS an exclusive lock needs a file that is open for writing (flock(2)). NONBLOCK and NOFOLLOW: neither
-            // may a FIFO of such a name hold this run, nor a link lead it elsewhere.
-            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else { continue };
-            let Ok(meta) = file.metadata() else { continue };
-            let removed = meta.is_file() && lock(&file) == Lock::Ours && fs::remove_file(entry.path()).is_ok();
-            // An empty file may belong to a run that is about to lock it, and that then creates another: print nothing.
-            if removed && meta.len() > 0 {
-                console.note(format_args!("removed '{}', left by a run that was killed", entry.path().display()));
-            }
-        }
-    }
-
-    fn failed(&self, act: &str, error: io::Error) -> Failure {
-        Failure::io(format_args!("{act} '{}'", self.path.display()), &error)
-    }
-}
-
-impl Draft<'_> {
+    /// A writer to the file.
     pub(crate) fn writer(&self) -> SyncingWriter<'_> {
         self.sync.writer(self.file.as_file())
     }
@@ -164,7 +93,7 @@ impl Draft<'_> {
     pub(crate) fn restart(&mut self) -> Result<(), Failure> {
         use io::Seek;
         let file = self.file.as_file_mut();
-        file.set_len(0).and_then(|()| file.rewind()).map_err(|error| self.target.failed("write", error))
+        file.set_len(0).and_then(|()| file.rewind()).map_err(|error| self.target.failed("write", &error))
     }
 
     /// Checks that the disk has `bytes` left for `what`.
@@ -173,12 +102,8 @@ impl Draft<'_> {
     /// Exit 1 if not.
     pub(crate) fn room(&self, bytes: u64, what: &str) -> Result<(), Failure> {
         // If the file system does not say, writing will fail.
-        let Ok(stat) = rustix::fs::fstatvfs(self.file.as_file()) else { return Ok(()) };
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free >= bytes {
-            return Ok(());
-        }
-        let path = self.target.path.display();
+        let Some(free) = self.target.free().filter(|free| *free < bytes) else { return Ok(()) };
+        let path = self.target.path().display();
         Err(Failure::new(
             Exit::Failed,
             format_args!("write '{path}': no space: {free} bytes are free, and {what} needs about {bytes}"),
@@ -192,13 +117,13 @@ impl Draft<'_> {
     /// Exit 1, naming the operation. The old archive is in place, unless only the folder's sync failed.
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let target = self.target;
-        self.sync.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", error))?;
+        self.sync.end().and_then(|()| self.file.as_file().sync_all()).map_err(|error| target.failed("sync", &error))?;
         // rename(2) replaces the old archive in one step: a reader sees one or the other (FAULTS M8).
-        self.file.persist(&target.path).map_err(|error| target.failed("rename to", error.error))?;
+        self.file.persist(target.path()).map_err(|error| target.failed("rename to", &error.error))?;
         // After a power cut the rename may be lost unless the folder was synced, too (fsync(2)).
-        File::open(&target.folder)
+        File::open(target.folder())
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| Failure::io(format_args!("sync folder '{}'", target.folder.display()), &error))
+            .map_err(|error| Failure::io(format_args!("sync folder '{}'", target.folder().display()), &error))
             .map_err(|failure| failure.hint("the new archive is in its place, but a power cut may lose it; run it again"))
     }
 }

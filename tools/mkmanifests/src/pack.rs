@@ -5,15 +5,14 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
 use scar_tool::{Console, Interrupt, Progress};
+use scar_tree::{Tree, quoted};
 use sha2::{Digest as _, Sha256};
 use tar::Builder;
 
 use crate::entry::{self, Body, Meta};
 use crate::error::PackError;
 use crate::gzip::{self, Blocks};
-use crate::name::quoted;
 use crate::read::{Batch, Content, Entry, ReadAhead};
-use crate::tree::Tree;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {

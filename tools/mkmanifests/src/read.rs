@@ -16,12 +16,9 @@ use std::thread::Scope;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use scar_tree::{Cursor, Fault, Kind, Tree, join, open_folder, stamp};
 
 use crate::error::PackError;
-use crate::listing::{Cursor, Kind};
-use crate::stamp;
-use crate::tree::Tree;
-use crate::walk::{join, open_folder};
 
 /// Reading threads: more than processors, because each waits for the disk most of the time.
 const READERS: usize = 16;
@@ -91,7 +88,7 @@ enum ToRead {
         mtime: i64,
     },
     /// An entry whose folder could not be opened.
-    Failed(PackError),
+    Failed(Fault),
 }
 
 type Task = (Vec<EntryToRead>, SyncSender<Batch>);
@@ -182,7 +179,7 @@ impl Planner {
                         above.push((number, Cursor::default(), fd, path));
                         continue;
                     }
-                    Err(errno) => ToRead::Failed(PackError::entry("open", &path, errno)),
+                    Err(errno) => ToRead::Failed(Fault::entry("open", &path, errno)),
                 },
             };
             let wanted = EntryToRead { folder: folder.clone(), name: name.to_vec(), path, what };
@@ -196,8 +193,8 @@ impl Planner {
         let listed = tree.folder(number);
         let what = match rustix::fs::fstat(fd) {
             Ok(stat) if stamp::file_id(&stat) == listed.id => ToRead::Folder { mode: stat.st_mode, mtime: listed.newest },
-            Ok(_) => ToRead::Failed(PackError::changed(path, "another folder took its place")),
-            Err(errno) => ToRead::Failed(PackError::entry("open", path, errno)),
+            Ok(_) => ToRead::Failed(Fault::changed(path, "another folder took its place")),
+            Err(errno) => ToRead::Failed(Fault::entry("open", path, errno)),
         };
         self.folders += 1;
         self.add(EntryToRead { folder: fd.clone(), name: Vec::new(), path: path.to_vec(), what })
@@ -233,7 +230,7 @@ fn load(wanted: Vec<EntryToRead>, mut bytes: Vec<u8>, dereference: bool) -> Batc
     for EntryToRead { folder, name, path, what } in wanted {
         let loaded = match what {
             ToRead::Folder { mode, mtime } => Ok((mode, mtime, Content::Folder)),
-            ToRead::Failed(fault) => Err(fault),
+            ToRead::Failed(fault) => Err(fault.into()),
             ToRead::Link { stamp } => link(&folder, &name, &path, stamp),
             ToRead::File { size, stamp } => file(&folder, &name, &path, (size, stamp), dereference, &mut bytes),
         };
@@ -249,16 +246,16 @@ fn load(wanted: Vec<EntryToRead>, mut bytes: Vec<u8>, dereference: bool) -> Batc
 type Loaded = Result<(u32, i64, Content), PackError>;
 
 fn link(folder: &OwnedFd, name: &[u8], path: &[u8], listed: u32) -> Loaded {
-    let fault = |errno| PackError::entry("read the link", path, errno);
+    let fault = |errno| Fault::entry("read the link", path, errno);
     let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(|errno| match errno {
         // It is not a link any more (readlink(2)).
-        Errno::INVAL => PackError::changed(path, "it became something else"),
+        Errno::INVAL => Fault::changed(path, "it became something else"),
         errno => fault(errno),
     })?;
     // After the target was read: a link that was replaced in between has another stamp.
     let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fault)?;
     if stamp::of(&stat) != listed {
-        return Err(PackError::changed(path, "since it was listed"));
+        return Err(Fault::changed(path, "since it was listed").into());
     }
     Ok((stat.st_mode, stat.st_mtime, Content::Link(target.into_bytes())))
 }
@@ -269,13 +266,13 @@ fn file(folder: &OwnedFd, name: &[u8], path: &[u8], (size, stamp): (u64, u32), d
     let flags = if dereference { flags } else { flags | OFlags::NOFOLLOW };
     let fd = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
         // A link with O_NOFOLLOW, and a socket (open(2)).
-        Errno::LOOP | Errno::NXIO => PackError::changed(path, "it became something else"),
-        errno => PackError::entry("open", path, errno),
+        Errno::LOOP | Errno::NXIO => Fault::changed(path, "it became something else"),
+        errno => Fault::entry("open", path, errno),
     })?;
-    let stat = rustix::fs::fstat(&fd).map_err(|errno| PackError::entry("open", path, errno))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| Fault::entry("open", path, errno))?;
     if stamp::of(&stat) != stamp || stat.st_size as u64 != size || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
     {
-        return Err(PackError::changed(path, "since it was listed"));
+        return Err(Fault::changed(path, "since it was listed").into());
     }
     let content = if size > LARGE {
         // A file system that ignores the advice is only slower. The first doubles the read-ahead, the second starts it now
@@ -297,13 +294,13 @@ fn read_small(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Re
     while bytes.len() - start < size {
         let offset = (bytes.len() - start) as u64;
         match rustix::io::read(fd, spare_capacity(bytes)) {
-            Ok(0) => return Err(PackError::changed(path, "it shrank")),
+            Ok(0) => return Err(Fault::changed(path, "it shrank").into()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(PackError::Read { path: path.to_vec(), offset, source: errno.into() }),
         }
     }
     if bytes.len() - start > size {
-        return Err(PackError::changed(path, "it grew"));
+        return Err(Fault::changed(path, "it grew").into());
     }
     check_unchanged(fd, path, stamp::of(stat), stat.st_size as u64)?;
     Ok(start..bytes.len())
@@ -311,11 +308,11 @@ fn read_small(fd: &OwnedFd, path: &[u8], stat: &Stat, bytes: &mut Vec<u8>) -> Re
 
 /// Checks that an open file is the one that was listed.
 fn check_unchanged(fd: impl AsFd, path: &[u8], stamp: u32, size: u64) -> Result<(), PackError> {
-    let stat = rustix::fs::fstat(fd).map_err(|errno| PackError::entry("read", path, errno))?;
+    let stat = rustix::fs::fstat(fd).map_err(|errno| Fault::entry("read", path, errno))?;
     match (stat.st_size as u64).cmp(&size) {
-        std::cmp::Ordering::Greater => Err(PackError::changed(path, "it grew")),
-        std::cmp::Ordering::Less => Err(PackError::changed(path, "it shrank")),
-        std::cmp::Ordering::Equal if stamp::of(&stat) != stamp => Err(PackError::changed(path, "it was written to")),
+        std::cmp::Ordering::Greater => Err(Fault::changed(path, "it grew").into()),
+        std::cmp::Ordering::Less => Err(Fault::changed(path, "it shrank").into()),
+        std::cmp::Ordering::Equal if stamp::of(&stat) != stamp => Err(Fault::changed(path, "it was written to").into()),
         std::cmp::Ordering::Equal => Ok(()),
     }
 }
@@ -344,7 +341,7 @@ impl LargeFile {
         let got = match self.file.read_at(&mut self.buffer, self.at) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(source) => return Err(PackError::Read { path: self.path.clone(), offset: self.at, source }),
-            Ok(0) => return Err(PackError::changed(&self.path, "it shrank")),
+            Ok(0) => return Err(Fault::changed(&self.path, "it shrank").into()),
             Ok(got) => got,
         };
         self.buffer.truncate(got);

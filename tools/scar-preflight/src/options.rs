@@ -9,14 +9,14 @@ use std::time::Duration;
 use scar_cluster::SpecmanOptions;
 use scar_registry::{PushOptions, RegistryOptions};
 use scar_tool::{Common, Console, Deadline, Failure};
+use scar_tree::TreeOptions;
 use scar_trust::RouteOptions;
 use scar_vertex::{AccountOptions, EntryLoginOptions, EntryOptions, GivenLogin};
 
 const EXAMPLES: &str = "\
 Examples:
   scar-preflight --content /var/www/html --reference harbor.example \\
-    --registry-username robot \\
-    --registry-password-file harbor.password \\
+    --registry-username robot --registry-password-file harbor.password \\
     --endpoint https://vertex.example
   scar-preflight --only content --only registry --content /var/www/html \\
     --reference 123456789012.dkr.ecr.us-east-1.amazonaws.com";
@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// The folder that the file server serves
     #[arg(long, value_name = "DIR")]
     pub(crate) content: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) tree: TreeOptions,
 
     /// Where the archive will go
     #[arg(long, value_name = "FILE", default_value = "manifests.tgz")]

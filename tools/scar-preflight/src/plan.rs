@@ -3,8 +3,6 @@
 //! A wrong option has exit status 2, as in every tool. An unusable file does not stop the run: it is a missing prerequisite,
 //! and its failure becomes a line of its part.
 
-use std::path::PathBuf;
-
 use scar_cluster::Opened;
 use scar_http::{Origin, Retry};
 use scar_record::Session;
@@ -14,6 +12,7 @@ use scar_tool::{Console, Exit, Failure};
 use scar_trust::Trust;
 use scar_vertex::{ApiOptions, LoginMethod};
 
+use crate::content::Content;
 use crate::options::{Options, Part};
 
 /// The settings of a part, or what is missing; `None` if `--only` leaves it out.
@@ -23,8 +22,7 @@ pub(crate) type Planned<T> = Option<Result<T, &'static str>>;
 pub(crate) struct Plan {
     pub(crate) platform: Planned<Platform>,
     pub(crate) cluster: Planned<Result<Opened, Failure>>,
-    /// The file server's folder.
-    pub(crate) content: Planned<PathBuf>,
+    pub(crate) content: Planned<Content>,
     pub(crate) registry: Planned<Registry>,
     /// The registry's reference, even if the registry is left out.
     pub(crate) reference: Option<Reference>,
@@ -68,6 +66,11 @@ impl Options {
         let names_cluster = self.specman.cluster.name_one();
         let cluster = || names_cluster.then(|| Opened::open(&self.specman.cluster, self.route, console));
         let registry = || reference.as_ref().map(|reference| self.registry(reference, console));
+        let exclude = self.tree.exclude()?;
+        let content = self.content.clone().map(|folder| {
+            let (tree, archive, unverified) = (self.tree.clone(), self.archive.clone(), self.unverified);
+            Content { folder, tree, exclude, archive, unverified }
+        });
         Ok(Plan {
             // Its settings may also be in the record.
             platform: match self.wants(Part::Platform) {
@@ -75,7 +78,7 @@ impl Options {
                 false => None,
             },
             cluster: self.planned(Part::Cluster, "no kubeconfig: --kubeconfig FILE or KUBECONFIG", cluster)?,
-            content: self.planned(Part::Content, "no folder: --content DIR", || self.content.clone())?,
+            content: self.planned(Part::Content, "no folder: --content DIR", || content)?,
             registry: self.planned(Part::Registry, "no registry: --reference HOST or OCI_PACK_REGISTRY", registry)?,
             reference: reference.clone(),
         })
@@ -184,8 +187,8 @@ impl Plan {
             Some(Ok(Err(failure))) => console.plan(format!("find the cluster blocked: {}", failure.message)),
             _ => {}
         }
-        if let Some(Ok(folder)) = &self.content {
-            console.plan(format!("walk the folder '{}'", folder.display()));
+        if let Some(Ok(content)) = &self.content {
+            console.plan(format!("list the folder '{}'", content.folder.display()));
         }
         if let Some(Ok(Registry { reference, .. })) = &self.registry {
             console.plan(format!("log in to '{}', read '{reference}', open an upload there and cancel it", reference.registry));

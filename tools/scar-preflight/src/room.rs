@@ -1,10 +1,8 @@
 //! Space for the archive: on this host's disk, and in Specman's claim.
 
-use std::path::Path;
-
-use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use scar_record::Check;
 use scar_tool::Failure;
+use scar_tree::ArchiveFile;
 
 use crate::check::{blocked, failed, ok, skipped, warning};
 
@@ -22,33 +20,19 @@ pub(crate) struct Sizes {
     pub(crate) packed: u64,
 }
 
-/// Whether an archive of about this size can be written there.
-pub(crate) fn disk(archive: &Path, estimate: u64) -> Check {
-    let elsewhere = "name another place with --archive, or stream it: mkmanifests -o - DIR | ocipush HOST -";
-    if archive.is_dir() {
-        return blocked(
-            DISK,
-            format!("'{}' is a folder", archive.display()),
-            "name the archive too: --archive DIR/manifests.tgz",
-        );
-    }
-    let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let shown = folder.display();
-    // As mkmanifests writes: into a temporary file in this folder, which is then renamed.
-    if let Err(errno) = accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
-        let failure = Failure::io(format!("write the archive into '{shown}'"), &errno.into());
-        return failed(DISK, failure.hint(elsewhere));
-    }
-    let Ok(stat) = statvfs(folder) else {
-        return warning(
-            DISK,
-            format!("'{shown}' does not tell how much is free"),
-            format!("about {} are needed", size(estimate)),
-        );
+/// Whether mkmanifests can write an archive of about this size where it will.
+pub(crate) fn disk(archive: Result<ArchiveFile, Failure>, estimate: u64) -> Check {
+    let elsewhere = "name another file with --archive, or stream it: mkmanifests -o - DIR | ocipush HOST -";
+    let archive = match archive.and_then(|archive| archive.probe().map(|()| archive)) {
+        Ok(archive) => archive,
+        Err(failure) => return failed(DISK, failure.hint(elsewhere)),
     };
-    // Blocks for this user: some are reserved for root (statvfs(3)).
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let found = format!("{} free in '{shown}', about {} needed", size(free), size(estimate));
+    let (shown, needed) = (archive.folder().display(), size(estimate));
+    let Some(free) = archive.free() else {
+        let found = format!("the file system of '{shown}' does not say how much is free");
+        return warning(DISK, found, format!("about {needed} are needed"));
+    };
+    let found = format!("{} free in '{shown}', about {needed} needed", size(free));
     if free < estimate { blocked(DISK, found, elsewhere) } else { ok(DISK, found) }
 }
 
@@ -115,7 +99,7 @@ mod tests {
     #[test]
     fn the_disk_must_take_the_archive() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str, bytes: u64| disk(&folder.path().join(name), bytes).result;
+        let at = |name: &str, bytes: u64| disk(ArchiveFile::find(&folder.path().join(name)), bytes).result;
         assert_eq!(at("m.tgz", 1), CheckResult::Ok);
         assert_eq!(at("m.tgz", u64::MAX), CheckResult::Blocked);
         assert_eq!(at("none/m.tgz", 1), CheckResult::Blocked);

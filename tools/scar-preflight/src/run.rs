@@ -1,12 +1,11 @@
 //! Checks all parts at the same time, and what only two of them together can show.
 
-use std::path::PathBuf;
-
 use jiff::{SignedDuration, Timestamp};
 use scar_record::{Check, CheckResult};
 use scar_tool::{Console, Failure};
 
 use crate::check::{complete, line, named, warning};
+use crate::content::Content;
 use crate::findings::{Findings, Flag};
 use crate::options::{Options, Part};
 use crate::pack::FLAG;
@@ -27,7 +26,7 @@ pub(crate) async fn all(plan: Plan, options: &Options, console: &Console) -> Res
             platform::look(plan, reference, options, console, found).await
         }),
         part(plan.cluster, &of_cluster, async |opened, found| cluster::look(opened, options, found).await),
-        part(plan.content, &content::NAMES, async |folder, found| walk(folder, options, console, found).await),
+        part(plan.content, &content::NAMES, async |content, found| walk(content, console, found).await),
         part(plan.registry, &registry::NAMES, async |plan, found| registry::look(plan, options.timeout, console, found).await),
     );
     if let Some(flag) = &platform.flag {
@@ -71,9 +70,9 @@ async fn part<T>(planned: Planned<T>, names: &[&str], look: impl AsyncFnOnce(T, 
 }
 
 /// The walk has its own thread, so that it does not block the network.
-async fn walk(folder: PathBuf, options: &Options, console: &Console, found: &mut Findings) -> Result<(), Check> {
-    let (archive, unverified, console) = (options.archive.clone(), options.unverified, console.clone());
-    let walk = tokio::task::spawn_blocking(move || content::look(&folder, &archive, unverified, &console));
+async fn walk(content: Content, console: &Console, found: &mut Findings) -> Result<(), Check> {
+    let console = console.clone();
+    let walk = tokio::task::spawn_blocking(move || content::look(&content, &console));
     let (checks, sizes) = walk.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     found.checks = checks;
     found.content = Some(sizes);

@@ -1,45 +1,45 @@
 //! The file server's folder: names and sizes are read now, bytes when they are compared. Links are followed only among the
 //! folder's own names, so never out of it.
 
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::readlinkat;
 use scar_tool::{Console, Failure};
-use walkdir::WalkDir;
+use scar_tree::{ArchiveFile, Exclude, Fault, Kind, OwnArchive, Root, Rules};
 
+use crate::report::LISTED;
 use crate::tree::{Content, File, Node, Tree};
 
-/// Lists the folder, except the archive `left_out` that was made of it and may lie in it.
+/// Lists the folder, except the archive that was made of it and may lie in it.
 ///
 /// # Errors
 /// Exit 1 if a folder or link cannot be read: what cannot be listed cannot be compared.
-pub(crate) fn list(root: &Path, left_out: Option<&Path>, console: &Console) -> Result<Tree, Failure> {
-    let act = |path: &Path| format!("list '{}'", path.display());
+pub(crate) fn list(root: &Root, archive: Option<&Path>, console: &Console) -> Result<Tree, Failure> {
+    let archive = archive.and_then(|path| ArchiveFile::find(path).ok());
+    let none = OwnArchive::default();
+    let own = archive.as_ref().map_or(&none, ArchiveFile::own);
+    let rules = Rules { dereference: false, exclude: &Exclude::default(), own };
+    let (listed, faults) = root.list(rules, None, None, console)?;
+    let (special, mut faults): (Vec<_>, Vec<_>) = faults.into_iter().partition(|fault| matches!(fault, Fault::Special { .. }));
+    special.iter().for_each(|fault| console.warn(format!("{fault}; it is not compared")));
     let mut tree = Tree::default();
-    for entry in WalkDir::new(root).min_depth(1) {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(root).to_owned();
-            Failure::io(act(&path), &error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of folders")))
-        })?;
-        let (path, kind) = (entry.path(), entry.file_type());
-        let node = if kind.is_dir() {
-            Node::Folder
-        } else if kind.is_symlink() {
-            Node::Link(std::fs::read_link(path).map_err(|error| Failure::io(act(path), &error))?.into_os_string().into_vec())
-        } else if !kind.is_file() {
-            console.warn(format!("'{}' is neither file, folder nor link; it is not compared", path.display()));
-            continue;
-        } else if left_out == Some(path) {
-            console.verbose(|| format!("'{}' is the archive itself; it is not compared", path.display()));
-            continue;
-        } else {
-            let data = entry.metadata().map_err(|error| Failure::io(act(path), &std::io::Error::from(error)))?;
-            Node::File(Arc::new(File { size: data.len(), content: Content::Path(path.to_owned()) }))
+    listed.each(|path, kind| {
+        let node = match kind {
+            Kind::Folder { .. } => Node::Folder,
+            Kind::File { size, .. } => {
+                let content = Content::Path(root.path().join(OsStr::from_bytes(path)));
+                Node::File(Arc::new(File { size, content }))
+            }
+            Kind::Link { .. } => match readlinkat(root, path, Vec::new()) {
+                Ok(target) => Node::Link(target.into_bytes()),
+                Err(errno) => return faults.push(Fault::entry("read the link", path, errno)),
+            },
         };
-        let name = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes().to_vec();
-        // Names are unique, and a folder comes before its content.
-        tree.insert(name, node).map_err(|why| Failure::new(scar_tool::Exit::Failed, format!("{}: {why}", act(path))))?;
-    }
-    Ok(tree)
+        // Cannot fail: names are unique, and a folder comes before its content.
+        let _ = tree.insert(path.to_vec(), node);
+    });
+    Fault::combined(faults, LISTED).map_or(Ok(tree), Err)
 }

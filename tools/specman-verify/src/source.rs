@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use scar_record::{Archive, Artifact, Digest, Record};
 use scar_tool::{Console, Deadline, Exit, Failure};
+use scar_tree::Root;
 
 use crate::archive;
 use crate::folder;
@@ -16,8 +17,8 @@ use crate::tree::Tree;
 pub(crate) enum Named {
     /// An open archive.
     Archive(PathBuf, File),
-    /// A folder.
-    Folder(PathBuf),
+    /// An open folder.
+    Folder(Root),
 }
 
 /// A tree, and where it was read from.
@@ -41,7 +42,7 @@ impl Named {
         let absolute = path.canonicalize().map_err(misuse)?;
         let data = absolute.metadata().map_err(misuse)?;
         match () {
-            () if data.is_dir() => std::fs::read_dir(&absolute).map(|_| Self::Folder(absolute)).map_err(misuse),
+            () if data.is_dir() => Root::open(path).map(Self::Folder),
             () if data.is_file() => File::open(&absolute).map(|file| Self::Archive(absolute, file)).map_err(misuse),
             () => Err(Failure::misuse(format!("{act}: it is neither an archive nor a folder"))),
         }
@@ -49,7 +50,8 @@ impl Named {
 
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Archive(path, _) | Self::Folder(path) => path,
+            Self::Archive(path, _) => path,
+            Self::Folder(root) => root.path(),
         }
     }
 }
@@ -140,9 +142,9 @@ impl Recorded {
     fn read_named(&self, named: Named, console: &Console) -> Result<Source, Failure> {
         let name = named.path().display().to_string();
         let (tree, layer) = match named {
-            Named::Folder(path) => {
+            Named::Folder(root) => {
                 let own = self.archive.as_ref().map(|archive| Path::new(&archive.path));
-                (folder::list(&path, own, console)?, None)
+                (folder::list(&root, own, console)?, None)
             }
             Named::Archive(path, file) => {
                 let (tree, digest) = read(&path, file, console)?;

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use scar_tree::links;
 use sha2::{Digest as _, Sha256};
 
 /// The most names of a tree, with the files behind links to folders counted, so that memory stays bounded.
@@ -204,11 +205,11 @@ impl Tree {
 
     /// What the link `name` leads to: the name of a file or folder.
     fn follow(&self, name: &[u8], target: &[u8]) -> Result<Vec<u8>, &'static str> {
-        scar_links::follow(name, target, |path| match self.nodes.get(path) {
-            None => scar_links::Node::Nothing,
-            Some(Node::Folder) => scar_links::Node::Folder,
-            Some(Node::File(_)) => scar_links::Node::File,
-            Some(Node::Link(target)) => scar_links::Node::Link(target.clone()),
+        links::follow(name, target, |path| match self.nodes.get(path) {
+            None => links::Node::Nothing,
+            Some(Node::Folder) => links::Node::Folder,
+            Some(Node::File(_)) => links::Node::File,
+            Some(Node::Link(target)) => links::Node::Link(target.clone()),
         })
     }
 }

@@ -74,16 +74,10 @@ fn m5_dereference_stores_targets_and_a_loop_or_a_lost_link_is_an_error() {
     run().exits(1).says("mkmanifests: error: pack './roar/up': the link leads back to a folder above it\n").writes_nothing();
     fs::remove_file(tree.path().join("roar/up")).unwrap();
     symlink("self", tree.path().join("self")).unwrap();
-    run().fails(
-        1,
-        "mkmanifests: error: follow './self': too many levels of symbolic links\n\
-         mkmanifests: hint: --exclude leaves it out\n",
-    );
-    fs::remove_file(tree.path().join("self")).unwrap();
     symlink("gone", tree.path().join("lost")).unwrap();
     run().fails(
         1,
-        "mkmanifests: error: follow './lost': no such file or directory\n\
+        "mkmanifests: error: follow './lost': no such file or directory\n  follow './self': too many levels of symbolic links\n\
          mkmanifests: hint: --exclude leaves it out\n",
     );
 }

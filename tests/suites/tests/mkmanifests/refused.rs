@@ -13,9 +13,9 @@ use crate::{fifo, in_folder, names, tree};
 fn refuses_what_names_no_tree() {
     let tree = tree();
     let hint = "mkmanifests: hint: name the folder that the file server serves, such as /var/www/html\n";
-    let gone = format!("mkmanifests: error: pack '/nowhere': no such file or directory\n{hint}");
+    let gone = format!("mkmanifests: error: open '/nowhere': no such file or directory\n{hint}");
     tool("mkmanifests").arg("/nowhere").run().fails(2, &gone);
-    let file = format!("mkmanifests: error: pack 'index.html': not a directory\n{hint}");
+    let file = format!("mkmanifests: error: open 'index.html': not a directory\n{hint}");
     tool("mkmanifests").arg("index.html").folder(tree.path()).run().fails(2, &file);
 }
 

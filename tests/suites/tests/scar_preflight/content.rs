@@ -49,7 +49,38 @@ fn f1_a_file_is_no_file() {
     let rig = Rig::new();
     let fifo = rig.migration.tree().join("charts/fifo");
     program("mkfifo").arg(&fifo).run().succeeds();
-    is_blocked(&rig, &rig.run(), "content.special", &[], "'./charts/fifo' is a FIFO");
+    is_blocked(&rig, &rig.run(), "content.special", &[], "pack './charts/fifo': it is a FIFO");
+}
+
+/// What mkmanifests would leave out or follow is not looked at otherwise here.
+#[test]
+fn what_is_left_out_blocks_nothing_and_links_are_followed_on_request() {
+    let rig = Rig::new();
+    let tree = rig.migration.tree();
+    program("mkfifo").arg(tree.join("charts/fifo")).run().succeeds();
+    std::os::unix::fs::symlink("gone", tree.join("dangling")).unwrap();
+    let run = || rig.call(&[]).args(["--exclude", "fifo"]);
+    assert_eq!(lines(&run().run().succeeds().stderr()), but(&[("content.links", "warning")]));
+    let outcome = run().arg("--dereference").run();
+    is_blocked(&rig, &outcome, "content.readable", &[], "follow './dangling': no such file");
+    let outcome = run().args(["--dereference", "--exclude", "dangling"]).run();
+    assert_eq!(lines(&outcome.succeeds().stderr()), but(&[]), "{outcome}");
+    says(&outcome, "4 files in 3 folders, 0 links");
+}
+
+/// The record, in which JSON needs UTF-8, is written after all the work.
+#[test]
+fn f1_a_path_is_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let rig = Rig::new();
+    let odd = |name: &[u8]| rig.migration.folder().join(std::ffi::OsStr::from_bytes(name));
+    std::fs::create_dir(odd(b"latin-\xe9")).unwrap();
+    std::fs::write(odd(b"latin-\xe9/file"), "x").unwrap();
+    crate::rig::age(&odd(b"latin-\xe9"));
+    let outcome = rig.call(&[("--content", None)]).arg("--content").arg(odd(b"latin-\xe9")).run();
+    is_blocked(&rig, &outcome, "content.tree", &skipped(&AFTER_TREE), "is not UTF-8");
+    let outcome = rig.call(&[("--archive", None)]).arg("--archive").arg(odd(b"\xe9.tgz")).run();
+    is_blocked(&rig, &outcome, "content.disk", &[], "is not UTF-8");
 }
 
 /// Root can read everything, so the tool runs as somebody else, on the content alone.

@@ -17,7 +17,7 @@ pub struct AccountOptions<P: Prefix = Bare> {
     #[command(flatten)]
     login: LoginOptions<P>,
 
-    /// Use a browser's token in FILE (MFA, single sign-on)
+    /// Use a browser's token in FILE (MFA, SSO)
     #[arg(id = P::name("token-file"), long = P::name("token-file"), value_name = "FILE",
         conflicts_with_all = [P::name("username"), P::name("password-file")])]
     token_file: Option<PathBuf>,

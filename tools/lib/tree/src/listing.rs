@@ -3,13 +3,24 @@
 
 /// An entry's kind, with what must still hold when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A regular file of `size` bytes; `stamp` detects changes (see [`crate::stamp`]).
-    File { size: u64, stamp: u32 },
-    /// A folder, with its number in the tree.
-    Folder { number: u32 },
+    File {
+        /// In bytes.
+        size: u64,
+        /// See above.
+        stamp: u32,
+    },
+    /// A folder.
+    Folder {
+        /// Its number in the tree.
+        number: u32,
+    },
     /// A symbolic link.
-    Link { stamp: u32 },
+    Link {
+        /// As a file's.
+        stamp: u32,
+    },
 }
 
 /// Writes a listing; names must come in the archive's order.
@@ -53,14 +64,14 @@ impl Encoder {
 
 /// A position in a listing; it does not borrow the listing, so that a walk can keep many.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     at: usize,
     name: Vec<u8>,
 }
 
 impl Cursor {
     /// The next entry of `listing`, whose name is then [`Cursor::name`].
-    pub(crate) fn next(&mut self, listing: &[u8]) -> Option<Kind> {
+    pub fn next(&mut self, listing: &[u8]) -> Option<Kind> {
         let rest = &mut listing.get(self.at..)?;
         let shared = take_number(rest)? as usize;
         let suffix = take_number(rest)? as usize;
@@ -76,7 +87,7 @@ impl Cursor {
     }
 
     /// The name of the entry that [`Cursor::next`] returned last.
-    pub(crate) fn name(&self) -> &[u8] {
+    pub fn name(&self) -> &[u8] {
         &self.name
     }
 }

@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use crate::stamp::FileId;
 
 /// Prefix and suffix of temporary archives' names, around [`RANDOM`] letters and digits.
-pub(crate) const TEMPORARY: (&str, &str) = (".mkmanifests-", ".tmp");
+pub const TEMPORARY: (&str, &str) = (".mkmanifests-", ".tmp");
 /// Number of letters and digits in a temporary name.
-pub(crate) const RANDOM: usize = 16;
+pub const RANDOM: usize = 16;
 
 /// Whether this is the name of a temporary archive.
-pub(crate) fn is_temporary(name: &[u8]) -> bool {
+pub fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(TEMPORARY.0.as_bytes())
         .and_then(|rest| rest.strip_suffix(TEMPORARY.1.as_bytes()))
         .is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
@@ -20,8 +20,8 @@ pub(crate) fn is_temporary(name: &[u8]) -> bool {
 
 /// `--exclude`: a glob without a slash matches the last part of a path, one with a slash matches the whole path below the
 /// tree's root. A folder that matches is left out with everything below it.
-#[derive(Debug)]
-pub(crate) struct Exclude {
+#[derive(Debug, Default)]
+pub struct Exclude {
     names: GlobSet,
     paths: GlobSet,
 }
@@ -56,7 +56,7 @@ impl Exclude {
 
     /// Whether the entry `path`, relative to the tree, is left out. It is not called for entries of a folder that is left
     /// out.
-    pub(crate) fn matches(&self, path: &[u8]) -> bool {
+    pub fn matches(&self, path: &[u8]) -> bool {
         let name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
         (!self.names.is_empty() && self.names.is_match_candidate(&Candidate::new(OsStr::from_bytes(name))))
             || (!self.paths.is_empty() && self.paths.is_match_candidate(&Candidate::new(OsStr::from_bytes(path))))
@@ -65,11 +65,11 @@ impl Exclude {
 
 /// The archive itself, which must not be packed into itself.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct OwnArchive {
+pub struct OwnArchive {
     /// The old archive's file, or the file behind standard output.
-    pub(crate) file: Option<FileId>,
+    pub file: Option<FileId>,
     /// The archive's folder and name, because another run may replace the file.
-    pub(crate) entry: Option<(FileId, Vec<u8>)>,
+    pub entry: Option<(FileId, Vec<u8>)>,
 }
 
 impl OwnArchive {

@@ -7,7 +7,7 @@ use rustix::fs::Stat;
 /// ctime. The access time is not included, because reading changes it.
 ///
 /// A change goes unnoticed with a probability of 1 in 2^32.
-pub(crate) fn of(stat: &Stat) -> u32 {
+pub fn of(stat: &Stat) -> u32 {
     let parts = [
         stat.st_dev,
         stat.st_ino,
@@ -22,10 +22,10 @@ pub(crate) fn of(stat: &Stat) -> u32 {
 }
 
 /// A file's identity: device and inode.
-pub(crate) type FileId = (u64, u64);
+pub type FileId = (u64, u64);
 
 /// The identity of a file.
-pub(crate) fn file_id(stat: &Stat) -> FileId {
+pub fn file_id(stat: &Stat) -> FileId {
     (stat.st_dev, stat.st_ino)
 }
 

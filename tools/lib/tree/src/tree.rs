@@ -7,15 +7,15 @@ use crate::stamp::FileId;
 
 /// Counts of each kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Count {
+pub struct Count {
     /// Regular files.
-    pub(crate) files: u64,
+    pub files: u64,
     /// Folders, the root included.
-    pub(crate) folders: u64,
+    pub folders: u64,
     /// Symbolic links.
-    pub(crate) links: u64,
+    pub links: u64,
     /// Bytes in all files.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 impl Count {
@@ -30,24 +30,24 @@ impl Count {
 
 /// One folder of the tree.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Folder {
+pub struct Folder {
     /// Its identity on the disk.
-    pub(crate) id: FileId,
+    pub id: FileId,
     /// The time of the newest file or link below it, in seconds since 1970; `i64::MIN` if it has neither.
-    pub(crate) newest: i64,
+    pub newest: i64,
     /// Its parent; the root is its own parent.
-    pub(crate) parent: u32,
+    pub parent: u32,
     start: usize,
     end: usize,
 }
 
 /// The listed tree. Folder 0 is the root; a folder's number is higher than its parent's.
 #[derive(Debug, Default)]
-pub(crate) struct Tree {
+pub struct Tree {
     folders: Vec<Folder>,
     listings: Vec<u8>,
     /// The counts.
-    pub(crate) count: Count,
+    pub count: Count,
 }
 
 impl Tree {
@@ -83,18 +83,18 @@ impl Tree {
     }
 
     /// A folder.
-    pub(crate) fn folder(&self, number: u32) -> Folder {
+    pub fn folder(&self, number: u32) -> Folder {
         self.folders[number as usize]
     }
 
     /// A folder's listing.
-    pub(crate) fn listing(&self, number: u32) -> &[u8] {
+    pub fn listing(&self, number: u32) -> &[u8] {
         let Folder { start, end, .. } = self.folder(number);
         &self.listings[start..end]
     }
 
     /// Calls `visit` with path and kind of each entry below the root, in the archive's order.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&[u8], Kind)) {
+    pub fn each(&self, mut visit: impl FnMut(&[u8], Kind)) {
         let mut path = Vec::new();
         let mut above = vec![(0, Cursor::default(), 0)];
         while let Some((number, cursor, length)) = above.last_mut() {

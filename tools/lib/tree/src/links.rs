@@ -1,30 +1,36 @@
 //! Where a symbolic link leads after the archive was unpacked elsewhere: only what is in the archive exists there.
-//!
-//! `mkmanifests` warns about dead links, `scar-preflight` checks for them, and `specman-verify` compares no file behind them;
-//! sharing this code makes them agree.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
+
+use crate::name::quoted;
 
 /// The number of links that Linux follows in one path (path_resolution(7)).
 const HOPS: usize = 40;
 
 /// A dead link: its target is not in the archive.
 #[derive(Debug)]
-pub struct DeadEnd {
-    /// The link's target.
-    pub target: Vec<u8>,
+pub struct DeadLink {
+    path: Vec<u8>,
+    target: Vec<u8>,
     /// The reason, as a phrase after "its target".
-    pub why: &'static str,
+    why: &'static str,
+}
+
+impl fmt::Display for DeadLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'./{}' -> '{}': its target {}", quoted(&self.path), quoted(&self.target), self.why)
+    }
 }
 
 /// Reads the link at `path` below `root`, and follows it within the tree. `left_out` says whether an entry is left out of
 /// the archive.
 ///
 /// Returns `None` if its target is in the archive, or it is no longer a link.
-pub fn dead_end(root: impl AsFd, path: &[u8], left_out: impl Fn(&[u8], &Stat) -> bool) -> Option<DeadEnd> {
+pub(crate) fn dead_link(root: impl AsFd, path: &[u8], left_out: impl Fn(&[u8], &Stat) -> bool) -> Option<DeadLink> {
     let root = root.as_fd();
     let target = readlinkat(root, path, Vec::new()).ok()?.into_bytes();
     let look = |path: &[u8]| {
@@ -38,7 +44,7 @@ pub fn dead_end(root: impl AsFd, path: &[u8], left_out: impl Fn(&[u8], &Stat) ->
             _ => Node::File,
         }
     };
-    follow(path, &target, look).err().map(|why| DeadEnd { target, why })
+    follow(path, &target, look).err().map(|why| DeadLink { path: path.to_vec(), target, why })
 }
 
 /// An entry of the tree.

@@ -2,9 +2,12 @@
 //! become one line: a name must not be able to write to the terminal, or to look like a line of its own.
 
 use std::fmt::Write;
+use std::path::Path;
+
+use scar_tool::Failure;
 
 /// A name as text: control characters and bytes that are not UTF-8 become escapes, backslashes are doubled.
-pub(crate) fn quoted(name: &[u8]) -> String {
+pub fn quoted(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -23,6 +26,17 @@ pub(crate) fn quoted(name: &[u8]) -> String {
         octal(&mut out, chunk.invalid());
     }
     out
+}
+
+/// A path for the record.
+///
+/// # Errors
+/// Exit 2 if it is not UTF-8, which JSON needs.
+pub fn recordable(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let shown = quoted(path.as_os_str().as_encoded_bytes());
+        Failure::misuse(format_args!("'{shown}' is not UTF-8, and the record can hold only UTF-8")).hint("-o - writes no record")
+    })
 }
 
 fn octal(out: &mut String, bytes: &[u8]) {

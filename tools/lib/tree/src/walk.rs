@@ -4,15 +4,15 @@
 //! Faults are collected, so that one run names everything that must be excluded.
 
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
-use crate::error::{FOLLOW, PackError};
 use crate::exclude::{Exclude, OwnArchive};
+use crate::fault::{FOLLOW, Fault};
 use crate::listing::{Cursor, Encoder, Kind};
 use crate::stamp::{self, FileId};
 use crate::tree::{Count, Tree};
@@ -26,14 +26,18 @@ const FAULTS: usize = 1000;
 
 /// What to list, and how.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules<'a> {
+pub struct Rules<'a> {
     /// Store what links point to.
-    pub(crate) dereference: bool,
+    pub dereference: bool,
     /// The user's globs.
-    pub(crate) exclude: &'a Exclude,
+    pub exclude: &'a Exclude,
     /// The archive itself.
-    pub(crate) output: &'a OwnArchive,
+    pub own: &'a OwnArchive,
 }
+
+/// Looks at a file, given its open folder, its path below the root and its metadata; called by several threads. A failure is
+/// the file's fault, as if opening it had failed.
+pub type Look<'a> = dyn Fn(BorrowedFd<'_>, &[u8], &Stat) -> Result<(), Errno> + Sync + 'a;
 
 /// An open folder.
 #[derive(Debug)]
@@ -57,29 +61,29 @@ struct Group {
 struct State {
     groups: Vec<Group>,
     busy: usize,
-    faults: Vec<PackError>,
+    faults: Vec<Fault>,
     tree: Tree,
 }
 
 struct Walk<'a> {
     rules: Rules<'a>,
+    look: Option<&'a Look<'a>>,
     state: Mutex<State>,
     changed: Condvar,
     seen: &'a AtomicU64,
     stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// Lists the tree at `root`. `seen` counts the entries found; `stop` ends the walk early.
-///
-/// # Errors
-/// All faults that prevent an archive.
+/// Lists the tree at `root`, and all faults that prevent an archive. `seen` counts the entries found; `stop` ends the walk
+/// early.
 pub(crate) fn walk(
     root: OwnedFd,
     rules: Rules<'_>,
+    look: Option<&Look<'_>>,
     seen: &AtomicU64,
     stop: &(dyn Fn() -> bool + Sync),
-) -> Result<Tree, Vec<PackError>> {
-    let walk = Walk { rules, state: Mutex::default(), changed: Condvar::new(), seen, stop };
+) -> (Tree, Vec<Fault>) {
+    let walk = Walk { rules, look, state: Mutex::default(), changed: Condvar::new(), seen, stop };
     let mut faults = Vec::new();
     match rustix::fs::fstat(&root) {
         Ok(stat) => {
@@ -87,7 +91,7 @@ pub(crate) fn walk(
             walk.state().tree.reserve(0, id);
             walk.list(Arc::new(OpenFolder { number: 0, fd: root, path: Vec::new(), id, above: None }), &mut faults);
         }
-        Err(errno) => faults.push(PackError::entry("list", b"", errno)),
+        Err(errno) => faults.push(Fault::entry("list", b"", errno)),
     }
     walk.state().faults = faults;
     std::thread::scope(|scope| {
@@ -96,12 +100,9 @@ pub(crate) fn walk(
         }
     });
     let State { mut tree, faults, .. } = walk.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     tree.count.folders += 1;
     tree.settle();
-    Ok(tree)
+    (tree, faults)
 }
 
 impl Walk<'_> {
@@ -149,16 +150,16 @@ impl Walk<'_> {
     }
 
     /// Opens a folder and lists it.
-    fn enter(&self, parent: &Arc<OpenFolder>, name: &[u8], number: u32, faults: &mut Vec<PackError>) -> Result<(), PackError> {
+    fn enter(&self, parent: &Arc<OpenFolder>, name: &[u8], number: u32, faults: &mut Vec<Fault>) -> Result<(), Fault> {
         let path = join(&parent.path, name);
-        let fd = open_folder(&parent.fd, name, self.rules.dereference).map_err(|errno| PackError::entry("list", &path, errno))?;
-        let stat = rustix::fs::fstat(&fd).map_err(|errno| PackError::entry("list", &path, errno))?;
+        let fd = open_folder(&parent.fd, name, self.rules.dereference).map_err(|errno| Fault::entry("list", &path, errno))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| Fault::entry("list", &path, errno))?;
         let id = stamp::file_id(&stat);
         let mut up = Some(parent);
         // With --dereference a folder may contain itself. Device and inode show that, whatever the path.
         while let Some(open) = up {
             if open.id == id {
-                return Err(PackError::Loop { path });
+                return Err(Fault::Loop { path });
             }
             up = open.above.as_ref();
         }
@@ -167,8 +168,8 @@ impl Walk<'_> {
     }
 
     /// Lists a folder, and leaves its subfolders to any idle thread.
-    fn list(&self, open: Arc<OpenFolder>, faults: &mut Vec<PackError>) {
-        let names = match self.names(&open) {
+    fn list(&self, open: Arc<OpenFolder>, faults: &mut Vec<Fault>) {
+        let names = match self.names(&open, faults) {
             Ok(names) => names,
             Err(fault) => return faults.push(fault),
         };
@@ -200,46 +201,49 @@ impl Walk<'_> {
     }
 
     /// The names in a folder, in the archive's order.
-    fn names(&self, open: &OpenFolder) -> Result<Names, PackError> {
-        let fault = |errno| PackError::entry("list", &open.path, errno);
+    fn names(&self, open: &OpenFolder, faults: &mut Vec<Fault>) -> Result<Names, Fault> {
+        let fault = |errno| Fault::entry("list", &open.path, errno);
         let mut names = Names::default();
         let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
         let mut dir = RawDir::new(&open.fd, &mut buffer);
         while let Some(entry) = dir.next() {
             let entry = entry.map_err(fault)?;
             let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." || self.rules.output.is_named(open.id, name) {
+            if name == b"." || name == b".." || self.rules.own.is_named(open.id, name) {
                 continue;
             }
             if self.rules.exclude.matches(&join(&open.path, name)) {
                 continue;
             }
             let folder = match entry.file_type() {
-                FileType::Directory => true,
-                FileType::Symlink if self.rules.dereference => self.is_folder(open, name)?,
+                FileType::Directory => Ok(true),
+                FileType::Symlink if self.rules.dereference => self.is_folder(open, name),
                 // Not every file system returns an entry's type (readdir(3), d_type).
-                FileType::Unknown => self.is_folder(open, name)?,
-                _ => false,
+                FileType::Unknown => self.is_folder(open, name),
+                _ => Ok(false),
             };
-            names.push(name, folder).map_err(fault)?;
+            match folder {
+                Ok(folder) => names.push(name, folder).map_err(fault)?,
+                Err(fault) => faults.push(fault),
+            }
         }
         names.sort();
         Ok(names)
     }
 
-    fn is_folder(&self, open: &OpenFolder, name: &[u8]) -> Result<bool, PackError> {
+    fn is_folder(&self, open: &OpenFolder, name: &[u8]) -> Result<bool, Fault> {
         let stat = self.stat(open, name)?;
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
-    fn stat(&self, open: &OpenFolder, name: &[u8]) -> Result<Stat, PackError> {
+    fn stat(&self, open: &OpenFolder, name: &[u8]) -> Result<Stat, Fault> {
         let flags = if self.rules.dereference { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
         rustix::fs::statat(&open.fd, name, flags).map_err(|errno| {
             let path = join(&open.path, name);
             // With --dereference only the target may be missing.
             match rustix::fs::statat(&open.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => PackError::Entry { act: FOLLOW, path, source: errno.into() },
-                Err(_) => PackError::entry("read", &path, errno),
+                Ok(_) => Fault::Entry { act: FOLLOW, path, source: errno.into() },
+                Err(_) => Fault::entry("read", &path, errno),
             }
         })
     }
@@ -260,12 +264,15 @@ impl Walk<'_> {
         part
     }
 
-    fn kind(&self, open: &OpenFolder, name: &[u8], folder: bool, part: &mut Part) -> Result<Option<Kind>, PackError> {
+    fn kind(&self, open: &OpenFolder, name: &[u8], folder: bool, part: &mut Part) -> Result<Option<Kind>, Fault> {
         let path = || join(&open.path, name);
         let stat = self.stat(open, name)?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            _ if self.rules.output.is(stamp::file_id(&stat)) => return Ok(None),
+            _ if self.rules.own.is(stamp::file_id(&stat)) => return Ok(None),
             FileType::RegularFile if !folder => {
+                if let Some(look) = self.look {
+                    look(open.fd.as_fd(), &path(), &stat).map_err(|errno| Fault::entry("open", &path(), errno))?;
+                }
                 let size = stat.st_size as u64;
                 part.count.files += 1;
                 part.count.bytes += size;
@@ -278,13 +285,13 @@ impl Walk<'_> {
             FileType::Directory if folder => {
                 let number = self.state().tree.reserve(open.number, stamp::file_id(&stat));
                 part.count.folders += 1;
-                let too_many = || PackError::entry("list", &path(), Errno::OVERFLOW);
+                let too_many = || Fault::entry("list", &path(), Errno::OVERFLOW);
                 return Ok(Some(Kind::Folder { number: number.ok_or_else(too_many)? }));
             }
             FileType::RegularFile | FileType::Symlink | FileType::Directory => {
-                return Err(PackError::changed(&path(), "it became something else"));
+                return Err(Fault::changed(&path(), "it became something else"));
             }
-            other => return Err(PackError::Special { path: path(), kind: special(other) }),
+            other => return Err(Fault::Special { path: path(), kind: special(other) }),
         };
         part.newest = part.newest.max(stat.st_mtime);
         Ok(Some(kind))
@@ -297,7 +304,7 @@ struct Part {
     listing: Vec<u8>,
     newest: i64,
     count: Count,
-    faults: Vec<PackError>,
+    faults: Vec<Fault>,
 }
 
 /// A name in [`Names`].
@@ -348,13 +355,13 @@ fn compare(a: &[u8], a_is_folder: bool, b: &[u8], b_is_folder: bool) -> std::cmp
 }
 
 /// Opens a subfolder for listing.
-pub(crate) fn open_folder(parent: &OwnedFd, name: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
+pub fn open_folder(parent: &OwnedFd, name: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
 /// A path below a folder.
-pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(folder.len() + 1 + name.len());
     if !folder.is_empty() {
         path.extend_from_slice(folder);
