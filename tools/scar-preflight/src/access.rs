@@ -5,9 +5,10 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::Api;
 use kube::api::PostParams;
 use scar_cluster::{Access, Cluster, Error};
-use scar_record::{Check, CheckResult};
+use scar_record::Check;
+use scar_record::CheckResult::{self, Blocked, Warning};
 
-use crate::check::{blocked, failed, line, ok, skipped, warning};
+use crate::check::{failed, line, ok, skipped, warning};
 use crate::options::Options;
 
 /// The old secret (guide, step 1).
@@ -19,20 +20,20 @@ const VERIFY_ACCESS: &str = "cluster.verify-access";
 const RESTART_ACCESS: &str = "cluster.restart-access";
 const UNDO_ACCESS: &str = "cluster.undo-access";
 
+/// The lines.
+pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
+
 /// The permissions that a tool needs.
 struct Need {
     /// The line.
     name: &'static str,
     tool: &'static str,
-    /// Whether the migration ends without it.
-    blocks: bool,
+    /// The line's result without it.
+    result: CheckResult,
     /// What to do without the right; empty if nothing helps.
     otherwise: &'static str,
     access: Vec<Access>,
 }
-
-/// The lines.
-pub(crate) const NAMES: [&str; 5] = [SECRET_ACCESS, WAIT_ACCESS, VERIFY_ACCESS, RESTART_ACCESS, UNDO_ACCESS];
 
 /// Every verb that the tools use and no other, in the order of the guide. `pods` are Specman's; if it has no pods, the rule is
 /// for any pod. A secret that `is_absent` is not deleted.
@@ -44,49 +45,27 @@ fn needs(namespace: &str, set: &str, pods: &[String], is_absent: bool) -> [Need;
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     };
-    let secret = |verb| access(verb, "", "secrets", SECRET);
-    let set = |verb| access(verb, "apps", "statefulsets", set);
+    let secrets = |verbs: &[&str]| verbs.iter().map(|verb| access(verb, "", "secrets", SECRET)).collect::<Vec<_>>();
+    let sets = |verb| vec![access(verb, "apps", "statefulsets", set)];
     let any = [String::new()];
     let pods = if pods.is_empty() { &any } else { pods };
     let each_pod = |verb, resource| pods.iter().map(|pod| access(verb, "", resource, pod)).collect::<Vec<_>>();
-    let delete = (!is_absent).then(|| secret("delete"));
+    // Since Kubernetes 1.35 a port-forward over a WebSocket needs both verbs.
+    let forward = [each_pod("get", "pods/portforward"), each_pod("create", "pods/portforward")].concat();
+    let elsewhere = "if Specman is reached another way, --specman-url URL";
+    let need = |name, tool, result, otherwise, access| Need { name, tool, result, otherwise, access };
     [
-        Need {
-            name: SECRET_ACCESS,
-            tool: "scar-secret-rm",
-            blocks: true,
-            otherwise: "",
-            access: [secret("get")].into_iter().chain(delete).collect(),
-        },
-        Need {
-            name: WAIT_ACCESS,
-            tool: "specman-wait",
-            blocks: true,
-            otherwise: "",
-            access: [vec![set("get")], each_pod("get", "pods"), each_pod("get", "pods/log")].concat(),
-        },
-        Need {
-            name: VERIFY_ACCESS,
-            tool: "specman-verify",
-            blocks: true,
-            otherwise: "if Specman is reached another way, --specman-url URL",
-            // Since Kubernetes 1.35 a port-forward over a WebSocket needs both verbs.
-            access: [vec![set("get")], each_pod("get", "pods/portforward"), each_pod("create", "pods/portforward")].concat(),
-        },
-        Need {
-            name: RESTART_ACCESS,
-            tool: "specman-wait --restart",
-            blocks: false,
-            otherwise: "only --restart needs it",
-            access: vec![set("patch")],
-        },
-        Need {
-            name: UNDO_ACCESS,
-            tool: "scar-secret-rm --undo",
-            blocks: false,
-            otherwise: "only the way back needs it",
-            access: vec![secret("create")],
-        },
+        need(SECRET_ACCESS, "scar-secret-rm", Blocked, "", secrets(if is_absent { &["get"] } else { &["get", "delete"] })),
+        need(
+            WAIT_ACCESS,
+            "specman-wait",
+            Blocked,
+            "",
+            [sets("get"), each_pod("get", "pods"), each_pod("get", "pods/log")].concat(),
+        ),
+        need(VERIFY_ACCESS, "specman-verify", Blocked, elsewhere, [sets("get"), forward].concat()),
+        need(RESTART_ACCESS, "specman-wait --restart", Warning, "only --restart needs it", sets("patch")),
+        need(UNDO_ACCESS, "scar-secret-rm --undo", Warning, "only the way back needs it", secrets(&["create"])),
     ]
 }
 
@@ -118,7 +97,7 @@ async fn asked(cluster: &Cluster, need: &Need, options: &Options) -> Check {
     let found = format!("{} may not {}", need.tool, listed(denied.iter().copied()));
     let rules = Access::rules(denied);
     let hint = if need.otherwise.is_empty() { rules } else { format!("{}; else {rules}", need.otherwise) };
-    if need.blocks { blocked(need.name, found, hint) } else { warning(need.name, found, hint) }
+    Check { hint: Some(hint), ..line(need.name, need.result, found) }
 }
 
 /// A review that is refused, or unknown to the cluster, says nothing about the permission.
@@ -128,8 +107,7 @@ fn unknown(cluster: &Cluster, need: &Need, Access { verb, resource, namespace, .
         let hint = format!("ask another way: kubectl auth can-i {verb} {resource} -n {namespace}");
         return warning(need.name, failure.message, hint);
     }
-    let check = failed(need.name, failure);
-    if need.blocks { check } else { line(need.name, CheckResult::Warning, check.found) }
+    Check { result: need.result, ..failed(need.name, failure) }
 }
 
 async fn review(cluster: &Cluster, access: &Access, options: &Options) -> Result<bool, Error> {

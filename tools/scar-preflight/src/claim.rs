@@ -46,13 +46,12 @@ pub(crate) async fn look(
     let (api, deadline) = (&api, options.deadline());
     let found = join_all(names.iter().map(|name| cluster.find(deadline, move || api.get(name)))).await;
     let found: Result<Vec<_>, _> = found.into_iter().collect();
-    let (claim, bound, size) = match found {
+    let (claim, is_bound, size) = match found {
         Ok(found) => {
-            let claims: Vec<_> = names.iter().zip(found.iter().map(|claim| claim.as_ref().map(state))).collect();
-            let is_bound = |(_, state): &(&String, Option<State<'_>>)| state.is_some_and(|state| state.phase == BOUND);
-            let bound = !claims.is_empty() && claims.iter().all(is_bound);
-            let size = claims.iter().filter(|claim| is_bound(claim)).filter_map(|(_, state)| state.as_ref()?.size).min();
-            (line(cluster, &claims, size), bound, size)
+            let claims: Vec<_> = names.iter().zip(found).map(|(name, claim)| Claim::read(name, claim)).collect();
+            let is_bound = !claims.is_empty() && claims.iter().all(|claim| claim.is_bound == Some(true));
+            let smallest = claims.iter().filter_map(|claim| claim.size).min();
+            (line(cluster, &claims, smallest), is_bound, smallest)
         }
         Err(error) if error.is_denied() => {
             let hint = format!("see yourself: kubectl -n {} get pvc", cluster.namespace());
@@ -60,7 +59,7 @@ pub(crate) async fn look(
         }
         Err(error) => (failed(CLAIM, cluster.failure("look at Specman's claims", &error)), false, None),
     };
-    (vec![claim, storage(cluster, set, bound, options).await], size)
+    (vec![claim, storage(cluster, set, is_bound, options).await], size)
 }
 
 /// The claims of all replicas: those that the set creates for them, and those that their pods name.
@@ -80,48 +79,51 @@ fn names(set: &StatefulSet, pods: Option<&Pods>) -> BTreeSet<String> {
     made.chain(named).collect()
 }
 
-/// The state of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State<'c> {
-    /// The cluster's word: `Bound` if it has a volume.
-    phase: &'c str,
+/// A claim that was looked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Claim {
+    words: String,
+    /// `None` if it does not exist.
+    is_bound: Option<bool>,
     /// The bytes of its volume, if known.
     size: Option<u64>,
 }
 
-fn state(claim: &PersistentVolumeClaim) -> State<'_> {
-    let status = claim.status.as_ref();
-    State {
-        phase: status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending"),
-        size: status.and_then(|status| bytes(&status.capacity.as_ref()?.get("storage")?.0)),
+impl Claim {
+    fn read(name: &str, claim: Option<PersistentVolumeClaim>) -> Self {
+        let Some(claim) = claim else {
+            return Self { words: format!("{name} is not made yet"), is_bound: None, size: None };
+        };
+        let status = claim.status.unwrap_or_default();
+        let phase = status.phase.as_deref().unwrap_or("Pending");
+        if phase != BOUND {
+            return Self { words: format!("{name} is {phase}"), is_bound: Some(false), size: None };
+        }
+        let bytes = status.capacity.and_then(|capacity| bytes(&capacity.get("storage")?.0));
+        let shown = bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
+        Self { words: format!("{name} is bound{shown}"), is_bound: Some(true), size: bytes }
     }
 }
 
-fn line(cluster: &Cluster, claims: &[(&String, Option<State<'_>>)], smallest: Option<u64>) -> Check {
+fn line(cluster: &Cluster, claims: &[Claim], smallest: Option<u64>) -> Check {
     let see = format!("kubectl -n {} describe pvc", cluster.namespace());
-    if claims.is_empty() {
-        return warning(CLAIM, "Specman has no claim", "what it fetches is lost with its pod, and fetched again");
-    }
-    let word = |(name, state): &(&String, Option<State<'_>>)| match state {
-        Some(State { phase: BOUND, size: Some(bytes) }) => format!("{name} is bound, {}", size(*bytes)),
-        Some(State { phase: BOUND, size: None }) => format!("{name} is bound"),
-        Some(State { phase, .. }) => format!("{name} is {phase}"),
-        None => format!("{name} is not made yet"),
-    };
-    let words = claims.iter().map(word).collect::<Vec<_>>().join(", ");
-    if claims.iter().any(|(_, state)| state.is_some_and(|state| state.phase != BOUND)) {
-        return blocked(CLAIM, words, format!("Specman cannot start without it: {see}"));
-    }
-    if claims.iter().any(|(_, state)| state.is_none()) {
-        return warning(CLAIM, words, format!("it is made when Specman starts: {see}"));
-    }
+    let words = claims.iter().map(|claim| claim.words.as_str()).collect::<Vec<_>>().join(", ");
     match smallest {
+        _ if claims.is_empty() => {
+            warning(CLAIM, "Specman has no claim", "what it fetches is lost with its pod, and fetched again")
+        }
+        _ if claims.iter().any(|claim| claim.is_bound == Some(false)) => {
+            blocked(CLAIM, words, format!("Specman cannot start without it: {see}"))
+        }
+        _ if claims.iter().any(|claim| claim.is_bound.is_none()) => {
+            warning(CLAIM, words, format!("it is made when Specman starts: {see}"))
+        }
         Some(bytes) if bytes < GUIDE => warning(CLAIM, words, "the guide plans for 10 GB: will it hold all manifests?"),
         _ => ok(CLAIM, words),
     }
 }
 
-/// The class that the set requests, its driver, and its free space if known. If all claims are bound, none is needed.
+/// The class that the set requests, and its driver. If all claims are `bound`, none is needed.
 async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, options: &Options) -> Check {
     let classes = Api::<StorageClass>::all(cluster.client().clone());
     let drivers = Api::<CSIDriver>::all(cluster.client().clone());
@@ -130,58 +132,45 @@ async fn storage(cluster: &Cluster, set: &StatefulSet, bound: bool, options: &Op
         tokio::join!(cluster.read(deadline, || classes.list(&parameters)), cluster.read(deadline, || drivers.list(&parameters)));
     let (classes, drivers) = match (classes, drivers) {
         (Ok(classes), Ok(drivers)) => (classes.items, drivers.items),
-        (Err(error), _) | (_, Err(error)) => {
-            if bound {
-                return skipped(STORAGE, "it may not be read, and the claims are bound");
-            }
-            return match error.is_denied() {
-                true => warning(
-                    STORAGE,
-                    "storage classes and CSI drivers may not be listed",
-                    "ask the cluster's administrator for a CSI with 10 GB of room",
-                ),
-                false => failed(STORAGE, cluster.failure("list the storage classes", &error)),
-            };
+        _ if bound => return skipped(STORAGE, "it may not be read, and the claims are bound"),
+        (Err(error), _) | (_, Err(error)) if error.is_denied() => {
+            let found = "storage classes and CSI drivers may not be listed";
+            return warning(STORAGE, found, "ask the cluster's administrator for a CSI with 10 GB of room");
         }
+        (Err(error), _) | (_, Err(error)) => return failed(STORAGE, cluster.failure("list the storage classes", &error)),
     };
-    let wanted =
-        set.spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref()?.storage_class_name.clone());
-    let is_wanted = |class: &&StorageClass| match &wanted {
+    let templates = set.spec.volume_claim_templates.iter().flatten();
+    let wanted = templates.filter_map(|claim| claim.spec.as_ref()?.storage_class_name.clone()).next();
+    let class = classes.iter().find(|class| match &wanted {
         Some(_) => class.metadata.name == wanted,
         None => class.metadata.annotations.iter().flatten().any(|(key, value)| key == DEFAULT && value == "true"),
-    };
-    let class = classes.iter().find(is_wanted);
+    });
     let name = class.and_then(|class| class.metadata.name.as_deref()).unwrap_or_default();
+    // Each CSI driver registers an object of its own name, which the class names as its provisioner (Kubernetes CSI
+    // documentation, "CSIDriver Object").
+    let is_driver = |class: &StorageClass| drivers.iter().any(|driver| driver.metadata.name.as_ref() == Some(&class.provisioner));
     let lacking = match (class, &wanted) {
         (None, Some(name)) => format!("no storage class '{name}'"),
         (None, None) => "no default storage class".to_owned(),
         (Some(class), _) if class.provisioner == NO_PROVISIONER => {
             format!("class '{name}' makes no volumes ({NO_PROVISIONER}): somebody has to make one for Specman by hand")
         }
-        // Each CSI driver registers an object of its own name, which the class names as its provisioner (Kubernetes CSI
-        // documentation, "CSIDriver Object").
         (Some(class), _) if drivers.is_empty() => format!("no CSI driver for class '{name}' ({})", class.provisioner),
         // For example a provisioner of host paths: it may work, but the guide requires a CSI.
-        (Some(class), _) if !bound && drivers.iter().all(|driver| driver.metadata.name.as_ref() != Some(&class.provisioner)) => {
-            return warning(
-                STORAGE,
-                format!("class '{name}' is of {}, which is no CSI driver of this cluster", class.provisioner),
-                "the guide wants a CSI with 10 GB of free space: does this class make volumes of that size?",
-            );
+        (Some(class), _) if !bound && !is_driver(class) => {
+            let found = format!("class '{name}' is of {}, which is no CSI driver of this cluster", class.provisioner);
+            let hint = "the guide wants a CSI with 10 GB of free space: does this class make volumes of that size?";
+            return warning(STORAGE, found, hint);
         }
         (Some(class), _) => {
             let room = if bound { "" } else { "; how much room it has left is not known" };
             return ok(STORAGE, format!("class '{name}', driver {}{room}", class.provisioner));
         }
     };
-    match bound {
-        true => ok(STORAGE, format!("{lacking}; the claims are bound and need none")),
-        false => blocked(
-            STORAGE,
-            lacking,
-            "the guide wants a CSI with 10 GB of free space: install one, or name its class as the default",
-        ),
+    if bound {
+        return ok(STORAGE, format!("{lacking}; the claims are bound and need none"));
     }
+    blocked(STORAGE, lacking, "the guide wants a CSI with 10 GB of free space: install one, or name its class as the default")
 }
 
 /// A Kubernetes quantity in whole bytes: `10Gi`, `10G`, `1e10`, `500000m` (apimachinery pkg/api/resource/quantity.go).
@@ -190,19 +179,12 @@ fn bytes(quantity: &str) -> Option<u64> {
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, unit) = text.split_at(digits);
     let number: f64 = number.parse().ok()?;
+    let power = |unit: &str| "KMGTP".find(&unit.to_uppercase()).map(|place| place as i32 + 1);
     let factor = match unit {
         "" => 1.0,
         "m" => 0.001,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        "Pi" => 1_125_899_906_842_624.0,
+        "k" | "M" | "G" | "T" | "P" => 1000f64.powi(power(unit)?),
+        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" => 1024f64.powi(power(&unit[..1])?),
         _ => 10f64.powi(unit.strip_prefix(['e', 'E'])?.parse::<u8>().ok()?.into()),
     };
     // Far below the limit of an exact float, and rounded down.
@@ -234,14 +216,14 @@ mod tests {
 
     #[test]
     fn a_claim_is_bound_or_loose() {
-        let claim = |status| serde_json::from_value(json!({"status": status})).unwrap();
-        for (status, phase, size) in [
-            (json!({"phase": "Bound", "capacity": {"storage": "1Ki"}}), BOUND, Some(1024)),
-            (json!({"phase": "Bound"}), BOUND, None),
-            (json!({"phase": "Lost"}), "Lost", None),
-            (json!({}), "Pending", None),
+        for (status, words, is_bound, size) in [
+            (json!({"phase": "Bound", "capacity": {"storage": "1Ki"}}), "c is bound, 1.0 KiB", true, Some(1024)),
+            (json!({"phase": "Bound"}), "c is bound", true, None),
+            (json!({"phase": "Lost"}), "c is Lost", false, None),
+            (json!({}), "c is Pending", false, None),
         ] {
-            assert_eq!(state(&claim(status)), State { phase, size });
+            let claim = Claim::read("c", serde_json::from_value(json!({"status": status})).unwrap());
+            assert_eq!(claim, Claim { words: words.to_owned(), is_bound: Some(is_bound), size });
         }
     }
 }

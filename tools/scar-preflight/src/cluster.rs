@@ -61,17 +61,13 @@ pub(crate) async fn look(opened: Result<Opened, Failure>, options: &Options, fou
         tokio::join!(pods, access::look(cluster, &names, is_absent, options), specman::service_line(cluster, options));
     let pods = read.as_ref().and_then(|read| read.as_ref().ok());
     let (claims, size) = claim::look(cluster, &set, pods, options).await;
-    let without_identity =
-        |pods: &specman::Pods| pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect();
-    found.without_identity = pods.map(without_identity);
+    found.without_identity =
+        pods.map(|pods| pods.iter().filter(|(_, pod)| !pod.has_pod_identity).map(|(name, _)| name.clone()).collect());
     (found.secret, found.claim) = (made, size);
-    found.checks.extend([identity, namespace]);
-    found.checks.extend(access);
-    found.checks.push(specman::set_line(cluster, &set, options));
+    found.checks.extend([identity, namespace, secret, service, specman::set_line(cluster, &set, options)]);
     found.checks.extend(read.as_ref().map(|read| specman::pods_line(cluster, &names, read)));
-    found.checks.push(service);
+    found.checks.extend(access);
     found.checks.extend(claims);
-    found.checks.push(secret);
     Ok(())
 }
 

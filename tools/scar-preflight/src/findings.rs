@@ -30,6 +30,6 @@ pub(crate) struct Flag {
     pub(crate) is_set: bool,
     /// Whether Specman's pods need a pod identity for the registry.
     pub(crate) uses_pod_identity: bool,
-    /// When the entry was last changed, as VerteX writes it.
+    /// When the entry was last changed: VerteX makes the secret when the flag is set, so that an older one is not its own.
     pub(crate) changed: Option<Timestamp>,
 }

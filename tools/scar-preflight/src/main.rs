@@ -17,7 +17,6 @@ mod run;
 mod sample;
 mod specman;
 mod table;
-mod version;
 
 use std::process::ExitCode;
 

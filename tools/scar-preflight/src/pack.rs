@@ -2,11 +2,11 @@
 
 use scar_record::Check;
 use scar_registry::{Reference, ecr};
-use scar_tool::{Console, Spelling};
+use scar_tool::{Console, Failure, Spelling};
 use scar_vertex::Api;
 use scar_vertex::entry::{self, EntryObject, Kind, Selector};
 
-use crate::check::{blocked, failed, ok, skipped, warning, within};
+use crate::check::{blocked, check, failed, ok, skipped, warning, within};
 use crate::findings::Flag;
 use crate::options::{OfEntry, Options};
 
@@ -15,23 +15,20 @@ pub(crate) const ENTRY: &str = "platform.pack-registry";
 /// The line of its flag.
 pub(crate) const FLAG: &str = "platform.flag";
 
-/// Checks the entry and its flag.
+/// Checks the entry and its flag; also returns the flag.
+///
+/// # Errors
+/// The line of the entry, without which there is no flag.
 pub(crate) async fn look(
     api: &Api,
     reference: Option<&Reference>,
     options: &Options,
     console: &Console,
-) -> (Vec<Check>, Option<Flag>) {
-    let Some(reference) = reference else {
-        return (vec![skipped(ENTRY, "no registry: --reference HOST or OCI_PACK_REGISTRY")], None);
-    };
+) -> Result<(Check, Check, Flag), Check> {
+    let reference = reference.ok_or_else(|| skipped(ENTRY, "no registry: --reference HOST or OCI_PACK_REGISTRY"))?;
     let wanted = options.entry.selector().unwrap_or_else(|| Selector::Host(reference.registry.clone()));
     let choice = entry::choose(api, &wanted, Spelling::of::<OfEntry>(), Some(&reference.repository));
-    let chosen = match within(options.timeout, "read the pack registries", choice).await {
-        Ok(chosen) => chosen,
-        Err(failure) => return (vec![failed(ENTRY, failure)], None),
-    };
-    // VerteX makes the secret when the flag is set: only one that is newer than the entry's last change may be its own.
+    let chosen = within(options.timeout, "read the pack registries", choice).await.map_err(|failure| failed(ENTRY, failure))?;
     let flag = Flag {
         is_set: chosen.object.flag(entry::FLAG),
         uses_pod_identity: chosen.uses_pod_identity(),
@@ -39,9 +36,9 @@ pub(crate) async fn look(
     };
     let line = match flag.is_set {
         true => ok(FLAG, "set already: Specman fetches from this registry"),
-        false => change_line(&chosen, api, options, console).await,
+        false => check(FLAG, options.timeout, "validate the pack registry", change_line(&chosen, api, options, console)).await,
     };
-    (vec![fits(&chosen, reference), line], Some(flag))
+    Ok((fits(&chosen, reference), line, flag))
 }
 
 /// Whether the reference is where Specman will look.
@@ -65,20 +62,16 @@ fn fits(chosen: &EntryObject, reference: &Reference) -> Check {
 }
 
 /// Blocks if the step that sets the flag would be refused: for want of the entry's login, or because VerteX cannot use it.
-async fn change_line(chosen: &EntryObject, api: &Api, options: &Options, console: &Console) -> Check {
-    let mut after = match options.given(console).and_then(|given| given.fill(chosen, false)) {
-        Ok(after) => after,
-        Err(failure) => {
-            let hint = failure.hint.unwrap_or_default();
-            return blocked(FLAG, format!("not set yet, and {}", failure.message), format!("pack-registry-set needs it; {hint}"));
-        }
-    };
+async fn change_line(chosen: &EntryObject, api: &Api, options: &Options, console: &Console) -> Result<Check, Failure> {
+    let filled = options.given(console).and_then(|given| given.fill(chosen, false));
+    let mut after = filled.map_err(|failure| {
+        let hint = format!("pack-registry-set needs it; {}", failure.hint.unwrap_or_default());
+        Failure { message: format!("not set yet, and {}", failure.message), hint: Some(hint.into()), ..failure }
+    })?;
     // What pack-registry-set sends to validate before it writes, so that VerteX refuses it here already.
     after.set(entry::FLAG, &true);
-    match within(options.timeout, "validate the pack registry", entry::validate(api, chosen, &after)).await {
-        Ok(()) => ok(FLAG, "not set yet"),
-        Err(failure) => failed(FLAG, failure),
-    }
+    entry::validate(api, chosen, &after).await?;
+    Ok(ok(FLAG, "not set yet"))
 }
 
 #[cfg(test)]

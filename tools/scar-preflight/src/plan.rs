@@ -8,9 +8,9 @@ use scar_http::{Origin, Retry};
 use scar_record::Session;
 use scar_registry::login::{self, Login};
 use scar_registry::{EXCHANGE, Environment, Reference, RegistryConfig, Scope};
-use scar_tool::{Console, Exit, Failure};
+use scar_tool::{Console, Failure};
 use scar_trust::Trust;
-use scar_vertex::{ApiOptions, LoginMethod};
+use scar_vertex::{ApiOptions, LoginMethod, session_origin, session_tls};
 
 use crate::content::Content;
 use crate::options::{Options, Part};
@@ -54,6 +54,10 @@ pub(crate) struct Registry {
     pub(crate) login: Result<Option<(Login, String)>, Failure>,
 }
 
+fn missing(settings: &str) -> Failure {
+    Failure::misuse(format!("missing: {settings}")).hint("--only asks for this side")
+}
+
 impl Options {
     /// Reads the settings and opens their files.
     ///
@@ -63,21 +67,22 @@ impl Options {
         let reference = Environment::from_environment().or_typed(self.reference.as_deref(), self.push.base_path.as_deref())?;
         self.registry.check(self.registry.login.password_file.is_some())?;
         self.entry_login.check()?;
-        let names_cluster = self.specman.cluster.name_one();
-        let cluster = || names_cluster.then(|| Opened::open(&self.specman.cluster, self.route, console));
-        let registry = || reference.as_ref().map(|reference| self.registry(reference, console));
         let exclude = self.tree.exclude()?;
         let content = self.content.clone().map(|folder| {
             let (tree, archive, unverified) = (self.tree.clone(), self.archive.clone(), self.unverified);
             Content { folder, tree, exclude, archive, unverified }
         });
+        let cluster = || Opened::open(&self.specman.cluster, self.route, console);
+        let registry = || reference.as_ref().map(|reference| self.registry(reference, console));
         Ok(Plan {
             // Its settings may also be in the record.
             platform: match self.wants(Part::Platform) {
                 true => Some(self.platform(console)?.ok_or("no endpoint: --endpoint URL or VERTEX_ENDPOINT")),
                 false => None,
             },
-            cluster: self.planned(Part::Cluster, "no kubeconfig: --kubeconfig FILE or KUBECONFIG", cluster)?,
+            cluster: self.planned(Part::Cluster, "no kubeconfig: --kubeconfig FILE or KUBECONFIG", || {
+                self.specman.cluster.name_one().then(cluster)
+            })?,
             content: self.planned(Part::Content, "no folder: --content DIR", || content)?,
             registry: self.planned(Part::Registry, "no registry: --reference HOST or OCI_PACK_REGISTRY", registry)?,
             reference: reference.clone(),
@@ -85,17 +90,10 @@ impl Options {
     }
 
     fn planned<T>(&self, part: Part, without: &'static str, find: impl FnOnce() -> Option<T>) -> Result<Planned<T>, Failure> {
-        let planned = self.wants(part).then(|| find().ok_or(without));
-        self.insist(part, &planned)?;
-        Ok(planned)
-    }
-
-    fn insist<T>(&self, part: Part, planned: &Planned<T>) -> Result<(), Failure> {
-        match planned {
-            Some(Err(why)) if self.insists_on(part) => {
-                Err(Failure::misuse(format!("missing: {why}")).hint("--only asks for this side"))
-            }
-            _ => Ok(()),
+        match self.wants(part).then(find) {
+            None => Ok(None),
+            Some(None) if self.insists_on(part) => Err(missing(without)),
+            Some(found) => Ok(Some(found.ok_or(without))),
         }
     }
 
@@ -127,25 +125,18 @@ impl Plan {
         if let Some(session) = session
             && let Some(planned) = &mut self.platform
         {
-            let (origin, _) = ApiOptions::address(&session.endpoint)?;
-            if let Some(asked) = planned.as_ref().ok().map(|platform| &platform.origin).filter(|asked| **asked != origin) {
-                let message = format!("use the session: it is for '{origin}', not for '{asked}'");
-                return Err(Failure::new(Exit::Unsafe, message).hint("--new-record goes without the session"));
-            }
-            let mut tls = options.account.tls.clone();
-            tls.ca_file = tls.ca_file.or_else(|| session.ca_file.as_ref().map(Into::into));
-            tls.insecure |= session.insecure;
-            let trust = Trust::load(&tls).map(|trust| trust.by(options.route));
+            let asked = planned.as_ref().ok().map(|platform| &platform.origin);
+            let origin =
+                session_origin(&session, asked).map_err(|failure| failure.hint("--new-record goes without the session"))?;
+            let trust = Trust::load(&session_tls(&options.account.tls, &session)).map(|trust| trust.by(options.route));
             *planned = Ok(Platform { origin, trust, plain_http: true, login: Some(PlatformLogin::Session(Box::new(session))) });
         }
-        options.insist(Part::Platform, &self.platform)?;
-        let Self { platform, cluster, content, registry, .. } = &self;
-        let is_something = matches!(platform, Some(Ok(_))) || matches!(cluster, Some(Ok(_)));
-        if !is_something && !matches!(content, Some(Ok(_))) && !matches!(registry, Some(Ok(_))) {
-            return Err(Failure::misuse("there is nothing to check: no side of the site has its settings")
-                .hint("name them: --content DIR --reference HOST --endpoint URL --kubeconfig FILE"));
+        match (&self.platform, &self.cluster, &self.content, &self.registry) {
+            (Some(Err(why)), ..) if options.insists_on(Part::Platform) => Err(missing(why)),
+            (Some(Ok(_)), ..) | (_, Some(Ok(_)), ..) | (_, _, Some(Ok(_)), _) | (.., Some(Ok(_))) => Ok(self),
+            _ => Err(Failure::misuse("there is nothing to check: no side of the site has its settings")
+                .hint("name them: --content DIR --reference HOST --endpoint URL --kubeconfig FILE")),
         }
-        Ok(self)
     }
 
     /// Finds the logins; asks at the terminal for a password that is in no file.

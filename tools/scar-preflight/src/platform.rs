@@ -11,13 +11,12 @@ use scar_vertex::scar::{SPECMAN, Setting, installed};
 use scar_vertex::user::{self, User};
 use scar_vertex::{Api, Entrance, LoginMethod, OLDEST};
 
-use crate::check::{blocked, failed, ok, skipped, warning, within};
+use crate::check::{blocked, check, failed, ok, skipped, warning, within};
 use crate::findings::Findings;
 use crate::network::Server;
 use crate::options::Options;
 use crate::pack;
 use crate::plan::{Platform, PlatformLogin};
-use crate::version;
 
 const REACHED: &str = "platform.reached";
 const LOGIN: &str = "platform.login";
@@ -47,11 +46,16 @@ pub(crate) async fn look(
     let entered = within(options.timeout, &act, enter(login, plan.trust, client, options, console)).await;
     let (how, api) = entered.map_err(|failure| failed(LOGIN, failure))?;
     found.checks.push(ok(LOGIN, how));
-    let pack = pack::look(&api, reference, options, console);
-    let (version, scar, (pack, flag)) = tokio::join!(version_line(&api, options), scar_line(&api, options), pack);
+    let time = options.timeout;
+    let (version, scar, pack) = tokio::join!(
+        check(VERSION, time, "read the installed version", version_line(&api)),
+        check(SCAR, time, "read the SCAR setting", scar_line(&api)),
+        pack::look(&api, reference, options, console),
+    );
     found.checks.extend([version, scar]);
-    found.checks.extend(pack);
-    found.flag = flag;
+    let (entry, flag_line, flag) = pack?;
+    found.checks.extend([entry, flag_line]);
+    found.flag = Some(flag);
     Ok(())
 }
 
@@ -105,37 +109,59 @@ fn named(user: &User) -> String {
     }
 }
 
-async fn version_line(api: &Api, options: &Options) -> Check {
-    let act = "read the installed version";
-    let read = within(options.timeout, act, async { installed(api).await.map_err(|error| api.failure(act, &error)) }).await;
+async fn version_line(api: &Api) -> Result<Check, Failure> {
+    let version = installed(api).await.map_err(|error| api.failure("read the installed version", &error))?;
     let needed = format!("it must be {OLDEST} or later");
-    let version = match read {
-        Ok(Some(version)) => version,
-        Ok(None) => return warning(VERSION, "the platform does not say its version", needed),
-        Err(failure) => return failed(VERSION, failure),
-    };
-    match version::is_enough(&version) {
-        Some(true) => ok(VERSION, format!("{version}; {OLDEST} or later is needed")),
-        Some(false) => {
+    let Some(version) = version else { return Ok(warning(VERSION, "the platform does not say its version", needed)) };
+    Ok(match numbers(&version) {
+        Some(found) if Some(found) >= numbers(OLDEST) => ok(VERSION, format!("{version}; {OLDEST} or later is needed")),
+        Some(_) => {
             let hint = format!("upgrade VerteX or Palette to {OLDEST} or later first");
             blocked(VERSION, format!("{version} is older than {OLDEST}"), hint)
         }
         None => warning(VERSION, format!("'{version}' is not a version that can be compared"), needed),
-    }
+    })
 }
 
-async fn scar_line(api: &Api, options: &Options) -> Check {
-    let setting = match within(options.timeout, "read the SCAR setting", Setting::read(api)).await {
-        Ok(setting) => setting,
-        Err(failure) => return failed(SCAR, failure),
-    };
+/// The first three numbers of a version; a release candidate counts as its release.
+fn numbers(version: &str) -> Option<[u64; 3]> {
+    let text = version.trim().trim_start_matches(['v', 'V']);
+    let mut parts = text.split(['-', '+', ' ']).next()?.split('.').map(str::parse);
+    let (first, second, third) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next().unwrap_or(Ok(0)).ok()?);
+    Some([first, second, third])
+}
+
+async fn scar_line(api: &Api) -> Result<Check, Failure> {
+    let setting = Setting::read(api).await?;
     let endpoint = setting.endpoint();
     if endpoint.is_empty() {
-        return warning(SCAR, "SCAR has no endpoint", "is this the VerteX that is to be migrated?");
+        return Ok(warning(SCAR, "SCAR has no endpoint", "is this the VerteX that is to be migrated?"));
     }
     if setting.same_endpoint(&Setting::target(SPECMAN, None, false, None)) {
-        return ok(SCAR, format!("'{endpoint}': it leads to Specman already"));
+        return Ok(ok(SCAR, format!("'{endpoint}': it leads to Specman already")));
     }
     let hidden = if setting.hides_its_password() { "; its password is not shown: an undo will ask for it" } else { "" };
-    ok(SCAR, format!("'{endpoint}'{hidden}"))
+    Ok(ok(SCAR, format!("'{endpoint}'{hidden}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, expected) in [
+            ("4.5.15", Some([4, 5, 15])),
+            ("10.0", Some([10, 0, 0])),
+            ("v4.6.2", Some([4, 6, 2])),
+            ("4.5.15-rc1", Some([4, 5, 15])),
+            ("4.5.15.3", Some([4, 5, 15])),
+            ("dev", None),
+            ("", None),
+            ("4", None),
+            ("4.x.1", None),
+        ] {
+            assert_eq!(numbers(version), expected, "{version}");
+        }
+    }
 }

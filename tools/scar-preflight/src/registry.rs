@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use jiff::{SignedDuration, Timestamp};
 use scar_http::{Method, Response, StatusCode};
 use scar_record::{Check, CheckResult};
 use scar_registry::login::Login;
@@ -11,7 +12,7 @@ use scar_registry::{Fault, Reference, Registry, ecr};
 use scar_tool::{Console, Exit, Failure};
 use serde_json::Value;
 
-use crate::check::{blocked, failed, ok, skipped, warning, within};
+use crate::check::{blocked, check, failed, ok, skipped, warning, within};
 use crate::findings::Findings;
 use crate::network::Server;
 use crate::plan;
@@ -27,20 +28,20 @@ const LIMIT: &str = "registry.limit";
 pub(crate) const NAMES: [&str; 6] = [REACHED, LOGIN, REPOSITORY, TAG, PUSH, LIMIT];
 
 /// An ECR password that expires sooner may not last for the push.
-const LASTS: Duration = Duration::from_secs(3600);
+const LASTS: SignedDuration = SignedDuration::from_hours(1);
 
 /// Checks the part.
 ///
 /// # Errors
 /// The line that blocks the rest.
 pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console, found: &mut Findings) -> Result<(), Check> {
-    let (known, unknown) = match plan.login {
-        Ok(login) => (login, None),
-        Err(failure) => (None, Some(failure)),
-    };
-    let (login, from) = known.unzip();
     let host = &plan.reference.registry;
     let act = format!("connect to '{host}'");
+    let (login, from, unknown) = match plan.login {
+        Ok(Some((login, from))) => (Some(login), from, None),
+        Ok(None) => (None, String::new(), None),
+        Err(failure) => (None, String::new(), Some(failure)),
+    };
     let reached = async {
         let trust = plan.trust?;
         let last = trust.last_handshake().clone();
@@ -56,7 +57,7 @@ pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console
     let limit = limit_line(&door.header("server").map(scar_tool::escape).unwrap_or_default());
     let login = match unknown {
         Some(failure) => failed(LOGIN, failure),
-        None => login_line(&registry, door, &from.unwrap_or_default(), time).await,
+        None => check(LOGIN, time, &format!("log in to '{host}'"), login_line(&registry, door, &from)).await,
     };
     let is_blocked = login.result == CheckResult::Blocked;
     found.checks.push(login);
@@ -67,31 +68,21 @@ pub(crate) async fn look(plan: plan::Registry, time: Duration, console: &Console
     Ok(())
 }
 
-/// Asks within the time of one check.
-async fn ask<T>(
-    registry: &Registry,
-    time: Duration,
-    act: &str,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Failure> {
-    within(time, act, async { work.await.map_err(|fault| registry.failure(act, fault)) }).await
-}
-
 fn door_line(registry: &Registry, door: &Response) -> Check {
     let origin = registry.client.origin();
     // A registry answers 200 or 401 (OCI distribution specification, "Determining Support"); the header is Distribution's.
     let speaks = door.header("docker-distribution-api-version").is_some()
         || matches!(door.status(), StatusCode::OK | StatusCode::UNAUTHORIZED);
-    match speaks {
-        true => ok(REACHED, format!("'{origin}' answers")),
-        false => {
-            let hint = "is it the registry itself? give its HOST[:PORT] as docker or podman use it";
-            blocked(REACHED, format!("'{origin}' answers {} at /v2/, as no registry does", door.status()), hint)
-        }
+    if speaks {
+        return ok(REACHED, format!("'{origin}' answers"));
     }
+    let hint = "is it the registry itself? give its HOST[:PORT] as docker or podman use it";
+    blocked(REACHED, format!("'{origin}' answers {} at /v2/, as no registry does", door.status()), hint)
 }
 
-async fn login_line(registry: &Registry, door: Response, from: &str, time: Duration) -> Check {
+/// Gets the login that the base address requires, and tries it there. Only the identity is checked there: the repository's
+/// own answers show what the token may do.
+async fn login_line(registry: &Registry, door: Response, from: &str) -> Result<Check, Failure> {
     let host = &registry.reference.registry;
     let who = match &registry.login {
         Some(login) => match login.username() {
@@ -103,54 +94,38 @@ async fn login_line(registry: &Registry, door: Response, from: &str, time: Durat
                 Some(_) => format!("ecr-password {host} >pw; --registry-username AWS --registry-password-file pw"),
                 None => "log in with docker or podman, or give --registry-username and --registry-password-file".to_owned(),
             };
-            return blocked(LOGIN, format!("'{host}' asks for a login, and this host has none for it"), hint);
+            return Ok(blocked(LOGIN, format!("'{host}' asks for a login, and this host has none for it"), hint));
         }
         None => "none is asked for".to_owned(),
     };
-    let act = format!("log in to '{host}'");
-    match ask(registry, time, &act, log_in(registry, door)).await {
-        Ok(()) => lasting(registry, who),
-        Err(failure) => failed(LOGIN, failure),
-    }
-}
-
-/// Gets the login that the base address requires, and tries it there. Only the identity is checked there: the repository's
-/// own answers show what the token may do.
-async fn log_in(registry: &Registry, door: Response) -> Result<(), Fault> {
-    registry.log_in(door).await?;
-    let url = registry.url("/v2/")?;
-    let answer = registry.exchange(Method::GET, &url, &[], None).await?;
-    match answer.status() {
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNAUTHORIZED => Ok(()),
-        _ => registry.success(answer).await.map(drop),
-    }
-}
-
-/// An ECR password contains its expiry.
-fn lasting(registry: &Registry, who: String) -> Check {
-    let ends = match (&registry.login, ecr::Host::of(&registry.reference.registry)) {
+    let tried = async {
+        registry.log_in(door).await?;
+        let answer = registry.exchange(Method::GET, &registry.url("/v2/")?, &[], None).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNAUTHORIZED => Ok(()),
+            _ => registry.success(answer).await.map(drop),
+        }
+    };
+    tried.await.map_err(|fault| registry.failure(&format!("log in to '{host}'"), fault))?;
+    // An ECR password contains its expiry.
+    let end = match (&registry.login, ecr::Host::of(host)) {
         (Some(Login::Password { password, .. }), Some(_)) => ecr::expiration(password),
         _ => None,
     };
-    let Some(end) = ends.and_then(|end| jiff::Timestamp::from_second(end).ok()) else { return ok(LOGIN, who) };
+    let Some(end) = end.and_then(|end| Timestamp::from_second(end).ok()) else { return Ok(ok(LOGIN, who)) };
     let found = format!("{who}; the password ends at {end:.0}");
-    let left = end.duration_since(jiff::Timestamp::now());
-    match left < jiff::SignedDuration::try_from(LASTS).unwrap_or_default() {
-        true => {
-            warning(LOGIN, found, format!("take a new one right before the push: ecr-password {}", registry.reference.registry))
-        }
-        false => ok(LOGIN, found),
-    }
+    let hint = format!("take a new one right before the push: ecr-password {host}");
+    Ok(if end.duration_since(Timestamp::now()) < LASTS { warning(LOGIN, found, hint) } else { ok(LOGIN, found) })
 }
 
 /// The repository, its tag, and whether it takes a push. A push lists no tags, and ECR's policies for it often lack that
 /// action: so a refused list blocks only with a refused push.
 async fn repository_lines(registry: &Registry, time: Duration) -> Vec<Check> {
-    let Reference { repository, registry: host, .. } = &registry.reference;
+    let Reference { repository, registry: host, tag, .. } = &registry.reference;
     let act = format!("look for the repository '{repository}'");
-    let listed = ask(registry, time, &act, tags(registry)).await;
+    let listed = within(time, &act, async { tags(registry).await.map_err(|fault| registry.failure(&act, fault)) }).await;
     let line = match &listed {
-        Ok(Some(tags)) => ok(REPOSITORY, format!("'{repository}' is there, {}", tags_told(tags))),
+        Ok(Some(tags)) => ok(REPOSITORY, format!("'{repository}' is there, {}", shown(tags))),
         Ok(None) => match ecr::Host::of(host) {
             Some(at) => {
                 let found = format!("no repository '{repository}', and a push to ECR makes none");
@@ -165,7 +140,11 @@ async fn repository_lines(registry: &Registry, time: Duration) -> Vec<Check> {
         ),
         Err(failure) => return vec![failed(REPOSITORY, failure.clone())],
     };
-    let (tag, push) = tokio::join!(tag_line(registry, time), push_line(registry, time));
+    let (read, open) = (format!("read the tag '{tag}'"), format!("open an upload to '{repository}'"));
+    let (tag, push) = tokio::join!(
+        check(TAG, time, &read, async { tag_line(registry).await.map_err(|fault| registry.failure(&read, fault)) }),
+        check(PUSH, time, &open, async { push_line(registry).await.map_err(|fault| registry.failure(&open, fault)) }),
+    );
     match listed {
         Err(failure) if push.result == CheckResult::Blocked => vec![failed(REPOSITORY, failure)],
         _ => vec![line, tag, push],
@@ -174,8 +153,7 @@ async fn repository_lines(registry: &Registry, time: Duration) -> Vec<Check> {
 
 /// All tags; `None` if there is no repository.
 async fn tags(registry: &Registry) -> Result<Option<Vec<String>>, Fault> {
-    let url = registry.in_repository("tags/list")?;
-    let answer = registry.exchange(Method::GET, &url, &[], None).await?;
+    let answer = registry.exchange(Method::GET, &registry.in_repository("tags/list")?, &[], None).await?;
     // NAME_UNKNOWN: there is no repository before the first push (OCI distribution specification, "Error Codes").
     if answer.status() == StatusCode::NOT_FOUND {
         return Ok(None);
@@ -186,7 +164,7 @@ async fn tags(registry: &Registry) -> Result<Option<Vec<String>>, Fault> {
 }
 
 /// Specman fetches every tag, so all are listed.
-fn tags_told(tags: &[String]) -> String {
+fn shown(tags: &[String]) -> String {
     const SHOWN: usize = 6;
     match tags.len() {
         0 => "without a tag".to_owned(),
@@ -195,16 +173,12 @@ fn tags_told(tags: &[String]) -> String {
     }
 }
 
-async fn tag_line(registry: &Registry, time: Duration) -> Check {
+async fn tag_line(registry: &Registry) -> Result<Check, Fault> {
     let tag = &registry.reference.tag;
-    let act = format!("read the tag '{tag}'");
-    match ask(registry, time, &act, registry.manifest(tag)).await {
-        Ok(None) => ok(TAG, format!("'{tag}' holds nothing yet")),
-        Ok(Some((bytes, digest))) => {
-            ok(TAG, held(tag, digest.as_str(), &serde_json::from_slice::<Value>(&bytes).unwrap_or_default()))
-        }
-        Err(failure) => failed(TAG, failure),
-    }
+    Ok(match registry.manifest(tag).await? {
+        None => ok(TAG, format!("'{tag}' holds nothing yet")),
+        Some((bytes, digest)) => ok(TAG, held(tag, digest.as_str(), &serde_json::from_slice(&bytes).unwrap_or_default())),
+    })
 }
 
 fn held(tag: &str, digest: &str, manifest: &Value) -> String {
@@ -221,29 +195,25 @@ fn held(tag: &str, digest: &str, manifest: &Value) -> String {
     format!("'{tag}' holds {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-async fn push_line(registry: &Registry, time: Duration) -> Check {
-    let act = format!("open an upload to '{}'", registry.reference.repository);
-    let session = match ask(registry, time, &act, registry.open_upload()).await {
-        Ok(opened) => opened.url,
-        Err(failure) => return failed(PUSH, failure),
-    };
-    match registry.cancel(&session).await {
+async fn push_line(registry: &Registry) -> Result<Check, Fault> {
+    let session = registry.open_upload().await?.url;
+    Ok(match registry.cancel(&session).await {
         Ok(()) => ok(PUSH, "allowed: an upload was opened, and cancelled"),
         // Distribution requires the permission to delete for that, which a robot that pushes may lack.
         Err(fault) => {
             let cause = fault.failure("cancel the upload").message;
             ok(PUSH, format!("allowed: an upload was opened; the registry itself will end it ({cause})"))
         }
-    }
+    })
 }
 
 fn limit_line(front: &str) -> Check {
-    let who = match front {
-        "" => "only an upload of that size shows it".to_owned(),
-        front => format!("only an upload of that size shows it ('{front}' answers)"),
-    };
+    let who = if front.is_empty() { String::new() } else { format!(" ('{front}' answers)") };
     // A proxy counts the bytes, and answers 413 only while they come (nginx, client_max_body_size).
-    let mut check = skipped(LIMIT, format!("the largest body that is let through cannot be asked for: {who}"));
+    let mut check = skipped(
+        LIMIT,
+        format!("the largest body that is let through cannot be asked for: only an upload of that size shows it{who}"),
+    );
     if front.to_ascii_lowercase().contains("nginx") {
         check.hint = Some("nginx: client_max_body_size 0; else ocipush goes on in chunks by itself".to_owned());
     }

@@ -10,7 +10,7 @@ use scar_trust::Trust;
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
-use crate::{ApiOptions, OLDEST, Object, login_command, token};
+use crate::{ApiOptions, OLDEST, Object, login_command, session_origin, session_tls, token};
 
 /// The time limit of one answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -42,8 +42,9 @@ pub enum WriteOutcome {
 impl Api {
     /// Creates the client for the session's endpoint; sends nothing.
     pub fn open(session: &Session, options: &ApiOptions, console: &Console) -> Result<Self, Failure> {
-        let origin = options.origin(session)?;
-        let trust = Trust::load(&options.tls(session))?.by(options.route);
+        let asked = options.endpoint.as_deref().map(ApiOptions::address).transpose()?;
+        let origin = session_origin(session, asked.as_ref().map(|(origin, _)| origin))?;
+        let trust = Trust::load(&session_tls(&options.tls, session))?.by(options.route);
         console.verbose(|| format!("login to '{origin}': the record's session"));
         // The user allowed plain HTTP at the login.
         let client = Client::new(origin, &trust, true, console)?;

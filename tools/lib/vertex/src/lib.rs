@@ -30,7 +30,7 @@ pub use entry_options::{EntryLoginOptions, EntryOptions};
 pub use hidden::{is_mask, names_a_secret};
 pub use login::Entrance;
 pub use object::Object;
-pub use options::{ApiOptions, login_command};
+pub use options::{ApiOptions, login_command, session_origin, session_tls};
 
 /// The oldest version of VerteX and Palette that can migrate (guide, "Prerequisites").
 pub const OLDEST: &str = "4.5.15";

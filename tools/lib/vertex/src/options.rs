@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scar_http::Origin;
 use scar_record::Session;
-use scar_tool::{Exit, Failure};
+use scar_tool::{Exit, Failure, Prefix};
 use scar_trust::{RouteOptions, TlsOptions};
 
 /// How to reach VerteX, and the time limit. A session in the record contains all of it, so no option is needed.
@@ -42,27 +42,27 @@ impl ApiOptions {
             }
         }
     }
+}
 
-    /// The origin of a session, which `--endpoint` must not contradict. Exit 5 if the two differ: the token would go to
-    /// another server.
-    pub(crate) fn origin(&self, session: &Session) -> Result<Origin, Failure> {
-        let (origin, _) = Self::address(&session.endpoint)?;
-        let Some(asked) = &self.endpoint else { return Ok(origin) };
-        let (asked, _) = Self::address(asked)?;
-        if asked == origin {
-            return Ok(origin);
+/// The origin of a session, which must be the one that was `asked` for. Exit 5 if the two differ: the token would go to
+/// another server.
+pub fn session_origin(session: &Session, asked: Option<&Origin>) -> Result<Origin, Failure> {
+    let (origin, _) = ApiOptions::address(&session.endpoint)?;
+    match asked {
+        Some(asked) if *asked != origin => {
+            Err(Failure::new(Exit::Unsafe, format!("use the session: it is for '{origin}', not for '{asked}'"))
+                .hint(format!("log in there: vertex-login {asked}")))
         }
-        Err(Failure::new(Exit::Unsafe, format!("use the session: it is for '{origin}', not for '{asked}'"))
-            .hint(format!("log in there: vertex-login {asked}")))
+        _ => Ok(origin),
     }
+}
 
-    /// The login's TLS options, overridden by the ones given here.
-    pub(crate) fn tls(&self, session: &Session) -> TlsOptions {
-        let mut tls = self.tls.clone();
-        tls.ca_file = tls.ca_file.or_else(|| session.ca_file.as_ref().map(Into::into));
-        tls.insecure |= session.insecure;
-        tls
-    }
+/// The login's TLS options, overridden by the ones in `tls`.
+pub fn session_tls<P: Prefix>(tls: &TlsOptions<P>, session: &Session) -> TlsOptions<P> {
+    let mut tls = tls.clone();
+    tls.ca_file = tls.ca_file.or_else(|| session.ca_file.as_ref().map(Into::into));
+    tls.insecure |= session.insecure;
+    tls
 }
 
 /// The command that creates such a session again, for messages.
