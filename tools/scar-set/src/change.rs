@@ -196,7 +196,8 @@ fn show(site: &Site<'_>, present: &Setting, plan: &Plan, earlier: Option<&Scar>)
         changes(present, plan).iter().for_each(|line| site.console.plan(format!("change {line}")));
         losses(present).iter().for_each(|line| site.console.note(line));
     }
-    site.console.plan(format!("have VerteX validate it, for {} s at most", site.settle.as_secs()));
+    let long = if site.settle.is_zero() { "once".to_owned() } else { format!("for {} s at most", site.settle.as_secs_f32()) };
+    site.console.plan(format!("have VerteX validate it, {long}"));
     for name in jobs::NAMES {
         if !is_set || earlier.is_none_or(|scar| scar.jobs.iter().all(|job| job.name != name)) {
             site.console.plan(format!("start the job '{name}'"));

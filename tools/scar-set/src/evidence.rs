@@ -11,12 +11,12 @@ use crate::options::Options;
 /// Exit 2 naming the first missing step; with --force or in a dry run only a warning.
 pub(crate) fn check(record: &Record, session: Option<&Session>, options: &Options, console: &Console) -> Result<(), Failure> {
     let Some((what, tool)) = missing(record, session, options.unverified)? else { return Ok(()) };
-    if record.is_dry_run() {
-        console.plan(format!("require that the record shows {what} ({tool})"));
-        return Ok(());
-    }
     if options.force {
         console.warn(format!("the record does not show {what} ({tool}); continuing (--force)"));
+        return Ok(());
+    }
+    if record.is_dry_run() {
+        console.plan(format!("require that the record shows {what} ({tool})"));
         return Ok(());
     }
     let option = if tool == Verified::WRITER { "--unverified" } else { "--force" };

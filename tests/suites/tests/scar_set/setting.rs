@@ -271,6 +271,18 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_says_what_force_and_no_time_to_settle_do() {
+    let (site, home) = (site(), home());
+    let record = json!({"record": "scar-tools/1", "session": site.session()});
+    let run = || tool("scar-set").record(&record).home(home.path()).args(["--dry-run", "--settle", "0s"]);
+    let missing = "the record does not show that the manifests are pushed (ocipush)";
+    let outcome = run().arg("--force").run();
+    outcome.succeeds().says(&format!("scar-set: warning: {missing}; continuing (--force)\n")).never_says("would require");
+    outcome.says("scar-set: would have VerteX validate it, once\n");
+    run().run().succeeds().says("scar-set: would require that the record shows that the manifests are pushed (ocipush)\n");
+}
+
+#[test]
 fn a_named_backup_is_kept_and_the_next_one_is_written_beside_it() {
     let site = site();
     let folder = home();
