@@ -25,8 +25,12 @@ fn lines(record: &Record) -> Result<Vec<(&'static str, String)>, Failure> {
         lines.push(("sync jobs", jobs.join(", ")));
     }
     if let Some(entry) = record.section::<PackRegistry>()? {
-        let was = if entry.changed { "set by this run" } else { "was set before" };
-        lines.push(("pack registry", format!("'{}' ({}): contains Spectro manifests, {was}", entry.name, entry.uid)));
+        let flag = match (entry.contains_spectro_manifest, entry.changed) {
+            (true, true) => "contains Spectro manifests, set by this run",
+            (true, false) => "contains Spectro manifests, was set before",
+            (false, _) => "does not contain Spectro manifests",
+        };
+        lines.push(("pack registry", format!("'{}' ({}): {flag}", entry.name, entry.uid)));
     }
     if let Some(artifact) = record.section::<Artifact>()? {
         let was = artifact.replaced.map(|digest| format!("{digest} -> ")).unwrap_or_default();

@@ -283,6 +283,15 @@ fn a_dry_run_says_what_force_and_no_time_to_settle_do() {
 }
 
 #[test]
+fn a_summary_says_of_a_flag_what_the_record_says() {
+    let (site, home) = (site(), home());
+    let mut record = site.persisted();
+    record["pack_registry"]["contains_spectro_manifest"] = false.into();
+    let outcome = set(&site, home.path()).record(&record).args(["--force", "--summary"]).run();
+    outcome.succeeds().says(": does not contain Spectro manifests\n").never_says(": contains Spectro manifests");
+}
+
+#[test]
 fn a_named_backup_is_kept_and_the_next_one_is_written_beside_it() {
     let site = site();
     let folder = home();
