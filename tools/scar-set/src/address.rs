@@ -1,6 +1,5 @@
 //! The form of a SCAR endpoint and a base content path.
 
-use scar_http::Url;
 use scar_tool::Failure;
 
 /// Parses the address of a SCAR: `https://HOST[:PORT]`.
@@ -8,9 +7,9 @@ use scar_tool::Failure;
 /// # Errors
 /// Exit 2 for a path, query, fragment or login in it, saying where that belongs.
 pub(crate) fn endpoint(text: &str) -> Result<String, Failure> {
-    let refuse = |cause: &str| Failure::misuse(format!("read the SCAR endpoint '{}': {cause}", without_login(text)));
+    let refuse = |cause: &str| Failure::misuse(format!("read the SCAR endpoint '{}': {cause}", scar_trust::without_login(text)));
     let form = "write https://HOST or https://HOST:PORT";
-    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()).hint(form))?;
+    let url = scar_trust::address(text).map_err(|cause| refuse(cause).hint(form))?;
     if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
         return Err(refuse("it is not an https:// or http:// address").hint(form));
     }
@@ -46,13 +45,6 @@ pub(crate) fn base_content_path(text: &str) -> Result<&str, Failure> {
     Ok(text)
 }
 
-fn without_login(text: &str) -> String {
-    match text.rfind('@') {
-        Some(at) => format!("…{}", &text[at..]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +59,10 @@ mod tests {
             ("https://u:canary@host", "it holds a login"),
             ("ftp://host", "not an https://"),
             ("host:8443", "not an https://"),
-            ("", "relative URL"),
+            ("", "not an address"),
+            ("scar.example", "not an address"),
+            ("https://scar.example\\", "a backslash"),
+            ("https://scar.ex\tample", "a control character"),
         ] {
             let failure = endpoint(text).unwrap_err();
             assert!(failure.message.contains(says) && !failure.message.contains("canary"), "{text}: {}", failure.message);

@@ -268,6 +268,11 @@ fn a_dry_run_shows_the_difference_and_writes_nothing() {
         .succeeds()
         .prints("{\"record\":\"scar-tools/1\",\"dry_run\":true}\n")
         .says("would log in, save the present SCAR setting");
+    set(&site, home.path()).arg("--dry-run").args(["--scar-endpoint", "scar.example"]).run().fails(
+        2,
+        "scar-set: error: read the SCAR endpoint 'scar.example': it is not an address\n\
+         scar-set: hint: write https://HOST or https://HOST:PORT\n",
+    );
 }
 
 #[test]
