@@ -46,6 +46,7 @@ fn reads_the_setting_and_the_installed_version_and_drops_the_session() {
 fn an_expected_endpoint_is_compared_by_meaning() {
     let site = site();
     get(&site).args(["--expect", &format!("{SPECMAN}/")]).run().succeeds();
+    get(&site).args(["--expect", &SPECMAN.replace("https:", "HTTPS:")]).run().succeeds();
     let outcome = get(&site).args(["--expect", "https://scar.example"]).run();
     outcome.fails(
         7,

@@ -44,7 +44,10 @@ impl Options {
     pub(crate) fn expected(&self) -> Result<Option<Setting>, Failure> {
         let Some(url) = &self.expect else { return Ok(None) };
         // VerteX stores the address with its scheme (guide, section "Validate"): without one nothing would ever be equal.
-        if !(url.starts_with("https://") || url.starts_with("http://")) {
+        let has_scheme = url
+            .split_once("://")
+            .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"));
+        if !has_scheme {
             return Err(Failure::misuse(format!("read --expect '{url}': it has no scheme")).hint(format!("write https://{url}")));
         }
         Ok(Some(Setting::target(url, None, false, None)))
