@@ -450,7 +450,9 @@ fn a_command_takes_the_place_of_vertex_login() {
 fn a_command_that_cannot_be_run_is_found_before_the_login() {
     let site = Site::start();
     let password = Private::new(PASSWORD);
-    for (command, status, cause) in [("no-such-program", 127, "no such program"), ("./plain", 126, "permission denied")] {
+    for (command, status, cause) in
+        [("no-such-program", 127, "no such program"), ("./plain", 126, "permission denied"), ("/etc", 126, "permission denied")]
+    {
         let folder = tempfile::TempDir::new().unwrap();
         std::fs::write(folder.path().join("plain"), "#!/bin/sh\n").unwrap();
         let outcome = login(&site, &password).folder(folder.path()).args([command, "-x"]).run();

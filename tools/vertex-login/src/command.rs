@@ -50,14 +50,14 @@ impl Command {
 }
 
 fn find(name: &OsStr, path: &OsStr) -> Result<(), Exit> {
-    let runs = |path: &PathBuf| rustix::fs::access(path, Access::EXEC_OK).is_ok();
+    let runs = |path: &PathBuf| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
     // A name with a slash in it is a path (execvp(3)).
     let candidates: Vec<_> = match Path::new(name).components().count() {
         1 if !name.as_encoded_bytes().contains(&b'/') => std::env::split_paths(path).map(|folder| folder.join(name)).collect(),
         _ => vec![PathBuf::from(name)],
     };
     // execvp(3) goes on after a file that may not be executed, and reports it only if no other is found.
-    let files: Vec<_> = candidates.into_iter().filter(|path| path.is_file()).collect();
+    let files: Vec<_> = candidates.into_iter().filter(|path| path.exists()).collect();
     match (files.iter().any(runs), files.is_empty()) {
         (true, _) => Ok(()),
         (false, false) => Err(Exit::NotRun),
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(find("/bin/sh", ""), Ok(()));
         assert_eq!(find("no-such-program", "/bin"), Err(Exit::NotFound));
         assert_eq!(find("", "/bin"), Err(Exit::NotFound));
-        assert_eq!(find("/bin", "/"), Err(Exit::NotFound));
+        assert_eq!(find("/bin", "/"), Err(Exit::NotRun));
         assert_eq!(find("/etc/passwd", ""), Err(Exit::NotRun));
         assert_eq!(find("passwd", "/etc"), Err(Exit::NotRun));
     }
