@@ -332,6 +332,8 @@ fn q2_every_field_has_its_exact_type() {
         let failure = Record::parse(format!(r#"{{"record":"scar-tools/1","dry_run":{value}}}"#).as_bytes()).unwrap_err();
         assert!(failure.message.contains("'dry_run'"), "{}", failure.message);
     }
+    let failure = Record::parse(br#"{"record":"scar-tools/1","session":null}"#).unwrap_err();
+    assert_eq!(failure.message, "read the record: section 'session': invalid type: null, expected an object");
     for twice in [r#""secret":{},"secret":{}"#, r#""specman":{"namespace":"n","namespace":"m"}"#] {
         let failure = Record::parse(format!(r#"{{"record":"scar-tools/1",{twice}}}"#).as_bytes()).unwrap_err();
         assert!(failure.message.contains("twice") || failure.message.contains("duplicate"), "{}", failure.message);

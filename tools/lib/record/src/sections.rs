@@ -36,6 +36,7 @@ section!(Scar, "scar", "scar-set");
 
 /// The result of the checks (guide, "Prerequisites").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Preflight {
     pub checks: Vec<Check>,
 }
@@ -52,6 +53,7 @@ impl Preflight {
 
 /// One prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Check {
     pub name: String,
     pub result: CheckResult,
@@ -75,6 +77,7 @@ pub enum CheckResult {
 
 /// What happened to the old secret (guide, step 1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Secret {
     pub namespace: String,
     pub name: String,
@@ -88,6 +91,7 @@ pub struct Secret {
 
 /// The archive of the file server's tree (guide, step 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Archive {
     pub path: String,
     /// The file name that Specman expects in the artifact (guide, step 9).
@@ -104,6 +108,7 @@ pub struct Archive {
 
 /// The artifact in the registry (guide, step 5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Artifact {
     pub reference: String,
     pub registry: String,
@@ -126,6 +131,7 @@ pub struct Artifact {
 
 /// A login to VerteX. It is a secret that saved records never contain.
 #[derive(Clone, Deserialize, Serialize)]
+#[serde(expecting = "an object")]
 pub struct Session {
     /// The origin that the token is for: `https://HOST[:PORT]`.
     pub endpoint: String,
@@ -141,6 +147,7 @@ pub struct Session {
 
 /// The pack registry's entry in VerteX (guide, steps 6 to 8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct PackRegistry {
     pub uid: String,
     pub name: String,
@@ -154,6 +161,7 @@ pub struct PackRegistry {
 
 /// When Specman persisted the tag (guide, step 9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Specman {
     pub namespace: String,
     pub tag: String,
@@ -163,6 +171,7 @@ pub struct Specman {
 
 /// What Specman serves, compared with what was pushed. A file counts once, whichever replica differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Verified {
     /// The digest of the layer that was compared; absent for a folder, which proves nothing about a layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,6 +190,7 @@ pub struct Verified {
 
 /// The SCAR setting (guide, steps 10 to 12).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Scar {
     pub endpoint: String,
     /// The origin of its VerteX: `https://HOST[:PORT]`.
@@ -197,6 +207,7 @@ pub struct Scar {
 
 /// The SCAR setting before the change, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Previous {
     pub endpoint: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,6 +221,7 @@ pub struct Previous {
 
 /// A job and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Job {
     pub name: String,
     /// Always `started`: a job that was already running does not count.
