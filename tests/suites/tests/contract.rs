@@ -211,6 +211,10 @@ fn version_is_that_of_the_workspace() {
         for option in ["--version", "-V"] {
             tool(name).arg(option).run().succeeds().quiet().prints(&format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
         }
+        for options in [&["--version", "-v"][..], &["-vV"], &["-Vvv"], &["--verbose", "-V"]] {
+            let outcome = tool(name).args(options).run();
+            assert!(outcome.succeeds().quiet().stdout().contains("\nmodule:"), "{outcome}");
+        }
     }
 }
 

@@ -68,7 +68,11 @@ where
 /// Name and version; with `-v` also the cryptographic module, from each tool's long version.
 fn version(command: &clap::Command, mut arguments: impl Iterator<Item = OsString>) -> String {
     let short = format!("{} {}\n", command.get_name(), command.get_version().unwrap_or_default());
-    let is_verbose = |argument: OsString| ["-v", "-vv", "--verbose", "-vV", "-Vv"].iter().any(|verbose| argument == *verbose);
+    // Clap ends at the version, and does not say what else there is.
+    let is_verbose = |argument: OsString| {
+        let flags = argument.to_str().and_then(|text| text.strip_prefix('-')).unwrap_or_default();
+        argument == "--verbose" || flags.contains('v') && flags.chars().all(|flag| matches!(flag, 'v' | 'V'))
+    };
     match command.get_long_version().filter(|_| arguments.any(is_verbose)) {
         Some(module) => format!("{short}{module}\n"),
         None => short,
