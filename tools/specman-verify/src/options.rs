@@ -64,7 +64,7 @@ pub(crate) struct Options {
 
     /// How often to retry a failed request
     #[arg(long, value_name = "N", default_value_t = 8)]
-    pub(crate) retries: usize,
+    pub(crate) retries: u16,
 
     /// Overall time limit, including the wait
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = scar_tool::time_limit)]

@@ -198,8 +198,8 @@ impl Run<'_> {
 
     /// Compares one file, with retries.
     async fn file(&self, connection: &mut Connection<'_>, expected: &Expected, progress: &Progress) -> Result<Verdict, Failure> {
-        let retry =
-            Retry { tries: self.options.retries + 1, longest_wait: Duration::from_secs(30), ..Retry::until(self.deadline) };
+        let tries = usize::from(self.options.retries) + 1;
+        let retry = Retry { tries, longest_wait: Duration::from_secs(30), ..Retry::until(self.deadline) };
         let mut tries = Tries::new(progress);
         let mut once = async || {
             let verdict = compare(connection, &self.endpoint.base, expected, &mut tries).await;

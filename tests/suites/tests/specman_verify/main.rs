@@ -278,6 +278,7 @@ fn a_dry_run_asks_nobody() {
 #[test]
 fn its_time_is_bounded_and_so_are_its_tries() {
     let site = Migrated::new(1);
+    site.run().args(["--retries", "65535"]).run().succeeds();
     site.fault(0, "/image.bin", Times::Always, Action::Stall);
     let outcome = site.run().args(["--timeout", "6s"]).run();
     outcome.exits(8).writes_nothing().says("time is over after 3 of 4 files; no answer yet to GET https://");
@@ -285,6 +286,8 @@ fn its_time_is_bounded_and_so_are_its_tries() {
     assert!(outcome.took() < Duration::from_secs(8), "{outcome}");
     let outcome = site.run().args(["--port", "81", "--retries", "0"]).run();
     outcome.exits(6).writes_nothing().says("connect: connection refused");
+    let outcome = site.run().args(["--retries", "65536"]).run();
+    outcome.fails(2, "specman-verify: error: bad value for '--retries <N>': 65536 is not in 0..=65535\n");
 }
 
 #[test]
