@@ -80,9 +80,11 @@ impl Recorded {
     pub(crate) fn words(&self, named: Option<&Named>) -> String {
         match (named, &self.archive, &self.artifact) {
             (Some(named), ..) => format!("'{}'", named.path().display()),
-            (None, Some(archive), _) => format!("'{}'", archive.path),
-            (None, None, Some(artifact)) => format!("the layer of '{}'", artifact.reference),
-            (None, None, None) => "the archive".to_owned(),
+            (None, Some(archive), artifact) if artifact.is_none() || Path::new(&archive.path).is_file() => {
+                format!("'{}'", archive.path)
+            }
+            (None, _, Some(artifact)) => format!("the layer of '{}'", artifact.reference),
+            (None, ..) => "the archive".to_owned(),
         }
     }
 

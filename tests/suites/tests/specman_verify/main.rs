@@ -272,6 +272,11 @@ fn a_dry_run_asks_nobody() {
         .reports("specman-verify: would compare 'ARCHIVE' with what Specman serves at each replica, through port-forwards\n");
     assert_eq!(outcome.json()["dry_run"], true);
     assert_eq!(outcome.json().get("verified"), None);
+    // Without the record's archive it is the layer.
+    let mut record = outcome.json();
+    (record["archive"]["path"], record["archive"]["source"]) = ("/no/file".into(), "/no/folder".into());
+    let words = format!("would compare the layer of '{}' with", record["artifact"]["reference"].as_str().unwrap());
+    site.run().record(&record).run().succeeds().says(&words);
     assert_eq!(site.migration.site.requests(), Vec::<String>::new());
 }
 
