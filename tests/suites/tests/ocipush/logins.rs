@@ -84,6 +84,18 @@ fn p6_no_login_goes_to_a_realm_elsewhere() {
 }
 
 #[test]
+fn what_may_get_the_login_or_the_archive_is_a_host() {
+    let site = Site::plain();
+    for option in ["--trust-realm", "--trust-upload"] {
+        for bad in ["https://auth.example", "auth.example/token", "user@auth.example", ""] {
+            let outcome = site.ocipush(site.archive(10)).args([option, bad]).run();
+            outcome.exits(2).writes_nothing().says(&format!("'{bad}' is not HOST[:PORT], such as auth.example:8443\n"));
+        }
+    }
+    assert_eq!(site.registry.log().connections(), 0);
+}
+
+#[test]
 fn p6_a_realm_elsewhere_needs_the_users_word() {
     let credentials = Credentials::new("pusher", PASSWORD);
     // The realm's port must be known before its service is created.

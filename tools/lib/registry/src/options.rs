@@ -13,6 +13,14 @@ use scar_trust::{RouteOptions, TlsOptions, Trust};
 use crate::login::{LoginFiles, LoginSources};
 use crate::registry::{RegistryConfig, Scope};
 
+/// Parses the name of another server; a clap value parser. Anything else would match no server, and nobody would say so.
+fn host(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains(|c: char| matches!(c, '/' | '@') || c.is_whitespace()) {
+        true => Err(format!("'{text}' is not HOST[:PORT], such as auth.example:8443")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// How to reach the registry, and who logs in; a tool may spell the login (`L`) otherwise than the connection.
 #[derive(clap::Args, Debug, Clone)]
 #[group(skip)]
@@ -23,7 +31,7 @@ pub struct RegistryOptions<P: Prefix = Bare, L: Prefix = P> {
     registry_config: Option<PathBuf>,
 
     /// Also send the login to a token server there
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     trust_realm: Vec<String>,
 
     /// Use HTTP without TLS for the registry
@@ -49,7 +57,7 @@ pub struct PushOptions {
     pub base_path: Option<String>,
 
     /// Also send the archive there, but never the login
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     pub trust_upload: Vec<String>,
 }
 
