@@ -16,8 +16,9 @@ pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Resu
             false => Ok(false),
         };
     };
-    // Compared as origins: `HOST` and `HOST:443` are one registry (FAULTS Q20).
-    let host = named.split('/').next().unwrap_or_default();
+    // Compared as origins: `HOST` and `HOST:443` are one registry (FAULTS Q20). The scheme does not count, as in
+    // pack-registry-set.
+    let host = named.split_once("://").map_or(named, |(_, rest)| rest).split('/').next().unwrap_or_default();
     if Origin::at("https", host)? == Origin::at("https", registry)? {
         return Ok(true);
     }
@@ -44,6 +45,8 @@ mod tests {
             (None, true, Err(Exit::Misuse)),
             (Some("harbor.example"), true, Ok(true)),
             (Some("harbor.example/a"), true, Ok(true)),
+            (Some("https://harbor.example/a"), true, Ok(true)),
+            (Some("https://other.example"), true, Err(Exit::Unsafe)),
             (Some("harbor.example:8443"), true, Err(Exit::Unsafe)),
             (Some("other.example"), false, Err(Exit::Unsafe)),
         ] {
