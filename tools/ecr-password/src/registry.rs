@@ -37,7 +37,7 @@ impl Registry {
         // ECR_PACK_REGISTRY may be left in the environment by the airgap set-up; an option is meant for this run.
         let of_options = registry.region.is_none() && registry.account.is_none();
         let typed = options.host.as_deref().map(|host| ("HOST", host));
-        let set = environment.registry.as_deref().filter(|_| of_options).map(|host| ("ECR_PACK_REGISTRY", host));
+        let set = environment.registry.as_deref().filter(|_| of_options).map(|text| ("ECR_PACK_REGISTRY", without_prefix(text)));
         if let Some((source, text)) = typed.or(set) {
             registry.take(source, text)?;
             // The set-up of an airgapped site sets both variables (VerteX documentation, airgap environment setup); if they
@@ -84,6 +84,14 @@ impl Registry {
             Some(account) => format!("registry {account} in {region}"),
             None => format!("the credentials' own registry in {region}"),
         }
+    }
+}
+
+/// The host of HOST/PREFIX, as the airgap set-up writes it.
+fn without_prefix(text: &str) -> &str {
+    match text.split_once('/') {
+        Some((host, _)) if !text.contains("://") => host,
+        _ => text,
     }
 }
 

@@ -63,6 +63,8 @@ fn reads_no_record_and_asks_for_the_environments_registry() {
     let run = ecr(&home).args(["--endpoint-url", &api.url()]).env("ECR_PACK_REGISTRY", HOST).stdin("no record at all");
     run.run().succeeds().quiet().prints(&format!("{PASSWORD}\n"));
     assert_eq!(api.log().requests()[0].json(), json!({ "registryIds": [ACCOUNT] }));
+    let with_prefix = ecr(&home).arg("--dry-run").env("ECR_PACK_REGISTRY", format!("{HOST}/prefix/"));
+    with_prefix.run().succeeds().reports("ecr-password: would get a token for registry 123456789012 in us-east-1\n");
     let own = ecr(&home).args(["--endpoint-url", &api.url()]).env("AWS_REGION", "us-east-1").run();
     own.succeeds().quiet().prints(&format!("{PASSWORD}\n"));
     assert_eq!(api.log().requests()[1].json(), json!({}));
