@@ -121,6 +121,24 @@ fn q44_a_kubeconfigs_client_certificate_of_x509_version_1_is_used() {
     run.run().succeeds().says("would delete");
 }
 
+/// An authority that was made again under its old name: nothing is wrong with the server's certificate.
+#[test]
+fn an_authority_of_the_same_name_with_a_key_of_another_type_is_not_the_issuer() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "{AUTHORITY} request server; sign server -extfile names
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout new.key -out new.pem -subj '/CN=Lab CA' -days 3"
+    );
+    if !openssl(&folder, &script) {
+        return;
+    }
+    let server = OpensslServer::start(&folder, &["-cert", "server.pem", "-key", "server.key"]);
+    let trust = Trust::load(&TlsOptions { ca_file: Some(folder.path().join("new.pem")), ..<TlsOptions>::default() }).unwrap();
+    let failure = server.ask(&trust).unwrap_err();
+    assert!(failure.message.ends_with("its issuer is not known here"), "{failure:?}");
+    assert_eq!(failure.exit, Exit::Unsafe);
+}
+
 #[test]
 fn q53_a_server_certificate_that_proves_nothing_is_refused_by_its_flaw() {
     let folder = tempfile::tempdir().unwrap();

@@ -62,15 +62,17 @@ impl Reason {
             // Without a leaf it is the handshake's signature, made with the server's key; with one it is the issuer's, in the
             // certificate.
             CertificateError::BadSignature if leaf.is_none() => Self::WrongKey,
-            CertificateError::BadSignature => Self::UnknownIssuer,
+            // The authority of that name which is configured has another key, perhaps one of another type.
+            CertificateError::BadSignature | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                Self::UnknownIssuer
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::WrongPurpose,
             CertificateError::Revoked => Self::Revoked,
             // rustls knows no signature with SHA-1 (src/crypto/aws_lc_rs/mod.rs, SUPPORTED_SIG_ALGS).
-            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::WeakSignature,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. } => Self::WeakSignature,
             // webpki's own errors, such as CaUsedAsEndEntity, arrive as the catch-all (rustls src/webpki/mod.rs, `pki_error`).
             _ if leaf.is_some_and(|leaf| leaf.is_ca()) => Self::CaAsServer,
             _ => Self::Unusable,
