@@ -30,7 +30,6 @@ fn settings_are_checked_before_anything_is_done() {
             with("VERTEX_CA_FILE", "/dev/stdin"),
             "setting 'VERTEX_CA_FILE': '/dev/stdin' is not a file that can be read more than once".into(),
         ),
-        (with("SPECMAN_TIMEOUT", "15"), "setting 'SPECMAN_TIMEOUT': '15' is not a duration such as 90s or 15m".into()),
         (with("VERTEX_INSECURE", "maybe"), "setting 'VERTEX_INSECURE': 'maybe' is neither true nor false".into()),
         (with("SCAR_VERIFY", "loose"), "setting 'SCAR_VERIFY' is none of strict, report and off".into()),
         // q25
@@ -52,6 +51,44 @@ fn settings_are_checked_before_anything_is_done() {
     }
     assert_eq!(migration.site.requests(), Vec::<String>::new());
     assert!(!state(&migration).join("backup/secret.json").exists());
+}
+
+/// The stages begin together, and an early one would change the site before a late one refuses its options.
+#[test]
+fn what_a_late_stage_would_refuse_is_refused_before_anything_is_done() {
+    let migration = Migration::new();
+    let (config, junk) = (migration.folder().join("late.conf"), migration.folder().join("junk.pem"));
+    migration.site.write_environment(&config);
+    std::fs::write(&junk, "junk").unwrap();
+    let good = std::fs::read_to_string(&config).unwrap() + &format!("SCAR_CONTENT={}\n", migration.tree().display());
+    let junk = junk.to_str().unwrap();
+    for (key, value, tool) in [
+        ("SPECMAN_TIMEOUT", "15", "specman-wait"),
+        ("SPECMAN_TIMEOUT", "0s", "specman-wait"),
+        ("SPECMAN_TIMEOUT", "8d", "specman-wait"),
+        ("SPECMAN_URL", "ftp://s.example", "specman-verify"),
+        ("SPECMAN_CA_FILE", junk, "specman-verify"),
+        ("SCAR_SETTLE", "8d", "scar-set"),
+    ] {
+        let text: String = good.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+        std::fs::write(&config, text + &format!("{key}={value}\n")).unwrap();
+        let outcome = script().arg("--yes").arg("-c").arg(&config).arg("--state").arg(state(&migration)).run();
+        outcome.exits(2).writes_nothing();
+        let lines: Vec<_> = outcome.stderr().lines().map(str::to_owned).collect();
+        assert!(lines[0].starts_with(&format!("{tool}: error: ")), "{outcome}");
+        let last = format!("scar-migrate: error: {tool} ended with status 2; nothing was changed");
+        assert_eq!(lines.last(), Some(&last), "{outcome}");
+    }
+    assert_eq!(migration.site.requests(), Vec::<String>::new());
+}
+
+/// mkmanifests would take a dash for standard output.
+#[test]
+fn the_archive_is_a_file_whatever_it_is_called() {
+    let migration = Migration::new();
+    let outcome = migrate(&migration).arg("push").env("SCAR_ARCHIVE", "-").folder(migration.folder()).any_record().run();
+    outcome.exits(0);
+    assert!(migration.folder().join("-").is_file());
 }
 
 /// Nothing in the file is expanded or executed; the file takes precedence over the environment.
@@ -85,6 +122,8 @@ fn options_are_those_of_the_help() {
         (&["back"], "unexpected operand 'back'"),
         (&["push", "cutover"], "one phase, not two: 'push' and 'cutover'"),
         (&["-c"], "'-c' needs a value"),
+        (&["-c", "", "status"], "'-c' needs a value"),
+        (&["--state", "", "status"], "'--state' needs a value"),
     ] {
         let outcome = script().args(arguments).run();
         outcome.exits(2).writes_nothing();
