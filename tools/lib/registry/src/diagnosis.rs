@@ -60,10 +60,10 @@ impl Registry {
     }
 }
 
-fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginState<'_>, cap: u64) -> Failure {
+fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginState<'_>, max_wait: u64) -> Failure {
     let plain = refusal.failure(act);
     let (project, repository, tag) = (reference.project(), &reference.repository, &reference.tag);
-    // Refused for good, whatever the status says.
+    // A permanent refusal, even if the status is one that is retried.
     let failed = Failure { exit: Exit::Failed, ..plain.clone() };
     match refusal.meaning() {
         Meaning::Quota => failed.hint("the project's storage quota is used up: raise it, or delete what is not needed"),
@@ -84,7 +84,7 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
             "a proxy in front of the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)",
         ),
         Meaning::Store(origin) => {
-            // It says nothing about the user, whom it does not know.
+            // The store does not know the user, so a 401 or 403 is not about the login.
             let failure = if plain.exit == Exit::Refused { failed } else { plain };
             failure.hint(format!(
                 "the registry keeps its blobs at '{origin}', which refuses: look at that store's log, and compare its clock"
@@ -93,21 +93,21 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
         Meaning::Page => plain.hint(
             "a proxy or firewall in front of the registry blocks the request: this page is not the registry's own answer",
         ),
-        Meaning::Unallowed(action) => Failure { exit: Exit::Refused, ..plain }.hint(format!(
+        Meaning::ActionDenied(action) => Failure { exit: Exit::Refused, ..plain }.hint(format!(
             "the user's policy lacks {action}; a push to '{repository}' needs {}",
             PUSH.join(", ")
         )),
-        meaning @ (Meaning::Login | Meaning::LoginOrRight | Meaning::Right | Meaning::Expired) => {
+        meaning @ (Meaning::Login | Meaning::LoginOrPermission | Meaning::Permission | Meaning::Expired) => {
             refused(plain, &meaning, reference, who)
         }
         Meaning::Missing => missing(plain, reference),
         Meaning::Full => Failure { exit: Exit::Unreachable, ..plain }
             .hint("the registry's storage is full: make room there, then run this step again"),
-        Meaning::Unopened if who.logged_in => Failure { exit: Exit::Refused, ..plain }.hint(format!(
+        Meaning::NoSession if who.logged_in => Failure { exit: Exit::Refused, ..plain }.hint(format!(
             "there is no project '{project}', or the user may not push to '{repository}' (Harbor 1 answers so for both), or the registry has a problem: see its log"
         )),
-        // Nobody was refused: no login was asked for.
-        Meaning::Unopened | Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&asked| asked > cap) {
+        // `NoSession` without a login does not concern a user, so only the status counts.
+        Meaning::NoSession | Meaning::Plain => match refusal.asked().map(|asked| asked.as_secs()).filter(|&s| s > max_wait) {
             Some(asked) if matches!(refusal.status.as_u16(), 429 | 503) => Failure { exit: Exit::Unreachable, ..plain }
                 .hint(format!("the registry asks to wait {asked} s, longer than --retry-max-wait; run this step again after that")),
             _ => plain,
@@ -127,7 +127,7 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
             "no login for '{registry}' was found: give {user} USER and {password_file} FILE, or log in with docker or podman"
         ));
     }
-    if *meaning != Meaning::Right && who.username.is_none() {
+    if *meaning != Meaning::Permission && who.username.is_none() {
         return failure.hint(format!("the stored token for '{registry}' is no longer valid: log in to the registry again"));
     }
     // Harbor's token for a project that does not exist has no permissions, as for a user who has none (goharbor/harbor
@@ -135,7 +135,7 @@ fn refused(plain: Failure, meaning: &Meaning, reference: &Reference, who: &Login
     let right = format!("the user may not {} '{repository}', or there is no project '{}'", who.scope.act(), reference.project());
     let hint = match meaning {
         Meaning::Login => Cow::Borrowed("user or password is wrong, or the account is disabled or has expired"),
-        Meaning::LoginOrRight => {
+        Meaning::LoginOrPermission => {
             format!("user or password is wrong, or {right} (Harbor gives the same answer for all three)").into()
         }
         _ => format!("{right} (Harbor gives the same answer for both)").into(),

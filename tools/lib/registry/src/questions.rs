@@ -1,7 +1,7 @@
 //! What the registry has: manifests, blobs, and whether it would accept a push.
 //!
-//! Invariant: a cache's answer is never believed. Requests about a tag bypass every cache, and the size of a blob counts only
-//! if the registry itself says it, or the content shows it.
+//! Invariant: an answer from a cache is never trusted. Requests about a tag bypass every cache. The size of a blob is taken
+//! only from the registry's own answer, or from the content.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,7 +40,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    fn by(length: Option<u64>, size: u64) -> Self {
+    fn of_length(length: Option<u64>, size: u64) -> Self {
         match length {
             Some(length) if length == size => Self::Here,
             Some(length) => Self::Wrong(length),
@@ -59,13 +59,13 @@ pub fn digest(bytes: &[u8]) -> Digest {
 pub struct UploadSession {
     /// The URL of its first request.
     pub url: Url,
-    /// The minimum size of every chunk but the last; 0 if the registry names none that is plausible.
+    /// The minimum size of every chunk but the last; 0 if the registry sends none, or an implausible one.
     pub least_chunk: u64,
 }
 
 /// The largest plausible `OCI-Chunk-Min-Length`.
 // A value that no registry can mean is ignored (FAULTS P28).
-const LARGEST_LEAST: u64 = 1 << 30;
+const MAX_LEAST_CHUNK: u64 = 1 << 30;
 
 impl Registry {
     /// The manifest of a tag or digest, byte for byte; `None` if the registry has none. Exit 7 if the registry contradicts
@@ -113,7 +113,7 @@ impl Registry {
         .await
     }
 
-    /// Asks for a blob with one HEAD. A server that only fails to answer this request is [`Presence::Unknown`].
+    /// Asks for a blob with one HEAD. If only this request gets no usable answer, returns [`Presence::Unknown`].
     pub async fn presence(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = match self.exchange(Method::HEAD, &url, &[(CACHE_CONTROL, "no-cache")], None).await {
@@ -128,13 +128,13 @@ impl Registry {
             // The specification demands the length (OCI distribution specification, "Checking if content exists in the
             // registry"). A registry whose disk was full may have a blob that is too short; a proxy that compresses may remove
             // the length.
-            StatusCode::OK if age(&answer).is_none() => Presence::by(number(&answer, "content-length"), size),
+            StatusCode::OK if age(&answer).is_none() => Presence::of_length(number(&answer, "content-length"), size),
             _ => Presence::Unknown,
         })
     }
 
-    /// Asks for a blob until the answer is clear: by HEAD, else by its first byte, else by reading all of it. Exit 7 if the
-    /// answer never gets clear.
+    /// Asks for a blob until the answer is clear: by HEAD, else by its first byte, else by reading all of it. Exit 7 if no
+    /// answer is clear.
     pub async fn find_blob(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let found = self
             .retry(|| async {
@@ -150,8 +150,8 @@ impl Registry {
         })
     }
 
-    /// Asks for a blob by GET: its length counts, or its content if no header has the length. A proxy that rewrites answers,
-    /// such as nginx with `sub_filter`, removes the length and ignores `Range`.
+    /// Asks for a blob by GET, and compares its length, or its content if no header has the length: a proxy that rewrites
+    /// answers, such as nginx with `sub_filter`, removes the length and ignores `Range`.
     async fn presence_by_get(&self, digest: &Digest, size: u64) -> Result<Presence, Fault> {
         let url = self.in_repository(&format!("blobs/{digest}"))?;
         let answer = self.download(&url, &[(RANGE, "bytes=0-0"), (CACHE_CONTROL, "no-cache")]).await?;
@@ -164,15 +164,15 @@ impl Registry {
         if answer.status() == StatusCode::PARTIAL_CONTENT {
             // The length may be `*`, which means unknown (RFC 9110, 14.4).
             let length = answer.header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-            return match Presence::by(length, size) {
+            return match Presence::of_length(length, size) {
                 Presence::Unknown => Err(Fault::Lost(format!("the registry does not say how large '{digest}' is"))),
                 known => Ok(known),
             };
         }
         if let Some(length) = number(&answer, "content-length") {
-            return Ok(Presence::by(Some(length), size));
+            return Ok(Presence::of_length(Some(length), size));
         }
-        // A registry without any length is asked for all bytes, however many: only they show that the blob is complete.
+        // Without a length, only the content shows that the blob is complete, so all of it is read.
         let (mut hash, mut length, mut stream) = (Sha256::new(), 0, answer.stream());
         while let Some(piece) = tokio::time::timeout(self.config.patience, stream.next()).await.map_err(|_| stalled(&url))? {
             let piece = piece?;
@@ -216,11 +216,11 @@ impl Registry {
                 .into());
         };
         self.check_location(&url, true)?;
-        let least_chunk = number(&answer, "oci-chunk-min-length").filter(|least| *least <= LARGEST_LEAST).unwrap_or(0);
+        let least_chunk = number(&answer, "oci-chunk-min-length").filter(|least| *least <= MAX_LEAST_CHUNK).unwrap_or(0);
         Ok(UploadSession { url, least_chunk })
     }
 
-    /// The failure for a registry that has something else than it was sent.
+    /// The failure for a registry that does not have what was sent.
     pub fn mismatch(&self, cause: &str) -> Failure {
         Failure::new(Exit::Mismatch, format!("push to '{}': {cause}", self.reference))
             .hint("check the registry's log and storage, and any proxy in front of it; then run this step again")

@@ -1,7 +1,7 @@
 //! A registry's refusal: who answered, in what form, with which codes, and what it means.
 //!
 //! Invariant: the meaning follows from the error's code, or from whole sentences in a registry's source, never from a single
-//! word in the answer. An HTML page, or an answer of another origin, is never the registry's verdict on a user.
+//! word in the answer. An HTML page, or an answer of another origin, never means that the registry refused the user.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// IAM's phrase for a known user without permission; the name of the action follows.
-const UNALLOWED: &str = " is not authorized to perform: ";
+const NOT_AUTHORIZED: &str = " is not authorized to perform: ";
 
 /// An answer with a status other than success.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Refusal {
     pub status: StatusCode,
     /// The server that answered.
     pub from: Sender,
-    /// What was asked for, if that has a meaning of its own.
-    asked_for: AskedFor,
+    /// The kind of the request.
+    kind: RequestKind,
     /// Whether it is an HTML page.
     is_page: bool,
     /// Whether a login that was just made was refused.
@@ -60,11 +60,11 @@ struct Errors {
     errors: Vec<OciError>,
 }
 
-/// What a request asks for.
+/// The kinds of requests whose refusals mean different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AskedFor {
-    /// Nothing of a repository, only whether the registry answers (`/v2/`).
-    Door,
+enum RequestKind {
+    /// The check whether the registry answers and accepts the login (`GET /v2/`).
+    Ping,
     /// To open an upload session.
     Upload,
     /// To store a manifest.
@@ -73,12 +73,12 @@ enum AskedFor {
     Other,
 }
 
-impl AskedFor {
+impl RequestKind {
     fn of(method: &Method, path: &str) -> Self {
         match *method {
             Method::POST if path.ends_with("/blobs/uploads/") => Self::Upload,
             Method::PUT if path.contains("/manifests/") => Self::Manifest,
-            Method::GET if path == "/v2/" => Self::Door,
+            Method::GET if path == "/v2/" => Self::Ping,
             _ => Self::Other,
         }
     }
@@ -102,16 +102,16 @@ pub(crate) enum Meaning {
     TooLarge,
     /// The blob store at this origin, to which the registry redirected, refuses.
     Store(String),
-    /// A proxy or firewall before the registry answered with a page.
+    /// A proxy or firewall in front of the registry answered with a page.
     Page,
     /// The user or the password is wrong.
     Login,
     /// The login is wrong, or the permission is missing, or the project.
-    LoginOrRight,
+    LoginOrPermission,
     /// The permission is missing, or the project.
-    Right,
+    Permission,
     /// The user's policy does not allow this action of ECR's API.
-    Unallowed(String),
+    ActionDenied(String),
     /// The password has expired.
     Expired,
     /// The repository does not exist.
@@ -119,7 +119,7 @@ pub(crate) enum Meaning {
     /// The registry's storage is full.
     Full,
     /// No upload session could be opened, perhaps because the project does not exist.
-    Unopened,
+    NoSession,
     /// Nothing more than its status says.
     Plain,
 }
@@ -137,11 +137,11 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// Reads the answer, up to 64 KiB; `login` if it refuses a login that was just made.
     pub(crate) async fn of(answer: Response, from: Sender, login: bool) -> Self {
-        let (status, asked_for) = (answer.status(), AskedFor::of(answer.method(), answer.url().path()));
+        let (status, kind) = (answer.status(), RequestKind::of(answer.method(), answer.url().path()));
         let (error, body) = answer.into_error_and_body().await;
         let errors = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
         let is_page = scar_http::is_page(&body);
-        Self { error, status, from, asked_for, is_page, login, errors }
+        Self { error, status, from, kind, is_page, login, errors }
     }
 
     /// Whether the registry gave this error code.
@@ -218,28 +218,26 @@ impl Refusal {
         match self.status.as_u16() {
             // Harbor's status for an immutable tag (goharbor/harbor src/server/middleware/immutable/pushmf.go,
             // src/lib/http/error.go), even if a proxy has replaced the message.
-            412 if self.asked_for == AskedFor::Manifest => Meaning::Immutable,
+            412 if self.kind == RequestKind::Manifest => Meaning::Immutable,
             // A proxy such as nginx, whose client_max_body_size is 1 MiB by default (nginx documentation,
             // ngx_http_core_module). It answers with an HTML page, also in front of Harbor (goharbor/harbor#15823).
             413 => Meaning::TooLarge,
             // The realm checks the login alone: a missing permission is no error there (Distribution, "Token Authentication",
             // "Requesting a Token"). `/v2/` belongs to no repository.
-            401 if self.login && (self.is_page || self.from == Sender::Realm || self.asked_for == AskedFor::Door) => {
-                Meaning::Login
-            }
+            401 if self.login && (self.is_page || self.from == Sender::Realm || self.kind == RequestKind::Ping) => Meaning::Login,
             400..=499 if self.is_page && !self.error.is_transient() => Meaning::Page,
-            400 | 403 if self.from == Sender::Realm => Meaning::LoginOrRight,
-            401 | 403 if self.login => Meaning::LoginOrRight,
-            401 | 403 => Meaning::Right,
+            400 | 403 if self.from == Sender::Realm => Meaning::LoginOrPermission,
+            401 | 403 if self.login => Meaning::LoginOrPermission,
+            401 | 403 => Meaning::Permission,
             404 => Meaning::Missing,
             // Distribution, if it has `proxy.remoteurl` (v2.8 registry/proxy/proxyblobstore.go, `Create`). A read-only one has
             // no handler for POST, and answers without a code (registry/handlers/blobupload.go, `blobUploadDispatcher`).
-            405 if self.asked_for == AskedFor::Upload && self.has("UNSUPPORTED") => Meaning::Mirror,
-            405 if self.asked_for == AskedFor::Upload => Meaning::ReadOnly,
+            405 if self.kind == RequestKind::Upload && self.has("UNSUPPORTED") => Meaning::Mirror,
+            405 if self.kind == RequestKind::Upload => Meaning::ReadOnly,
             507 => Meaning::Full,
-            500..=599 if self.errors.iter().any(OciError::is_no_space) => Meaning::Full,
+            500..=599 if self.errors.iter().any(OciError::is_disk_full) => Meaning::Full,
             // Harbor 1 answered so for a project that does not exist (goharbor/harbor#6141); Harbor 2 answers 401.
-            500 if self.asked_for == AskedFor::Upload => Meaning::Unopened,
+            500 if self.kind == RequestKind::Upload => Meaning::NoSession,
             _ => Meaning::Plain,
         }
     }
@@ -278,9 +276,9 @@ impl OciError {
             }
             () if code == "NAME_INVALID" && message == "Repository is read-only." => Meaning::ReadOnly,
             // IAM, through Amazon ECR.
-            () if denied && message.contains(UNALLOWED) => {
-                let (_, action) = message.split_once(UNALLOWED)?;
-                Meaning::Unallowed(action.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect())
+            () if denied && message.contains(NOT_AUTHORIZED) => {
+                let (_, action) = message.split_once(NOT_AUTHORIZED)?;
+                Meaning::ActionDenied(action.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == ':').collect())
             }
             // Amazon ECR, to a password that is older than twelve hours (aws/aws-cli#6580).
             () if denied && message == "Your authorization token has expired. Reauthenticate and try again." => Meaning::Expired,
@@ -293,7 +291,7 @@ impl OciError {
     /// Whether a disk is full: Go's message for ENOSPC, or its number. Distribution's message never says so, its detail does:
     /// as text, or as Go's `fs.PathError`, from 2.8's drivers within another error, from 3's as a text of that error
     /// (distribution registry/storage/driver/storagedriver.go, `Error`, `Errors`).
-    fn is_no_space(&self) -> bool {
+    fn is_disk_full(&self) -> bool {
         let text = |text: &str| text.ends_with("no space left on device");
         let says = |value: &Value| value.as_str().is_some_and(text);
         let detail = &self.detail;
@@ -315,9 +313,9 @@ pub(crate) mod fuzzing {
         let errors = serde_json::from_slice(body).map_or_else(|_| Vec::new(), |Errors { errors }| errors);
         let words = scar_http::words(body);
         let is_page = words.starts_with("an HTML page");
-        let (status, asked_for) = (StatusCode::FORBIDDEN, AskedFor::Manifest);
+        let (status, kind) = (StatusCode::FORBIDDEN, RequestKind::Manifest);
         let error = Error { request: String::new(), cause: Cause::Status { status, words, retry_after: None, location: None } };
-        let refusal = Refusal { error, status, from: Sender::Registry, asked_for, is_page, login: false, errors };
+        let refusal = Refusal { error, status, from: Sender::Registry, kind, is_page, login: false, errors };
         _ = (refusal.to_string(), refusal.failure("push"), refusal.meaning(), refusal.lacks_blob());
     }
 }
@@ -332,16 +330,8 @@ pub(crate) mod tests {
         let error = Error { request: request.into(), cause: Cause::Status { status, words, retry_after, location: None } };
         let parsed = serde_json::from_str(errors).unwrap_or_default();
         let (method, path) = request.split_once(" https://h.example").unwrap();
-        let asked_for = AskedFor::of(&method.parse().unwrap(), path);
-        Refusal {
-            error,
-            status,
-            from: Sender::Registry,
-            asked_for,
-            is_page: errors.starts_with('<'),
-            login: false,
-            errors: parsed,
-        }
+        let kind = RequestKind::of(&method.parse().unwrap(), path);
+        Refusal { error, status, from: Sender::Registry, kind, is_page: errors.starts_with('<'), login: false, errors: parsed }
     }
 
     const MANIFEST: &str = "PUT https://h.example/v2/proj/r/manifests/1";
@@ -356,7 +346,7 @@ pub(crate) mod tests {
         for (request, status, errors, meaning) in [
             (MANIFEST, 403, body("DENIED", adding), Meaning::Quota),
             (OPEN, 403, body("DENIED", "Quota has been exceeded on namespace"), Meaning::Quota),
-            (OPEN, 403, body("DENIED", "requested access to quota/immutable is denied"), Meaning::Right),
+            (OPEN, 403, body("DENIED", "requested access to quota/immutable is denied"), Meaning::Permission),
             (MANIFEST, 412, body("PRECONDITION", "… 'r:1' configured as immutable."), Meaning::Immutable),
             (MANIFEST, 409, body("TAG_IMMUTABLE", "tag is immutable"), Meaning::Immutable),
             (MANIFEST, 400, body("TAG_INVALID", "The image tag '1' already exists … is immutable."), Meaning::Immutable),
@@ -371,7 +361,7 @@ pub(crate) mod tests {
             (OPEN, 403, "<html>".to_owned(), Meaning::Page),
             (MANIFEST, 413, "<html>".to_owned(), Meaning::TooLarge),
             (OPEN, 404, body("NAME_UNKNOWN", ""), Meaning::Missing),
-            (OPEN, 500, body("UNKNOWN", "internal error"), Meaning::Unopened),
+            (OPEN, 500, body("UNKNOWN", "internal error"), Meaning::NoSession),
             (MANIFEST, 500, detail(r#"{"Op":"write","Err":28}"#), Meaning::Full),
             (MANIFEST, 500, detail(r#"{"driver":"filesystem","detail":"write /v: no space left on device"}"#), Meaning::Full),
             (MANIFEST, 500, detail(r#"{"driver":"s3","details":["write /v: no space left on device"]}"#), Meaning::Full),
@@ -385,7 +375,7 @@ pub(crate) mod tests {
         assert_eq!(elsewhere.meaning(), Meaning::Store("http://minio".into()));
         let login = Refusal { login: true, ..refusal(MANIFEST, 401, "<html>") };
         assert_eq!((login.meaning(), login.is_transient()), (Meaning::Login, false));
-        for (request, meaning) in [("GET https://h.example/v2/", Meaning::Login), (OPEN, Meaning::LoginOrRight)] {
+        for (request, meaning) in [("GET https://h.example/v2/", Meaning::Login), (OPEN, Meaning::LoginOrPermission)] {
             assert_eq!(Refusal { login: true, ..refusal(request, 401, "") }.meaning(), meaning);
         }
     }
