@@ -32,8 +32,8 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Plans to adopt a layer with the archive's digest, else the record's. The record's artifact counts only if it has the
-    /// same reference.
+    /// Plans to adopt a layer with the digest of the archive; else of the record's archive; else of the record's artifact, if
+    /// that has the same reference.
     ///
     /// # Errors
     /// Exit 2 for a malformed section.

@@ -19,8 +19,8 @@ pub(crate) const CHUNK: u64 = 16 << 20;
 
 impl Pusher {
     /// Sends an archive while its digest is computed. Returns the archive, and the session that holds all of it and waits
-    /// for the digest. There is no session if the registry may already have the archive, or did not accept it this way; then
-    /// send it as any other blob.
+    /// for the digest. Returns no session if the registry may already have the archive, or did not accept it this way: the
+    /// caller sends it as any other blob.
     ///
     /// # Errors
     /// Faults that would also stop sending it as any other blob, and an archive that cannot be read.
@@ -32,12 +32,13 @@ impl Pusher {
             if !self.is_untouched().await? {
                 return Ok((archive.archive(console).await?, None));
             }
-            // This blob stays even if the push fails, so that the next push asks for the layer before it sends it.
+            // If the push fails later, this blob is the trace of it: the next push then hashes the archive, and asks whether the
+            // registry has the layer, before it sends it.
             self.send(&manifest::config(), || Ok(()), false, None, None).await?;
         }
         let session = self.stream_archive(archive).await?;
         if session.is_none() {
-            console.verbose(|| "sending the archive from its beginning once all of it is there".to_owned());
+            console.verbose(|| "sending the archive again from its beginning, after all of it was read".to_owned());
             self.cancel_open_session().await;
         }
         // One thread hashed the file, another the bytes that were sent. They differ if the file changed in between (FAULTS P30).
@@ -57,11 +58,12 @@ impl Pusher {
             && self.registry.presence(&config.digest, config.size).await? == Presence::Absent)
     }
 
-    /// Sends the whole archive in one session. A lost answer does not end the session if the registry says what it has.
+    /// Sends the whole archive in one session. After a lost answer it continues the session, if the registry says how many
+    /// bytes it has.
     /// Returns no session if the archive must be sent as any other blob.
     async fn stream_archive(&self, archive: &Unhashed) -> Result<Option<Session>, Fault> {
         let progress = self.registry.console.progress_bytes("pushing", archive.size());
-        let (mut first, mut session, mut reached) = (true, None, 0);
+        let (mut first, mut session, mut acknowledged_before) = (true, None, 0);
         self.registry
             .retry(async || {
                 // Only the first try opens a session. If that one cannot be continued, the whole goes in one PUT, which works
@@ -70,17 +72,17 @@ impl Pusher {
                     true => Some(self.begin().await?),
                     false => self.resume(session.take()).await,
                 };
-                let Some(mut now) = begun else { return Ok(None) };
-                match self.send_parts(&mut now, archive, &progress).await {
-                    Ok(()) => Ok(Some(now)),
+                let Some(mut current) = begun else { return Ok(None) };
+                match self.send_parts(&mut current, archive, &progress).await {
+                    Ok(()) => Ok(Some(current)),
                     Err(fault) if accepts_no_chunks(&fault) => {
                         self.registry.console.verbose(|| fault.to_string());
                         Ok(None)
                     }
                     Err(fault) => {
-                        // If chunks make no progress, one PUT may.
-                        let before = std::mem::replace(&mut reached, now.acknowledged.bytes);
-                        session = now.resumable(&fault).filter(|now| now.acknowledged.bytes > before);
+                        // If chunks make no progress, one PUT may succeed.
+                        let before = std::mem::replace(&mut acknowledged_before, current.acknowledged.bytes);
+                        session = current.resumable(&fault).filter(|current| current.acknowledged.bytes > before);
                         Err(fault)
                     }
                 }
@@ -100,21 +102,22 @@ impl Pusher {
         let (least, most) = (least.max(session.least_chunk), most.max(session.least_chunk));
         loop {
             let at = session.acknowledged.bytes;
-            let (there, ended) = archive.until(at + least, None).await?;
-            let to = there.min(at + most);
+            let (available, ended) = archive.until(at + least, None).await?;
+            let to = available.min(at + most);
             if to == at {
                 return Ok(());
             }
             if at > 0 {
-                // Renew an expired login with a harmless request: a refused chunk may cost the session.
+                // Renew an expired login with a harmless request: after a refused chunk the session may be lost.
                 self.registry.presence(&manifest::digest(manifest::CONFIG), manifest::CONFIG.len() as u64).await?;
             }
-            let taken = self.send_part(session, to, |now| archive.source().part(at, to, None, &now.sent), Some(progress)).await;
+            let taken =
+                self.send_part(session, to, |session| archive.source().part(at, to, None, &session.sent), Some(progress)).await;
             if let Some(cause) = session.sent.fault() {
                 return Err(changed(cause).into());
             }
             taken.inspect_err(|fault| self.reduce_chunk_size(fault, to - at))?;
-            if ended && to == there {
+            if ended && to == available {
                 return Ok(());
             }
         }
@@ -131,7 +134,7 @@ impl Pusher {
     }
 }
 
-/// Whether the registry, or a proxy before it, may refuse only chunks, or chunks of this size.
+/// Whether the registry, or a proxy in front of it, may refuse only chunks, or chunks of this size.
 fn accepts_no_chunks(fault: &Fault) -> bool {
     let Fault::Refused(refusal) = fault else { return false };
     // 405 and 501 refuse the method, 411 and 413 the body, 416 the offset (RFC 9110, 15.5 and 15.6); 400 and 404 say too little

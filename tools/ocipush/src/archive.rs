@@ -1,6 +1,6 @@
 //! The archive to send: an open file, its state when it was opened, and its digest.
 //!
-//! Invariant: an archive whose end is missing is never complete, and one that changed is never pushed.
+//! Invariant: an archive that is truncated, or that changed since it was opened, is never pushed.
 
 use std::fs::File;
 use std::io;

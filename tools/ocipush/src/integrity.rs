@@ -25,7 +25,7 @@ pub(crate) struct Integrity {
 enum State {
     /// Readable so far.
     Good,
-    /// Not gzip, so nothing can be said.
+    /// Not gzip, so it cannot be checked.
     Unknown,
     /// Not readable from some point on.
     Damaged(String),
@@ -72,14 +72,14 @@ impl Integrity {
         match ended {
             Err(_) if self.begin != MAGIC => None,
             Err(_) => Some("it is truncated or damaged".to_owned()),
-            Ok(()) if tar.is_one() && tar.zeros < END => Some("the tar archive in it is truncated".to_owned()),
+            Ok(()) if tar.is_tar() && tar.zeros < END => Some("the tar archive in it is truncated".to_owned()),
             Ok(()) => None,
         }
     }
 }
 
 impl Tar {
-    fn is_one(&self) -> bool {
+    fn is_tar(&self) -> bool {
         self.head.get(USTAR) == Some(b"ustar")
     }
 }

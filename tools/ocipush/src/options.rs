@@ -106,8 +106,8 @@ impl Options {
         self.undo.as_deref().map(|path| TagBackup::read(path, console)).transpose()
     }
 
-    /// The reference to push to. It never comes from the record: the login given here must not go to a host that only a file
-    /// names.
+    /// The reference to push to. It never comes from the record, because the login in the options must not go to a host that
+    /// only the record names.
     ///
     /// # Errors
     /// Exit 2 for a malformed reference, or none.
@@ -144,7 +144,7 @@ impl Options {
         }
     }
 
-    /// What standard input holds, besides the record.
+    /// Whether standard input holds the record; it may hold the archive or the password instead.
     ///
     /// # Errors
     /// Exit 2 if it would hold two things.
@@ -160,8 +160,9 @@ impl Options {
         }
     }
 
-    /// How to talk to the registry, and what the user allows there. What changes nothing asks for no right to push: Quay makes
-    /// a missing repository for a token with that right (endpoints/v2/v2auth.py, `_authorize_or_downscope_request`).
+    /// How to talk to the registry, and what the user allows there. A run that changes nothing requests a token for pull only,
+    /// because Quay creates a missing repository when it issues a token for push (endpoints/v2/v2auth.py,
+    /// `_authorize_or_downscope_request`).
     pub(crate) fn registry_config(&self, dry_run: bool, deadline: Deadline) -> RegistryConfig {
         let scope = if self.adopt || dry_run { Scope::Pull } else { Scope::Push };
         // The option counts repetitions, the policy counts tries.
@@ -170,8 +171,8 @@ impl Options {
         RegistryConfig { trust_upload, ..self.registry.config(scope, retry, self.stall_timeout) }
     }
 
-    /// How many bytes of a stream to wait for before sending starts: one chunk. `None` if there is only one try, which must
-    /// then use the way that works everywhere.
+    /// How many bytes of a stream to wait for before sending starts: one chunk. `None` if the digest is needed first, or if
+    /// there is only one try: one PUT works with every registry, chunks do not.
     pub(crate) fn ahead(&self, dry_run: bool) -> Option<u64> {
         let needs_digest = self.adopt || dry_run || self.oci_layout.is_some();
         (self.retries > 0 && !needs_digest).then(|| self.chunk_size.unwrap_or(CHUNK))

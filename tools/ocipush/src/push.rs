@@ -100,7 +100,7 @@ impl Pusher {
         Ok(Artifact { uploaded: missing != Missing::Nothing, ..self.artifact(&held.digest, parts) })
     }
 
-    /// Sends the blobs, then the manifest. Once, it sends a blob again that the registry accepted and then calls unknown.
+    /// Sends the blobs, then the manifest. If the registry then says that a blob is unknown, sends that blob once more.
     async fn blobs_and_manifest(
         &self,
         archive: &Archive,
@@ -138,8 +138,9 @@ impl Pusher {
         }
     }
 
-    /// Which blobs to send again after the manifest was refused for a missing blob: those that the refusal names; both if it
-    /// names none and the registry claims to have both. A blob that it says it does not have is sent again anyway.
+    /// Which blobs to force the next [`Self::send`] to send, after the manifest was refused for a missing blob: those that the
+    /// refusal names. If it names none, and the registry claims to have both blobs, then both; a blob that the registry says is
+    /// missing needs no force.
     async fn blobs_to_resend(&self, blobs: [&Content; 2], refusal: &Refusal) -> Result<(bool, bool), Fault> {
         let [layer, config] = blobs.map(|blob| refusal.names(blob.digest.as_str()));
         if layer || config {
@@ -152,8 +153,8 @@ impl Pusher {
         Ok((both, both))
     }
 
-    /// Puts the manifest and returns the time by the registry's clock, from which Specman's log is searched; this host's
-    /// time if the registry sends no `Date`.
+    /// Puts the manifest, and returns the time by the registry's clock, or this host's if the registry sends no `Date`.
+    /// specman-wait searches Specman's log from this time on.
     pub(crate) async fn put_manifest(&self, manifest: &Bytes, digest: &Digest, media_type: &str) -> Result<Time, Fault> {
         // By this tag alone: Specman syncs every tag of the repository (guide, step 9).
         let url = self.registry.in_repository(&format!("manifests/{}", self.registry.reference.tag))?;
@@ -164,8 +165,8 @@ impl Pusher {
                 // This host's clock may be wrong by minutes, and Specman's log is compared with this time (FAULTS Q5).
                 let time = answer.date().and_then(|date| jiff::Timestamp::try_from(date).ok()).map_or_else(Time::now, Time::from);
                 match self.registry.success(answer).await {
-                    // A tag that may not move but holds this very manifest: an earlier try whose answer was lost. Each refuses
-                    // even if nothing would change: ECR with 400 (aws/containers-roadmap#2179), Quay with 409
+                    // If the tag is immutable but holds exactly this manifest, an earlier try succeeded and its answer was lost.
+                    // Registries refuse even if nothing would change: ECR with 400 (aws/containers-roadmap#2179), Quay with 409
                     // (endpoints/v2/errors.py, `TagImmutable`), Harbor with 412 (src/server/middleware/immutable/pushmf.go).
                     Err(Fault::Refused(refusal)) if matches!(refusal.status.as_u16(), 400 | 409 | 412) => {
                         match self.remote_manifest(&self.registry.reference.tag).await? {

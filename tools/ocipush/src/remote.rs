@@ -6,7 +6,7 @@ use scar_registry::{Fault, Presence};
 use crate::manifest::{self, LocalManifest, Parts, RemoteManifest};
 use crate::session::Pusher;
 
-/// What an artifact is missing in a registry that holds its manifest.
+/// Which of an artifact's blobs the registry does not have, although it has the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     Nothing,
@@ -51,7 +51,7 @@ impl Pusher {
     /// # Errors
     /// Exit 7 if anything differs from what was sent.
     pub(crate) async fn verify(&self, local: &LocalManifest) -> Result<(Digest, Parts), Fault> {
-        // By digest first: what is found there is what was pushed, or damaged. The tag may have been moved by someone else
+        // Read by digest first: a difference means damage. A difference of the tag may only mean that someone else moved it
         // (FAULTS P38).
         match self.remote_manifest(local.digest.as_str()).await? {
             Some((bytes, _)) if bytes == local.manifest => {}

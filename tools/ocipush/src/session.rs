@@ -20,9 +20,9 @@ const OCTET_STREAM: &str = "application/octet-stream";
 /// Assumed minimum speed, in bytes per second, at which a registry stores a blob that it has received. Before it answers,
 /// Distribution may hash all of it again, and copies it within S3, which has no rename (registry/storage/blobwriter.go,
 /// `validateBlob`; registry/storage/driver/s3-aws/s3.go, `Move`).
-const SETTLING: u64 = 32 << 20;
+const STORE_SPEED: u64 = 32 << 20;
 /// The interval at which progress is checked.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A registry to push to, and the state of the push.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Pusher {
         };
         let answer = match close().await {
             // The login has expired since the last chunk. Registries check it before they touch the session (distribution v2.8
-            // registry/handlers/app.go, `dispatcher`), and nothing but the digest was sent.
+            // registry/handlers/app.go, `dispatcher`), and this request has no body, so it can be repeated.
             Err(Fault::Lost(_)) if from == to => close().await,
             closed => closed,
         }?;
@@ -161,7 +161,7 @@ impl Pusher {
         Some((answer, bytes))
     }
 
-    /// Waits for an answer as long as bytes move. If the answer asks for a login, logs in for the next try.
+    /// Waits for an answer while bytes move. If the answer asks for a login, logs in for the next try.
     ///
     /// # Errors
     /// No answer, or a refusal.
@@ -176,7 +176,7 @@ impl Pusher {
         let mut answer = std::pin::pin!(answer);
         let mut moved = (0, Instant::now());
         let answer = loop {
-            match tokio::time::timeout(LOOK, answer.as_mut()).await {
+            match tokio::time::timeout(CHECK_INTERVAL, answer.as_mut()).await {
                 Ok(answer) => break answer?,
                 Err(_) => {
                     let written = sent.bytes();
@@ -187,7 +187,7 @@ impl Pusher {
                         moved = (arrived, Instant::now());
                     }
                     // After the last byte the registry may need time to store a large blob.
-                    let settling = if arrived == goal { Duration::from_secs(goal / SETTLING) } else { Duration::ZERO };
+                    let settling = if arrived == goal { Duration::from_secs(goal / STORE_SPEED) } else { Duration::ZERO };
                     let patience = self.stall + settling;
                     if moved.1.elapsed() > patience {
                         let request = format!("upload to {}", self.registry.client.origin());

@@ -65,8 +65,8 @@ impl FileArgument {
 
     /// The archive to push. If the record has an archive, it must be that one.
     ///
-    /// The record's file is not read twice: its size is compared here, its digest while it is sent. With `ahead` the push may
-    /// begin before the digest is known: with a large file, and with a stream after this number of bytes has arrived.
+    /// The record's file is not read twice: its size is compared here, its digest while it is sent. `ahead` permits to send
+    /// before the digest is known: a large file at once, a stream after `ahead` bytes have arrived.
     ///
     /// # Errors
     /// Exit 2 without an archive, exit 7 if it is not the record's, exit 1 if it cannot be read.

@@ -1,6 +1,6 @@
 //! The backup of a tag: synced to disk before the tag moves.
 //!
-//! Invariant: what the tag held first is kept through all later pushes, which only add what they put in its place.
+//! Invariant: the manifest that the tag held first is never overwritten; each later push only adds its layer to `replaced_by`.
 
 use std::path::Path;
 

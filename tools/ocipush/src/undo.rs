@@ -1,4 +1,4 @@
-//! Undo: put the manifest that the tag held before the push on the tag again.
+//! Undo: move the tag back to the manifest that it held before the push.
 
 use bytes::Bytes;
 use scar_record::Digest;

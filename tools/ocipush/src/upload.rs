@@ -28,7 +28,7 @@ pub(crate) const LARGEST_CHUNK: u64 = 256 << 20;
 /// `client_max_body_size` (ngx_http_core_module).
 const FALLBACKS: [u64; 3] = [64 << 20, 8 << 20, 1 << 20];
 
-/// How to send a blob, and what went wrong in its earlier tries.
+/// How the next try sends the blob, and what went wrong in earlier tries.
 #[derive(Default)]
 struct Tries {
     /// The chunk size; `None` for one PUT.
@@ -57,7 +57,8 @@ impl Pusher {
         mut session: Option<Session>,
         progress: Option<&Progress>,
     ) -> Result<bool, Fault> {
-        let (mut first, mut reached) = (true, 0);
+        // `acknowledged`: how many bytes a session had when the last try failed.
+        let (mut first, mut acknowledged) = (true, 0);
         let mut tries = Tries { chunk: self.chunk.get().filter(|&chunk| chunk < content.size), ..Tries::default() };
         self.registry
             .retry(async || {
@@ -85,28 +86,28 @@ impl Pusher {
                     }
                 }
                 check()?;
-                let mut now = match resumed {
+                let mut current = match resumed {
                     Some(session) => session,
                     None => self.begin().await?,
                 };
                 let sent = match tries.chunk {
-                    None if now.acknowledged.bytes == 0 => {
-                        self.put(&now.url, content, (0, content.size), &now.sent, progress).await
+                    None if current.acknowledged.bytes == 0 => {
+                        self.put(&current.url, content, (0, content.size), &current.sent, progress).await
                     }
-                    size => self.put_in_chunks(&mut now, content, size.unwrap_or(LARGEST_CHUNK), progress).await,
+                    size => self.put_in_chunks(&mut current, content, size.unwrap_or(LARGEST_CHUNK), progress).await,
                 };
-                if let Some(cause) = now.sent.fault() {
+                if let Some(cause) = current.sent.fault() {
                     return Err(changed(cause).into());
                 }
                 let Err(fault) = sent else {
                     self.open.take();
                     return Ok(true);
                 };
-                match now.resumable(&fault) {
-                    Some(now) if now.acknowledged.bytes > std::mem::replace(&mut reached, now.acknowledged.bytes) => {
-                        session = Some(now);
+                match current.resumable(&fault) {
+                    Some(next) if next.acknowledged.bytes > std::mem::replace(&mut acknowledged, next.acknowledged.bytes) => {
+                        session = Some(next);
                     }
-                    // If chunks make no progress, one PUT may.
+                    // If chunks make no progress, one PUT may succeed.
                     Some(_) => tries.chunk = None,
                     None => {}
                 }
@@ -116,7 +117,7 @@ impl Pusher {
     }
 
     /// Decides from a fault what the next try does: open another session, use another chunk size, or give up. Returns the
-    /// fault to report, which says by its kind whether there is a next try.
+    /// fault to report; `retry` tries again if it is transient.
     fn plan_next_try(&self, fault: Fault, content: &Content, tries: &mut Tries) -> Fault {
         let refusal = match &fault {
             Fault::Refused(refusal) => refusal,
@@ -167,7 +168,7 @@ impl Pusher {
                 }
                 Fault::Lost(format!("the registry received other data than was sent ({words})"))
             }
-            // A registry that does not support PATCH, or a proxy before it, may still accept a single PUT.
+            // A registry, or a proxy in front of it, that does not support PATCH may still accept a single PUT.
             400 | 405 | 501 if tries.chunk.is_some() => {
                 tries.chunk = None;
                 Fault::Lost(format!("the registry accepts no chunks ({fault}); sending the blob in one request"))
@@ -200,7 +201,7 @@ impl Pusher {
             let at = session.acknowledged.bytes;
             let to = content.size.min(at + chunk);
             if at > 0 {
-                // Renew an expired login with a harmless request: a refused chunk may cost the session.
+                // Renew an expired login with a harmless request: after a refused chunk the session may be lost.
                 self.registry.presence(&content.digest, content.size).await?;
             }
             self.send_part(session, to, |session| content.part(at, to, &session.sent), progress).await?;
@@ -243,14 +244,14 @@ impl Pusher {
     }
 
     /// If the last part is unconfirmed, asks the registry how many bytes the session has, and continues there. Returns false
-    /// if that is neither the end nor the start of the part, or if the registry does not answer. The digest at the end covers a
-    /// registry that lies.
+    /// if the session ends in the middle of the part, or if the registry does not answer. If the answer is wrong, the digest at
+    /// the end of the upload does not match.
     async fn resync(&self, session: &mut Session) -> bool {
         if !session.unconfirmed {
             return true;
         }
         let Some((answer, bytes)) = self.received(&session.url).await else { return false };
-        // Only these two places have a known hash state. A session with half a chunk cannot be continued.
+        // The hash state is known only at these two offsets. A session with half a chunk cannot be continued.
         let known = [session.sent.hashed(), session.acknowledged.clone()];
         let Some(acknowledged) = known.into_iter().find(|hashed| hashed.bytes == bytes) else { return false };
         session.sent = Arc::new(Sent::after(acknowledged.clone()));
