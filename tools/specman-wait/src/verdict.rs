@@ -59,6 +59,7 @@ pub(crate) struct Trouble {
     pub(crate) cause: Cause,
     pub(crate) text: String,
     at: Timestamp,
+    /// When the patience for it began, since the start of the wait.
     since: Duration,
     count: u32,
 }
@@ -149,7 +150,7 @@ impl Replica {
         let is_newer = self.marker.is_none_or(|known| known < at);
         self.marker = self.marker.max(Some(at));
         let has = self.persisted().is_some();
-        // Only the first marker counts for the waiting time; repeating it must not prolong the wait.
+        // Only the first marker starts the time to settle; a repeated marker must not prolong it.
         if has && !had {
             self.marker_received = now;
         }
@@ -213,7 +214,7 @@ impl Watch {
             return false;
         }
         // Three clocks meet here: the registry's (the push), the node's and Specman's. `since` allows for a skew of some minutes.
-        // A marker that counts wrongly does no harm, because specman-verify waits for the content (FAULTS Q4 and Q5).
+        // Counting a marker that is too old does no harm, because specman-verify waits for the content (FAULTS Q4 and Q5).
         let is_stale = self.rules.since.is_some_and(|since| line.older() < since);
         match line.says {
             Statement::Persisted if is_stale => {

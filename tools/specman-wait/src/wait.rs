@@ -20,10 +20,10 @@ use crate::report::{self, label};
 use crate::restart::{self, ReplacedPods};
 use crate::verdict::{LogLine, Rules, Verdict, Watch};
 
-/// The interval between looks at the cluster.
-const LOOK: Duration = Duration::from_secs(2);
-/// The time limit of one look, including retries.
-const LOOK_LIMIT: Duration = Duration::from_secs(10);
+/// The interval at which the cluster is polled.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// The time limit of one poll, including retries.
+const POLL_LIMIT: Duration = Duration::from_secs(10);
 /// The interval between verdicts if nothing happens.
 const TICK: Duration = Duration::from_millis(250);
 /// The cluster's time is known to the second only: it comes from the `Date` of its answers (RFC 9110, 5.6.7).
@@ -127,8 +127,8 @@ impl Wait<'_> {
         // Bounded, so that a log that grows faster than it is judged waits at its reader (FAULTS W12).
         let (out, mut lines) = channel(64);
         // Polled, not watched: a watch needs one verb more than the rules that scar-preflight prints (FAULTS Q55).
-        let (looked, mut looks) = channel(1);
-        let soon = Arc::new(Notify::new());
+        let (look_sender, mut looks) = channel(1);
+        let poll_now = Arc::new(Notify::new());
         let mut state = State {
             watch: Watch::new(rules),
             answered: Instant::now(),
@@ -141,12 +141,12 @@ impl Wait<'_> {
             tasks: JoinSet::new(),
         };
         self.take(&mut state, Instant::now(), first)?;
-        state.tasks.spawn_local(poll(self.specman.clone(), soon.clone(), looked));
+        state.tasks.spawn_local(poll(self.specman.clone(), poll_now.clone(), look_sender));
         let progress = self.console.progress_waiting("waiting for Specman");
         loop {
             match state.watch.verdict(state.begun.elapsed()) {
                 Verdict::Wait => {}
-                Verdict::Recheck => soon.notify_one(),
+                Verdict::Recheck => poll_now.notify_one(),
                 Verdict::Done { persisted_at, pods } => {
                     return Ok(scar_record::Specman {
                         namespace: self.cluster().namespace().to_owned(),
@@ -183,7 +183,7 @@ impl Wait<'_> {
             },
             Some((begun, look)) = looks.recv() => match look {
                 Ok(look) => self.take(state, begun, look)?,
-                // An API server that restarts must not end a wait of minutes; the deadline does.
+                // While the API server restarts, the wait goes on; only the deadline ends it.
                 Err(error) if error.is_transient() => {
                     self.console.verbose(|| format!("{error}"));
                     state.last_error = Some(error);
@@ -289,12 +289,12 @@ impl Wait<'_> {
 }
 
 /// Looks at the cluster at regular intervals, or at once when asked to.
-async fn poll(specman: Specman, soon: Arc<Notify>, out: Sender<(Instant, Result<Look, Error>)>) {
+async fn poll(specman: Specman, poll_now: Arc<Notify>, out: Sender<(Instant, Result<Look, Error>)>) {
     loop {
         // Look now, whether notified or after the interval.
-        let _ = tokio::time::timeout(LOOK, soon.notified()).await;
+        let _ = tokio::time::timeout(POLL_INTERVAL, poll_now.notified()).await;
         let begun = Instant::now();
-        if out.send((begun, specman.look(Deadline::after(LOOK_LIMIT)).await)).await.is_err() {
+        if out.send((begun, specman.look(Deadline::after(POLL_LIMIT)).await)).await.is_err() {
             return;
         }
     }
