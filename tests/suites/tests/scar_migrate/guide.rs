@@ -133,8 +133,8 @@ fn a_failed_stage_is_named_with_what_is_done_and_the_two_ways_on() {
         format!(
             "scar-secret-rm mkmanifests; not done: ocipush pack-registry-set specman-wait specman-verify scar-set\n\
              scar-migrate: error: ocipush ended with status 4\n\
-             scar-migrate: hint: nothing is lost; when the cause is gone, go on with the same command: {script} -c [CONF] --state [STATE] --yes\n\
-             scar-migrate: hint: or take back what was done: {script} -c [CONF] --state [STATE] undo\n"
+             scar-migrate: hint: nothing is lost; remove the cause, then continue with the same command: {script} -c [CONF] --state [STATE] --yes\n\
+             scar-migrate: hint: or undo everything: {script} -c [CONF] --state [STATE] undo\n"
         )
     );
     // Each later stage says in one line that it did not run.
@@ -174,12 +174,12 @@ fn the_site_is_not_changed_without_a_word_of_the_user() {
     run().run().fails(
         2,
         "scar-migrate: error: no terminal to ask on before the site is changed\n\
-         scar-migrate: hint: add --yes if it is to be changed without a question\n",
+         scar-migrate: hint: add --yes to change it without a question\n",
     );
     assert_eq!(migration.site.requests(), Vec::<String>::new());
     let refused = run().stderr_terminal().answer("Go on? [y/N] ", "n\n").run();
     refused.exits(130);
-    assert!(refused.screen().contains("not confirmed; nothing of the site was changed"), "{refused}");
+    assert!(refused.screen().contains("not confirmed; nothing was changed"), "{refused}");
     assert_eq!(migration.site.state(), before);
     let outcome = run().stderr_terminal().answer("Go on? [y/N] ", "y\n").run();
     outcome.succeeds();

@@ -56,7 +56,7 @@ fn f3_one_run_at_a_time_and_sigterm_ends_all_of_it() {
     assert!(registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.method == "PUT")));
     let stderr = format!(
         "scar-migrate: error: another scar-migrate runs on '[STATE]' (process {})\n\
-         scar-migrate: hint: wait for its end, or use another --state\n",
+         scar-migrate: hint: wait until it ends, or use another --state\n",
         running.pid()
     );
     migrate(&migration).run().fails(1, &stderr);
@@ -78,7 +78,7 @@ fn ctrl_c_ends_the_stage_at_hand_with_the_ways_on() {
     running.until("scar-secret-rm: deleted ");
     assert!(registry.log().wait(Duration::from_secs(20), |requests| requests.iter().any(|r| r.method == "PUT")));
     running.signal_group(Signal::INT);
-    running.wait().exits(130).says("hint: nothing is lost; ").says("hint: or take back what was done: ");
+    running.wait().exits(130).says("hint: nothing is lost; ").says("hint: or undo everything: ");
     registry.faults().clear();
     migrate(&migration).run().succeeds();
 }
@@ -105,10 +105,10 @@ fn status_looks_and_changes_nothing() {
     assert!(outcome.succeeds().stdout().contains("SCAR  "), "{outcome}");
     assert!(!state(&migration).exists());
     migrate(&migration).arg("push").run().succeeds();
-    assert!(status().succeeds().stdout().starts_with("tag   as it is when done\n"));
+    assert!(status().succeeds().stdout().starts_with("tag   in place\n"));
     migrate(&migration).run().succeeds();
     let (before, log) = (migration.site.state(), log(&migration));
-    status().succeeds().quiet().prints("tag   as it is when done\nflag  as it is when done\nSCAR  as it is when done\n");
+    status().succeeds().quiet().prints("tag   in place\nflag  in place\nSCAR  in place\n");
     migration.site.vertex.set_scar(json!({"endpoint": "https://third.example"}));
     let outcome = status();
     assert!(outcome.exits(7).stdout().contains("https://third.example"), "{outcome}");

@@ -31,7 +31,7 @@ fn settings_are_checked_before_anything_is_done() {
             "setting 'VERTEX_CA_FILE': '/dev/stdin' is not a file that can be read more than once".into(),
         ),
         (with("VERTEX_INSECURE", "maybe"), "setting 'VERTEX_INSECURE': 'maybe' is neither true nor false".into()),
-        (with("SCAR_VERIFY", "loose"), "setting 'SCAR_VERIFY' is none of strict, report and off".into()),
+        (with("SCAR_VERIFY", "loose"), "setting 'SCAR_VERIFY' must be strict, report or off".into()),
         // q25
         userinfo("VERTEX_ENDPOINT", "https://admin:pw@v.example"),
         userinfo("OCI_PACK_REGISTRY", "robot:pw@r.example"),
