@@ -157,7 +157,7 @@ fn a_record_that_a_full_disk_does_not_take_is_reported_and_a_rerun_writes_it() {
         outcome.exits(1);
         let end = format!(
             "{name}: error: write to standard output: no space left on device\n\
-             {name}: hint: this step is done, only its record is lost: run it again, it changes nothing twice\n"
+             {name}: hint: this step is done, but its record is lost: run it again, it does not repeat the change\n"
         );
         assert!(outcome.stderr().ends_with(&end), "{outcome}");
     });

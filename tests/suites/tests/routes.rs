@@ -193,7 +193,7 @@ fn p3_a_server_of_old_tls_is_refused_by_each_tool_at_once() {
     let body = [&[3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
     let hello = [&[2, 0, 0, body.len() as u8][..], &body].concat();
     let record = [&[22, 3, 2, 0, hello.len() as u8][..], &hello].concat();
-    each_is_refused(&Curt::start(record, 5, ["it offers neither TLS 1.2 nor 1.3", "must be set up for TLS 1.2 or 1.3"]));
+    each_is_refused(&Curt::start(record, 5, ["it offers neither TLS 1.2 nor 1.3", "enable TLS 1.2 or 1.3"]));
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn l1_a_malformed_password_is_refused_before_anything_is_sent() {
         2,
         "vertex-login: error: '--password-file <FILE>' cannot be used with '--password-stdin'\nvertex-login: hint: choose one\n",
     );
-    tool("vertex-login").arg(site.url()).run().exits(2).writes_nothing().says("there is no terminal to ask at");
+    tool("vertex-login").arg(site.url()).run().exits(2).writes_nothing().says("there is no terminal to ask on");
     tool("vertex-login").args([&site.url(), "--password-stdin"]).stdin("").run().exits(2).says("from standard input");
     assert_eq!(site.server.log().connections(), 0);
 }
@@ -288,9 +288,9 @@ fn q11_a_session_that_is_nobodys_is_refused_with_a_hint() {
     for (said, me, status, says) in [
         (&passkey, Answer::json(401, &errors["401"]), 4, "has a second factor (MFA)"),
         (&silent, Answer::json(401, &errors["401"]), 4, "401 Unauthorized: Unauthorized: Unauthorized access"),
-        (&silent, Answer::json(200, &json!({})), 4, "/v1/system/users/me names nobody\n"),
-        (&silent, Answer::json(200, &json!({"code": "X", "message": "log in"})), 4, "names nobody: log in\n"),
-        (&silent, Answer::json(200, &json!({"metadata": {"name": ""}})), 4, "names nobody\n"),
+        (&silent, Answer::json(200, &json!({})), 4, "/v1/system/users/me returns no user\n"),
+        (&silent, Answer::json(200, &json!({"code": "X", "message": "log in"})), 4, "returns no user: log in\n"),
+        (&silent, Answer::json(200, &json!({"metadata": {"name": ""}})), 4, "returns no user\n"),
         (&silent, Answer::html(200, "<title>Sign in</title>"), 7, "an HTML page titled 'Sign in'"),
         (&silent, Answer::status(204), 7, "the answer is 204 No Content, not 200 OK"),
     ] {

@@ -56,7 +56,7 @@ pub(crate) fn refused(act: &str, refusal: &AwsRefusal<'_>, now: Timestamp) -> Fa
             failure(Exit::Misuse, "").hint("check --registry-id, or the account in HOST")
         }
         code if is_throttling(code) => {
-            failure(Exit::Unreachable, "too many requests, tries spent").hint("it is safe to run this step again")
+            failure(Exit::Unreachable, "too many requests, even after all retries").hint("it is safe to run this step again")
         }
         _ => match answer.status.as_u16() {
             429 | 500.. => failure(Exit::Unreachable, "").hint("the server has a problem; it is safe to run this step again"),

@@ -66,9 +66,8 @@ pub(crate) fn open(path: &Path) -> Result<File, Failure> {
         return Err(Failure::misuse(format!("{act}: it is a directory")).hint("mkmanifests makes the archive of a directory"));
     }
     if !data.is_file() {
-        return Err(
-            Failure::misuse(format!("{act}: it is not a regular file")).hint("FILE - reads an archive from standard input")
-        );
+        return Err(Failure::misuse(format!("{act}: it is not a regular file"))
+            .hint("to push an archive from standard input, give - as FILE"));
     }
     File::open(path).map_err(|error| Failure::io(act, &error))
 }

@@ -54,7 +54,7 @@ pub(crate) fn write(
     write_all(directory, &archive.content, local, reference)?;
     archive.unchanged()?;
     let tag = &reference.tag;
-    console.note(format!("wrote '{shown}'; where the registry is: skopeo copy oci:{shown}:{tag} docker://{reference}"));
+    console.note(format!("wrote '{shown}'; to push it: skopeo copy oci:{shown}:{tag} docker://{reference}"));
     Ok(())
 }
 

@@ -127,7 +127,7 @@ impl Pusher {
                 // and only sending them again helps (distribution/distribution#1803).
                 Err(Fault::Refused(refusal)) if refusal.lacks_blob() => {
                     if resent {
-                        let cause = format!("the registry accepted the blobs twice, but does not know them: {refusal}");
+                        let cause = format!("the registry accepted the blobs twice, but still calls them unknown: {refusal}");
                         return Err(self.registry.mismatch(&cause).into());
                     }
                     resent = true;

@@ -71,7 +71,7 @@ impl Pusher {
             return Err(self
                 .registry
                 .mismatch(&format!("the tag holds '{}' afterwards, not '{}'", held.digest, local.digest))
-                .hint("did something else push to this tag at the same time?")
+                .hint("something else may have pushed to this tag at the same time: check the tag, then run this step again")
                 .into());
         };
         if parts.config.0 != config.digest {

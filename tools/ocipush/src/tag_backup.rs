@@ -42,7 +42,7 @@ impl BackupFile {
         let kept = file.existing().map(|text| TagBackup::parse(text, path)).transpose()?;
         match kept.as_ref().filter(|kept| kept.reference != *reference) {
             Some(kept) => Err(Failure::misuse(format!(
-                "keep a backup in '{}': it is of '{}', not of '{reference}'",
+                "keep a backup in '{}': it is a backup of '{}', not of '{reference}'",
                 path.display(),
                 kept.reference
             ))

@@ -183,7 +183,7 @@ impl Pusher {
         let mib = smaller >> 20;
         self.registry
             .console
-            .note(format!("the registry, or a proxy before it, accepts no body of this size; sending chunks of {mib} MiB"));
+            .note(format!("the registry, or a proxy in front of it, refuses a body of this size; sending chunks of {mib} MiB"));
         Some(smaller)
     }
 

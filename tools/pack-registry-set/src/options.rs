@@ -106,7 +106,7 @@ pub(crate) fn is_named(artifact: &Artifact) -> Result<(), Failure> {
             Exit::Unsafe,
             format!("find the entry of '{registry}': the record names this registry, but the environment names '{first}'"),
         )
-        .hint("is the record of another site? --registry HOST says which entry is meant; nothing was sent")),
+        .hint("is the record from another site? nothing was sent; to choose the entry, add --registry HOST")),
         _ => Ok(()),
     }
 }

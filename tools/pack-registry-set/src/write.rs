@@ -27,7 +27,7 @@ pub(crate) async fn run(api: &Api, console: &Console, before: &EntryObject, afte
     let (_, now) = entry.read(api).await?;
     let changed = differences(&before.object, &now, OWN);
     if !changed.is_empty() {
-        let failure = mismatch("someone else changed the entry meanwhile; it was left alone:");
+        let failure = mismatch("someone else changed the entry meanwhile; nothing was written:");
         return Err(listed(failure, &changed).hint("look at the change, then run this step again"));
     }
     // A signal between writing and reading back would leave the state unknown.

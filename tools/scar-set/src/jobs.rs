@@ -42,8 +42,9 @@ fn failed(site: &Site<'_>, name: &str, error: &Error) -> Failure {
     let failure = site.api.failure(&format!("start the job '{name}'"), error);
     match error.status() {
         // A running job does not count: it may have begun before the change.
-        Some(StatusCode::CONFLICT) => Failure { exit: Exit::TimedOut, ..failure }
-            .hint("a job of that name runs, and may have begun before the change: run this step again in some minutes"),
+        Some(StatusCode::CONFLICT) => Failure { exit: Exit::TimedOut, ..failure }.hint(
+            "a job of that name is already running, and may have started before the change: run this step again in a few minutes",
+        ),
         Some(StatusCode::NOT_FOUND) => Failure { exit: Exit::Failed, ..failure },
         _ => failure,
     }

@@ -292,7 +292,9 @@ fn e2_a_throttled_call_is_repeated_and_then_given_up() {
     assert_eq!((fault.hits(), api.log().requests().len()), (2, 3));
     let server = says(throttled);
     let run = asks(&home, &server).run();
-    run.exits(6).writes_nothing().says("too many requests, tries spent: POST http://API/: 400 Bad Request: ThrottlingException");
+    run.exits(6)
+        .writes_nothing()
+        .says("too many requests, even after all retries: POST http://API/: 400 Bad Request: ThrottlingException");
     assert_eq!(server.log().requests().len(), 3);
 }
 

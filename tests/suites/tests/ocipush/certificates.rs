@@ -90,11 +90,11 @@ fn plain_http_to_a_port_of_tls_is_reported() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let outcome = site.ocipush(site.archive(10)).run();
-    outcome.exits(2).says("connect to '127.0.0.1:PORT'").says("drop --plain-http").writes_nothing();
+    outcome.exits(2).says("connect to '127.0.0.1:PORT'").says("leave out --plain-http").writes_nothing();
     assert_eq!(site.registry.log().connections(), 1, "tried again");
     let Some(registry) = scar_kit::docker_registry() else { return };
     let run = scar_kit::tool("ocipush").arg(registry.authority()).arg(site.archive(10)).args(["--new-record", "--plain-http"]);
-    run.run().exits(2).says("Client sent an HTTP request to an HTTPS server").says("drop --plain-http").writes_nothing();
+    run.run().exits(2).says("Client sent an HTTP request to an HTTPS server").says("leave out --plain-http").writes_nothing();
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
     let login = Manner::Login { user: "user".into(), password: "proxy-canary-42".into() };
     scar_kit::secret("proxy-canary-42");
     let proxy = Proxy::start(login.clone());
-    run(proxy.url()).run().exits(4).writes_nothing().says("from the proxy").says("it wants a login (407)");
+    run(proxy.url()).run().exits(4).writes_nothing().says("from the proxy").says("it requires a login (407)");
     assert_eq!(proxy.asked().len(), 1, "tried again");
     proxy.behave(Manner::Refuse);
     let refused = run(proxy.url()).args(["--retries", "1"]).run();

@@ -123,7 +123,7 @@ fn p33_an_immutable_tag_of_ecr_is_reported() {
     ecr.push(10, &ecr.password).succeeds();
     let before = ecr.site.tag();
     ecr.push(10, &ecr.password).succeeds().says("nothing was sent");
-    ecr.push(20, &ecr.password).exits(1).writes_nothing().says("the tag 0.0.0 is protected and holds something else");
+    ecr.push(20, &ecr.password).exits(1).writes_nothing().says("the tag 0.0.0 is immutable and holds another manifest");
     assert_eq!(ecr.site.tag(), before);
 }
 

@@ -110,7 +110,7 @@ fn p6_a_realm_elsewhere_needs_the_users_word() {
         5,
         "ocipush: error: get a token for '127.0.0.1:PORT': its token realm 'http://127.0.0.1:REALM' is another server; \
          the login was not sent to it\n\
-         ocipush: hint: if it belongs to the registry: --trust-realm 127.0.0.1:REALM\n",
+         ocipush: hint: if that server belongs to the registry, add --trust-realm 127.0.0.1:REALM\n",
     );
     site.ocipush(site.archive(10)).called(port, "REALM").run().exits(5).says("is another server; nothing was sent to it");
     assert_eq!(realm.log().connections(), 0);
@@ -125,7 +125,7 @@ fn p7_a_token_service_that_answers_nonsense_is_reported_and_not_asked_for_ever()
     for (answer, says) in [
         (Answer::json(200, &json!({})), "contains no token"),
         (Answer::json(200, &json!({"token": ""})), "contains no token"),
-        (Answer::json(200, &json!({"token": "a b\r\n", "expires_in": 1e18})), "contains characters that a token cannot have"),
+        (Answer::json(200, &json!({"token": "a b\r\n", "expires_in": 1e18})), "contains invalid characters"),
         (Answer::json(200, &json!({"token": "wrong", "expires_in": -1})), "401 Unauthorized"),
         (Answer::html(200, "<html><title>Sign in</title></html>"), "an HTML page titled 'Sign in'"),
         (Answer::status(200).body(vec![b' '; 10 << 20]), "longer than"),
@@ -182,7 +182,7 @@ fn p13_no_login_goes_to_an_upload_location_elsewhere() {
     push().run().fails(
         5,
         "ocipush: error: push to '127.0.0.1:PORT': it asks to send the archive to another server, 'http://127.0.0.1:OTHER'\n\
-         ocipush: hint: if it belongs to the registry: --trust-upload 127.0.0.1:OTHER\n",
+         ocipush: hint: if that server belongs to the registry, add --trust-upload 127.0.0.1:OTHER\n",
     );
     assert_eq!((other.log().connections(), fault.hits()), (0, 1));
     other.faults().on(Match::put("/**"), Times::Always, Action::Answer(Answer::status(201)));

@@ -244,7 +244,7 @@ fn q50_a_page_and_a_store_elsewhere_are_no_verdict_on_a_user() {
     outcome
         .exits(1)
         .says("the tag was moved; reading it back failed")
-        .says("the registry keeps its blobs at 'http://127.0.0.1:STORE'");
+        .says("the registry redirects to its blob store 'http://127.0.0.1:STORE'");
     outcome.never_says("password").writes_nothing();
 }
 
@@ -255,7 +255,7 @@ fn q63_a_word_in_a_name_explains_nothing() {
     let answer = Answer::json(403, &serde_json::json!({"errors": [{"code": "DENIED", "message": said}]}));
     played.site.registry.faults().on(uploads(), Times::Always, Action::Answer(answer));
     let outcome = played.push(played.site.archive(1000)).run();
-    outcome.exits(4).says(said).says("the user may not push to").never_says("is used up").never_says("is protected");
+    outcome.exits(4).says(said).says("the user may not push to").never_says("is used up").never_says("is immutable");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn q50_a_pull_through_cache_is_not_a_read_only_registry() {
     let site = Site::plain();
     let unsupported = json!({"errors": [{"code": "UNSUPPORTED", "message": "The operation is unsupported."}]});
     site.registry.faults().on(uploads(), Times::Always, Action::Answer(Answer::json(405, &unsupported)));
-    site.ocipush(site.archive(SIZE)).run().exits(1).says("pull-through cache of another one").writes_nothing();
+    site.ocipush(site.archive(SIZE)).run().exits(1).says("this registry is a pull-through cache").writes_nothing();
 }
 
 #[test]

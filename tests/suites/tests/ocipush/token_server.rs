@@ -170,7 +170,7 @@ fn p6_a_token_server_elsewhere_gets_nothing_without_the_users_word() {
         5,
         "ocipush: error: get a token for 'REGISTRY': its token realm 'https://REALM' is another server; \
          the login was not sent to it\n\
-         ocipush: hint: if it belongs to the registry: --trust-realm REALM\n",
+         ocipush: hint: if that server belongs to the registry, add --trust-realm REALM\n",
     );
     assert_eq!(rig.tokens.server().log().connections(), 0);
     // The hint works.
@@ -290,9 +290,9 @@ fn p9_tokens_that_the_registry_never_takes_are_reported_and_not_asked_for_again(
     let Some(rig) = Rig::start() else { return };
     rig.tokens.lasting(Duration::ZERO);
     let outcome = rig.push(rig.archive(10)).run();
-    outcome
-        .exits(4)
-        .says("it refuses the token of its own token realm: GET https://REGISTRY/v2/packs/manifest/manifests/v1?now=…: 401");
+    outcome.exits(4).says(
+        "it refuses the token that its own token realm issued: GET https://REGISTRY/v2/packs/manifest/manifests/v1?now=…: 401",
+    );
     outcome.says("compare their clocks").writes_nothing();
     assert_eq!(rig.passwords(), (1, 1));
 }

@@ -82,7 +82,10 @@ fn a_backup_of_something_else_is_refused() {
     let site = Site::plain();
     for (text, says) in [
         ("{}", "it has no field \"backup\": \"scar-tools/1 tag\""),
-        (r#"{"backup":"scar-tools/1 tag","reference":"r.example/a:1","replaced_by":[]}"#, "it is of 'r.example/a:1', not of"),
+        (
+            r#"{"backup":"scar-tools/1 tag","reference":"r.example/a:1","replaced_by":[]}"#,
+            "it is a backup of 'r.example/a:1', not of",
+        ),
     ] {
         std::fs::write(file(&site), text).unwrap();
         push(&site, 20).run().exits(2).writes_nothing().says(says);

@@ -92,18 +92,18 @@ fn q42_of_two_entries_on_one_host_the_one_that_fits_the_artifact_is_meant() {
     // Without an artifact nothing selects one of the two.
     let session = json!({"record": "scar-tools/1", "session": site.session()});
     let run = set(&site).record(&session).args(["--registry", "harbor.example"]);
-    run.run().exits(2).writes_nothing().says("2 match:\n  --uid a1").says("--uid a2");
+    run.run().exits(2).writes_nothing().says("2 entries match:\n  --uid a1").says("--uid a2");
     record["artifact"]["repository"] = json!("other/spectro-manifests/manifest");
     record["artifact"]["reference"] = json!("harbor.example/other/spectro-manifests/manifest:0.0.0");
     set(&site).record(&record).run().fails(
         7,
-        "pack-registry-set: error: find the pack registry at 'harbor.example': the artifact is in \
-         'other/spectro-manifests/manifest', where none of these entries makes Specman look:\n  \
+        "pack-registry-set: error: find the pack registry at 'harbor.example': no entry has the artifact's repository \
+         'other/spectro-manifests/manifest':\n  \
          --uid a1 (name 'spectro-packs', endpoint 'https://harbor.example', provider 'pack'): looks in \
          'spectro-packs/spectro-manifests/manifest'\n  \
          --uid a2 (name 'our-packs', endpoint 'https://harbor.example', provider 'pack'): looks in \
          'our-packs/spectro-manifests/manifest'\n\
-         pack-registry-set: hint: push it to one of these places, or correct an entry's base content path in the console\n",
+         pack-registry-set: hint: push the archive to one of these repositories, or correct an entry's base content path in the console\n",
     );
 }
 

@@ -16,8 +16,8 @@ fn r7_what_the_server_hides_is_never_written_back() {
         let before = site.vertex.registry("r1").unwrap();
         without_login(&site).run().fails(
             2,
-            "pack-registry-set: error: keep the login of the entry 'harbor': VerteX does not show 'spec.auth.password', and \
-             writing back what it shows would destroy it\n\
+            "pack-registry-set: error: keep the login of the entry 'harbor': VerteX does not show 'spec.auth.password', so \
+             this write would destroy the login\n\
              pack-registry-set: hint: add: -u 'robot$packs' --password-file FILE\n",
         );
         assert_eq!(site.writes(), [""; 0]);
@@ -62,7 +62,7 @@ fn r7_an_ecr_key_pair_is_given_by_files() {
         .run()
         .exits(2)
         .writes_nothing()
-        .says("does not show 'spec.credentials.secretKey', and")
+        .says("does not show 'spec.credentials.secretKey', so this write")
         .says("hint: add: --access-key-file FILE --secret-key-file FILE\n");
     let (id, other, key) = (Private::new("AKIAIOSFODNN7EXAMPLE\n"), Private::new("AKIAOTHER"), Private::new("ecr-secret-canary"));
     let with = |id: &Private| run().arg("--access-key-file").arg(id.path()).arg("--secret-key-file").arg(key.path());

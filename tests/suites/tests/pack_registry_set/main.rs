@@ -119,12 +119,12 @@ fn r1_no_match_is_absent_and_two_are_listed() {
     }
     set(&site).run().fails(
         2,
-        "pack-registry-set: error: find the pack registry at 'harbor.example': 2 match:\n  \
+        "pack-registry-set: error: find the pack registry at 'harbor.example': 2 entries match:\n  \
          --uid r1 (name 'dup', endpoint 'https://Harbor.example:443/', provider 'pack')\n  \
          --uid r2 (name 'dup', endpoint 'harbor.example', provider 'pack')\n\
          pack-registry-set: hint: choose one with --uid\n",
     );
-    set(&site).args(["--name", "dup"]).run().exits(2).writes_nothing().says("3 match");
+    set(&site).args(["--name", "dup"]).run().exits(2).writes_nothing().says("3 entries match");
     set(&site).args(["--name", "none"]).run().exits(3).writes_nothing().says("--uid r3");
     set(&site).args(["--uid", "none"]).run().exits(3).writes_nothing();
     assert_eq!(site.writes(), [""; 0]);
@@ -202,7 +202,7 @@ fn r4_if_reading_fails_too_nobody_says_that_it_is_done() {
     let site = Site::with_registry();
     site.fault(Match::put(ENTRY), Times::Always, Action::LoseReply);
     site.fault(Match::get(ENTRY), Times::Nth(3), Action::Answer(Answer::html(404, "<html></html>")));
-    set(&site).run().exits(6).writes_nothing().says("it is not known whether it was done");
+    set(&site).run().exits(6).writes_nothing().says("so it is unknown whether the change was made");
     assert_eq!(site.vertex.registry_writes("r1").0, 1);
 }
 
@@ -220,7 +220,7 @@ fn r5_a_change_by_someone_else_is_shown_and_left_alone() {
     secret("other-canary-8");
     site.fault(Match::post(VALIDATE), Times::Always, edit);
     set(&site).run().exits(7).writes_nothing().says(
-        "someone else changed the entry meanwhile; it was left alone:\n  spec.auth.password: (not shown) -> (not shown)\n  \
+        "someone else changed the entry meanwhile; nothing was written:\n  spec.auth.password: (not shown) -> (not shown)\n  \
          spec.basePath: (empty) -> '/changed'\n",
     );
     assert_eq!(site.vertex.registry_writes("r1").0, 0);

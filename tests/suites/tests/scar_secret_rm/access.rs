@@ -236,8 +236,8 @@ fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
         .env("HTTPS_PROXY", proxy.url())
         .run()
         .exits(4)
-        .says(&format!("from the proxy '{}': it wants a login (407)", proxy.url()))
-        .says("hint: give the proxy's login");
+        .says(&format!("from the proxy '{}': it requires a login (407)", proxy.url()))
+        .says("hint: put the proxy's login into HTTPS_PROXY");
     proxy.behave(Manner::Refuse);
     let refused = tool(&site).env("HTTPS_PROXY", proxy.url()).args(["--timeout", "2s"]).run();
     refused.exits(6).says(&format!("from the proxy '{}': it refused the connection to the server", proxy.url()));
@@ -289,7 +289,7 @@ fn q54_a_webhook_that_could_not_be_asked_is_named_and_asked_again() {
     site.cluster.set_webhook(Some(("keep.policy.example", Webhook::IsDown)));
     let outcome = tool(&site).args(["--timeout", "2s"]).run();
     outcome.exits(6).writes_nothing().says("the API server could not ask the admission webhook 'keep.policy.example': DELETE ");
-    outcome.says("hint: its service must answer, or its owner take it out").never_says("firewall");
+    outcome.says("hint: make the webhook's service answer, or have its owner remove it").never_says("firewall");
     assert!(is_there(&site) && site.server.log().count(&Match::delete(PATH)) > 1);
 
     let running = tool(&site).start();

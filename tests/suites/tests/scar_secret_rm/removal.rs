@@ -46,7 +46,7 @@ fn a_namespace_that_does_not_exist_is_a_failure() {
     let site = KubeSite::new(0);
     tool(&site).args(["-n", "hubble"]).run().fails(
         2,
-        "scar-secret-rm: error: look for namespace 'hubble': context 'lab' of 'FOLDER/kubeconfig' has none of that name\n\
+        "scar-secret-rm: error: look for namespace 'hubble': context 'lab' of 'FOLDER/kubeconfig' has no such namespace\n\
          scar-secret-rm: hint: is this the right cluster? there is 'default', 'hubble-system', 'kube-system'\n",
     );
 }

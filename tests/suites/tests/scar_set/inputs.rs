@@ -98,7 +98,7 @@ fn q2_a_dry_run_is_true_or_absent() {
     for value in [json!("true"), json!(1), json!("yes"), json!([true]), json!(false), json!(null)] {
         let mut record = site.persisted();
         record["dry_run"] = value;
-        set(&site, home.path()).record(&record).run().exits(2).writes_nothing().says("field 'dry_run' is not true");
+        set(&site, home.path()).record(&record).run().exits(2).writes_nothing().says("field 'dry_run' must be true or absent");
     }
     assert_eq!(site.server.log().connections(), 0);
 }

@@ -168,7 +168,7 @@ fn c4_a_write_of_which_nothing_is_known_is_not_called_done() {
     site.fault(Match::put(SCAR), Times::Always, Action::LoseReply);
     site.fault(Match::get(SCAR), Times::Nth(2), Action::Answer(Answer::status(404)));
     let outcome = set(&site, home.path()).run();
-    outcome.exits(6).writes_nothing().says("it is not known whether it was done").says("scar-set --undo");
+    outcome.exits(6).writes_nothing().says("so it is unknown whether the change was made").says("scar-set --undo");
     set(&site, home.path()).run().succeeds();
     assert_eq!(site.vertex.scar_writes(), 1);
 }

@@ -82,7 +82,7 @@ fn c7_a_job_that_runs_already_does_not_count_as_started() {
     let home = home();
     site.vertex.behave(|b| b.jobs_in_progress.push(JOBS[0].into()));
     let outcome = set(&site, home.path()).run();
-    outcome.exits(8).writes_nothing().says("409 Conflict").says("run this step again in some minutes").says("and stays so");
+    outcome.exits(8).writes_nothing().says("409 Conflict").says("run this step again in a few minutes").says("and stays so");
     assert_eq!(site.vertex.jobs(), [JOBS[1]]);
     site.vertex.behave(|b| b.jobs_in_progress.clear());
     set(&site, home.path()).run().succeeds().says(&format!("job '{}': started", JOBS[0]));

@@ -36,8 +36,8 @@ fn ends_with(alert: u8) -> Failure {
 fn q53_what_ends_a_handshake_is_reported_in_plain_words_with_a_hint() {
     for (alert, exit, says) in [
         (112, Exit::Unsafe, "it knows no host of that name"),
-        (40, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
-        (71, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"),
+        (40, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 with secure settings"),
+        (71, Exit::Unsafe, "it offers neither TLS 1.2 nor 1.3 with secure settings"),
         (116, Exit::Refused, "it demands a client certificate"),
         (45, Exit::Refused, "it refused the client certificate, or its absence (TLS alert 'certificate expired')"),
         (80, Exit::Unreachable, "it ended the TLS handshake with the alert 'internal error'"),

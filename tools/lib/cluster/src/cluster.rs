@@ -120,10 +120,10 @@ impl Cluster {
             }),
             Refusal::Denied { by } => {
                 let by = by.as_deref().unwrap_or("a policy of the cluster");
-                say(&format!("{by} denies it")).hint("it decides whatever the permissions: ask the cluster's administrator")
+                say(&format!("{by} denies it")).hint("no permission overrides a webhook: ask the cluster's administrator for an exception")
             }
             Refusal::Unasked { webhook } => say(&format!("the API server could not ask the admission webhook '{webhook}'")).hint(
-                "its service must answer, or its owner take it out (kubectl get \
+                "make the webhook's service answer, or have its owner remove it (kubectl get \
                  validatingwebhookconfigurations,mutatingwebhookconfigurations); it is safe to run this step again",
             ),
             Refusal::Terminating => {

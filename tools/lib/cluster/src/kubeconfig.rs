@@ -196,7 +196,7 @@ fn explain(path: &Path, error: &KubeconfigError) -> Failure {
                 text.lines().position(|line| line.trim_start_matches(' ').starts_with('\t')).map(|line| line + 1)
             });
             match (tab, place) {
-                (Some(line), _) => Failure::misuse(format!("{act}: line {line} is indented with a tab; YAML takes spaces alone")),
+                (Some(line), _) => Failure::misuse(format!("{act}: line {line} is indented with a tab; YAML allows only spaces")),
                 (None, Some((line, column))) => {
                     Failure::misuse(format!("{act}: line {line}, column {column}: this is not the YAML of a kubeconfig"))
                 }

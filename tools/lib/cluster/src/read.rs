@@ -62,7 +62,7 @@ impl Cluster {
             Ok(None) => {}
         }
         let failure =
-            Failure::misuse(format!("look for namespace '{}': {} has none of that name", self.namespace(), self.place()));
+            Failure::misuse(format!("look for namespace '{}': {} has no such namespace", self.namespace(), self.place()));
         let first = ListParams::default().limit(50);
         match self.once(deadline, api.list_metadata(&first)).await {
             Ok(list) => {

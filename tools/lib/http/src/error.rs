@@ -213,9 +213,9 @@ impl Error {
         match &self.cause {
             Cause::Status { location: Some(location), status, .. } if status.is_redirection() => failure
                 .detail(format!("it redirects to {location}"))
-                .hint("redirects are not followed, because credentials would be sent along: use the address that it redirects to, if it is the right one"),
-            Cause::Proxy { tunnel: Tunnel::Login, .. } => failure.hint("give the proxy's login in HTTPS_PROXY, or reach the server without it: NO_PROXY, --no-proxy"),
-            Cause::Proxy { .. } => failure.hint("the proxy must allow CONNECT to the server, or the server be reached without it: NO_PROXY, --no-proxy"),
+                .hint("redirects are not followed, because the target would get the credentials: use the target's address, if it is the right server"),
+            Cause::Proxy { tunnel: Tunnel::Login, .. } => failure.hint("put the proxy's login into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), or bypass the proxy: NO_PROXY, --no-proxy"),
+            Cause::Proxy { .. } => failure.hint("allow CONNECT to this server in the proxy, or bypass the proxy: NO_PROXY, --no-proxy"),
             Cause::Exposed(_) => failure.hint(EXPOSED),
             Cause::Tls { handshake, address, spelling } => match handshake {
                 // Its description says enough without the URL.

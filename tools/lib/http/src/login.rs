@@ -132,9 +132,8 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
         return Err(Failure::misuse(format!("read {what}: it is empty")).hint("it must hold the secret, on one line"));
     }
     if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-        return Err(
-            Failure::misuse(format!("read {what}: it has more than one line")).hint("it must hold the secret alone, on one line")
-        );
+        return Err(Failure::misuse(format!("read {what}: it has more than one line"))
+            .hint("it must contain only the secret, on one line"));
     }
     let secret = String::from_utf8(bytes).map_err(|_| Failure::misuse(format!("read {what}: it is not UTF-8")))?;
     scar_tool::never_show(&secret);
@@ -143,7 +142,7 @@ fn secret_line(mut bytes: Vec<u8>, what: &str, console: &Console) -> Result<Stri
 
 fn prompt(username: &str, origin: &Origin, options: &str) -> Result<SecretString, Failure> {
     let none = |_| {
-        Failure::misuse(format!("log in to '{origin}': no password is given and there is no terminal to ask at"))
+        Failure::misuse(format!("log in to '{origin}': no password is given and there is no terminal to ask on"))
             .hint(format!("use {options}"))
     };
     // Not standard input, which carries the record, nor standard error, which may go to a log (getpass(3) does the same).

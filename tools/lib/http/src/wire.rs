@@ -15,7 +15,7 @@ use crate::{Cause, Error, Origin, Response};
 const CONNECT: Duration = Duration::from_secs(10);
 /// The hint if a client certificate would be shown to a proxy.
 pub(crate) const EXPOSED: &str =
-    "reach the proxy by http:// (what goes through it is TLS all the same), or the server without it: NO_PROXY, --no-proxy";
+    "use an http:// address for the proxy (the tunnel through it is still TLS), or bypass the proxy: NO_PROXY, --no-proxy";
 
 /// A client without an origin and a credential. Clones share their connections.
 #[derive(Debug, Clone)]

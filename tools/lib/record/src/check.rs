@@ -12,7 +12,7 @@ impl Record {
     /// Checks everything that this version knows. Exit 2, naming the field, or both fields of a contradiction.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.raw("dry_run").is_some_and(|value| value.get() != "true") {
-            return Err(Failure::misuse("read the record: field 'dry_run' is not true; it is true or absent"));
+            return Err(Failure::misuse("read the record: field 'dry_run' must be true or absent"));
         }
         self.exact::<Preflight>()?;
         let entry = self.exact::<PackRegistry>()?;

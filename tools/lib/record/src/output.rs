@@ -21,7 +21,7 @@ impl Record {
         }
         stdout::write(self.to_line(terminal).as_bytes()).map_err(|failure| match self.is_dry_run() {
             true => failure,
-            false => failure.hint("this step is done, only its record is lost: run it again, it changes nothing twice"),
+            false => failure.hint("this step is done, but its record is lost: run it again, it does not repeat the change"),
         })
     }
 

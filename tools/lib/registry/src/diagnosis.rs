@@ -68,17 +68,17 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
     match refusal.meaning() {
         Meaning::Quota => failed.hint("the project's storage quota is used up: raise it, or delete what is not needed"),
         Meaning::Immutable => failed.hint(format!(
-            "the tag {tag} is protected and holds something else: lift the rule for this repository, or delete the tag"
+            "the tag {tag} is immutable and holds another manifest: lift the rule for this repository, or delete the tag"
         )),
         Meaning::Policy => failed.hint(format!(
-            "a policy of the project '{project}' forbids pulling this artifact, also by Specman: change the policy in the registry"
+            "a policy of the project '{project}' forbids pulling this artifact, so Specman cannot fetch it either: change the policy in the registry"
         )),
         Meaning::ReadOnly => failed.hint("the registry is read-only: make it writable, then run this step again"),
         Meaning::ProxyProject => failed.hint(format!(
             "the project '{project}' is a proxy cache of another registry: choose another project with --base-path"
         )),
         Meaning::Mirror => failed.hint(
-            "the registry is a pull-through cache of another one, and takes no push: push to the one that it caches",
+            "this registry is a pull-through cache: push to the registry that it caches",
         ),
         Meaning::TooLarge => failed.hint(
             "a proxy in front of the registry limits the size of a request: in nginx raise client_max_body_size (0: no limit)",
@@ -87,7 +87,7 @@ fn explained(refusal: &Refusal, act: &str, reference: &Reference, who: &LoginSta
             // The store does not know the user, so a 401 or 403 is not about the login.
             let failure = if plain.exit == Exit::Refused { failed } else { plain };
             failure.hint(format!(
-                "the registry keeps its blobs at '{origin}', which refuses: look at that store's log, and compare its clock"
+                "the registry redirects to its blob store '{origin}', which refuses the request: see the store's log, and compare its clock"
             ))
         }
         Meaning::Page => plain.hint(
@@ -252,7 +252,7 @@ mod tests {
             ),
             (ECR, 403, "", Some("AWS"), Exit::Refused, "aws ecr get-login-password --region us-gov-west-1"),
             ("h.example", 404, "", Some("u"), Exit::Absent, "the project 'proj'"),
-            ("h.example", 412, "", Some("u"), Exit::Failed, "the tag 1 is protected"),
+            ("h.example", 412, "", Some("u"), Exit::Failed, "the tag 1 is immutable"),
             ("h.example", 413, "<html>", Some("u"), Exit::Failed, "client_max_body_size"),
             ("h.example", 403, "<html>", Some("u"), Exit::Refused, "not the registry's own answer"),
             ("h.example", 429, "", Some("u"), Exit::Unreachable, "asks to wait 99999 s"),

@@ -148,7 +148,7 @@ impl Registry {
         }
         let home = self.client.origin();
         let plain_http = self.trust.spelling.option("plain-http");
-        let wants_tls = |failure: Failure| Err(failure.hint(format!("does it speak TLS there? then drop {plain_http}")).into());
+        let wants_tls = |failure: Failure| Err(failure.hint(format!("if the server speaks TLS, leave out {plain_http}")).into());
         match self.retry(|| async { Ok(ping(&self.client, self.config.patience).await?) }).await {
             // A registry that does not speak TLS is the operator's decision: falling back silently would send the login in clear.
             Err(Fault::Http(error)) if error.is_not_tls() => {
@@ -337,7 +337,7 @@ impl Registry {
                 true => format!(
                     "the registry may not know its external port: set its external URL, or the Host header of the proxy in front of it; if it does take uploads there: {option}"
                 ),
-                false => format!("if it belongs to the registry: {option}"),
+                false => format!("if that server belongs to the registry, add {option}"),
             };
             let cause = format!("{act}: it asks to send the archive to another server, '{origin}'");
             return Err(Failure::new(Exit::Unsafe, cause).hint(hint).into());

@@ -89,7 +89,7 @@ impl Registry {
                 }
                 let error = answer.into_error().await;
                 let act = format!("log in to '{}'", self.reference.registry);
-                Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token of its own token realm: {error}"))
+                Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token that its own token realm issued: {error}"))
                     .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log says more")
                     .into())
             }
@@ -176,10 +176,10 @@ impl Registry {
         };
         // OAuth 2.0 calls it `access_token`, and Distribution's specification allows either name.
         let text = [token.token, token.access_token].into_iter().flatten().find(|text| !text.is_empty());
-        let text = text.ok_or_else(|| refuse("the answer of its token realm contains no token"))?;
+        let text = text.ok_or_else(|| refuse("its token realm's answer contains no token"))?;
         // It becomes a header: a line break in it would begin another one.
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("the token of its token realm contains characters that a token cannot have").into());
+            return Err(refuse("its token realm's token contains invalid characters").into());
         }
         self.console.verbose(|| format!("got a token for '{registry}' from '{origin}'"));
         Ok(Credential::Bearer(text.into()))
@@ -202,7 +202,7 @@ impl Registry {
         if !names(&self.config.trust_realm, origin) {
             let kept = if self.login.is_some() { "the login was not sent to it" } else { "nothing was sent to it" };
             return Err(Failure::new(Exit::Unsafe, format!("{act}: its token realm '{origin}' is another server; {kept}"))
-                .hint(format!("if it belongs to the registry: --trust-realm {}", origin.authority())));
+                .hint(format!("if that server belongs to the registry, add --trust-realm {}", origin.authority())));
         }
         // The client certificate was given for the registry; another server does not get to see it.
         let trust = self.trust.for_another();

@@ -35,7 +35,7 @@ pub fn cause(error: &(dyn StdError + 'static)) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Tunnel {
     /// It requires a login, or refuses this one.
-    #[error("it wants a login (407)")]
+    #[error("it requires a login (407)")]
     Login,
     /// It forbids the connection.
     #[error("it refused the connection to the server")]

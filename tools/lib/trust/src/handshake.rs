@@ -127,7 +127,7 @@ impl Handshake {
             Self::NotTls => failure.hint(format!(
                 "is this the server's port for https? see what answers there: openssl s_client -connect {address}"
             )),
-            Self::NothingInCommon => failure.hint("the server, or the proxy before it, must be set up for TLS 1.2 or 1.3"),
+            Self::NothingInCommon => failure.hint("enable TLS 1.2 or 1.3 in the server, or in the proxy in front of it"),
             Self::UnknownName => failure
                 .hint("name the server as its certificate does, or have the name added where TLS ends (ingress, load balancer)"),
             Self::CertificateRequired | Self::CertificateRefused(_) => failure.hint(format!(
@@ -149,7 +149,7 @@ impl fmt::Display for Handshake {
             Self::Untrusted(untrusted) => untrusted.fmt(f),
             Self::NotTls => f.write_str("it does not speak TLS there (plain HTTP, or another service?)"),
             Self::NothingInCommon => {
-                f.write_str(module::OFFERED.unwrap_or("it offers neither TLS 1.2 nor 1.3 in a form that is safe to use"))
+                f.write_str(module::OFFERED.unwrap_or("it offers neither TLS 1.2 nor 1.3 with secure settings"))
             }
             Self::UnknownName => f.write_str("it knows no host of that name (TLS alert 'unrecognised name')"),
             Self::CertificateRequired => f.write_str("it demands a client certificate"),

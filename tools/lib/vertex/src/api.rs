@@ -174,11 +174,11 @@ impl Api {
                 failure.hint(format!("the account needs the rights of a system administrator; log in as another: {}", self.login))
             }
             (Some(status), _) if status.is_redirection() => failure.hint(format!(
-                "redirects are not followed, because the token would be sent along; an expired session may be the cause: {}",
+                "redirects are not followed, because the target would get the token; if the session has expired, log in again: {}",
                 self.login
             )),
             (_, Cause::Malformed(_)) => {
-                failure.hint(format!("is '{}' VerteX itself, and not a proxy or a sign-on page before it?", self.origin()))
+                failure.hint(format!("is '{}' really VerteX, and not a proxy or a sign-on page in front of it?", self.origin()))
             }
             (Some(StatusCode::NOT_FOUND), _) => {
                 failure.hint(format!("is '{}' the system console, and VerteX or Palette at least {OLDEST}?", self.origin()))
@@ -194,9 +194,9 @@ impl Api {
     pub fn unknown(&self, act: &str, error: &Error) -> Failure {
         Failure::new(
             Exit::Unreachable,
-            format!("{act}: {error}; reading it back failed too: it is not known whether it was done"),
+            format!("{act}: {error}; reading it back failed too, so it is unknown whether the change was made"),
         )
-        .hint("run this step again: it reads first, and writes only what is not in place")
+        .hint("run this step again: it reads first, and writes only if needed")
     }
 }
 

@@ -22,7 +22,7 @@ pub fn shaped(given: &SecretString) -> Result<SecretString, Failure> {
     let text = token::bare(text);
     token::check(text).map_err(|cause| {
         Failure::misuse(format!("read the token file: it holds no token: {cause}"))
-            .hint(format!("it must hold the token alone, on one line; a browser has it in {IN_THE_BROWSER}"))
+            .hint(format!("it must contain only the token, on one line; a browser has it in {IN_THE_BROWSER}"))
     })?;
     Ok(text.to_owned().into())
 }

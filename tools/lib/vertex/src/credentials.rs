@@ -191,7 +191,7 @@ impl GivenLogin {
 
 /// The failure for a hidden value that no option can give.
 fn cannot_give(path: &str) -> Failure {
-    Failure::misuse(format!("keep the entry: VerteX hides '{path}', and writing it back would destroy it"))
+    Failure::misuse(format!("keep the entry: VerteX hides '{path}', so this write would destroy it"))
         .hint("no option gives this field: set the flag in the console (Administration, Pack Registries, Edit)")
 }
 
@@ -199,7 +199,7 @@ fn not_shown(entry: &EntryObject, missing: &[EntrySecret], spelling: Spelling) -
     let mut options: Vec<String> = missing.iter().map(|secret| secret.options(&entry.object, spelling)).collect();
     options.dedup();
     let paths: Vec<String> = missing.iter().map(|secret| format!("'{}'", secret.path().join("."))).collect();
-    let cause = format!("VerteX does not show {}, and writing back what it shows would destroy it", paths.join(" and "));
+    let cause = format!("VerteX does not show {}, so this write would destroy the login", paths.join(" and "));
     Failure::misuse(format!("keep the login of the entry '{}': {cause}", entry.entry.name))
         .hint(format!("add: {}", options.join(" ")))
 }

@@ -244,14 +244,14 @@ pub async fn choose(api: &Api, wanted: &Selector, spelling: Spelling, repository
     match fit.as_slice() {
         [at] => Ok(all.swap_remove(*at)),
         [] => {
-            let cause = format!("the artifact is in '{repository}', where none of these entries makes Specman look:");
+            let cause = format!("no entry has the artifact's repository '{repository}':");
             let failure = mismatch(&format!("find the pack registry {wanted}"), &cause);
             let line =
                 |chosen: &EntryObject| format!("{}: looks in '{}'", chosen.entry.shown(spelling), chosen.expected_repository());
             Err(all
                 .iter()
                 .fold(failure, |failure, chosen| failure.detail(line(chosen)))
-                .hint("push it to one of these places, or correct an entry's base content path in the console"))
+                .hint("push the archive to one of these repositories, or correct an entry's base content path in the console"))
         }
         several => Err(ambiguous(wanted, spelling, &several.iter().map(|&at| &all[at].entry).collect::<Vec<_>>())),
     }
@@ -289,7 +289,7 @@ fn absent(wanted: &Selector) -> Failure {
 }
 
 fn ambiguous(wanted: &Selector, spelling: Spelling, entries: &[&Entry]) -> Failure {
-    let failure = Failure::misuse(format!("find the pack registry {wanted}: {} match:", entries.len()));
+    let failure = Failure::misuse(format!("find the pack registry {wanted}: {} entries match:", entries.len()));
     let listed = entries.iter().fold(failure, |failure, entry| failure.detail(entry.shown(spelling)));
     listed.hint(format!("choose one with {}", spelling.option("uid")))
 }

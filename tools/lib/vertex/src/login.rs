@@ -109,7 +109,7 @@ fn token_of(answer: &Object, act: &str, spelling: Spelling) -> Result<SecretStri
     match token::check(token) {
         Ok(()) => Ok(token.to_owned().into()),
         Err(cause) => Err(Failure::new(Exit::Mismatch, format!("{act}: the server's token is malformed: {cause}"))
-            .hint("is this VerteX itself, and not a proxy before it?")),
+            .hint("is this really VerteX, and not a proxy in front of it?")),
     }
 }
 

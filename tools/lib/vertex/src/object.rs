@@ -29,7 +29,7 @@ impl Object {
         serde_json::from_str(text).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             match error.is_data() {
-                true => "JSON, but not an object with each field once".to_owned(),
+                true => "JSON, but not an object, or with a field twice".to_owned(),
                 false => format!("no JSON (at {place})"),
             }
         })
@@ -143,7 +143,7 @@ mod tests {
         for (text, says) in [
             ("[]", "not an object"),
             ("\"canary\"", "not an object"),
-            (r#"{"a":1,"a":"canary"}"#, "not an object with each field once"),
+            (r#"{"a":1,"a":"canary"}"#, "not an object, or with a field twice"),
             ("{\"canary", "no JSON"),
         ] {
             let error = Object::parse(text).unwrap_err();

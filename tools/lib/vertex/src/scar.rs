@@ -92,11 +92,11 @@ impl Setting {
         // Unparsed: what is not a setting is saved as it was sent, before anybody decides what it is (FAULTS Q7).
         let text = api.get_text(PATH).await.map_err(|error| api.failure(act, &error))?;
         Self::parse(&text).or_else(|is| {
-            let failure = Failure::new(Exit::Mismatch, format!("{act}: the answer is {is}, not a SCAR setting"));
-            Err(keep(&text)?.into_iter().fold(failure, |failure, line| failure.detail(line)).hint(format!(
-                "nothing was written; look at {}{PATH}: is it VerteX itself, and not a proxy before it?",
-                api.origin()
-            )))
+            let failure = Failure::new(Exit::Mismatch, format!("{act}: the answer is not a SCAR setting: it is {is}"));
+            Err(keep(&text)?
+                .into_iter()
+                .fold(failure, |failure, line| failure.detail(line))
+                .hint(format!("nothing was written; is {}{PATH} really VerteX, and not a proxy in front of it?", api.origin())))
         })
     }
 

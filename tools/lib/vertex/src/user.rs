@@ -21,7 +21,7 @@ pub struct User {
     pub admin_type: Option<String>,
 }
 
-/// Asks VerteX whose session it is. Exit 4 with the hint `way_on` if VerteX rejects the token or names nobody.
+/// Asks VerteX whose session it is. Exit 4 with the hint `way_on` if VerteX rejects the token or returns no user.
 pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
     let me = api.get(PATH).await.map_err(|error| {
         let failure = api.failure(act, &error);
@@ -34,7 +34,7 @@ pub async fn me(api: &Api, act: &str, way_on: &str) -> Result<User, Failure> {
         Some(name) => Ok(User { name, admin_type: text(&["spec", "adminType"]) }),
         None => {
             let said = text(&["message"]).map(|words| format!(": {}", scar_tool::bounded(words.as_bytes())));
-            let cause = format!("GET {}{PATH} names nobody{}", api.origin(), said.unwrap_or_default());
+            let cause = format!("GET {}{PATH} returns no user{}", api.origin(), said.unwrap_or_default());
             Err(Failure::new(Exit::Refused, format!("{act}: {cause}")).hint(way_on.to_owned()))
         }
     }

@@ -23,7 +23,7 @@ pub fn is_named(reference: &Reference, named: Option<&str>, given: bool) -> Resu
         return Ok(true);
     }
     Err(Failure::new(Exit::Unsafe, format!("read from '{registry}': the record names this registry, but '{host}' was given"))
-        .hint("is the record of another site? nothing was sent to it"))
+        .hint("is the record from another site? nothing was sent to that registry"))
 }
 
 /// The failure for a registry that the operator did not name, and that this host has no login for.
