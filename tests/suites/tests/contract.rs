@@ -140,7 +140,7 @@ fn each_in_its_place(check: impl Fn(&Migration, &str, &Value)) {
 
 /// To a program both are the same: see `warn_if_lost` in `tools/lib/tool/src/stdout.rs`.
 #[test]
-fn q49_null_that_is_open_for_reading_too_and_a_closed_stdout_are_warned_of_and_no_failure() {
+fn q49_a_readable_dev_null_or_a_closed_stdout_is_a_warning_and_not_a_failure() {
     each_in_its_place(|migration, name, record| {
         for run in [Run::stdout_closed, Run::stdout_null_for_both] {
             let outcome = run(migration.tool(name).record(record)).run();

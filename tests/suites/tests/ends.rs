@@ -339,7 +339,7 @@ fn all(peers: &[Peer], ends: &[End]) {
 }
 
 #[test]
-fn q30_a_silent_name_server_holds_nobody() {
+fn q30_a_silent_name_server_blocks_no_run() {
     all(&PEERS[..1], &ENDS);
 }
 

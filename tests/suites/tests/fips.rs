@@ -71,7 +71,7 @@ fn version_names_the_module_only_if_asked() {
 }
 
 #[test]
-fn a_server_of_no_approved_suite_is_unsafe_in_the_fips_build_alone() {
+fn a_server_without_an_approved_suite_is_unsafe_only_in_the_fips_build() {
     let Some(_) = peer("openssl") else { return };
     for options in UNAPPROVED {
         let folder = TempDir::new().unwrap();

@@ -61,7 +61,7 @@ fn ours(metadata: &Metadata) -> Vec<&Package> {
 }
 
 #[test]
-fn arrows_lead_downwards_and_no_tool_uses_another() {
+fn crates_use_only_lower_layers_and_no_tool_uses_another() {
     let metadata = metadata();
     let top = |name: &str| OTHER_PROGRAMS.contains(&name).then_some(FLOORS.len() - 1);
     let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name)).or_else(|| top(name));
@@ -82,7 +82,7 @@ fn arrows_lead_downwards_and_no_tool_uses_another() {
 }
 
 #[test]
-fn the_ground_and_mkmanifests_link_nothing_of_the_network() {
+fn the_lowest_layer_and_mkmanifests_link_no_network_code() {
     let metadata = metadata();
     for name in ["scar-tool", "scar-record", "scar-tree", "mkmanifests"] {
         let tree = tree(&metadata, name);
@@ -98,7 +98,7 @@ fn the_ground_and_mkmanifests_link_nothing_of_the_network() {
 }
 
 #[test]
-fn the_sdk_of_aws_is_linked_by_ecr_password_alone() {
+fn only_ecr_password_links_the_aws_sdk() {
     let metadata = metadata();
     let links =
         |name: &str| tree(&metadata, name).iter().any(|crate_| crate_.starts_with("aws-") && !crate_.starts_with("aws-lc-"));
@@ -211,7 +211,7 @@ fn cycles(modules: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
 }
 
 #[test]
-fn files_of_a_crate_use_each_other_in_no_circle() {
+fn files_of_a_crate_have_no_import_cycle() {
     let mut found = BTreeSet::new();
     let mut files = 0;
     for package in ours(&metadata()) {
@@ -232,7 +232,7 @@ fn files_of_a_crate_use_each_other_in_no_circle() {
 }
 
 #[test]
-fn a_circle_is_found() {
+fn a_cycle_is_detected() {
     let module = |name: &str, code: &str| (vec![name.to_owned()], code.to_owned());
     let circle = BTreeMap::from([
         module("a", "use crate::{b, c};"),

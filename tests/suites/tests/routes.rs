@@ -64,7 +64,7 @@ fn p42_each_tool_names_the_proxy_that_refuses_and_bypasses_it_when_asked() {
 }
 
 #[test]
-fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_nobody_is_asked() {
+fn bad_input_26_a_malformed_proxy_address_is_refused_by_each_tool_before_any_request() {
     scar_kit::secret("canary-proxy-port");
     steps(|migration, name, run| {
         for (address, shown, says) in [
@@ -92,7 +92,7 @@ fn bad_input_26_a_proxy_that_nothing_can_connect_to_is_refused_by_each_tool_and_
 }
 
 #[test]
-fn q25_a_login_or_a_backslash_in_a_proxys_or_a_servers_address_is_refused_and_leads_nowhere() {
+fn q25_a_login_or_a_backslash_in_an_address_is_refused_before_any_request() {
     let proxy = Proxy::start(Manner::Open);
     let migration = Migration::new();
     let host = proxy.url().replace("http://", "");
@@ -188,7 +188,7 @@ impl Curt {
 }
 
 #[test]
-fn p3_a_server_of_old_tls_is_refused_by_each_tool_at_once() {
+fn p3_a_server_with_old_tls_is_refused_by_each_tool_at_once() {
     // Its hello: TLS 1.1, no session, AES128-SHA, no compression (RFC 4346, 7.4.1.3).
     let body = [&[3, 2][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
     let hello = [&[2, 0, 0, body.len() as u8][..], &body].concat();

@@ -69,7 +69,7 @@ fn an_expected_endpoint_without_a_scheme_is_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_setting_that_vertex_does_not_find_good_is_a_mismatch() {
+fn a_setting_that_vertex_rejects_is_a_mismatch() {
     let site = site();
     let outcome = get(&site).arg("--validate").run();
     assert_eq!(outcome.succeeds().json()["scar"], section(true, "4.5.15"));
@@ -127,7 +127,7 @@ fn q7_an_answer_that_is_not_a_setting_is_a_mismatch() {
 }
 
 #[test]
-fn q9_what_was_recorded_of_another_vertex_does_not_count() {
+fn q9_sections_about_another_vertex_are_ignored() {
     let site = site();
     let mut scar = section(true, "4.5.15");
     scar["vertex"] = "https://other.example".into();

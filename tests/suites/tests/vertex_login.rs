@@ -121,7 +121,7 @@ fn l1_without_a_password_it_is_asked_for_at_the_terminal_and_not_shown() {
 }
 
 #[test]
-fn l1_a_prompt_that_is_left_gives_the_terminal_its_echo_back() {
+fn l1_an_interrupted_prompt_restores_the_terminals_echo() {
     let site = Site::start();
     let prompt = format!("Password for admin at {}: ", site.url());
     let script = format!("vertex-login {}; echo $?; stty -a </dev/tty | grep -o -e ' -\\?echo '", site.url());
@@ -171,7 +171,7 @@ fn l2_a_wrong_password_and_a_locked_account_are_tried_once() {
 }
 
 #[test]
-fn a_password_that_is_a_word_is_cut_out_of_the_servers_words_and_not_of_ours() {
+fn a_password_is_redacted_in_the_servers_message_but_not_in_ours() {
     let site = Site::start();
     let outcome = login(&site, &Private::new("password")).run();
     outcome.exits(4).says("Invalid credentials: username or (not shown) is incorrect\n");
@@ -179,7 +179,7 @@ fn a_password_that_is_a_word_is_cut_out_of_the_servers_words_and_not_of_ours() {
 }
 
 #[test]
-fn l3_a_busy_server_is_asked_again_once_and_not_before_it_wants() {
+fn l3_a_busy_server_is_retried_once_after_its_retry_after() {
     let site = Site::start();
     let password = Private::new(PASSWORD);
     for status in [429, 503] {
@@ -258,7 +258,7 @@ fn l5_an_answer_without_a_usable_token_is_a_failure() {
 }
 
 #[test]
-fn l5_an_account_with_a_second_factor_is_named_and_shown_the_way() {
+fn l5_a_second_factor_is_reported_with_a_hint() {
     let site = Site::start();
     let password = Private::new(PASSWORD);
     for field in ["isMfa", "IsMfa"] {
@@ -277,7 +277,7 @@ fn l5_an_account_with_a_second_factor_is_named_and_shown_the_way() {
 /// With a passkey a login still returns a token, and a proxy may answer instead of VerteX: a session only counts if VerteX
 /// says whose it is.
 #[test]
-fn q11_a_session_that_is_nobodys_is_refused_with_a_hint() {
+fn q11_a_session_without_a_user_is_refused_with_a_hint() {
     let case: Value = serde_json::from_str(include_str!("../reference/vertex/login-with-passkey.json")).unwrap();
     let errors: Value = serde_json::from_str(include_str!("../reference/vertex/errors.json")).unwrap();
     let password = Private::new(PASSWORD);
@@ -319,7 +319,7 @@ fn l5_a_token_that_vertex_refuses_is_a_failure() {
 }
 
 #[test]
-fn l6_no_redirect_takes_the_password_along() {
+fn l6_no_redirect_gets_the_password() {
     let site = Site::start();
     let other = Server::start(axum::Router::new(), Listener::plain());
     let password = Private::new(PASSWORD);

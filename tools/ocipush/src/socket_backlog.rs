@@ -43,7 +43,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn reads_the_queues_of_its_own_sockets_alone() {
+    fn counts_only_the_queues_of_its_own_sockets() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
                      0: 0100007F:14D5 0100007F:9C40 01 00000010:00000000 00:00000000 00000000     0        0 77 2 0 20 4 30 10 -1\n   \
                      1: 0100007F:14D6 0100007F:9C41 01 000000FF:00000000 00:00000000 00000000     0        0 78 1 0 20 4 30 10 -1\n";

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tag_held_first_is_kept_and_each_layer_in_its_place_added() {
+    fn the_first_manifest_is_kept_and_each_replacing_layer_added() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tag.json");
         let layers = [manifest::digest(b"1"), manifest::digest(b"2")];
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_was_not_there_stays_so_in_the_backup() {
+    fn a_tag_that_did_not_exist_stays_absent_in_the_backup() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tag.json");
         for held in [None, Some(b"ours".to_vec())] {

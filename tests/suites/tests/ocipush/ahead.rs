@@ -46,7 +46,7 @@ fn bodies(site: &Site) -> Vec<u64> {
 }
 
 #[test]
-fn it_goes_once_and_whole_after_the_configuration() {
+fn a_large_file_is_sent_once_after_the_configuration() {
     let site = Site::plain();
     let (path, content) = large(&site, LARGE);
     let outcome = push(&site, &path).run();
@@ -82,7 +82,7 @@ fn p37_a_second_push_sends_nothing() {
 }
 
 #[test]
-fn p36_after_a_kill_what_is_there_is_not_sent_again() {
+fn p36_after_a_kill_existing_blobs_are_not_sent_again() {
     // Killed when the layer is complete but the manifest is not, and while the layer is sent.
     for (at, again) in [(manifests(), 0), (patches(), LARGE)] {
         let site = Site::plain();
@@ -139,7 +139,7 @@ fn after_an_earlier_push_the_archive_is_hashed_first() {
 }
 
 #[test]
-fn p16_p17_a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
+fn p16_p17_after_a_network_fault_the_archive_is_sent_once_more() {
     let refused = |status: u16| Action::Answer(Answer::status(status));
     let html = Action::Answer(Answer::html(502, "<html>bad gateway</html>"));
     let faults = [
@@ -185,7 +185,7 @@ fn p19_a_body_that_was_too_large_is_not_sent_again_in_that_size() {
 }
 
 #[test]
-fn p9_a_token_that_does_not_last_for_the_whole_is_renewed_and_the_file_goes_in_parts() {
+fn p9_if_a_token_expires_during_the_upload_the_file_is_sent_in_parts() {
     let service = service();
     let site = bearer(&service);
     let (path, content) = large(&site, LARGE + 5);
@@ -277,14 +277,14 @@ fn p41_a_file_is_not_held_in_memory() {
 }
 
 #[test]
-fn p35_a_registry_that_stores_nothing_is_found_out() {
+fn p35_a_registry_that_stores_nothing_is_detected() {
     let site = Site::start(RegistryOptions { lying: true, ..RegistryOptions::default() });
     let (path, _) = large(&site, LARGE);
     push(&site, &path).run().exits(7).says("does not have it").writes_nothing();
 }
 
 #[test]
-fn debians_registry_gets_it_in_one() {
+fn debians_registry_gets_the_file_in_one_request() {
     let Some(registry) = docker_registry() else { return };
     let site = Site::plain();
     let (path, content) = large(&site, LARGE);

@@ -49,7 +49,7 @@ fn p41_an_archive_of_8_gib_is_not_held_in_memory() {
 }
 
 #[test]
-fn p41_nor_is_one_whose_digest_is_taken_first() {
+fn p41_a_file_that_is_hashed_first_is_not_held_in_memory() {
     let (site, outcome) = of_holes(GIBIBYTE / 2, true);
     outcome.says("the tag held");
     assert_eq!(site.registry.log().count(&patches()), 0, "it was sent before its digest was known");
@@ -76,7 +76,7 @@ fn head_of(piece: Vec<u8>) -> (u16, Arc<AtomicU64>) {
 }
 
 #[test]
-fn p41_a_head_of_1_gib_is_not_read_to_its_end() {
+fn p41_a_response_head_of_1_gib_is_not_read_to_its_end() {
     // One long header, and many short ones.
     for piece in [vec![b'x'; MEBIBYTE], b"x\r\nx-more: ".repeat(MEBIBYTE / 16)] {
         let (port, taken) = head_of(piece);

@@ -55,7 +55,7 @@ fn p3_the_configured_certificate_itself_is_trusted_also_if_it_is_a_ca() {
 
 /// A registry behind a proxy that ends TLS, which is not told so, and one whose store has no TLS.
 #[test]
-fn q52_a_registry_of_tls_that_leads_to_plain_http_is_reported_which_side_to_correct() {
+fn q52_a_tls_registry_that_points_to_plain_http_is_reported_with_a_fix() {
     let certs = Certs::new(&[]);
     for (host, hint) in [
         ("[REGISTRY]".to_owned(), "set its external URL, or X-Forwarded-Proto in the proxy in front of it".to_owned()),
@@ -86,7 +86,7 @@ fn q52_a_registry_of_tls_that_leads_to_plain_http_is_reported_which_side_to_corr
 }
 
 #[test]
-fn plain_http_to_a_port_of_tls_is_reported() {
+fn plain_http_to_a_tls_port_is_reported() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let outcome = site.ocipush(site.archive(10)).run();
@@ -110,7 +110,7 @@ fn a_registrys_own_folder_in_certs_d_is_trusted() {
 }
 
 #[test]
-fn a_client_certificate_of_certs_d_is_shown_to_the_registry() {
+fn a_client_certificate_in_certs_d_is_presented_to_the_registry() {
     let certs = Certs::new(&[]);
     let config = certs.server().server_config_with_clients(certs.ca_pem(), true);
     let site = Site::start(RegistryOptions { listener: Listener::tls(config), ..RegistryOptions::default() });
@@ -130,7 +130,7 @@ fn a_client_certificate_of_certs_d_is_shown_to_the_registry() {
 }
 
 #[test]
-fn a_host_without_any_bundle_of_certificates_works() {
+fn a_host_without_system_certificates_works() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let ca = file(&site, "ca.pem", certs.ca_pem());
@@ -226,7 +226,7 @@ fn a_ca_file_may_be_a_pipe() {
 }
 
 #[test]
-fn p42_a_proxy_that_says_no_is_never_taken_for_the_registry() {
+fn p42_a_proxys_refusal_is_never_taken_for_the_registrys() {
     let certs = Certs::new(&[]);
     let site = secure(certs.server());
     let ca = file(&site, "ca.pem", certs.ca_pem());

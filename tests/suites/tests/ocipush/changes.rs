@@ -38,7 +38,7 @@ fn p30_a_source_that_changes_never_gets_a_manifest() {
 }
 
 #[test]
-fn p30_the_records_archive_is_proven_by_the_bytes_as_they_are_sent() {
+fn p30_the_records_archive_is_verified_while_it_is_sent() {
     // The same size, but other bytes: only the record shows it, and the last piece is never sent.
     let site = Site::plain();
     let path = site.archive(SIZE);

@@ -21,7 +21,7 @@ fn p19_a_proxy_with_a_smaller_limit_gets_chunks() {
 }
 
 #[test]
-fn p26_chunks_go_on_whatever_the_range_says() {
+fn p26_chunks_continue_whatever_the_range_header_says() {
     for edit in [
         Action::set_header("range", "0-0"),
         Action::set_header("range", "0-99999999"),
@@ -37,7 +37,7 @@ fn p26_chunks_go_on_whatever_the_range_says() {
 }
 
 #[test]
-fn p26_a_registry_that_takes_no_chunks_gets_the_whole() {
+fn p26_a_registry_without_chunks_gets_the_blob_in_one_request() {
     for status in [405, 400, 501] {
         let site = Site::plain();
         let fault = site.registry.faults().on(Match::patch("/**"), Times::Always, Action::Answer(Answer::status(status)));
@@ -72,7 +72,7 @@ pub(crate) fn assert_none_is_sent_blindly(site: &Site) {
 }
 
 #[test]
-fn p27_a_chunk_whose_reply_is_lost_is_asked_for_and_never_sent_blindly() {
+fn p27_after_a_lost_reply_the_registry_is_asked_before_a_chunk_is_resent() {
     let chunk = 256 * 1024;
     let again = SIZE as u64 + 10_000;
     let refused = |status: u16| Action::Answer(Answer::status(status));
@@ -114,7 +114,7 @@ fn p27_a_chunk_whose_reply_is_lost_is_asked_for_and_never_sent_blindly() {
 }
 
 #[test]
-fn p26_p27_a_registry_that_lies_about_a_lost_chunk_is_found_out_by_the_digest() {
+fn p26_p27_a_registry_that_lies_about_a_lost_chunk_is_detected_by_the_digest() {
     // It has the chunk but says that it has not.
     let site = Site::plain();
     site.registry.faults().on(patches(), Times::Nth(2), Action::LoseReply);
@@ -156,7 +156,7 @@ fn p26_a_registry_that_knows_no_chunk_session_gets_the_whole() {
 }
 
 #[test]
-fn p27_every_chunk_may_go_astray_once() {
+fn p27_every_chunk_may_be_lost_once() {
     let site = Site::plain();
     // Each fault only counts what earlier ones let through: the first try of every chunk fails.
     let faults =
@@ -170,7 +170,7 @@ fn p27_every_chunk_may_go_astray_once() {
 }
 
 #[test]
-fn p28_a_plausible_least_size_of_a_chunk_is_obeyed() {
+fn p28_a_plausible_minimum_chunk_size_is_used() {
     for (least, chunks) in [("0", 4), ("1", 4), ("524288", 2), ("10737418240", 4), ("abc", 4)] {
         let site = Site::plain();
         site.registry.faults().on(uploads(), Times::Always, Action::set_header("oci-chunk-min-length", least));

@@ -95,7 +95,7 @@ fn p43_a_token_is_used_until_the_registry_refuses_it() {
 }
 
 #[test]
-fn p43_a_date_to_wait_for_is_read_by_the_clock_that_wrote_it() {
+fn p43_a_retry_after_date_is_compared_with_the_servers_clock() {
     for off in [true, false] {
         let site = Site::plain();
         let there = if off { SystemTime::now() + DAY } else { SystemTime::now() - DAY };

@@ -57,7 +57,7 @@ fn error(status: u16, code: &str, message: &str) -> Action {
 }
 
 #[test]
-fn an_archive_goes_to_ecr_with_its_manners() {
+fn an_archive_is_pushed_to_ecr() {
     let ecr = Ecr::new(None);
     // Like ECR: no digest and no location for a manifest; 201 for a chunk, whose range sticks.
     let bare = Action::edit(|response| {
@@ -73,7 +73,7 @@ fn an_archive_goes_to_ecr_with_its_manners() {
 }
 
 #[test]
-fn p15_a_missing_repository_of_ecr_is_reported_with_the_command_that_makes_it() {
+fn p15_a_missing_ecr_repository_is_reported_with_the_command_to_create_it() {
     let ecr = Ecr::new(None);
     let missing =
         error(404, "NAME_UNKNOWN", "The repository with name 'x' does not exist in the registry with id '123456789012'");
@@ -86,7 +86,7 @@ fn p15_a_missing_repository_of_ecr_is_reported_with_the_command_that_makes_it() 
 }
 
 #[test]
-fn bad_input_15_an_expired_password_of_ecr_is_reported_with_its_end() {
+fn bad_input_15_an_expired_ecr_password_is_reported_with_its_expiry() {
     let ecr = Ecr::new(None);
     let expired = password(1_733_488_994);
     let outcome = ecr.push(10, &expired);
@@ -128,7 +128,7 @@ fn p33_an_immutable_tag_of_ecr_is_reported() {
 }
 
 #[test]
-fn bad_input_16_a_permission_that_the_policy_lacks_is_named() {
+fn bad_input_16_a_missing_iam_permission_is_named() {
     for (matcher, action) in [
         (Match::post("/v2/**/blobs/uploads/"), "ecr:InitiateLayerUpload"),
         (Match::put("/v2/**/manifests/*"), "ecr:PutImage"),

@@ -66,7 +66,7 @@ fn p37_a_second_push_sends_no_body_byte() {
 }
 
 #[test]
-fn p36_a_blob_that_is_there_is_not_sent_again() {
+fn p36_an_existing_blob_is_not_sent_again() {
     let site = Site::plain();
     let path = site.archive(70_000);
     site.registry.store().put_blob(REPOSITORY, &bytes(70_000));
@@ -206,7 +206,7 @@ fn q64_a_loopback_registry_without_tls_needs_no_option() {
 }
 
 #[test]
-fn q64_a_proxy_without_tls_on_loopback_is_heard_while_its_registry_is_down() {
+fn q64_errors_of_a_plain_http_proxy_on_loopback_are_reported() {
     for (status, exit) in [(502, 6), (503, 6), (403, 4)] {
         let site = Site::plain();
         let page = Answer::html(status, "<html><head><title>No</title></head></html>");

@@ -28,7 +28,7 @@ fn logins(site: &Site, password: &str) -> Value {
 }
 
 #[test]
-fn no_login_at_all_is_reported_with_the_way_to_give_one() {
+fn a_missing_login_is_reported_with_the_options_for_it() {
     let site = basic();
     let outcome = site.ocipush(site.archive(10)).run();
     outcome.exits(4).says("no login for '127.0.0.1:PORT' was found: give -u USER and --password-file FILE");
@@ -55,7 +55,7 @@ fn bad_input_13_a_robots_name_that_the_shell_expanded_is_reported() {
 }
 
 #[test]
-fn q66_so_is_a_robot_of_a_project() {
+fn q66_a_project_robots_name_that_the_shell_expanded_is_reported() {
     let site = basic();
     for (user, eaten) in [("robot+name", true), ("robot-x+name", true), ("robotics", false), ("robot$x+name", false)] {
         let run = site.ocipush(site.archive(10)).args(["-u", user, "--password-stdin"]).stdin("canary-robot");
@@ -197,7 +197,7 @@ fn q23_a_credential_helper_is_asked_for_the_registry_and_its_answer_is_never_sho
 }
 
 #[test]
-fn q47_a_helper_that_is_not_installed_is_warned_of_and_the_next_source_is_asked() {
+fn q47_a_missing_helper_is_a_warning_and_the_next_source_is_used() {
     let site = basic();
     let config = write(&site, "config.json", &json!({"credsStore": "desktop.exe"}).to_string());
     let push = |run: Run| run.env("DOCKER_CONFIG", site.folder.path()).run();
@@ -212,7 +212,7 @@ fn q47_a_helper_that_is_not_installed_is_warned_of_and_the_next_source_is_asked(
 }
 
 #[test]
-fn q47_a_certificate_that_cannot_be_read_is_warned_of() {
+fn q47_an_unreadable_certificate_is_a_warning() {
     let site = Site::plain();
     let at = format!("home/.config/containers/certs.d/{}", site.registry.authority());
     std::fs::create_dir_all(site.folder.path().join(&at).join("ca.crt")).unwrap();

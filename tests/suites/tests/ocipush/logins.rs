@@ -64,7 +64,7 @@ fn p5_a_malformed_challenge_is_reported() {
 }
 
 #[test]
-fn p6_no_login_goes_to_a_realm_elsewhere() {
+fn p6_no_login_goes_to_a_token_realm_on_another_host() {
     let other = LabRegistry::start(RegistryOptions::default());
     let other_realm = format!("{}/service/token", other.url());
     for realm in [
@@ -96,7 +96,7 @@ fn what_may_get_the_login_or_the_archive_is_a_host() {
 }
 
 #[test]
-fn p6_a_realm_elsewhere_needs_the_users_word() {
+fn p6_a_token_realm_on_another_host_needs_trust_realm() {
     let credentials = Credentials::new("pusher", PASSWORD);
     // The realm's port must be known before its service is created.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -121,7 +121,7 @@ fn p6_a_realm_elsewhere_needs_the_users_word() {
 }
 
 #[test]
-fn p7_a_token_service_that_answers_nonsense_is_reported_and_not_asked_for_ever() {
+fn p7_a_malformed_token_answer_is_reported_and_not_retried_forever() {
     for (answer, says) in [
         (Answer::json(200, &json!({})), "contains no token"),
         (Answer::json(200, &json!({"token": ""})), "contains no token"),
@@ -156,7 +156,7 @@ fn p8_a_wrong_password_is_tried_once() {
 }
 
 #[test]
-fn p7_a_token_realm_out_of_order_is_asked_as_often_as_the_user_allows() {
+fn p7_a_failing_token_realm_is_retried_as_often_as_the_user_allows() {
     for status in [500, 503, 429] {
         let service = service();
         let site = bearer(&service);
@@ -172,7 +172,7 @@ fn p7_a_token_realm_out_of_order_is_asked_as_often_as_the_user_allows() {
 }
 
 #[test]
-fn p13_no_login_goes_to_an_upload_location_elsewhere() {
+fn p13_no_login_goes_to_an_upload_location_on_another_host() {
     let site = basic();
     let other = LabRegistry::start(RegistryOptions::default());
     other.tolerate_unexpected();
@@ -192,7 +192,7 @@ fn p13_no_login_goes_to_an_upload_location_elsewhere() {
 }
 
 #[test]
-fn p14_redirects_are_followed_at_home_alone() {
+fn p14_redirects_are_followed_only_to_the_same_origin() {
     let site = basic();
     let to = |url: &str| Action::Answer(Answer::status(307).header("location", url));
     let path = format!("/v2/{REPOSITORY}/blobs/uploads/");

@@ -23,7 +23,7 @@ fn p31_a_registry_that_forgot_a_blob_gets_it_once_more() {
 }
 
 #[test]
-fn p32_the_manifest_is_sent_again_if_its_fate_is_unknown() {
+fn p32_after_a_lost_reply_the_manifest_is_sent_again() {
     for action in [Action::Answer(Answer::status(503)), Action::LoseReply, Action::Reset] {
         let site = Site::plain();
         let fault = site.registry.faults().on(manifests(), Times::First(1), action);
@@ -34,7 +34,7 @@ fn p32_the_manifest_is_sent_again_if_its_fate_is_unknown() {
 }
 
 #[test]
-fn p33_a_protected_tag_is_reported_unless_it_holds_the_very_manifest() {
+fn p33_an_immutable_tag_is_reported_unless_it_holds_this_manifest() {
     for profile in [Profile::Ecr, Profile::Harbor, Profile::Quay] {
         let site = Site::start(RegistryOptions { profile, rule: Some(Rule::Immutable), ..RegistryOptions::default() });
         site.registry.faults().on(manifests(), Times::First(1), Action::LoseReply);
@@ -48,7 +48,7 @@ fn p33_a_protected_tag_is_reported_unless_it_holds_the_very_manifest() {
 }
 
 #[test]
-fn p33_a_refusal_whose_end_is_lost_is_reported_as_far_as_it_came() {
+fn p33_a_truncated_refusal_is_reported() {
     let rule = Some(Rule::Immutable);
     let site = Site::start(RegistryOptions { profile: Profile::Harbor, rule, ..RegistryOptions::default() });
     site.ocipush(site.archive(SIZE)).run().succeeds();
@@ -74,7 +74,7 @@ fn p34_the_registrys_digest_of_the_manifest_must_be_ours_if_it_gives_one() {
 }
 
 #[test]
-fn p35_a_registry_that_stores_nothing_is_found_out() {
+fn p35_a_registry_that_stores_nothing_is_detected() {
     let site = Site::start(RegistryOptions { lying: true, ..RegistryOptions::default() });
     site.ocipush(site.archive(SIZE)).run().exits(7).says("does not have it").writes_nothing();
     // It has manifest and tag, but lost the blob.
@@ -84,7 +84,7 @@ fn p35_a_registry_that_stores_nothing_is_found_out() {
 }
 
 #[test]
-fn p38_two_pushes_of_one_tag_both_end_well() {
+fn p38_two_pushes_of_one_tag_both_succeed() {
     let site = Site::plain();
     let path = site.archive(SIZE);
     let (one, two) = (site.ocipush(&path).start(), site.ocipush(&path).start());

@@ -15,7 +15,7 @@ fn p1_a_name_that_does_not_resolve_is_reported() {
 
 /// Names come from a file, through a library that replaces the system's resolver.
 #[test]
-fn p1_a_name_that_resolves_a_moment_later_is_enough() {
+fn p1_a_name_lookup_is_retried() {
     let Some(wrapper) = peer("libnss_wrapper.so") else { return };
     let site = Site::plain();
     let hosts = site.folder.path().join("hosts");
@@ -34,7 +34,7 @@ fn p1_a_name_that_resolves_a_moment_later_is_enough() {
 }
 
 #[test]
-fn p2_connections_that_are_reset_are_made_again() {
+fn p2_reset_connections_are_retried() {
     let site = Site::plain();
     site.registry.faults().reset_connections(2);
     site.ocipush(site.archive(SIZE)).run().succeeds();
@@ -45,7 +45,7 @@ fn p2_connections_that_are_reset_are_made_again() {
 
 /// A port whose connection queue is full, so that connections are dropped silently.
 #[test]
-fn p2_a_host_that_drops_what_comes_is_given_up() {
+fn p2_a_host_that_drops_packets_times_out() {
     let Some(python) = peer("python3") else { return };
     let hole = "import socket, sys\ns = socket.socket()\ns.bind((\"127.0.0.1\", 0))\ns.listen(0)\n\
                 c = [socket.socket() for _ in range(3)]\n[(x.setblocking(False), x.connect_ex(s.getsockname())) for x in c]\n\

@@ -113,7 +113,7 @@ fn moments() -> [Moment; 6] {
 }
 
 #[test]
-fn q60_a_token_that_ends_is_renewed_from_its_realm_whatever_the_challenge_says() {
+fn q60_an_expired_token_is_renewed_from_its_realm_whatever_the_challenge_says() {
     for profile in Profile::ALL.into_iter().filter(|profile| profile.has_tokens()) {
         for (moment, at, nth, run) in moments() {
             let played = Played::new(profile, None);
@@ -178,7 +178,7 @@ fn a_missing_push_permission_is_reported() {
 }
 
 #[test]
-fn p24_a_quota_that_is_used_up_is_reported_wherever_there_is_one() {
+fn p24_an_exceeded_quota_is_reported_for_every_registry_that_has_one() {
     refusals(
         Rule::Quota,
         &[
@@ -189,7 +189,7 @@ fn p24_a_quota_that_is_used_up_is_reported_wherever_there_is_one() {
 }
 
 #[test]
-fn q50_what_an_administrator_has_set_up_is_reported_as_such() {
+fn q50_restrictions_by_an_administrator_are_reported() {
     let read_only = "the registry is read-only: make it writable, then run this step again";
     refusals(
         Rule::ReadOnly,
@@ -221,7 +221,7 @@ fn q50_what_an_administrator_has_set_up_is_reported_as_such() {
 }
 
 #[test]
-fn q50_a_page_and_a_store_elsewhere_are_no_verdict_on_a_user() {
+fn q50_a_proxy_page_or_a_blob_store_is_not_reported_as_a_login_failure() {
     let page = Answer::html(403, "<html><title>Blocked</title></html>");
     for at in [puts(), Match::get("/v2/**/manifests/*")] {
         let played = Played::new(Profile::Distribution2, None);
@@ -249,7 +249,7 @@ fn q50_a_page_and_a_store_elsewhere_are_no_verdict_on_a_user() {
 }
 
 #[test]
-fn q63_a_word_in_a_name_explains_nothing() {
+fn q63_a_word_in_a_repository_name_is_not_taken_for_the_cause() {
     let played = Played::new(Profile::Distribution2, None);
     let said = "requested access to quota/immutable/no-space is denied";
     let answer = Answer::json(403, &serde_json::json!({"errors": [{"code": "DENIED", "message": said}]}));
@@ -259,7 +259,7 @@ fn q63_a_word_in_a_name_explains_nothing() {
 }
 
 #[test]
-fn q13_an_aged_answer_about_the_tag_decides_nothing() {
+fn q13_a_cached_answer_about_the_tag_is_refused() {
     let tag = Match::get("/v2/**/manifests/0.0.0");
     let played = Played::new(Profile::Distribution2, None);
     let aged = Action::set_header("age", "42");

@@ -50,7 +50,7 @@ fn p17_server_errors_are_tried_again_whatever_their_body_says() {
 }
 
 #[test]
-fn p18_a_proxy_that_limits_the_rate_blocks_nobody() {
+fn p18_a_rate_limit_of_a_proxy_is_not_reported_as_a_block() {
     // nginx with limit_req_status 429 (ngx_http_limit_req_module) answers with its usual page.
     let site = Site::plain();
     let page = Answer::html(429, "<html><head><title>429 Too Many Requests</title></head></html>");
@@ -99,7 +99,7 @@ fn p24_a_full_quota_is_reported_and_not_tried_again() {
 
 /// The message of Harbor's quota controller, which does not contain the word quota.
 #[test]
-fn p24_a_full_quota_is_known_by_harbors_own_words() {
+fn p24_a_full_quota_is_recognized_by_harbors_message() {
     let words = "adding 29.0 MiB of storage resource, which when updated to current usage of 152.4 MiB will exceed the configured \
                  upper limit of 10.0 MiB.";
     let quota = json!({"errors": [{"code": "DENIED", "message": words}]});

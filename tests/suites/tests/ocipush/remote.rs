@@ -106,7 +106,7 @@ fn a_dry_run_looks_for_every_blob() {
 }
 
 #[test]
-fn p35_a_registry_without_heads_that_stores_nothing_is_found_out() {
+fn p35_a_registry_without_head_that_stores_nothing_is_detected() {
     for answer in [error(403, "DENIED"), Answer::status(405), Answer::status(502)] {
         let site = Site::plain();
         site.registry.faults().on(heads(), Times::Always, Action::Answer(answer));
@@ -117,7 +117,7 @@ fn p35_a_registry_without_heads_that_stores_nothing_is_found_out() {
 }
 
 #[test]
-fn p35_a_head_that_failed_in_passing_is_asked_again() {
+fn p35_a_failed_head_is_retried() {
     for action in [Action::Answer(Answer::status(502)), Action::Reset] {
         let site = Site::plain();
         let failed = site.registry.faults().on(heads(), Times::Nth(3), action);
@@ -130,7 +130,7 @@ fn p35_a_head_that_failed_in_passing_is_asked_again() {
 
 /// As behind nginx with `sub_filter`, with an archive larger than the memory bound.
 #[test]
-fn q46_a_blob_without_any_length_is_read_through_the_digest() {
+fn q46_a_blob_without_a_length_is_read_and_hashed() {
     let site = Site::start(RegistryOptions { without_lengths: true, ..RegistryOptions::default() });
     site.ocipush(site.archive(LARGE)).run().succeeds();
     assert_pushed(&site, LARGE);
@@ -165,7 +165,7 @@ fn p38_another_push_of_the_same_archive_at_the_same_time_is_accepted() {
 }
 
 #[test]
-fn p31_only_the_blob_that_is_missed_is_sent_again() {
+fn p31_only_the_missing_blob_is_sent_again() {
     let unknown = |detail: serde_json::Value| {
         let error = serde_json::json!({"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry", "detail": detail});
         Action::Answer(Answer::json(400, &serde_json::json!({"errors": [error]})))

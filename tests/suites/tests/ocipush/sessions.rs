@@ -36,7 +36,7 @@ fn p11_a_registry_that_does_not_answer_head_gets_the_blob() {
 }
 
 #[test]
-fn p12_an_upload_without_a_location_is_refused_and_a_long_one_taken() {
+fn p12_an_upload_without_a_location_is_refused_and_a_long_location_accepted() {
     let site = Site::plain();
     site.registry.faults().on(uploads(), Times::Always, Action::drop_header("location"));
     site.ocipush(site.archive(SIZE)).run().exits(1).says("it opened an upload session without a Location").writes_nothing();
@@ -91,7 +91,7 @@ fn p12_a_location_may_leave_out_scheme_host_and_port_of_the_registry() {
 }
 
 #[test]
-fn p12_a_location_without_a_port_has_the_schemes_own() {
+fn p12_a_location_without_a_port_has_the_default_port() {
     let certs = Certs::new(&["registry.example"]);
     for (typed, answered) in [("registry.example:443", "registry.example"), ("registry.example", "registry.example:443")] {
         let listener = Listener::tls(certs.server_config());
@@ -118,7 +118,7 @@ fn p12_a_location_without_a_port_has_the_schemes_own() {
 }
 
 #[test]
-fn p16_a_connection_cut_anywhere_in_the_body_costs_one_more_upload() {
+fn p16_after_a_cut_anywhere_in_the_body_the_blob_is_sent_once_more() {
     for after in [0, 1, SIZE / 2, SIZE * 999 / 1000, SIZE] {
         let site = Site::plain();
         let fault = site.registry.faults().on(puts(), Times::First(1), Action::ResetAfter(after as u64));
@@ -132,7 +132,7 @@ fn p16_a_connection_cut_anywhere_in_the_body_costs_one_more_upload() {
 }
 
 #[test]
-fn p20_a_lost_session_is_not_gone_on_with() {
+fn p20_a_lost_session_is_not_continued() {
     for answer in [error(404, "BLOB_UPLOAD_UNKNOWN"), Answer::status(416)] {
         let site = Site::plain();
         site.registry.faults().on(puts(), Times::First(1), Action::Answer(answer));

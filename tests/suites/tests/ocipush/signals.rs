@@ -25,7 +25,7 @@ fn p36_a_killed_push_leaves_no_tag_and_the_next_run_sends_what_is_absent() {
 }
 
 #[test]
-fn p36_a_push_that_is_killed_anywhere_is_ended_by_the_next() {
+fn p36_a_push_that_is_killed_anywhere_is_completed_by_the_next() {
     let at = [heads(), uploads(), puts(), Match::get("/v2/**/manifests/sha256:*"), Match::get("/v2/**/manifests/0.0.0")];
     for matcher in at {
         let site = Site::plain();

@@ -86,7 +86,7 @@ fn a_step_ends_at_its_deadline() {
 }
 
 #[test]
-fn p22_every_question_is_given_up_after_the_stall_timeout() {
+fn p22_every_request_ends_after_the_stall_timeout() {
     for (question, status) in [
         (Match::get("/v2/"), 8),
         (Match::get("/v2/**/manifests/*"), 8),

@@ -127,7 +127,7 @@ fn debians_registry_has_the_first_chunk_before_the_archive_has_ended() {
 }
 
 #[test]
-fn a_fault_on_the_way_costs_one_more_upload_of_the_whole() {
+fn after_a_network_fault_the_stream_is_sent_once_more() {
     let refused = |status: u16| Action::Answer(Answer::status(status));
     for (matcher, action) in [
         (patches(), Action::Reset),
@@ -176,7 +176,7 @@ fn a_reply_to_the_end_that_is_lost_sends_nothing_again() {
 }
 
 #[test]
-fn a_registry_that_takes_no_chunks_gets_the_whole_in_one() {
+fn a_registry_without_chunks_gets_the_archive_in_one_request() {
     for status in [400, 404, 405, 416, 501] {
         let site = Site::plain();
         let fault = site.registry.faults().on(patches(), Times::Always, Action::Answer(Answer::status(status)));
@@ -198,7 +198,7 @@ fn a_registry_that_takes_no_chunks_gets_the_whole_in_one() {
 }
 
 #[test]
-fn a_registry_that_never_takes_the_second_chunk_gets_the_whole_in_one() {
+fn a_registry_that_refuses_the_second_chunk_gets_the_archive_in_one_request() {
     for status in [500, 503] {
         let site = Site::plain();
         let second = patches().query("_state=262144");
@@ -219,7 +219,7 @@ fn a_proxy_with_a_smaller_limit_gets_smaller_chunks() {
 }
 
 #[test]
-fn the_least_size_of_a_chunk_is_obeyed() {
+fn the_minimum_chunk_size_is_used() {
     let site = Site::plain();
     let least = Action::set_header("oci-chunk-min-length", "524288");
     site.registry.faults().on(Match::post("/v2/**/blobs/uploads/"), Times::Always, least);
@@ -229,7 +229,7 @@ fn the_least_size_of_a_chunk_is_obeyed() {
 }
 
 #[test]
-fn a_token_that_ends_while_the_archive_comes_costs_no_chunk() {
+fn a_token_that_expires_while_the_archive_arrives_loses_no_chunk() {
     for at in [patches(), Match::head("/v2/**/blobs/*")] {
         let service = service();
         let site = bearer(&service);
@@ -266,7 +266,7 @@ fn what_the_tag_holds_already_is_not_stored_again() {
 }
 
 #[test]
-fn what_cannot_succeed_ends_while_the_archive_still_comes() {
+fn a_push_that_cannot_succeed_ends_while_the_archive_still_arrives() {
     let quota =
         Answer::json(403, &serde_json::json!({"errors": [{"code": "DENIED", "message": "quota exceeded: 10 of 10 MiB"}]}));
     let missing = error(404, "NAME_UNKNOWN");
@@ -293,7 +293,7 @@ fn what_cannot_succeed_ends_while_the_archive_still_comes() {
 }
 
 #[test]
-fn p18_a_wait_that_was_asked_for_is_kept_before_the_whole_is_sent() {
+fn p18_retry_after_is_obeyed_before_the_whole_archive_is_sent() {
     let site = Site::plain();
     let later = Answer::status(429).header("retry-after", "1");
     site.registry.faults().on(patches(), Times::First(1), Action::Answer(later));
@@ -304,13 +304,13 @@ fn p18_a_wait_that_was_asked_for_is_kept_before_the_whole_is_sent() {
 }
 
 #[test]
-fn p35_a_registry_that_stores_no_chunk_is_found_out() {
+fn p35_a_registry_that_stores_no_chunk_is_detected() {
     let site = Site::start(RegistryOptions { lying: true, ..RegistryOptions::default() });
     streamed(&site, push(&site), &bytes(SIZE)).exits(7).says("does not have it").writes_nothing();
 }
 
 #[test]
-fn p40_a_signal_or_the_deadline_while_the_archive_comes_cancels_the_upload() {
+fn p40_a_signal_or_the_deadline_while_the_archive_arrives_cancels_the_upload() {
     for signal in [Some(Signal::INT), Some(Signal::TERM), None] {
         let site = Site::plain();
         let maker = Maker::new(site.folder.path());
@@ -338,7 +338,7 @@ fn p41_a_stream_is_not_held_in_memory() {
 
 /// A failing program closes its pipe just like a successful one.
 #[test]
-fn q12_what_a_maker_that_failed_leaves_is_not_pushed() {
+fn q12_a_truncated_archive_is_not_pushed() {
     let site = Site::plain();
     let tree = site.folder.path().join("tree");
     std::fs::create_dir(&tree).unwrap();

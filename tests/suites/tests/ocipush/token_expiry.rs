@@ -28,7 +28,7 @@ fn p9_a_token_that_expires_during_the_push_is_renewed() {
 }
 
 #[test]
-fn p9_a_token_that_ends_between_two_chunks_costs_no_chunk() {
+fn p9_a_token_that_expires_between_two_chunks_loses_no_chunk() {
     let service = service();
     let site = bearer(&service);
     let ending = service.clone();
@@ -39,7 +39,7 @@ fn p9_a_token_that_ends_between_two_chunks_costs_no_chunk() {
 }
 
 #[test]
-fn p9_a_token_that_ends_before_a_chunked_upload_is_closed_costs_no_chunk() {
+fn p9_a_token_that_expires_before_a_chunked_upload_is_closed_loses_no_chunk() {
     for stream in [false, true] {
         let service = service();
         let site = bearer(&service);
@@ -82,7 +82,7 @@ fn p9_a_token_that_ends_while_a_try_waits_is_renewed() {
 }
 
 #[test]
-fn p9_a_login_that_ends_within_chunks_uses_up_no_try() {
+fn p9_a_login_that_expires_within_chunks_uses_no_retry() {
     for stream in [false, true] {
         let service = service();
         let site = bearer(&service);
@@ -110,7 +110,7 @@ fn p9_a_login_that_ends_within_chunks_uses_up_no_try() {
 }
 
 #[test]
-fn p9_a_login_that_never_lasts_for_the_whole_goes_in_parts() {
+fn p9_a_login_too_short_for_the_whole_blob_leads_to_chunks() {
     let service = service();
     let site = bearer(&service);
     let refused = Answer::status(401)

@@ -157,7 +157,7 @@ fn a_tag_moves_and_comes_back_with_a_token() {
 }
 
 #[test]
-fn p6_a_token_server_elsewhere_gets_nothing_without_the_users_word() {
+fn p6_a_token_server_on_another_host_gets_nothing_without_trust_realm() {
     let Some(rig) = Rig::start() else { return };
     let password = rig.registry.password_file();
     let push = || {
@@ -286,7 +286,7 @@ fn p9_a_token_that_ends_between_two_chunks_of_a_stream_is_renewed() {
 }
 
 #[test]
-fn p9_tokens_that_the_registry_never_takes_are_reported_and_not_asked_for_again() {
+fn p9_tokens_that_the_registry_rejects_are_reported_and_not_requested_again() {
     let Some(rig) = Rig::start() else { return };
     rig.tokens.lasting(Duration::ZERO);
     let outcome = rig.push(rig.archive(10)).run();

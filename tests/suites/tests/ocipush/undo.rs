@@ -60,7 +60,7 @@ fn a_tag_that_was_not_there_stays_and_is_named() {
 }
 
 #[test]
-fn what_somebody_else_pushed_since_is_left_alone() {
+fn a_later_push_of_someone_else_is_not_undone() {
     let site = Site::plain();
     site.registry.seed(REPOSITORY, "0.0.0", &bytes(10));
     push(&site, 20).run().succeeds();

@@ -25,7 +25,7 @@ fn in_other_words(entry: &mut Value) {
 }
 
 #[test]
-fn r6_the_same_entry_in_other_words_is_not_a_mismatch() {
+fn r6_the_same_entry_written_differently_is_not_a_mismatch() {
     let site = Site::with_registry();
     shown_as(&site, in_other_words);
     let outcome = set(&site).run();
@@ -72,7 +72,7 @@ fn r6_what_the_server_writes_by_itself_is_reported() {
 }
 
 #[test]
-fn r1_the_entry_for_packs_is_meant_if_the_registry_has_one_for_charts_too() {
+fn r1_the_entry_for_packs_is_chosen_if_the_registry_has_one_for_charts_too() {
     let site = Site::with_registry();
     let mut charts = basic_registry("r2", "charts", "harbor.example", "robot$packs", REGISTRY_PASSWORD);
     charts["spec"]["providerType"] = json!("helm");

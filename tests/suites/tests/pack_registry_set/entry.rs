@@ -74,7 +74,7 @@ fn q40_a_masked_key_is_given_by_its_option() {
 }
 
 #[test]
-fn q42_of_two_entries_on_one_host_the_one_that_fits_the_artifact_is_meant() {
+fn q42_of_two_entries_on_one_host_the_one_for_the_artifact_is_chosen() {
     let case = case(include_str!("../../reference/vertex/two-entries-one-host.json"));
     let site = Site::start();
     for entry in case["entries"].as_array().unwrap() {

@@ -91,7 +91,7 @@ fn r7_credentials_are_replaced_only_on_request() {
 
 /// All ways in which a site hides a password.
 #[test]
-fn r7_every_kind_of_mask_is_known_as_one() {
+fn r7_every_kind_of_mask_is_recognized() {
     let hide = |value: Value| move |entry: &mut Value| entry["spec"]["auth"]["password"] = value.clone();
     for mask in [json!("******"), json!("••••••"), json!("<hidden>"), json!("REDACTED"), json!("__masked__"), json!(null)]
     {

@@ -182,7 +182,7 @@ fn r4_a_lost_reply_and_an_error_after_the_change_are_settled_by_reading() {
 }
 
 #[test]
-fn r4_a_write_that_did_nothing_is_tried_again_only_after_reading() {
+fn r4_a_write_without_effect_is_retried_only_after_reading() {
     let site = Site::with_registry();
     let fault = site.fault(Match::put(ENTRY), Times::First(1), Action::Reset);
     set(&site).run().succeeds();
@@ -198,7 +198,7 @@ fn r4_a_write_that_did_nothing_is_tried_again_only_after_reading() {
 }
 
 #[test]
-fn r4_if_reading_fails_too_nobody_says_that_it_is_done() {
+fn r4_if_reading_fails_too_the_result_is_reported_as_unknown() {
     let site = Site::with_registry();
     site.fault(Match::put(ENTRY), Times::Always, Action::LoseReply);
     site.fault(Match::get(ENTRY), Times::Nth(3), Action::Answer(Answer::html(404, "<html></html>")));
@@ -227,7 +227,7 @@ fn r5_a_change_by_someone_else_is_shown_and_left_alone() {
 }
 
 #[test]
-fn r6_a_write_that_reads_otherwise_is_a_mismatch() {
+fn r6_a_write_that_reads_back_differently_is_a_mismatch() {
     let site = Site::with_registry();
     let fault = site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(204)));
     set(&site).run().exits(7).writes_nothing().says("VerteX confirmed the write, but the flag reads false");
@@ -246,7 +246,7 @@ fn r8_a_second_run_writes_nothing() {
 }
 
 #[test]
-fn r9_strange_answers_end_in_their_class() {
+fn r9_unexpected_answers_are_reported_by_their_class() {
     let deep = format!("{{\"items\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let huge = format!("{{\"items\":[\"{}\"]}}", "x".repeat(64 << 20));
     let page = "<html><title>Bad Gateway</title></html>";
@@ -307,7 +307,7 @@ fn an_artifact_that_specman_would_not_find_is_a_mismatch() {
 }
 
 #[test]
-fn the_flag_is_taken_off_again() {
+fn the_flag_can_be_cleared() {
     let site = Site::with_registry();
     let before = site.vertex.registry("r1").unwrap();
     set(&site).run().succeeds();
@@ -378,7 +378,7 @@ fn the_sync_is_waited_for_and_its_failure_shown() {
 }
 
 #[test]
-fn a_token_goes_to_its_own_origin_alone() {
+fn a_token_goes_only_to_its_own_origin() {
     let site = Site::with_registry();
     let other = Site::with_registry();
     set(&site).args(["--endpoint", &other.url()]).run().exits(5).writes_nothing().says("use the session: it is for");

@@ -85,7 +85,7 @@ fn undo_is_for_the_same_vertex_and_the_same_registry() {
 }
 
 #[test]
-fn undo_is_not_done_if_the_flag_reads_otherwise() {
+fn undo_fails_if_the_flag_reads_back_differently() {
     let rig = Rig::new();
     rig.site.fault(Match::put(ENTRY), Times::Always, Action::Answer(Answer::status(204)));
     rig.undo().run().exits(7).writes_nothing().says("VerteX confirmed the write, but the flag reads true");

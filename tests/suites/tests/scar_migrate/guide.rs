@@ -20,7 +20,7 @@ fn middle() -> Vec<String> {
 
 /// Every line of the pipe has its step of the guide.
 #[test]
-fn the_middle_of_the_script_is_the_guide_step_by_step() {
+fn the_pipe_of_the_script_follows_the_guide_step_by_step() {
     let lines = middle();
     let guide = [
         ("scar-preflight", "the prerequisites"),
@@ -45,7 +45,7 @@ fn the_middle_of_the_script_is_the_guide_step_by_step() {
 
 /// The pipe in scar-tools(7) ends as the script's pipe.
 #[test]
-fn the_page_grows_the_pipe_up_to_the_scripts() {
+fn the_pipe_in_the_page_is_that_of_the_script() {
     let page = std::fs::read_to_string(workspace().join("man/scar-tools.7")).unwrap();
     let whole = page.split("This is the whole migration:\n").nth(1).unwrap().split(".Ed").next().unwrap();
     let tools = |text: &str| -> Vec<String> {
@@ -119,7 +119,7 @@ fn what_preflight_finds_missing_stops_all_of_it() {
 }
 
 #[test]
-fn a_failed_stage_is_named_with_what_is_done_and_the_two_ways_on() {
+fn a_failed_stage_is_named_with_what_is_done_and_how_to_continue_or_undo() {
     let migration = Migration::new();
     let registry = server(&migration, "registry");
     registry.faults().on(Match::put("/v2/**/manifests/*"), Times::Always, Action::Answer(Answer::status(403)));
@@ -167,7 +167,7 @@ fn q1_a_dry_run_changes_nothing_and_its_record_is_refused() {
 }
 
 #[test]
-fn the_site_is_not_changed_without_a_word_of_the_user() {
+fn the_site_is_not_changed_without_confirmation() {
     let migration = Migration::new();
     let before = migration.site.state();
     let run = || at(&migration, &state(&migration)).env("SCAR_CONTENT", migration.tree());

@@ -109,7 +109,7 @@ fn phases_on_one_host_are_the_whole() {
 }
 
 #[test]
-fn a_record_that_will_not_do_is_refused_before_anything_is_changed() {
+fn an_unusable_record_is_refused_before_anything_is_changed() {
     let (migration, home) = (Migration::new(), TempDir::new().unwrap());
     let before = migration.site.state();
     let given = home.path().join("given.json");

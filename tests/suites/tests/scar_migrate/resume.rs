@@ -70,7 +70,7 @@ fn f3_one_run_at_a_time_and_sigterm_ends_all_of_it() {
 
 /// Like Ctrl-C: to the script and its tools.
 #[test]
-fn ctrl_c_ends_the_stage_at_hand_with_the_ways_on() {
+fn ctrl_c_ends_the_running_stage_and_prints_how_to_continue() {
     let migration = Migration::new();
     let registry = server(&migration, "registry");
     registry.faults().on(Match::put("/v2/**"), Times::Always, Action::Stall);

@@ -153,7 +153,7 @@ fn a_password_for_ecr_that_cannot_be_had_is_reported() {
 /// The registry's token server on another port gets the login if the setting names it: for the preflight, the push, and
 /// reading the layer.
 #[test]
-fn a_token_server_elsewhere_gets_the_login_if_the_setting_names_it() {
+fn a_token_server_on_another_host_gets_the_login_if_the_setting_names_it() {
     let tokens = TokenServer::start();
     let Some(registry) = docker_registry_with_tokens(&tokens) else { return };
     let migration = Migration::on_docker(&registry);

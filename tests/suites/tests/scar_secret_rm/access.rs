@@ -83,7 +83,7 @@ fn s9_an_untrusted_certificate_is_shown_and_nothing_is_sent() {
 }
 
 #[test]
-fn s9_tls_server_name_says_under_which_name_the_server_is_known() {
+fn s9_the_certificate_is_checked_for_tls_server_name() {
     let certs = Certs::new(&["api.cluster.example"]);
     let pair = certs.server().server_config();
     let site = KubeSite::behind(0, certs, Listener::tls(pair));
@@ -106,7 +106,7 @@ fn s9_tls_server_name_says_under_which_name_the_server_is_known() {
 }
 
 #[test]
-fn s9_a_client_certificate_says_who_asks_and_an_expired_one_is_reported() {
+fn s9_a_client_certificate_is_presented_and_an_expired_one_is_reported() {
     let site = site();
     let client = site.certs.client("root");
     let login =
@@ -163,7 +163,7 @@ fn s1_a_kubeconfig_that_cannot_be_used_is_reported_before_anything_is_read_or_se
 }
 
 #[test]
-fn s1_a_list_of_kubeconfigs_passes_over_what_is_missing() {
+fn s1_missing_files_in_a_kubeconfig_list_are_skipped() {
     let site = site();
     let list = format!("{}:{}", site.folder().join("none").display(), site.kubeconfig().display());
     let outcome = tool(&site).env("KUBECONFIG", list).arg("-v").run();
@@ -226,7 +226,7 @@ fn a_plugin_may_hand_out_a_client_certificate() {
 }
 
 #[test]
-fn the_proxy_is_used_named_when_it_refuses_and_gone_around_for_no_proxy() {
+fn the_proxy_is_used_named_when_it_refuses_and_bypassed_for_no_proxy() {
     let site = site();
     let login = Manner::Login { user: "user".into(), password: "proxy-canary-1".into() };
     let proxy = Proxy::start(login);

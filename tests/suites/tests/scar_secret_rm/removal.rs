@@ -99,7 +99,7 @@ fn s4_a_secret_that_was_changed_after_it_was_read_stays() {
 }
 
 #[test]
-fn s5_a_lost_reply_is_decided_by_another_look() {
+fn s5_after_a_lost_reply_the_secret_is_read_again() {
     let site = site();
     let lost = site.server.faults().on(Match::delete(PATH), Times::First(1), Action::LoseReply);
     let outcome = tool(&site).run();
@@ -147,7 +147,7 @@ fn s6_finalizers_are_waited_for() {
 }
 
 #[test]
-fn s7_a_cluster_that_stumbles_is_asked_again_within_our_own_time() {
+fn s7_transient_errors_are_retried_until_our_deadline() {
     for action in [
         Action::Answer(Answer::status(503)),
         Action::Answer(Answer::status(504)),
@@ -180,7 +180,7 @@ fn s7_after_the_delete_a_cluster_that_restarts_is_waited_for() {
 }
 
 #[test]
-fn s7_what_the_server_asks_to_wait_does_not_outlast_the_deadline() {
+fn s7_retry_after_does_not_outlast_the_deadline() {
     let site = site();
     let answer = Answer::status(503).header("retry-after", "99999");
     site.server.faults().on(Match::any("/**"), Times::Always, Action::Answer(answer));
@@ -201,7 +201,7 @@ fn a_server_that_never_answers_ends_with_the_deadline() {
 }
 
 #[test]
-fn s8_another_name_needs_the_users_word() {
+fn s8_another_name_needs_yes() {
     let site = site();
     tool(&site).arg("other").run().fails(
         2,
@@ -226,7 +226,7 @@ fn a_name_that_no_secret_can_have_is_refused() {
 }
 
 #[test]
-fn a_dry_run_reads_and_says() {
+fn a_dry_run_reads_and_prints_the_plan() {
     let site = site();
     let uid = uid(&site);
     let outcome = tool(&site).args(["--dry-run", "--backup", "b.json"]).run();
@@ -265,7 +265,7 @@ fn s7_a_delete_that_was_put_off_is_not_taken_for_one_that_was_done() {
 /// A webhook that denies the delete or times out keeps the secret: the message names it, not the check that had no time
 /// left.
 #[test]
-fn q54_what_is_said_last_is_what_kept_the_delete_from_being_done() {
+fn q54_the_last_message_says_what_blocked_the_delete() {
     let site = site();
     let words = "Internal error occurred: failed calling webhook \"keep.policy.example\": context deadline exceeded";
     let status = json!({"kind": "Status", "status": "Failure", "reason": "InternalError", "message": words, "code": 500});

@@ -105,7 +105,7 @@ fn q2_a_dry_run_is_true_or_absent() {
 
 /// Clocks differ by minutes, so only the server knows whether a session has expired.
 #[test]
-fn q5_a_session_ends_by_the_servers_word_and_not_by_this_hosts_clock() {
+fn q5_only_the_server_decides_that_a_session_has_expired() {
     let site = site();
     let home = home();
     let mut record = site.persisted();

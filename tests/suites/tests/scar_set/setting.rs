@@ -136,7 +136,7 @@ fn q7_an_answer_that_is_not_a_setting_is_saved_whole_and_nothing_is_written() {
 }
 
 #[test]
-fn c3_a_write_that_reads_otherwise_is_a_mismatch_with_the_difference() {
+fn c3_a_write_that_reads_back_differently_is_a_mismatch_with_the_difference() {
     let site = site();
     let home = home();
     site.fault(Match::put(SCAR), Times::Always, Action::Answer(Answer::status(204)));
@@ -162,7 +162,7 @@ fn c4_a_lost_reply_is_settled_by_reading() {
 }
 
 #[test]
-fn c4_a_write_of_which_nothing_is_known_is_not_called_done() {
+fn c4_a_write_with_an_unknown_result_is_not_reported_as_done() {
     let site = site();
     let home = home();
     site.fault(Match::put(SCAR), Times::Always, Action::LoseReply);
@@ -310,7 +310,7 @@ fn a_named_backup_is_kept_and_the_next_one_is_written_beside_it() {
 
 /// The same value in another form is not a change, when setting and when undoing.
 #[test]
-fn c3_a_setting_in_other_words_is_the_same_setting() {
+fn c3_a_setting_that_is_written_differently_is_the_same_setting() {
     let site = site();
     let home = home();
     let login = Some(("scar".to_owned(), OLD_PASSWORD.to_owned()));

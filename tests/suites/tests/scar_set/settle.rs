@@ -11,7 +11,7 @@ use crate::vertex_site::Private;
 use crate::{OLD_PASSWORD, VALIDATE, home, new, old, set, site, undo};
 
 #[test]
-fn c6_a_setting_that_is_never_found_good_starts_no_job_and_prints_the_undo_command() {
+fn c6_a_setting_that_is_never_accepted_starts_no_job_and_prints_the_undo_command() {
     let site = site();
     let home = home();
     site.vertex.set_persisted(false);
@@ -28,7 +28,7 @@ fn c6_a_setting_that_is_never_found_good_starts_no_job_and_prints_the_undo_comma
 }
 
 #[test]
-fn c6_a_setting_that_is_found_good_in_time_is_good() {
+fn c6_a_setting_that_is_accepted_in_time_succeeds() {
     let site = site();
     let home = home();
     site.vertex.behave(|b| b.scar_invalid_for = 2);
@@ -124,7 +124,7 @@ fn a_session_that_ends_in_the_middle_says_in_which_state_the_system_is() {
 
 /// The guide's script only accepts 204. Anything else may come from a proxy, or be an error in disguise.
 #[test]
-fn q8_a_job_is_started_by_204_alone() {
+fn q8_only_204_means_that_a_job_was_started() {
     for (answer, status, says) in [
         (Answer::status(200), 7, "the answer is 200 OK, not 204 No Content"),
         (Answer::json(200, &json!({"code": "Busy", "message": "try later"})), 7, "not 204 No Content: Busy: try later"),
@@ -141,7 +141,7 @@ fn q8_a_job_is_started_by_204_alone() {
 }
 
 #[test]
-fn q8_a_setting_is_good_by_the_documented_answer_alone() {
+fn q8_only_the_documented_answer_accepts_a_setting() {
     for answer in [
         Answer::json(200, &json!({})),
         Answer::json(200, &json!({"code": "ScarValidationFailed", "message": "no"})),

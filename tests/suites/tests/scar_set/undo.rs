@@ -9,7 +9,7 @@ use crate::vertex_site::Private;
 use crate::{backups, home, new, old, set, site, undo};
 
 #[test]
-fn a_hidden_password_does_not_stand_in_the_way() {
+fn undo_works_although_the_password_is_hidden() {
     for masking in [Masking::Blank, Masking::Absent, Masking::Masked] {
         let site = site();
         let home = home();

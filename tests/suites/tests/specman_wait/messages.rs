@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{SOON, ago, done, error, following, info, info_at, persist, pushed, tool};
 
 #[test]
-fn waits_until_every_replica_has_said_it() {
+fn waits_until_every_replica_has_logged_the_marker() {
     let site = KubeSite::new(2);
     let running = following(&site, tool(&site), "specman-1");
     for line in
@@ -87,7 +87,7 @@ fn q5_a_registry_whose_clock_is_ahead_is_allowed_for() {
 }
 
 #[test]
-fn w11_what_a_terminal_would_obey_is_shown_escaped() {
+fn w11_control_characters_are_escaped() {
     let site = KubeSite::new(1);
     let now = Timestamp::now();
     site.cluster.entry("specman-0", None, now, b"a\x1b[2Jb\xc2\x9bc\rd\x00e\xff\xfe", true);
@@ -148,7 +148,7 @@ fn a_dry_run_says_what_would_be_waited_for() {
 }
 
 #[test]
-fn q3_an_error_about_the_tag_takes_the_marker_back_until_it_is_said_again() {
+fn q3_an_error_about_the_tag_revokes_the_marker_until_it_is_logged_again() {
     let site = KubeSite::new(1);
     persist(&site, "specman-0");
     site.cluster.line("specman-0", &error("failed to persist 0.0.0: input/output error"));
@@ -189,7 +189,7 @@ fn on_a_terminal_it_shows_what_it_last_saw() {
 }
 
 #[test]
-fn other_words_may_be_what_is_waited_for() {
+fn another_marker_can_be_waited_for() {
     let site = KubeSite::new(1);
     persist(&site, "specman-0");
     site.cluster.line("specman-0", &info("stored 0.0.0 on disk"));

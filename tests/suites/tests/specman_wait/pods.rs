@@ -111,7 +111,7 @@ fn w9_a_claim_that_stays_unbound_ends_the_wait() {
 }
 
 #[test]
-fn ready_only_is_content_with_the_ready_ones() {
+fn ready_only_waits_only_for_ready_replicas() {
     let site = KubeSite::new(2);
     site.cluster.set_pod("specman-1", PodState::NotReady);
     persist(&site, "specman-0");
@@ -130,7 +130,7 @@ fn w8_a_replica_that_is_gone_and_does_not_come_back_has_no_log_to_look_at() {
 }
 
 #[test]
-fn q6_a_replica_that_was_replaced_must_say_it_again() {
+fn q6_a_replaced_replica_must_log_the_marker_again() {
     let site = KubeSite::new(2);
     let running = following(&site, tool(&site).args(["--timeout", "5s"]), "specman-1");
     persist(&site, "specman-0");
@@ -155,7 +155,7 @@ fn q72_a_second_exit_within_minutes_passes() {
 }
 
 #[test]
-fn q48_a_sidecar_that_crashes_decides_nothing() {
+fn q48_a_crashing_sidecar_is_ignored() {
     let site = with_containers(&["mesh", "specman"]);
     site.cluster.crash_container("specman-0", "mesh", true);
     let running = tool(&site).args(["--patience", "1ms"]).start();

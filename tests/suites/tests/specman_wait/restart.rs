@@ -59,7 +59,7 @@ fn a_restart_that_is_not_allowed_names_the_rule_and_one_that_is_lost_is_sent_aga
 }
 
 #[test]
-fn a_restart_is_only_said_by_a_dry_run() {
+fn a_dry_run_only_prints_the_restart() {
     let site = KubeSite::new(1);
     let outcome = tool(&site).args(["--restart", "--dry-run"]).run();
     outcome.succeeds().says("would restart StatefulSet 'specman', as kubectl rollout restart does\n");

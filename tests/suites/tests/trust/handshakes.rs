@@ -133,7 +133,7 @@ fn tls_errors() -> Vec<(rustls::Error, Exit)> {
 }
 
 #[test]
-fn q53_every_verdict_of_the_tls_library_has_words_a_status_and_a_way_on() {
+fn q53_every_tls_error_has_a_message_a_status_and_a_hint() {
     let (certificates, errors) = (certificate_verdicts(), tls_errors());
     assert_eq!(
         certificates.iter().map(|error| variant(&format!("{error:?}"))).collect::<BTreeSet<_>>(),

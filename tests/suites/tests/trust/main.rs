@@ -115,7 +115,7 @@ fn a_self_signed_certificate_that_is_not_configured_is_refused() {
 }
 
 #[test]
-fn a_client_certificate_and_a_token_go_to_their_origin_alone() {
+fn a_client_certificate_and_a_token_go_only_to_their_origin() {
     let directory = tempfile::tempdir().unwrap();
     let certs = Certs::new(&[]);
     let client = certs.client("operator");
@@ -216,7 +216,7 @@ fn a_redirect_is_an_answer_and_never_followed() {
 }
 
 #[test]
-fn plain_http_to_another_host_needs_the_users_word() {
+fn plain_http_to_another_host_needs_an_option() {
     let (origin, _) = Origin::parse("http://harbor.example").unwrap();
     let trust = Trust::default();
     let failure = Client::new(origin.clone(), &trust, false, &Console::new("test")).unwrap_err();

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_labels_and_subdomains_alone() {
+    fn takes_only_labels_and_subdomains() {
         assert_eq!(namespace("hubble-system").as_deref(), Ok("hubble-system"));
         assert_eq!(object("a.b-1").as_deref(), Ok("a.b-1"));
         let long = "a".repeat(254);

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_64_lower_case_hex_digits_alone() {
+    fn takes_only_64_lower_case_hex_digits() {
         let digest = Digest::from_sha256(&[0xab; 32]);
         assert_eq!(Digest::parse(digest.as_str()), Ok(digest.clone()));
         for bad in ["", "sha256:", "sha256:xyz", "sha512:00", &digest.as_str().to_uppercase(), &digest.as_str()[..70]] {

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_inputs_15_and_16_a_password_of_ecr_that_expired_or_is_of_elsewhere_is_named() {
+    fn bad_inputs_15_and_16_an_expired_or_foreign_ecr_password_is_explained() {
         let reference = Reference::parse(&format!("{ECR}/p/r:1"), None).unwrap();
         for (now, says) in [
             (

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_certificate_is_taken_and_no_other_after_it() {
+    fn the_first_certificate_is_pinned() {
         let pin = Pin::default();
         assert_eq!(pin.fingerprint(), None);
         let (one, other) = (CertificateDer::from(vec![1]), CertificateDer::from(vec![2]));

@@ -80,7 +80,7 @@ fn done(watch: &mut Watch, now: u64) -> bool {
 }
 
 #[test]
-fn every_replica_must_have_said_it_and_the_last_one_counts() {
+fn every_replica_must_log_the_marker_and_the_last_time_counts() {
     let mut watch = watch();
     assert_eq!(watch.verdict(s(0)), Verdict::Wait);
     watch.update(look(&[("specman-0", well()), ("specman-1", well())], 2), s(0));
@@ -126,7 +126,7 @@ fn without_a_bound_every_marker_counts() {
 }
 
 #[test]
-fn q6_a_replica_that_was_deleted_or_replaced_must_say_it_again() {
+fn q6_a_deleted_or_replaced_replica_must_log_the_marker_again() {
     let successor = SpecmanPod { uid: "v".into(), ..well() };
     let leaving = SpecmanPod { is_leaving: true, ..well() };
     for next in [Some(successor.clone()), Some(leaving), None] {
@@ -146,7 +146,7 @@ fn q6_a_replica_that_was_deleted_or_replaced_must_say_it_again() {
 }
 
 #[test]
-fn ready_only_asks_those_that_are_ready_and_at_least_one() {
+fn ready_only_needs_all_ready_replicas_and_at_least_one() {
     let mut watch = Watch::new(Rules { ready_only: true, ..watch().rules });
     let unready = SpecmanPod { is_ready: false, ..stuck("CrashLoopBackOff") };
     watch.update(look(&[("specman-0", unready.clone()), ("specman-1", unready.clone())], 2), s(0));
@@ -174,7 +174,7 @@ fn q72_a_pod_that_does_not_run_is_waited_out_for_a_while() {
 }
 
 #[test]
-fn q48_done_comes_before_trouble() {
+fn q48_success_is_checked_before_failure() {
     let mut watch = one();
     watch.take_line("specman-0", &said(Statement::Persisted, "12:44:00"), s(1));
     watch.update(look(&[("specman-0", stuck("CrashLoopBackOff"))], 1), s(2));
@@ -237,7 +237,7 @@ const LINES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn q3_each_line_counts_takes_back_or_says_nothing() {
+fn q3_each_line_counts_revokes_or_is_ignored() {
     let wording = Wording::new(&Marker::default(), "0.0.0");
     let line = |text: &str, at: &str| {
         let line = read(text);

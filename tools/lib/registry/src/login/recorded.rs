@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn q20_a_registry_is_the_operators_word_and_not_the_records() {
+    fn q20_the_operator_names_the_registry_and_not_the_record() {
         let reference = Reference::parse("Harbor.example:443/a/b:1", None).unwrap();
         for (named, given, result) in [
             (None, false, Ok(false)),
