@@ -46,9 +46,9 @@ fn the_sample_tree_migrates_and_every_file_is_served() {
         "secret        recreated by the platform\n",
         "Specman       serves nothing\n",
         "Specman       serves 0.0.0\n",
-        "   the same: 46 files\n",
-        "   of them links to files of the tree: 1\n",
-        "   not served, as links to folders, out of the tree or nowhere: 1\n",
+        "   identical: 46 files\n",
+        "   of these, links to files in the tree: 1\n",
+        "   links not served (to a folder, outside the tree, or broken): 1\n",
     ] {
         assert!(text.contains(line), "no line: {line}\n{outcome}");
     }
@@ -83,8 +83,8 @@ fn a_given_tree_migrates_and_links_out_of_it_are_distinguished() {
     let Some(run) = rehearse(folder.path()) else { return };
     let outcome = run.arg(tree.path()).run();
     outcome.succeeds();
-    assert!(outcome.stdout().contains("   the same: 2 files\n   of them links to files of the tree: 1\n"), "{outcome}");
-    assert!(outcome.stdout().contains("out of the tree or nowhere: 3\n"), "{outcome}");
+    assert!(outcome.stdout().contains("   identical: 2 files\n   of these, links to files in the tree: 1\n"), "{outcome}");
+    assert!(outcome.stdout().contains("outside the tree, or broken): 3\n"), "{outcome}");
     leaves_nothing(folder.path());
 }
 
@@ -168,7 +168,7 @@ fn ctrl_c_at_any_time_leaves_nothing() {
         running.signal_group(Signal::INT);
         let outcome = running.wait();
         assert!([0, 130].contains(&outcome.status()) || moment.ends_with(": "), "{outcome}");
-        assert!(!outcome.stdout().contains("the same:") || outcome.status() == 0, "{outcome}");
+        assert!(!outcome.stdout().contains("identical:") || outcome.status() == 0, "{outcome}");
         leaves_nothing(folder.path());
     }
 }
