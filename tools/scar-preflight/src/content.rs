@@ -46,8 +46,9 @@ pub(crate) struct Content {
 /// # Errors
 /// The line that blocks the rest.
 pub(crate) fn look(content: &Content, console: &Console) -> Result<(Vec<Check>, Sizes), Check> {
-    let root = Root::open(&content.folder).and_then(|root| recordable(root.path()).map(|_| root));
-    let root = root.map_err(|failure| failed(TREE, failure))?;
+    let hint = "name the folder that the file server serves with --content, and run as a user who may read it";
+    let root = Root::open(&content.folder).map_err(|failure| failure.hint(hint));
+    let root = root.and_then(|root| recordable(root.path()).map(|_| root)).map_err(|failure| failed(TREE, failure))?;
     let archive = ArchiveFile::find(&content.archive).and_then(|file| recordable(file.path()).map(|_| file));
     let none = OwnArchive::default();
     let own = archive.as_ref().map_or(&none, ArchiveFile::own);

@@ -127,9 +127,11 @@ fn the_folder_is_compared_as_it_is_now() {
     std::fs::write(tree.join("new"), "").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", tree.join("out")).unwrap();
     std::os::unix::fs::symlink("charts", tree.join("folder")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
     site.run().args(["--timeout", "10s"]).arg(&tree).run().fails(
         7,
-        "specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
+        "specman-verify: warning: './socket' is a socket; it is not compared\n\
+         specman-verify: links that lead to nothing in 'TREE' are not compared: 1\n\
          specman-verify: 'out' -> '/etc/passwd': its target is an absolute path\n\
          specman-verify: 4 of 7 files of 'TREE' are not served as pushed: 3 missing, 1 different, 0 unreadable; waiting for specman-0\n\
          specman-verify: different: 'charts/empty' at specman-0: 0 bytes, not 7\n\

@@ -24,4 +24,4 @@ pub use name::{quoted, recordable};
 pub use options::TreeOptions;
 pub use root::Root;
 pub use tree::{Count, Tree};
-pub use walk::{Look, Rules, join, open_folder};
+pub use walk::{FAULTS, Look, Rules, join, open_folder};

@@ -22,7 +22,7 @@ const LISTERS: usize = 16;
 /// From this number of names on, threads share a single folder.
 const SHARED: usize = 4096;
 /// The number of faults after which the walk stops.
-const FAULTS: usize = 1000;
+pub const FAULTS: usize = 1000;
 
 /// What to list, and how.
 #[derive(Debug, Clone, Copy)]
