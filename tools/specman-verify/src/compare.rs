@@ -75,18 +75,18 @@ pub(crate) async fn compare(
 ) -> Result<Verdict, Error> {
     let mut url = url(base, &expected.name);
     let mut hops = 0;
-    let mut answer = connection.get(&url).await?;
+    let mut answer = get(connection, &url).await?;
     // Go's file server redirects .../index.html to its folder (net/http fs.go, serveFile).
     while let Some(next) = answer.location(&url).filter(|next| next.origin() == url.origin() && hops < HOPS) {
         connection.finish(answer).await;
         url = next;
         hops += 1;
-        answer = connection.get(&url).await?;
+        answer = get(connection, &url).await?;
     }
     let verdict = match answer.status == StatusCode::OK && answer.coding().is_none() {
         true => content(connection, answer, &url, expected, tries).await?,
         false => {
-            let verdict = no_content(&mut answer, &url, tries).await?;
+            let verdict = no_content(&mut answer, &connection.replica.name, &url, tries).await?;
             connection.finish(answer).await;
             verdict
         }
@@ -95,8 +95,24 @@ pub(crate) async fn compare(
     Ok(verdict)
 }
 
+/// Requests a file; an answer that is not HTTP may be one of TLS.
+async fn get(connection: &mut Connection<'_>, url: &Url) -> Result<Answer, Error> {
+    match connection.get(url).await {
+        Err(Error::Http(error)) if matches!(error.cause, Cause::NotHttp) && url.scheme() == "http" => {
+            Err(wants_tls(&connection.replica.name, &error))
+        }
+        result => result,
+    }
+}
+
+/// The failure for plain HTTP at a port for TLS, as of a registry's.
+fn wants_tls(replica: &str, error: &Http) -> Error {
+    let failure = Failure { exit: Exit::Misuse, ..error.failure(&format!("ask '{replica}'")) };
+    failure.hint("if the server speaks TLS, leave out --plain-http").into()
+}
+
 /// An answer that is not the file as it is.
-async fn no_content(answer: &mut Answer, url: &Url, tries: &mut Tries<'_>) -> Result<Verdict, Error> {
+async fn no_content(answer: &mut Answer, replica: &str, url: &Url, tries: &mut Tries<'_>) -> Result<Verdict, Error> {
     let (status, retry_after) = (answer.status, answer.retry_after());
     if let Some(coding) = answer.coding().filter(|_| status == StatusCode::OK) {
         // None was requested. Bytes that a proxy has compressed cannot be compared.
@@ -113,15 +129,13 @@ async fn no_content(answer: &mut Answer, url: &Url, tries: &mut Tries<'_>) -> Re
     }
     let words = scar_http::words(&body);
     let said = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
-    // So servers answer a plain request on their port for TLS (Go's net/http server.go, serve; nginx's code 497): every file
-    // would come out unreadable, and waiting would not help.
-    if status == StatusCode::BAD_REQUEST && url.scheme() == "http" {
-        return Err(Failure::new(Exit::Unsafe, format!("ask for '{url}': {said}"))
-            .hint("does it speak TLS there? then leave out --plain-http, or write https://")
-            .into());
-    }
     let cause = Cause::Status { status, words, retry_after, location: None };
     let error = Http { request: format!("GET {url}"), cause };
+    // So nginx and Go answer plain HTTP on a port for TLS (nginx src/http/ngx_http_request.c, `NGX_HTTP_TO_HTTPS`; Go
+    // src/net/http/server.go, `conn.serve`). Every file would be unreadable, however long this waited.
+    if status == StatusCode::BAD_REQUEST && url.scheme() == "http" {
+        return Err(wants_tls(replica, &error));
+    }
     tries.problems += u32::from(error.is_transient());
     match error.is_transient() && tries.problems < PROBLEMS {
         true => Err(error.into()),

@@ -11,7 +11,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, Head
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use scar_cluster::Error;
-use scar_http::{Cause, Client, Error as Http, Method, Url};
+use scar_http::{Client, Error as Http, Method, Url};
 use scar_tool::{Console, Exit, Failure};
 use scar_trust::Pin;
 
@@ -178,10 +178,7 @@ impl<'r> Connection<'r> {
         let pending = self.console.asking(&shown);
         self.console.trace(|| format!("> {shown}"));
         let failed = shown.clone();
-        let broken = move |error: hyper::Error| Http {
-            request: failed.clone(),
-            cause: Cause::Broken { words: scar_trust::cause(&error), silent: false },
-        };
+        let broken = move |error: hyper::Error| Http::broken(failed.clone(), &error);
         let sent = tokio::time::timeout(SILENCE, sender.send_request(request)).await.map_err(|_| silent(url))?;
         let (head, body) = sent.map_err(&broken)?.into_parts();
         self.console.trace(|| format!("< {} for {shown}", head.status));

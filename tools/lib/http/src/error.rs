@@ -61,8 +61,8 @@ pub enum Cause {
         silent: bool,
     },
     /// The answer is not HTTP, such as a TLS alert.
-    #[error("{0}")]
-    NotHttp(String),
+    #[error("the answer is not HTTP")]
+    NotHttp,
     /// The server answered with an unusable status.
     #[error("{}{}", named(*status), said(words))]
     Status {
@@ -117,16 +117,15 @@ impl Error {
     }
 
     /// The HTTP library's error after the request has left.
-    pub(crate) fn broken(request: String, error: &reqwest::Error) -> Self {
-        if error.is_timeout() {
+    pub fn broken(request: String, error: &(dyn std::error::Error + 'static)) -> Self {
+        if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
             return Self::silent(request, "no answer in time");
         }
-        let words = scar_trust::cause(error);
         let cause = match parse_error(error) {
-            Some(parse) if !parse.is_parse_too_large() => Cause::NotHttp(words),
+            Some(parse) if !parse.is_parse_too_large() => Cause::NotHttp,
             // No server sends such a long header; a retry would get the same.
-            Some(_) => Cause::Malformed(words),
-            None => Cause::Broken { words, silent: false },
+            Some(_) => Cause::Malformed("the answer's header is too long".to_owned()),
+            None => Cause::Broken { words: scar_trust::cause(error), silent: false },
         };
         Self { request, cause }
     }
@@ -148,7 +147,7 @@ impl Error {
     /// Whether a retry may succeed. The caller decides whether the request may be repeated at all.
     pub fn is_transient(&self) -> bool {
         match &self.cause {
-            Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp(_) => true,
+            Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp => true,
             Cause::Tls { handshake, .. } => handshake.is_transient(),
             // A wrong login at the proxy stays wrong, and more tries may lock that account.
             Cause::Proxy { tunnel, .. } => *tunnel != Tunnel::Login,
@@ -203,7 +202,7 @@ impl Error {
             Cause::Proxy { tunnel: Tunnel::Silent, .. }
             | Cause::Connect { silent: true, .. }
             | Cause::Broken { silent: true, .. } => Exit::TimedOut,
-            Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp(_) | Cause::Proxy { .. } => Exit::Unreachable,
+            Cause::Connect { .. } | Cause::Broken { .. } | Cause::NotHttp | Cause::Proxy { .. } => Exit::Unreachable,
         }
     }
 
@@ -222,7 +221,7 @@ impl Error {
                 Handshake::Untrusted(_) => handshake.failure(act, address, *spelling),
                 _ => handshake.failure(&format!("{act}: {}", self.request), address, *spelling),
             },
-            Cause::NotHttp(_) => failure.hint("is this the server's port? https and http are two ports"),
+            Cause::NotHttp => failure.hint("is this the server's port? https and http are two ports"),
             Cause::Connect { .. } | Cause::Broken { .. } => failure.hint("check address, route and firewall (HTTPS_PROXY, NO_PROXY, --no-proxy); it is safe to run this step again"),
             Cause::Status { .. } if self.exit() == Exit::Unreachable => failure.hint("the server has a problem; it is safe to run this step again"),
             Cause::Status { .. } | Cause::Malformed(_) => failure,

@@ -39,7 +39,7 @@ impl Attempt for Fault {
     fn is_transient(&self) -> bool {
         match self {
             // A port speaks TLS or it does not; another try would find the same.
-            Self::Http(error) => error.is_transient() && !error.is_not_tls() && !matches!(error.cause, Cause::NotHttp(_)),
+            Self::Http(error) => error.is_transient() && !error.is_not_tls() && !matches!(error.cause, Cause::NotHttp),
             Self::Refused(refusal) => refusal.is_transient(),
             Self::Lost(_) => true,
             Self::Spent(_) | Self::Fatal(_) => false,

@@ -156,7 +156,7 @@ impl Registry {
                 Err(failure.hint(format!("{plain_http} speaks to it without TLS, if the network is trusted")).into())
             }
             Err(Fault::Http(error)) if home.is_plain() => match error.cause {
-                Cause::NotHttp(_) => wants_tls(Failure { exit: Exit::Misuse, ..error.failure(&act) }),
+                Cause::NotHttp => wants_tls(Failure { exit: Exit::Misuse, ..error.failure(&act) }),
                 // A closed connection may have other reasons, too.
                 Cause::Broken { silent: false, .. } => wants_tls(error.failure(&act)),
                 _ => Err(error.into()),
