@@ -109,7 +109,7 @@ impl Running {
                 late = true;
                 self.kill();
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(5));
         }
         let took = self.begun.elapsed();
         self.terminal.iter().for_each(Terminal::end);

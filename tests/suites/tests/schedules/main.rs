@@ -19,12 +19,11 @@ use std::time::Instant;
 
 use scar_suites::number;
 
-/// The number of tests among which the cases are divided, and the threads of each: a case mostly waits.
+/// The number of tests among which the cases are divided.
 const SHARDS: u64 = 2;
-const WORKERS: usize = 3;
 
-/// Runs the cases of one shard, each with its own seed, and goes on after a failure.
-fn each(count: &str, otherwise: u64, shard: u64, case: fn(u64)) {
+/// Runs the cases of one shard on several threads, because a case mostly waits; each has its own seed. Goes on after a failure.
+fn each(count: &str, otherwise: u64, shard: u64, workers: usize, case: fn(u64)) {
     let (first, last, begun) = (number("SCAR_SEED", 20_241_206), number(count, otherwise), Instant::now());
     let (next, failed) = (AtomicU64::new(shard), Mutex::new(Vec::new()));
     let work = || {
@@ -38,7 +37,7 @@ fn each(count: &str, otherwise: u64, shard: u64, case: fn(u64)) {
             }
         }
     };
-    std::thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
     let failed = failed.into_inner().unwrap();
     println!("shard {shard} of {SHARDS}: {} s, {} failed", begun.elapsed().as_secs(), failed.len());
     assert!(failed.is_empty(), "to repeat one: {count}=1 SCAR_SEED=N cargo test --test schedules, with N of {failed:?}");
@@ -46,20 +45,20 @@ fn each(count: &str, otherwise: u64, shard: u64, case: fn(u64)) {
 
 #[test]
 fn preflight_agrees_with_the_run_1() {
-    each("SCAR_SITES", 100, 0, property::agrees);
+    each("SCAR_SITES", 500, 0, 9, property::agrees);
 }
 
 #[test]
 fn preflight_agrees_with_the_run_2() {
-    each("SCAR_SITES", 100, 1, property::agrees);
+    each("SCAR_SITES", 500, 1, 9, property::agrees);
 }
 
 #[test]
 fn migrations_recover_1() {
-    each("SCAR_SCHEDULES", 40, 0, schedule::holds);
+    each("SCAR_SCHEDULES", 150, 0, 7, schedule::holds);
 }
 
 #[test]
 fn migrations_recover_2() {
-    each("SCAR_SCHEDULES", 40, 1, schedule::holds);
+    each("SCAR_SCHEDULES", 150, 1, 7, schedule::holds);
 }

@@ -51,8 +51,8 @@ impl Drawn {
         }
         // Turn them in the order of the table: some depend on what earlier ones have set.
         knobs.sort_by_key(|knob| KNOBS.iter().position(|other| std::ptr::eq(*knob, other)));
-        let mut options =
-            SiteOptions { profile: Some(profile), poll: Some(Duration::from_millis(300)), ..SiteOptions::default() };
+        // specman-wait takes three errors within two seconds for permanent, and Specman may log some before the push.
+        let mut options = SiteOptions { profile: Some(profile), poll: Some(Duration::from_secs(1)), ..SiteOptions::default() };
         knobs.iter().for_each(|knob| {
             if let Turn::Options(turn) = knob.turn {
                 turn(&mut options)
@@ -99,7 +99,7 @@ impl Drawn {
         let wait = format!("SPECMAN_TIMEOUT={specman_timeout}\n");
         std::fs::write(&config, lines.chain([wait]).collect::<String>()).unwrap();
         let run = program(workspace().join("shell/scar-migrate")).home(self.home());
-        let run = run.watched_every(Duration::from_millis(30));
+        let run = run.watched_every(Duration::from_millis(100));
         run.arg("-c").arg(&config).arg("--state").arg(self.state()).arg("--yes")
     }
 

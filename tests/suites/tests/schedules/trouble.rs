@@ -136,7 +136,7 @@ impl Stop {
         let latest = Instant::now() + LATEST;
         let has_begun = |running: &scar_kit::Running| running.said().iter().any(|text| text.contains(self.stage));
         while !running.is_over() && !has_begun(&running) && Instant::now() < latest {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
         }
         std::thread::sleep(self.after);
         let stopped = Instant::now();
