@@ -156,6 +156,23 @@ impl Certs {
         (authority.pem.clone(), authority.sign(self.leaf(Eku::ServerAuth)))
     }
 
+    /// A self-signed server certificate that is not an authority, and one with the same names that its key signed.
+    pub fn signed_by_a_server(&self) -> (String, Pair) {
+        let server = Authority::of(self.leaf(Eku::ServerAuth));
+        (server.pem.clone(), server.sign(self.leaf(Eku::ServerAuth)))
+    }
+
+    /// A certificate that an intermediate authority signed, which is in its chain but whose key may not sign certificates.
+    pub fn signed_without_leave(&self) -> Pair {
+        let mut params = Authority::params("Lab Middle");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.authority.issuer).expect("a signed certificate");
+        let middle = Authority { pem: certificate.pem(), issuer: Issuer::new(params, key) };
+        let pair = middle.sign(self.leaf(Eku::ServerAuth));
+        Pair { cert_pem: pair.cert_pem + &middle.pem, ..pair }
+    }
+
     /// A client certificate with common name `user`.
     pub fn client(&self, user: &str) -> Pair {
         self.authority.sign(leaf(user, Vec::new(), Eku::ClientAuth))

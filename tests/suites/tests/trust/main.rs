@@ -236,3 +236,13 @@ fn q26_an_authority_outside_its_dates_is_not_trusted() {
     assert!(verdict(&pair, &[&authority, &pair.cert_pem]).is_ok());
     assert!(verdict(certs.server(), &[&authority, certs.ca_pem()]).is_ok());
 }
+
+#[test]
+fn q28_a_configured_server_certificate_vouches_for_no_other() {
+    let certs = Certs::new(&[]);
+    let (server, other) = certs.signed_by_a_server();
+    let says = "the certificate 'CN=localhost' that signed it is configured here, but is not one of an authority";
+    assert!(refused(&other, &[&server], says).hint.unwrap().contains("--ca-file"));
+    assert!(verdict(&other, &[&other.cert_pem]).is_ok());
+    refused(&certs.signed_without_leave(), &[certs.ca_pem()], "its issuer is not known here");
+}

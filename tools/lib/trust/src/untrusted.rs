@@ -26,6 +26,11 @@ pub enum Reason {
         /// Until when.
         to: String,
     },
+    /// The configured certificate that signed it is not one of an authority.
+    NoAuthority {
+        /// That certificate's subject.
+        issuer: String,
+    },
     /// It has expired.
     Expired,
     /// It is not valid yet.
@@ -112,6 +117,11 @@ impl Reason {
                     "give the authority's present certificate with {ca_file}; or a clock is wrong: compare 'date' with the real time"
                 ));
             }
+            Self::NoAuthority { .. } => {
+                return Cow::Owned(format!(
+                    "a server's own certificate vouches for that server alone: give this one's, or its authority's, with {ca_file}"
+                ));
+            }
             Self::WeakSignature => {
                 return Cow::Owned(format!(
                     "the server needs a certificate signed with SHA-256 or better; until then {ca_file} with this very certificate"
@@ -141,6 +151,9 @@ impl fmt::Display for Reason {
             Self::UnknownIssuer => "its issuer is not known here",
             Self::IssuerDates { issuer, from, to } => {
                 return write!(f, "its authority '{issuer}' is configured here, and valid from {from} to {to} only");
+            }
+            Self::NoAuthority { issuer } => {
+                return write!(f, "the certificate '{issuer}' that signed it is configured here, but is not one of an authority");
             }
             Self::Expired => "it has expired",
             Self::NotYetValid => "it is not valid yet",

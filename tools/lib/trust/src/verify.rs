@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use crate::pin::Pin;
 use crate::untrusted::{Reason, Untrusted, validity};
@@ -31,24 +31,29 @@ impl Verifier {
     pub(crate) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Self {
         let Trust { anchors, insecure, name, pin, last, .. } = trust.clone();
         let mut roots = RootCertStore::empty();
-        // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates (rustls-webpki
-        // src/trust_anchor.rs, `anchor_from_trusted_cert`); kubectl and curl do not (FAULTS Q26).
+        // A trust anchor is only a name and a key (RFC 5280, 6.1.1), so rustls ignores its dates and what its key is for
+        // (rustls-webpki src/trust_anchor.rs, `anchor_from_trusted_cert`); kubectl and curl do not (FAULTS Q26). The key of a
+        // server whose own certificate is configured must not sign certificates of others (FAULTS Q28).
         let now = UnixTime::now();
+        let counts = |anchor: &&CertificateDer<'_>| is_authority(anchor) && !is_outdated(anchor, now);
         // A system's bundle may hold certificates that webpki cannot read (rustls src/webpki/anchors.rs); the others count.
-        roots.add_parsable_certificates(anchors.iter().filter(|anchor| !is_outdated(anchor, now)).cloned());
+        roots.add_parsable_certificates(anchors.iter().filter(counts).cloned());
         // rustls's builder refuses a store without roots (src/webpki/server_verifier.rs, NoRootAnchors): then only the
         // configured certificates count.
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
         Self { chain, anchors, insecure, name, pin, last, provider: Arc::clone(provider) }
     }
 
-    /// The expired or not yet valid configured authority that signed one of these, if there is one.
-    fn outdated(&self, shown: &[&CertificateDer<'_>], now: UnixTime) -> Option<Reason> {
+    /// Why the configured certificate that signed one of these does not count, if there is one.
+    fn unused(&self, shown: &[&CertificateDer<'_>], now: UnixTime) -> Option<Reason> {
         let shown: Vec<_> = shown.iter().filter_map(|shown| X509Certificate::from_der(shown).ok()).collect();
-        let outdated = self.anchors.iter().filter(|anchor| is_outdated(anchor, now));
-        let mut outdated = outdated.filter_map(|anchor| X509Certificate::from_der(anchor).ok());
-        let (_, issuer) =
-            outdated.find(|(_, anchor)| shown.iter().any(|(_, shown)| shown.issuer().as_raw() == anchor.subject().as_raw()))?;
+        let unused = self.anchors.iter().filter(|anchor| is_outdated(anchor, now) || !is_authority(anchor));
+        let mut parsed = unused.filter_map(|anchor| Some((anchor, X509Certificate::from_der(anchor).ok()?.1)));
+        let (anchor, issuer) =
+            parsed.find(|(_, anchor)| shown.iter().any(|(_, shown)| shown.issuer().as_raw() == anchor.subject().as_raw()))?;
+        if !is_authority(anchor) {
+            return Some(Reason::NoAuthority { issuer: issuer.subject().to_string() });
+        }
         let (from, to) = (issuer.validity().not_before.to_string(), issuer.validity().not_after.to_string());
         Some(Reason::IssuerDates { issuer: issuer.subject().to_string(), from, to })
     }
@@ -96,8 +101,10 @@ impl ServerCertVerifier for Verifier {
                 _ => Ok(ServerCertVerified::assertion()),
             };
         }
+        // webpki asks an intermediate certificate for CA:TRUE, but not what its key is for.
+        let authorities: Vec<_> = intermediates.iter().filter(|shown| is_authority(shown)).cloned().collect();
         let error = match &self.chain {
-            Some(chain) => match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Some(chain) => match chain.verify_server_cert(certificate, &authorities, name, ocsp, now) {
                 Ok(verified) => return Ok(verified),
                 Err(error) => error,
             },
@@ -113,7 +120,7 @@ impl ServerCertVerifier for Verifier {
         let reason = Reason::of(error, Some(&leaf));
         let shown: Vec<_> = std::iter::once(certificate).chain(intermediates).collect();
         untrusted(match reason {
-            Reason::UnknownIssuer => self.outdated(&shown, now).unwrap_or(reason),
+            Reason::UnknownIssuer => self.unused(&shown, now).unwrap_or(reason),
             reason => reason,
         })
     }
@@ -145,6 +152,15 @@ impl ServerCertVerifier for Verifier {
 /// Whether a certificate is expired, or not yet valid.
 fn is_outdated(certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
     validity(certificate).is_some_and(|(from, to)| !(from..=to).contains(&now.as_secs()))
+}
+
+/// Whether a certificate's key may sign certificates. The rule is OpenSSL's (crypto/x509/v3_purp.c, check_ca): one without
+/// basic constraints counts if it is of version 1, or says so in its key usage. webpki decides about what cannot be read here.
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return true };
+    let usage = parsed.key_usage().ok().flatten().map(|usage| usage.value.key_cert_sign());
+    let basic = parsed.basic_constraints().ok().flatten().map(|basic| basic.value.ca);
+    usage != Some(false) && basic.unwrap_or(usage.is_some() || parsed.version() != X509Version::V3)
 }
 
 fn refused(untrusted: Untrusted) -> Error {
