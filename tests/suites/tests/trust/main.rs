@@ -246,3 +246,9 @@ fn q28_a_configured_server_certificate_vouches_for_no_other() {
     assert!(verdict(&other, &[&other.cert_pem]).is_ok());
     refused(&certs.signed_without_leave(), &[certs.ca_pem()], "its issuer is not known here");
 }
+
+#[test]
+fn a_byte_order_mark_before_a_certificate_is_passed_over() {
+    let certs = Certs::new(&[]);
+    assert!(verdict(certs.server(), &["\u{feff}", certs.ca_pem()]).is_ok());
+}

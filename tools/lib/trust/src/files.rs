@@ -31,6 +31,8 @@ pub(crate) fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateD
 /// All certificates in a PEM text; `what` names its source.
 pub(crate) fn certificates_in(text: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let refuse = |holds: &str| Failure::misuse(format!("read {what}: it holds {holds}, not a PEM certificate"));
+    // Editors on Windows write a byte order mark; OpenSSL passes over it, the PEM parser does not.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let found = found.map_err(|_| Failure::misuse(format!("read {what}: its PEM is damaged")))?;
     if found.is_empty() {
