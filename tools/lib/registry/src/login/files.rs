@@ -32,13 +32,12 @@ pub struct LoginFiles {
     pub home: Option<PathBuf>,
 }
 
+/// In Go, and so for Docker and Podman, null and an empty helper are the same as nothing.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct File {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
-    #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
 }
 
@@ -139,7 +138,8 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
     // A helper for this registry comes first, as in docker/cli (cli/config/configfile/file.go, `getConfiguredCredentialStore`).
     // docker/cli then looks nowhere but in the default store, if one is set; here an entry with a secret counts before it,
     // because the store may not be installed on this host.
-    if let Some(program) = file.cred_helpers.iter().find(|(key, _)| plain(key) == registry).map(|(_, program)| program)
+    if let Some((_, program)) = file.cred_helpers.iter().flatten().find(|(key, _)| plain(key) == registry)
+        && !program.is_empty()
         && let Some(login) = helper::get(program, registry, name, console)?
     {
         return Ok(Some((login, format!("credential helper '{program}' of {name}"))));
@@ -148,7 +148,10 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
     let whole = format!("{registry}/{}", reference.repository);
     let scopes = std::iter::successors(Some(whole.as_str()), |scope| scope.rsplit_once('/').map(|(shorter, _)| shorter));
     for scope in scopes {
-        for (key, entry) in file.auths.iter().filter(|(key, _)| plain(key) == scope) {
+        let entries = file.auths.iter().flatten().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
+        let mut entries: Vec<_> = entries.filter(|(key, _)| plain(key) == scope).collect();
+        entries.sort_by_key(|(key, _)| *key != scope);
+        for (key, entry) in entries {
             if let Some(login) = login(entry).map_err(|cause| {
                 Failure::misuse(format!("read the logins in {name}: auths '{key}': {cause}")).hint("log in to the registry again")
             })? {
@@ -156,7 +159,7 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
             }
         }
     }
-    if let Some(program) = &file.creds_store
+    if let Some(program) = file.creds_store.as_ref().filter(|program| !program.is_empty())
         && let Some(login) = helper::get(program, registry, name, console)?
     {
         return Ok(Some((login, format!("credential helper '{program}' of {name}"))));
@@ -164,10 +167,12 @@ fn of(file: &File, name: &str, reference: &Reference, console: &Console) -> Resu
     Ok(None)
 }
 
-/// A key without scheme and version: older tools wrote `https://HOST/v1/`.
+/// A key without scheme and version: older tools wrote `https://HOST/v1/`. With a scheme only the host counts, whatever the
+/// path (docker/cli cli/config/credentials/file_store.go, `ConvertToHostname`).
 fn plain(key: &str) -> &str {
-    // docker/cli still finds such keys (cli/config/credentials/file_store.go, `ConvertToHostname`).
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    if let Some(key) = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")) {
+        return key.split('/').next().unwrap_or_default();
+    }
     let key = key.trim_end_matches('/');
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
@@ -221,13 +226,19 @@ mod tests {
             (format!(r#""h.example:5000/a/bb":{},"h.example:5000":{}"#, auth("no:0"), auth("host:1")), Some("host:1")),
             (format!(r#""https://h.example:5000/v1/":{}"#, auth("legacy:p:w")), Some("legacy:p:w")),
             (format!(r#""h.example":{}"#, auth("other:port")), None),
+            (format!(r#""https://h.example:5000/ui/a":{}"#, auth("any:path")), Some("any:path")),
+            (format!(r#""h.example:5000":{},"http://h.example:5000/a/b":{}"#, auth("host:1"), auth("no:0")), Some("host:1")),
+            (format!(r#""h.example:5000/":{},"h.example:5000":{}"#, auth("no:0"), auth("exact:1")), Some("exact:1")),
             (r#""h.example:5000":{"username":"u","password":"p"}"#.to_owned(), Some("u:p")),
             (r#""h.example:5000":{"identitytoken":"t"}"#.to_owned(), Some("identity t")),
             (r#""h.example:5000":{"registrytoken":"t"}"#.to_owned(), Some("registry t")),
             (r#""h.example:5000":{}"#.to_owned(), None),
+            (r#""h.example:5000":null"#.to_owned(), None),
         ] {
             assert_eq!(found(&format!(r#"{{"auths":{{{auths}}}}}"#)).unwrap().as_deref(), expected, "{auths}");
         }
+        assert_eq!(found(r#"{"auths":null,"credHelpers":null,"credsStore":null}"#).unwrap(), None);
+        assert_eq!(found(r#"{"credHelpers":{"h.example:5000":""},"credsStore":""}"#).unwrap(), None);
     }
 
     #[test]
