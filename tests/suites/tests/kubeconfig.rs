@@ -260,6 +260,14 @@ fn q43_an_empty_field_is_as_not_set() {
 }
 
 #[test]
+fn a_key_without_its_certificate_is_not_read() {
+    let bench = Bench::new();
+    let login = ("user/token", json!(bench.site.cluster.token()));
+    bench.write(&[("cluster/certificate-authority-data", bench.data("ca.pem")), login, ("user/client-key", json!("missing"))]);
+    bench.ours().succeeds();
+}
+
+#[test]
 fn q27_a_contradiction_is_refused_and_nothing_is_sent() {
     let bench = Bench::new();
     let trusted = ("cluster/certificate-authority-data", bench.data("ca.pem"));

@@ -179,11 +179,15 @@ fn trust(chosen: &Chosen, place: &str, whose: &str) -> Result<Trust, Failure> {
         user.client_certificate.as_deref(),
         &format!("client-certificate of {whose}"),
     )?;
-    let key = data_or_file(
-        user.client_key_data.as_ref().map(|key| key.expose_secret()),
-        user.client_key.as_deref(),
-        &format!("client-key of {whose}"),
-    )?;
+    // A key without its certificate is unused, and kubectl does not read it.
+    let key = match certificate {
+        None => None,
+        Some(_) => data_or_file(
+            user.client_key_data.as_ref().map(|key| key.expose_secret()),
+            user.client_key.as_deref(),
+            &format!("client-key of {whose}"),
+        )?,
+    };
     // The configured authority replaces the system's, as in client-go (transport/transport.go, `TLSConfigFor`).
     let mut trust = match authority {
         Some((pem, what)) => Trust::default().with_anchors(&pem, &what)?,
