@@ -83,7 +83,7 @@ fn p41_a_response_head_of_1_gib_is_not_read_to_its_end() {
         let site = Site::plain();
         let run = tool("ocipush").arg(format!("127.0.0.1:{port}")).arg(site.archive(10)).args(["--new-record", "--plain-http"]);
         let outcome = bounded(run.args(["--retries", "1", "--retry-max-wait", "20ms"]).called(port, "PORT"));
-        outcome.exits(7).writes_nothing().says("message head is too large").never_says("TLS");
+        outcome.exits(7).writes_nothing().says("the answer's header is too long").never_says("TLS");
         assert!(outcome.stderr().len() < 4096, "{}", outcome.stderr().len());
         // This includes what the kernel buffers for a reader.
         let taken = taken.load(Ordering::SeqCst);
