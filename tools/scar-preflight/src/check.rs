@@ -99,7 +99,7 @@ pub(crate) fn verdict(checks: &[Check], console: &Console) -> Result<(), Failure
     let blocked: Vec<_> = of(CheckResult::Blocked).collect();
     if !blocked.is_empty() {
         let message = format!("check the site: blocked: {} ({} of {} checks)", blocked.join(", "), blocked.len(), checks.len());
-        return Err(Failure::new(Exit::Absent, message).hint("each blocked line names its way out; then run this again"));
+        return Err(Failure::new(Exit::Absent, message).hint("do what the hint of each blocked line says, then run this again"));
     }
     let is_skipped =
         |part: &&str| checks.iter().all(|check| check.result == CheckResult::Skipped || !check.name.starts_with(*part));

@@ -55,7 +55,7 @@ pub(crate) struct Registry {
 }
 
 fn missing(settings: &str) -> Failure {
-    Failure::misuse(format!("missing: {settings}")).hint("--only asks for this side")
+    Failure::misuse(format!("missing: {settings}")).hint("--only asks for this part")
 }
 
 impl Options {

@@ -124,7 +124,7 @@ fn only_makes_the_settings_of_its_side_needed_and_leaves_the_others_out() {
         tool("scar-preflight")
             .args(["--only", side])
             .run()
-            .fails(2, &format!("scar-preflight: error: missing: {message}\nscar-preflight: hint: --only asks for this side\n"));
+            .fails(2, &format!("scar-preflight: error: missing: {message}\nscar-preflight: hint: --only asks for this part\n"));
     }
     let rig = Rig::new();
     for side in ["platform", "cluster", "content", "registry"] {
@@ -246,6 +246,6 @@ fn quiet_names_what_blocks_and_nothing_else() {
     assert_eq!(
         outcome.stderr(),
         "scar-preflight: error: check the site: blocked: platform.version (1 of 36 checks)\n\
-         scar-preflight: hint: each blocked line names its way out; then run this again\n"
+         scar-preflight: hint: do what the hint of each blocked line says, then run this again\n"
     );
 }

@@ -171,7 +171,7 @@ pub(crate) fn is_blocked(rig: &Rig, outcome: &Outcome, name: &str, others: &[(&s
     assert_eq!(lines(&outcome.stderr()), but(&expected), "{outcome}");
     let end = format!(
         "scar-preflight: error: check the site: blocked: {name} (1 of 36 checks)\n\
-         scar-preflight: hint: each blocked line names its way out; then run this again\n"
+         scar-preflight: hint: do what the hint of each blocked line says, then run this again\n"
     );
     assert!(outcome.stderr().ends_with(&end), "{outcome}");
     // The way out stands below the line, before the next one.

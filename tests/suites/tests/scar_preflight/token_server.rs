@@ -36,5 +36,5 @@ fn debians_registry_with_a_token_server_is_reported_as_it_is() {
     tokens.lasting(Duration::ZERO);
     let (login, push, outcome) = look(&[]);
     assert_eq!((login.as_str(), push.as_str()), ("blocked", "skipped"), "{outcome}");
-    says(&outcome, "hint: registry and token realm disagree: compare their clocks");
+    says(&outcome, "hint: registry and token server disagree: compare their clocks");
 }

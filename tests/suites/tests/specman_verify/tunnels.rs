@@ -86,7 +86,7 @@ fn q54_a_kubelet_that_refuses_the_api_server_to_the_end_is_named_with_the_role_t
     let site = Migrated::new(1);
     for (kubelet, says) in [
         (Kubelet::NoLogin, "401 Unauthorized: from the node's kubelet"),
-        (Kubelet::Forbidden, "hint: your own login is good: the API server lacks a cluster role at its kubelets"),
+        (Kubelet::Forbidden, "hint: your own login is good: give the API server a cluster role for its kubelets"),
         (Kubelet::Down, "hint: is the node Ready"),
     ] {
         site.migration.site.cluster.set_kubelet(kubelet);

@@ -134,7 +134,7 @@ impl Cluster {
             ),
             Refusal::KubeletPermission { user } => {
                 say("the kubelet of the pod's node does not allow it to the API server").hint(format!(
-                    "your own login is good: the API server lacks a cluster role at its kubelets: kubectl create clusterrolebinding \
+                    "your own login is good: give the API server a cluster role for its kubelets: kubectl create clusterrolebinding \
                      apiserver-kubelet --clusterrole=system:kubelet-api-admin --user={}",
                     scar_tool::shell_word(user)
                 ))

@@ -90,7 +90,7 @@ impl Registry {
                 let error = answer.into_error().await;
                 let act = format!("log in to '{}'", self.reference.registry);
                 Err(Failure::new(Exit::Refused, format!("{act}: it refuses the token that its own token realm issued: {error}"))
-                    .hint("registry and token realm disagree: compare their clocks, and issuer, service and certificate in both; the registry's log says more")
+                    .hint("registry and token server disagree: compare their clocks, and issuer, service and certificate in both; the registry's log says more")
                     .into())
             }
             _ => Err(self.refusal(answer, true).await),
