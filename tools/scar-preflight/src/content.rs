@@ -25,7 +25,7 @@ const QUIET: &str = "content.quiet";
 /// The lines of this part.
 pub(crate) const NAMES: [&str; 7] = [TREE, READABLE, SPECIAL, LINKS, QUIET, room::DISK, room::CLAIM];
 
-/// A file that changed within so many seconds may still be changing.
+/// A file that changed within this many seconds may still be changing.
 const FRESH: u64 = 10 * 60;
 /// The most names in a line.
 const SHOWN: usize = 3;

@@ -86,14 +86,14 @@ fn beside_the_flag(check: &mut Check, made: Option<Timestamp>, flag: &Flag) {
         return;
     }
     // VerteX stamps the entry, the cluster the secret: a minute between them proves nothing.
-    let told = check.found.trim_end_matches(": the first step deletes it").to_owned();
+    let said = check.found.trim_end_matches(": the first step deletes it").to_owned();
     *check = match flag.changed {
         Some(changed) if made.duration_since(changed) < -TOGETHER => {
-            line(cluster::SECRET, CheckResult::Ok, format!("{told}, before the flag was set: it may be deleted"))
+            line(cluster::SECRET, CheckResult::Ok, format!("{said}, before the flag was set: it may be deleted"))
         }
         _ => warning(
             cluster::SECRET,
-            format!("{told}, and the flag is set: the platform made it for Specman"),
+            format!("{said}, and the flag is set: the platform made it for Specman"),
             "it must stay: scar-secret-rm leaves it, given this record",
         ),
     };
