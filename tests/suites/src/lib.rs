@@ -6,6 +6,7 @@
 
 mod cluster;
 pub mod crates;
+pub mod kubeconfig;
 mod random;
 
 pub use cluster::KubeSite;

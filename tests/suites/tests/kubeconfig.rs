@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use scar_kit::{Outcome, peer, program};
+use scar_suites::kubeconfig::{TEXTS, plugin};
 use scar_suites::{KubeSite, new_record};
 use serde_json::{Value, json};
 
@@ -175,32 +176,6 @@ impl Bench {
         ]
     }
 }
-
-/// A plugin with this API version: `cat` with the credential of this name.
-fn plugin(version: &str) -> Value {
-    let protocol = if version == "v1beta1" { "v1beta1" } else { "v1" };
-    let api = format!("client.authentication.k8s.io/{protocol}");
-    // A command with a slash is relative to the kubeconfig's folder; its arguments are not.
-    json!({"apiVersion": api, "command": "./plugin", "args": [version], "interactiveMode": "IfAvailable"})
-}
-
-/// Every string field that may be empty.
-const TEXTS: [&str; 14] = [
-    "cluster/certificate-authority",
-    "cluster/certificate-authority-data",
-    "cluster/proxy-url",
-    "cluster/tls-server-name",
-    "user/token",
-    "user/tokenFile",
-    "user/username",
-    "user/password",
-    "user/client-certificate",
-    "user/client-certificate-data",
-    "user/client-key",
-    "user/client-key-data",
-    "user/as",
-    "user/as-uid",
-];
 
 fn script(bench: &Bench) {
     use std::os::unix::fs::PermissionsExt as _;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use scar_kit::{Outcome, peer, program, tool};
 use scar_lab::log::Request;
+use scar_suites::kubeconfig::{TEXTS, plugin};
 use scar_suites::{KubeSite, Random, new_record};
 use serde_json::{Value, json};
 
@@ -584,29 +585,3 @@ fn render(random: &mut Random, case: &mut Case, config: &Value) -> Vec<u8> {
     case.parts.push(format!("form: {name}"));
     text.into_bytes()
 }
-
-/// A plugin: `cat` with the credential of this name.
-fn plugin(name: &str) -> Value {
-    let protocol = if name == "v1beta1" { "v1beta1" } else { "v1" };
-    let api = format!("client.authentication.k8s.io/{protocol}");
-    // A command with a slash is relative to the kubeconfig's folder; its arguments are not.
-    json!({"apiVersion": api, "command": "./plugin", "args": [name], "interactiveMode": "IfAvailable"})
-}
-
-/// Every string field that may be empty.
-const TEXTS: [&str; 14] = [
-    "cluster/certificate-authority",
-    "cluster/certificate-authority-data",
-    "cluster/proxy-url",
-    "cluster/tls-server-name",
-    "user/token",
-    "user/tokenFile",
-    "user/username",
-    "user/password",
-    "user/client-certificate",
-    "user/client-certificate-data",
-    "user/client-key",
-    "user/client-key-data",
-    "user/as",
-    "user/as-uid",
-];

@@ -120,7 +120,7 @@ fn read(path: &Path, must_exist: bool, console: &Console) -> Result<Option<Strin
     let act = format!("read the logins in '{}'", path.display());
     match std::fs::read_to_string(path) {
         Ok(text) if text.len() > LIMIT => Err(Failure::misuse(format!("{act}: the file is too large"))),
-        // An empty file is none in docker/cli, too (cli/config/configfile/file.go, `LoadFromReader`).
+        // docker/cli ignores an empty file, too (cli/config/configfile/file.go, `LoadFromReader`).
         Ok(text) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
         Err(error) if !must_exist && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         // A file of another user at a default path must not stop us.
